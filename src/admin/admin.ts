@@ -1,0 +1,126 @@
+/**
+ * The admin address: health, readiness, metrics and status. Small and read-only. It runs on node:http, apart from the gateway's own
+ * HTTP path, so that it can still answer when that one is in trouble.
+ *
+ * `/healthz` and `/readyz` ask for no token: who restarts or feeds this process must be able to ask, and they tell nothing else.
+ */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import { type Context, Hono, type Next } from 'hono'
+import type { HostPort } from '../config/config.ts'
+import type { Millis } from '../lib/units.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { createGuard } from './guard.ts'
+import type { AdminSources } from './status.ts'
+
+export interface AdminOptions {
+  readonly address: HostPort
+  readonly token?: string | undefined
+  readonly telemetry: Telemetry
+  readonly sources: AdminSources
+  /** How long an answer may wait for the store. Default 1 s. */
+  readonly patienceMs?: Millis
+  /** Connections at once; more are closed. Default 64. */
+  readonly connectionsMax?: number
+}
+
+export interface Admin {
+  /** What it really listens on. */
+  readonly address: HostPort
+  close(): Promise<void>
+}
+
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+const PATIENCE_MS = 1000
+const CONNECTIONS_MAX = 64
+
+async function within<T>(work: Promise<T>, patienceMs: Millis): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${patienceMs} ms`)), patienceMs)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function problem(c: Context, status: 401 | 404 | 405 | 421 | 500 | 503, title: string): Response {
+  return c.body(JSON.stringify({ title, status }), status, { 'content-type': 'application/problem+json', 'cache-control': 'no-store' })
+}
+
+/** The routes alone, without a socket. */
+export function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }: Omit<AdminOptions, 'address'>): Hono {
+  const app = new Hono()
+  const guard = createGuard(token)
+  const guarded = async (c: Context, next: Next): Promise<Response | undefined> => {
+    const verdict = guard(c.req.header('authorization'), c.req.header('host'))
+    if (verdict === 'no-token') {
+      c.header('www-authenticate', 'Bearer realm="spillway admin"')
+      return problem(c, 401, 'A bearer token is required')
+    }
+    if (verdict === 'foreign-host') return problem(c, 421, 'Ask for localhost or the address itself')
+    await next()
+    return undefined
+  }
+
+  app.use(async (c, next) => {
+    if (c.req.method !== 'GET' && c.req.method !== 'HEAD') {
+      c.header('allow', 'GET, HEAD')
+      return problem(c, 405, 'Only GET and HEAD are understood here')
+    }
+    c.header('cache-control', 'no-store')
+    c.header('x-content-type-options', 'nosniff')
+    await next()
+    return undefined
+  })
+  app.get('/healthz', (c) => c.text('ok\n'))
+  app.get('/readyz', (c) => {
+    const { ok, reason } = sources.ready()
+    return c.text(`${reason}\n`, ok ? 200 : 503)
+  })
+  app.get('/metrics', guarded, async (c) => {
+    // With a store that hangs or failed, the other figures are what is needed most.
+    await within(sources.refresh(), patienceMs).catch(() => undefined)
+    return c.body(telemetry.metrics.render(), 200, { 'content-type': METRICS_TYPE })
+  })
+  app.get('/status', guarded, async (c) => c.json(await within(sources.status(), patienceMs)))
+  app.notFound((c) => problem(c, 404, 'There are /healthz, /readyz, /metrics and /status'))
+  app.onError((error, c) => {
+    telemetry.event({ type: 'warning', message: `admin ${c.req.path}: ${error.message}` })
+    return problem(c, 503, error.message)
+  })
+  return app
+}
+
+function listen(server: Server, address: HostPort): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message
+      reject(new Error(`admin cannot listen on ${address.host}:${address.port}: ${why}`, { cause: error }))
+    })
+    server.listen(address.port, address.host, () => resolve(server.address() as AddressInfo))
+  })
+}
+
+export async function startAdmin(options: AdminOptions): Promise<Admin> {
+  const app = adminApp(options)
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  const limits = { maxHeaderSize: 8 * 1024, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 30_000 }
+  const server = createServer(limits, (incoming, outgoing) => void listener(incoming, outgoing))
+  server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
+  const { address, port } = await listen(server, options.address)
+  server.on('error', (error) => options.telemetry.event({ type: 'warning', message: `admin: ${error.message}` }))
+  return {
+    address: { host: address, port },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        // Answers here take milliseconds; nobody's keep-alive connection may hold up the end of the process.
+        server.closeIdleConnections()
+        setTimeout(() => server.closeAllConnections(), 200).unref()
+      }),
+  }
+}

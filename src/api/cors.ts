@@ -1,0 +1,54 @@
+/** Cross-origin answers (the Fetch standard's CORS protocol): preflights, and what a page of another origin may read of an answer. */
+import type { CorsConfig } from '../config/config.ts'
+import { headerValue } from '../http1/message.ts'
+import type { Call } from '../net/call.ts'
+
+/** A prefix in this list does not exist in CORS: every header of ours is named. */
+const EXPOSED = 'Location, Retry-After, Preference-Applied, ETag, Idempotency-Replayed, Spillway-Status, Spillway-Job'
+/** Client headers of ours: allowed wherever CORS is on at all. */
+const OUR_REQUEST_HEADERS = 'Prefer, Idempotency-Key, Last-Event-ID, Spillway-Delay, Spillway-Key, Spillway-Priority, Spillway-Reference'
+
+export function isPreflight(call: Call): boolean {
+  const { head } = call
+  return (
+    head.method === 'OPTIONS' &&
+    headerValue(head.headers, 'origin') !== undefined &&
+    headerValue(head.headers, 'access-control-request-method') !== undefined
+  )
+}
+
+/** What is added to an answer. Empty: no Origin, or one that is not allowed. */
+export function corsHeaders(cors: CorsConfig | undefined, call: Call): string[] {
+  if (cors === undefined) return []
+  const allowed = allowedOrigin(cors, call)
+  // An answer that depends on the origin says so, also to those who get no permission.
+  const vary = cors.origins.includes('*') && !cors.credentials ? [] : ['Vary', 'Origin']
+  if (allowed === undefined) return vary
+  const headers = ['Access-Control-Allow-Origin', allowed, ...vary, 'Access-Control-Expose-Headers', EXPOSED]
+  if (cors.credentials) headers.push('Access-Control-Allow-Credentials', 'true')
+  return headers
+}
+
+/** `methods`: instead of the configured ones, where the address itself decides. */
+export function sendPreflight(call: Call, cors: CorsConfig | undefined, methods?: readonly string[]): void {
+  if (cors === undefined || allowedOrigin(cors, call) === undefined) return call.send(204, ['Vary', 'Origin'], '')
+  const headers = corsHeaders(cors, call).slice()
+  const exposed = headers.indexOf('Access-Control-Expose-Headers')
+  headers.splice(exposed, 2)
+  headers.push('Access-Control-Allow-Methods', (methods ?? cors.methods).join(', '))
+  headers.push('Access-Control-Allow-Headers', [...cors.headers, OUR_REQUEST_HEADERS].join(', '))
+  headers.push('Access-Control-Max-Age', String(Math.floor(cors.maxAgeMs / 1000)))
+  call.send(204, headers, '')
+}
+
+function allowedOrigin(cors: CorsConfig, call: Call): string | undefined {
+  const origin = headerValue(call.head.headers, 'origin')
+  if (origin === undefined) return undefined
+  if (cors.origins.includes('*')) return cors.credentials ? origin : '*'
+  return cors.origins.includes(origin) ? origin : undefined
+}
+
+/** Job addresses belong to no route: whoever may call a route from an origin may follow its job from there. */
+export function corsForJobs(all: readonly (CorsConfig | undefined)[], call: Call): CorsConfig | undefined {
+  return all.find((cors) => cors !== undefined && allowedOrigin(cors, call) !== undefined) ?? all.find((cors) => cors !== undefined)
+}

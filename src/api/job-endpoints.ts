@@ -1,0 +1,188 @@
+/**
+ * The addresses of jobs on every listener, `<jobs.path>/…`: status, result, events, cancel, and the reports of servers.
+ * A wrong secret, an unknown id and a job whose retention is over are one and the same 404.
+ */
+import { type Failure, failure } from '../core/errors.ts'
+import { parsePreferences } from '../core/headers/prefer.ts'
+import { headerValue, headerValues } from '../http1/message.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import { isEnded } from '../jobs/watch.ts'
+import { parseDuration } from '../lib/duration.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
+import { collectBody } from '../net/body.ts'
+import type { BufferBudget } from '../net/buffer-budget.ts'
+import type { Call } from '../net/call.ts'
+import type { ReadJob, StoredJob } from '../ports/job-store.ts'
+import { sendEnded, sendStatus } from './answer.ts'
+import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
+import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from './event-stream.ts'
+import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
+import { parseToken, secretMatches, type TokenParts } from './token.ts'
+
+/** A progress report. Small, because every one of them is stored and sent to every watcher. */
+export const REPORT_BYTES_MAX: Bytes = 16 * 1024
+
+export interface JobsApi extends StreamParts {
+  readonly jobs: Jobs
+  readonly budget: BufferBudget
+}
+
+/** Matched on the raw path, before any route. */
+export function isJobsPath(path: string, jobsPath: string): boolean {
+  return path.startsWith(jobsPath) && (path.length === jobsPath.length || path.charCodeAt(jobsPath.length) === 0x2f)
+}
+
+type Resource = 'status' | 'result' | 'events' | 'report'
+
+interface Target {
+  readonly resource: Resource
+  readonly token: string
+}
+
+const METHODS: Readonly<Record<Resource, readonly string[]>> = {
+  status: ['GET', 'HEAD', 'DELETE'],
+  result: ['GET', 'HEAD'],
+  events: ['GET', 'HEAD'],
+  report: ['POST'],
+}
+
+export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
+  call.log.mode = 'jobs'
+  const cors = corsForJobs([api.config.cors, ...api.config.routes.map((route) => route.cors)], call)
+  const extraHeaders = corsHeaders(cors, call)
+  const target = targetOf(call.head.path, api.config.jobs.path)
+  if (target === undefined) return sendFailure(call, failure('not_found', 'There is nothing at this address.'), extraHeaders)
+  const methods = METHODS[target.resource]
+  if (cors !== undefined && isPreflight(call)) return sendPreflight(call, cors, methods)
+  if (!methods.includes(call.head.method)) {
+    const allow = methods.join(', ')
+    return sendFailure(call, failure('method_not_allowed', `Allowed here: ${allow}.`), [...extraHeaders, 'Allow', allow])
+  }
+  const token = parseToken(target.token)
+  const failed = await carryOut(call, api, { resource: target.resource, token, extraHeaders })
+  if (failed !== undefined && !call.gone) sendFailure(call, failed, extraHeaders)
+}
+
+/** Undefined: answered, or nobody is there any more. */
+type Outcome = Failure | undefined
+
+async function carryOut(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> {
+  try {
+    return asked.resource === 'report' ? await report(call, api, asked.token) : await answer(call, api, asked)
+  } catch {
+    // The engine has told its owner what is wrong.
+    return failure('store_unavailable', 'The store cannot be asked now.', 1)
+  }
+}
+
+/** `/jobs/<token>`, `/jobs/<token>/result`, `/jobs/<token>/events`, `/reports/<token>`; never decoded. */
+function targetOf(path: string, jobsPath: string): Target | undefined {
+  const [collection, token, sub, ...more] = path.slice(jobsPath.length + 1).split('/')
+  if (token === undefined || token === '' || more.length > 0) return undefined
+  if (collection === 'reports') return sub === undefined ? { resource: 'report', token } : undefined
+  if (collection !== 'jobs') return undefined
+  if (sub === undefined) return { resource: 'status', token }
+  return sub === 'result' || sub === 'events' ? { resource: sub, token } : undefined
+}
+
+function noSuchJob(): Failure {
+  return failure('no_such_job', 'The address is wrong, or the job is no longer kept.')
+}
+
+interface Asked {
+  readonly resource: Resource
+  readonly token: TokenParts | undefined
+  readonly extraHeaders: readonly string[]
+}
+
+async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> {
+  if (asked.token === undefined) return noSuchJob()
+  const { id, secret } = asked.token
+  const found = await api.jobs.read(id, asked.resource === 'result' ? 'result' : 'status')
+  if (!secretMatches(found?.job, secret) || found === undefined) return noSuchJob()
+  call.log.job = id
+  if (call.gone) return undefined
+  if (call.head.method === 'DELETE') return cancel(call, api, found.job, asked.extraHeaders)
+  if (asked.resource === 'events') return events(call, api, found.job, asked.extraHeaders)
+  const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
+  if (typeof waitMs !== 'number') return waitMs
+  const ended = waitMs === 0 || isEnded(found.job.status) ? found : await waitFor(call, api, id, waitMs)
+  const now = ended ?? (await api.jobs.read(id, 'status'))
+  if (call.gone) return undefined
+  if (now === undefined) return noSuchJob()
+  sendFound(call, api, now, asked)
+  return undefined
+}
+
+function sendFound(call: Call, api: JobsApi, found: ReadJob, asked: Asked): void {
+  const { extraHeaders } = asked
+  if (asked.resource === 'status') return sendStatus(call, api, found.job, { status: 200, extraHeaders })
+  if (!isEnded(found.job.status)) return sendStatus(call, api, found.job, { status: 202, extraHeaders })
+  sendEnded(call, found.job, found.answer, { to: 'replay', extraHeaders })
+}
+
+/** Ends early when the client leaves or the gateway shuts down: a poll costs the client nothing to repeat. */
+async function waitFor(call: Call, api: JobsApi, id: string, waitMs: Millis): Promise<ReadJob | undefined> {
+  const gone = new AbortController()
+  const leave = (): void => gone.abort()
+  call.onGone(leave)
+  api.jobs.closing.addEventListener('abort', leave, { once: true })
+  if (api.jobs.closing.aborted) leave()
+  try {
+    return await api.jobs.waitEnd(id, waitMs, { signal: gone.signal })
+  } finally {
+    api.jobs.closing.removeEventListener('abort', leave)
+  }
+}
+
+/** `?wait=30s` or `Prefer: wait=30`; at most what the gateway allows. */
+function waitOf(call: Call, waitMaxMs: Millis): Millis | Failure {
+  const query = new URLSearchParams(call.head.query).get('wait')
+  if (query === null) return Math.min(parsePreferences(headerValues(call.head.headers, 'prefer')).waitMs ?? 0, waitMaxMs)
+  const waitMs = parseDuration(/^\d+$/.test(query) ? `${query}s` : query)
+  if (waitMs === undefined) return failure('bad_request', 'The query parameter `wait` is a duration such as 30s.')
+  return Math.min(waitMs, waitMaxMs)
+}
+
+function events(call: Call, api: JobsApi, job: StoredJob, extraHeaders: readonly string[]): Outcome {
+  if (call.head.upgrade !== '')
+    return failure('bad_request', 'No WebSocket here; events come as text/event-stream or application/x-ndjson.')
+  const format = streamFormat(headerValue(call.head.headers, 'accept'))
+  if (format === undefined) return failure('not_acceptable', 'Events come as text/event-stream or application/x-ndjson.')
+  if (hasSeenEnd(call, job)) call.send(204, [...PRIVATE_HEADERS, ...extraHeaders], '')
+  else streamEvents(call, api, job, { format, status: 200, extraHeaders })
+  return undefined
+}
+
+async function cancel(call: Call, api: JobsApi, job: StoredJob, extraHeaders: readonly string[]): Promise<Outcome> {
+  const outcome = await api.jobs.cancel(job.id, false)
+  const after = outcome.kind === 'done' || outcome.kind === 'unchanged' ? outcome.job : undefined
+  if (after === undefined) return noSuchJob()
+  sendStatus(call, api, after, { status: 200, extraHeaders })
+  return undefined
+}
+
+async function report(call: Call, api: JobsApi, token: TokenParts | undefined): Promise<Outcome> {
+  const body = await collectBody(call, REPORT_BYTES_MAX, api.budget)
+  if (body.kind === 'gone') return undefined
+  if (body.kind === 'failed') {
+    if (body.failed.code !== 'body_too_large') return body.failed
+    return failure('body_too_large', `A report has at most ${REPORT_BYTES_MAX} bytes.`)
+  }
+  const progress = compactJson(body.bytes)
+  body.free()
+  if (progress === undefined) return failure('bad_request', 'A report is a JSON document.')
+  if (token === undefined || !(await api.jobs.report(token.id, token.secret, progress))) return noSuchJob()
+  call.log.job = token.id
+  call.send(204, PRIVATE_HEADERS, '')
+  return undefined
+}
+
+/** On one line, as event streams need it. */
+function compactJson(bytes: Uint8Array): string | undefined {
+  try {
+    return JSON.stringify(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,108 @@
+/** What a command is, what it may use of the process, and how its arguments are read: wrong ones are one clear line and exit code 2. */
+import { parseArgs } from 'node:util'
+import { nearest } from '../config/problem.ts'
+
+export const EXIT = { ok: 0, failed: 1, usage: 2 } as const
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+export interface Io {
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+export interface OptionSpec {
+  readonly type: 'string' | 'boolean'
+  readonly multiple?: boolean
+  readonly short?: string
+  /** What stands for the value in the help. */
+  readonly value?: string
+  readonly help: string
+}
+
+export interface Command {
+  readonly name: string
+  /** After the name: `[file]`. */
+  readonly positionals: readonly string[]
+  readonly summary: string
+  /** More than the summary and the options say. */
+  readonly details?: string
+  readonly options: Readonly<Record<string, OptionSpec>>
+  run(args: Arguments, io: Io): Promise<ExitCode>
+}
+
+type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
+
+export class Arguments {
+  readonly positionals: readonly string[]
+  readonly #values: Values
+
+  constructor(positionals: readonly string[], values: Values) {
+    this.positionals = positionals
+    this.#values = values
+  }
+
+  has(name: string): boolean {
+    return this.#values[name] !== undefined
+  }
+
+  text(name: string): string | undefined {
+    const value = this.#values[name]
+    return typeof value === 'string' ? value : undefined
+  }
+
+  texts(name: string): readonly string[] {
+    const value = this.#values[name]
+    return Array.isArray(value) ? value.map(String) : []
+  }
+}
+
+/** The arguments, or what is wrong with them. */
+export function readArguments(command: Command, raw: readonly string[]): Arguments | string {
+  const specs: Record<string, OptionSpec> = { ...command.options, help: { type: 'boolean', short: 'h', help: 'print this' } }
+  const options = Object.fromEntries(
+    Object.entries(specs).map(([name, { type, multiple = false, short }]) => [
+      name,
+      { type, multiple, ...(short !== undefined && { short }) },
+    ]),
+  )
+  const { tokens } = parseArgs({ args: [...raw], options, strict: false, allowPositionals: true, tokens: true })
+  for (const token of tokens) {
+    if (token.kind !== 'option') continue
+    const spec = specs[token.name]
+    if (spec === undefined) {
+      const near = nearest(token.name, Object.keys(specs))
+      return `there is no option ${token.rawName}${near === undefined ? '' : ` (did you mean --${near}?)`}`
+    }
+    if (spec.type === 'string' && (token.value === undefined || (token.inlineValue !== true && token.value.startsWith('--')))) {
+      return `${token.rawName} needs a value`
+    }
+    if (spec.type === 'boolean' && token.value !== undefined) return `${token.rawName} takes no value`
+  }
+  const { values, positionals } = parseArgs({ args: [...raw], options, strict: true, allowPositionals: true })
+  const required = command.positionals.filter((name) => !name.startsWith('['))
+  if (values['help'] !== true) {
+    const missing = required[positionals.length]
+    if (missing !== undefined) return `${missing} is missing`
+    const extra = positionals[command.positionals.length]
+    if (extra !== undefined) return `${JSON.stringify(extra)} is one argument too many`
+  }
+  return new Arguments(positionals, values)
+}
+
+export function usageLine(command: Command): string {
+  const options = Object.keys(command.options).length > 0 ? ' [options]' : ''
+  if (command.name === '') return `spillway --to URL${options}`
+  return ['spillway', command.name, ...command.positionals].join(' ') + options
+}
+
+export function helpText(command: Command): string {
+  const rows = Object.entries(command.options).map(([name, spec]) => {
+    const flag = `${spec.short === undefined ? '' : `-${spec.short}, `}--${name}${spec.value === undefined ? '' : ` ${spec.value}`}`
+    return [flag, spec.multiple === true ? `${spec.help}; may be repeated` : spec.help] as const
+  })
+  const width = Math.max(0, ...rows.map(([flag]) => flag.length))
+  const options = rows.map(([flag, help]) => `  ${flag.padEnd(width)}  ${help}`)
+  const parts = [`usage: ${usageLine(command)}`, command.summary, command.details, options.join('\n')]
+  return `${parts.filter((part) => part !== undefined && part !== '').join('\n\n')}\n`
+}

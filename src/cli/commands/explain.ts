@@ -1,0 +1,76 @@
+/** `spillway explain`: which route a request takes, what that means for it, and why it takes no other. */
+import type { Config, RouteConfig } from '../../config/config.ts'
+import { checkPath } from '../../core/routing/check-path.ts'
+import type { RoutableHead, Verdict } from '../../core/routing/router.ts'
+import { compileRoutes } from '../../core/routing/router.ts'
+import { spanText } from '../../telemetry/event-text.ts'
+import type { Arguments, Command, Io } from '../command.ts'
+import { EXIT } from '../command.ts'
+import { DEFAULT_FILE, readConfigOrTell } from '../config-argument.ts'
+
+export const explainCommand: Command = {
+  name: 'explain',
+  positionals: ['METHOD', 'PATH'],
+  summary: 'Tell which route a request takes, and why. Exit code 1 when none does.',
+  options: {
+    host: { type: 'string', value: 'HOST', help: "the request's Host" },
+    header: { type: 'string', multiple: true, value: "'NAME: VALUE'", help: 'a header of the request' },
+    file: { type: 'string', short: 'f', value: 'FILE', help: `the configuration (default: ${DEFAULT_FILE})` },
+    json: { type: 'boolean', help: 'print {route, verdicts}' },
+  },
+  async run(args, io) {
+    const head = readHead(args)
+    if (typeof head === 'string') {
+      io.err(`spillway explain: ${head}\n`)
+      return EXIT.usage
+    }
+    const config = await readConfigOrTell(args.text('file'), io)
+    if (config === undefined) return EXIT.usage
+    const refused = checkPath(head.path)?.detail
+    const reserved = head.path === config.jobs.path || head.path.startsWith(`${config.jobs.path}/`)
+    const verdicts = refused === undefined && !reserved ? compileRoutes(config.routes).explain(head) : []
+    const taken = verdicts.find((verdict) => verdict.outcome === 'taken')?.route
+    if (args.has('json')) printJson(io, taken, verdicts)
+    else if (refused !== undefined) io.out(`400: ${refused}; no route is asked\n`)
+    else if (reserved) io.out(`${config.jobs.path} is where job URLs live; no route is asked\n`)
+    else printVerdicts(io, verdicts, config)
+    return taken === undefined && !reserved ? EXIT.failed : EXIT.ok
+  },
+}
+
+function readHead(args: Arguments): RoutableHead | string {
+  const [method = '', target = ''] = args.positionals
+  if (!target.startsWith('/')) return `PATH begins with "/"; ${JSON.stringify(target)} does not`
+  const headers: string[] = []
+  for (const text of args.texts('header')) {
+    const at = text.indexOf(':')
+    if (at < 1) return `--header wants 'NAME: VALUE', not ${JSON.stringify(text)}`
+    headers.push(text.slice(0, at).trim(), text.slice(at + 1).trim())
+  }
+  const at = target.indexOf('?')
+  const [path, query] = at === -1 ? [target, ''] : [target.slice(0, at), target.slice(at + 1)]
+  return { method: method.toUpperCase(), host: (args.text('host') ?? '').toLowerCase(), path, query, headers }
+}
+
+function printJson(io: Io, taken: RouteConfig | undefined, verdicts: readonly Verdict[]): void {
+  const told = verdicts.map(({ route, outcome, reason }) => ({ route: route.name, outcome, reason }))
+  io.out(`${JSON.stringify({ route: taken?.name ?? null, verdicts: told }, undefined, 2)}\n`)
+}
+
+function printVerdicts(io: Io, verdicts: readonly Verdict[], config: Config): void {
+  const taken = verdicts.find((verdict) => verdict.outcome === 'taken')
+  io.out(taken === undefined ? 'no route matches: 404\n' : `${taken.route.name}\n  ${meaningText(taken.route, config)}\n`)
+  const others = verdicts.filter((verdict) => verdict !== taken)
+  if (others.length > 0) io.out('\nthe other routes, in order of precedence:\n')
+  const width = Math.max(0, ...others.map(({ route }) => route.name.length))
+  for (const { route, reason } of others) io.out(`  ${route.name.padEnd(width)}  ${reason}\n`)
+}
+
+function meaningText(route: RouteConfig, config: Config): string {
+  const pool = config.pools.find(({ name }) => name === route.pool)
+  const parts = [`mode ${route.mode}`, `pool ${route.pool} (${pool?.servers.map(({ name }) => name).join(', ') ?? ''})`]
+  if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
+  if (route.waitMs > 0) parts.push(`held up to ${spanText(route.waitMs)}, then ${route.onWait}`)
+  if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
+  return parts.join('; ')
+}

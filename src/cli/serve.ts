@@ -1,0 +1,62 @@
+/**
+ * Runs a gateway until it is told to stop. SIGTERM or SIGINT: drain, exit 0; a second one: exit 1 at once. A gateway that cannot start, or that
+ * fails while it runs, is one line and exit 1.
+ */
+import type { Config, HostPort } from '../config/config.ts'
+import { createTelemetry } from '../telemetry/create-telemetry.ts'
+import type { Io } from './command.ts'
+import { EXIT, type ExitCode } from './command.ts'
+import { stopRequest } from './stop-request.ts'
+import { version } from './version.ts'
+
+export async function serve(config: Config, io: Io): Promise<ExitCode> {
+  // Only this command needs all of the gateway; the others start faster without.
+  const { startGateway } = await import('../gateway.ts')
+  const telemetry = createTelemetry({ format: config.log.format, access: config.log.access, version: version() })
+  const stopped = stopRequest([], () => telemetry.flushSync())
+  try {
+    const gateway = await startGateway(config, { telemetry, version: version() })
+    process.on('SIGHUP', () =>
+      telemetry.event({ type: 'warning', message: 'SIGHUP: reloading is not available yet; restart to change the configuration' }),
+    )
+    const failure = await Promise.race([gateway.fatal, stopped])
+    if (failure instanceof Error) {
+      telemetry.event({ type: 'fatal', message: failure.message })
+      return EXIT.failed
+    }
+    const lateFailure = await Promise.race([gateway.fatal, gateway.drain()])
+    if (lateFailure instanceof Error) {
+      telemetry.event({ type: 'fatal', message: lateFailure.message })
+      return EXIT.failed
+    }
+    await gateway.close()
+    return EXIT.ok
+  } catch (error) {
+    telemetry.flushSync()
+    io.err(`spillway: ${startFailure(error, config)}\n`)
+    return EXIT.failed
+  } finally {
+    await telemetry.close()
+  }
+}
+
+function text({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** One line for what can go wrong at start-up, saying what to change. */
+function startFailure(error: unknown, config: Config): string {
+  const { code, address, port, path, message } = (error instanceof Error ? error : new Error(String(error))) as NodeJS.ErrnoException & {
+    readonly address?: string
+    readonly port?: number
+  }
+  const where = address !== undefined && port !== undefined && port >= 0 ? text({ host: address, port }) : 'an address'
+  const key = address === config.admin.address.host && port === config.admin.address.port ? 'admin.address' : 'listeners'
+  if (code === 'EADDRINUSE') return `${where} is in use by another process; change ${key}, or stop that process`
+  if (code === 'EADDRNOTAVAIL') return `${where} is no address of this machine; change ${key}`
+  if (code === 'EACCES' && address !== undefined) return `${where} needs more rights to listen on; change ${key} to a port above 1023`
+  if (code !== undefined && ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ENOSPC', 'EEXIST'].includes(code)) {
+    return `the store ${path ?? config.store.path} cannot be written (${code}); change store.path or its rights`
+  }
+  return (message.split('\n')[0] ?? '') || 'the gateway could not start'
+}

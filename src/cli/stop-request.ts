@@ -1,0 +1,25 @@
+/**
+ * Being asked to stop: SIGTERM, SIGINT, or the end of a supervisor that keeps a channel to this process (nobody else would ever stop it then).
+ * The first request is a promise; a second one ends the process at once, with exit code 1.
+ */
+import { EXIT } from './command.ts'
+
+/** One Ctrl-C may arrive twice: the terminal sends it to every process of the group, and npm passes it on. */
+const SAME_KEYSTROKE_MS = 300
+
+export function stopRequest(moreSignals: readonly NodeJS.Signals[], lastWords: () => void): Promise<'stop'> {
+  let askedAt: number | undefined
+  return new Promise((resolve) => {
+    const onRequest = (): void => {
+      if (askedAt === undefined) {
+        askedAt = performance.now()
+        resolve('stop')
+      } else if (performance.now() - askedAt > SAME_KEYSTROKE_MS) {
+        lastWords()
+        process.exit(EXIT.failed)
+      }
+    }
+    for (const signal of ['SIGTERM', 'SIGINT', ...moreSignals]) process.on(signal, onRequest)
+    process.on('disconnect', onRequest)
+  })
+}

@@ -1,0 +1,212 @@
+/**
+ * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
+ * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
+ */
+import type { Bytes, Millis } from '../lib/units.ts'
+
+export interface HostPort {
+  readonly host: string
+  /** 0 = any free port (tests). */
+  readonly port: number
+}
+
+export type Mode = 'direct' | 'queue' | 'spill'
+export type Balance = 'round-robin' | 'least-requests'
+
+export interface Config {
+  /** The file it came from, for messages. */
+  readonly file?: string
+  readonly listeners: readonly ListenerConfig[]
+  readonly admin: AdminConfig
+  readonly store: StoreConfig
+  readonly pools: readonly PoolConfig[]
+  readonly queues: readonly QueueConfig[]
+  /** In file order. */
+  readonly routes: readonly RouteConfig[]
+  readonly limits: LimitsConfig
+  readonly timeouts: TimeoutsConfig
+  readonly jobs: JobsConfig
+  /** Peers (CIDR) whose Forwarded / X-Forwarded-* are believed. Empty: nobody. */
+  readonly trustedPeers: readonly string[]
+  /** Pseudonym in Via, Forwarded `by`, Proxy-Status. Default `spillway`. */
+  readonly name: string
+  readonly cors?: CorsConfig
+  readonly log: LogConfig
+  readonly drainTimeoutMs: Millis
+}
+
+export interface ListenerConfig {
+  readonly address: HostPort
+}
+
+export interface AdminConfig {
+  readonly address: HostPort
+  /** Required unless the address is loopback. */
+  readonly token?: string
+}
+
+export interface StoreConfig {
+  readonly engine: 'embedded' | 'memory'
+  /** Absolute folder; unused by `memory`. */
+  readonly path: string
+}
+
+export interface ServerConfig {
+  /** `host:port` as written, unique in its pool: its name in logs and metrics. */
+  readonly name: string
+  readonly host: string
+  readonly port: number
+  readonly weight: number
+}
+
+export interface HealthConfig {
+  /** Absent: a TCP connect is the check. */
+  readonly path?: string
+  readonly intervalMs: Millis
+  readonly timeoutMs: Millis
+  /** Failures in a row until down, successes in a row until up. */
+  readonly fall: number
+  readonly rise: number
+}
+
+export interface PoolConfig {
+  readonly name: string
+  readonly servers: readonly ServerConfig[]
+  readonly balance: Balance
+  readonly maxInFlight: number
+  readonly maxTunnels: number
+  /** How long a direct request may wait for a slot. */
+  readonly waitMs: Millis
+  /** How many may wait at once. Default 1024. */
+  readonly maxWaiting: number
+  readonly health: HealthConfig
+  /** A server that came back takes its full share only after this long. Default 10s. */
+  readonly slowStartMs: Millis
+  /** After a failed check, attempts in flight are left alone this long. Default 10s. */
+  readonly failoverGraceMs: Millis
+}
+
+export interface QueueConfig {
+  readonly name: string
+  readonly pool: string
+  /** Jobs in flight per server. */
+  readonly concurrency: number
+  readonly attempts: number
+  readonly backoff: { readonly baseMs: Millis; readonly maxMs: Millis }
+  readonly timeoutMs: Millis
+  /** Absent: never. */
+  readonly expireAfterMs?: Millis
+  readonly keepMs: Millis
+  readonly keepDeadMs: Millis
+  readonly deadLetter: 'exhausted' | 'all'
+  readonly limits: { readonly jobs: number; readonly bytes: Bytes; readonly finished: Bytes }
+}
+
+/** Where a key's value comes from. */
+export interface KeySource {
+  readonly from: 'header' | 'path' | 'query' | 'cookie' | 'json'
+  /** Header name in lower case, `{param}` name, query or cookie name, or a JSON pointer (RFC 6901). */
+  readonly name: string
+}
+
+export interface MatchConfig {
+  /** Lower case; `*.example.com` stands for any one or more labels. Absent: any. */
+  readonly host?: string
+  /** `/exact`, `/prefix/*`, with `{param}` segments. */
+  readonly path: string
+  /** Absent: any. Upper case. */
+  readonly methods?: readonly string[]
+  /** All must be equal. Names in lower case. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  readonly query: readonly (readonly [name: string, value: string])[]
+}
+
+export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
+
+export interface RouteConfig {
+  /** For logs and metrics: the match as written, unique. */
+  readonly name: string
+  readonly match: MatchConfig
+  readonly pool: string
+  readonly mode: Mode
+  /** Set for `queue` and `spill`. */
+  readonly queue?: string
+  /** How long a client is held: 0 for `queue`, 25s for `spill` by default. */
+  readonly waitMs: Millis
+  /** spill: how long to look for a slot before the request is stored. */
+  readonly patienceMs: Millis
+  readonly onWait: 'accept' | 'cancel'
+  readonly key?: KeySource
+  readonly allow: readonly ClientHeader[]
+  /** Methods that may become a job. */
+  readonly methods: readonly string[]
+  readonly redeliver: 'safe' | 'always'
+  /** Header whose hash scopes idempotency keys, lower case. Default `authorization`. */
+  readonly idempotencyScope: string
+  /** From route or global `cors`. */
+  readonly cors?: CorsConfig
+}
+
+export interface CorsConfig {
+  /** Exact origins, or `*`. */
+  readonly origins: readonly string[]
+  readonly methods: readonly string[]
+  readonly headers: readonly string[]
+  readonly credentials: boolean
+  readonly maxAgeMs: Millis
+}
+
+export interface LimitsConfig {
+  /** Request line and header section of one message, in bytes. */
+  readonly head: Bytes
+  /** Header fields in one message. Default 100. */
+  readonly headers: number
+  /** Request target. Default 8KiB. */
+  readonly target: Bytes
+  /** Body of a direct request; a spillable or queued one obeys `jobBody`. Default: 0 = unlimited (it is streamed). */
+  readonly body: Bytes
+  readonly jobBody: Bytes
+  readonly result: Bytes
+  readonly spillCopy: Bytes
+  readonly buffered: Bytes
+  /** Downstream connections at once. Default 16384. */
+  readonly connections: number
+}
+
+export interface TimeoutsConfig {
+  /** From the first byte of a request (or the accept) to the end of its head. 10s */
+  readonly headMs: Millis
+  /** Longest pause between two reads of a request body. 30s */
+  readonly bodyMs: Millis
+  /** Idle keep-alive connection of a client. 75s */
+  readonly idleMs: Millis
+  /** Connect to a server. 3s */
+  readonly connectMs: Millis
+  /** From the end of the request to the head of the answer. 60s */
+  readonly firstByteMs: Millis
+  /** A direct call as a whole; 0 = none. 0 */
+  readonly callMs: Millis
+  /** Longest pause in a response body, either side. 60s */
+  readonly stallMs: Millis
+  /** Idle pooled connection to a server. 4s: below the 5s after which many servers close. */
+  readonly upstreamIdleMs: Millis
+  /** Tunnel without a byte. 1h */
+  readonly tunnelMs: Millis
+}
+
+export interface JobsConfig {
+  /** Path prefix of the job URLs on every listener. Default `/_spillway`. */
+  readonly path: string
+  /** Put before links when set, without a slash at its end. */
+  readonly publicUrl?: string
+  /** Longest a client may be held by `wait`. Default 60s. */
+  readonly waitMaxMs: Millis
+  /** Between two heartbeats of an event stream. 15s */
+  readonly heartbeatMs: Millis
+}
+
+export interface LogConfig {
+  readonly format: 'text' | 'json'
+  /** Access log: `off`, `stdout`, or an absolute file path. Default `off`. */
+  readonly access: string
+}

@@ -1,0 +1,212 @@
+/** The kinds of values that configuration keys have: how they are written, checked, and turned into what the program reads. */
+import { isIP } from 'node:net'
+import * as z from 'zod'
+import { parsePattern } from '../core/routing/pattern.ts'
+import { parseDuration } from '../lib/duration.ts'
+import { parseSize } from '../lib/size.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
+import type { HostPort, KeySource, ServerConfig } from './config.ts'
+
+export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
+/** A token of RFC 9110: header names, methods, pseudonyms. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const HOST = /^(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$/
+
+/** Shows a value in a message, shortly. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
+  if (value === null) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  return typeof value === 'object' ? 'a mapping' : `a ${typeof value}`
+}
+
+/** What a text means, or what is wrong with it. */
+type Reading<T> = { readonly value: T } | { readonly wrong: string }
+
+/** `title` is the type that the reference page shows; `pattern` is for editors, by the JSON Schema. */
+type Meta = { readonly title: string; readonly pattern?: string }
+
+/** A field that is written as text. `expected` is said of a value of another type. */
+function textField<T>(read: (text: string) => Reading<T>, meta: Meta, expected?: string) {
+  const base = z.string({
+    error: ({ input }) => (input === undefined || expected === undefined ? undefined : `must be ${expected}, not ${shown(input)}`),
+  })
+  return base
+    .transform((text, context): T => {
+      const reading = read(text)
+      if ('value' in reading) return reading.value
+      context.addIssue({ code: 'custom', message: reading.wrong })
+      return z.NEVER
+    })
+    .meta(meta)
+}
+
+/** For parsers that know only yes or no. */
+function simpleField<T>(parse: (text: string) => T | undefined, expected: string, meta: Meta) {
+  const read = (text: string): Reading<T> => {
+    const value = parse(text)
+    return value === undefined ? { wrong: `must be ${expected}, not ${shown(text)}` } : { value }
+  }
+  return textField(read, meta, expected)
+}
+
+/** For text that stays as it is, or as `normalise` makes it, when it has the form. */
+function formed(pattern: RegExp, normalise: (text: string) => string = (text) => text) {
+  return (text: string): string | undefined => (pattern.test(text) ? normalise(text) : undefined)
+}
+
+const DURATION = 'a duration such as 500ms, 2s, 5m, 1h or 14d'
+const DURATION_FORM = '^\\d+(ms|s|m|h|d)$'
+const SIZE = 'a size such as 512B, 64KiB, 1MiB or 10GiB'
+const SIZE_FORM = '^\\d+(B|KiB|MiB|GiB)$'
+
+const parseSpan = (text: string): Millis | undefined => parseDuration(text) || undefined
+const parseCapacity = (text: string): Bytes | undefined => parseSize(text) || undefined
+
+const SPAN_OR = `${DURATION}, more than 0, or`
+
+export const duration = simpleField(parseDuration, DURATION, { title: 'duration', pattern: DURATION_FORM })
+/** A duration above zero. */
+export const span = simpleField(parseSpan, `${DURATION}, more than 0`, { title: 'duration', pattern: DURATION_FORM })
+/** Infinity stands for never. */
+export const spanOrNever = simpleField(orWord(parseSpan, 'never', Number.POSITIVE_INFINITY), `${SPAN_OR} never`, {
+  title: 'duration or `never`',
+})
+/** 0 stands for none. */
+export const spanOrNone = simpleField(orWord(parseSpan, 'none', 0), `${SPAN_OR} none`, { title: 'duration or `none`' })
+export const size = simpleField(parseCapacity, `${SIZE}, more than 0`, { title: 'size', pattern: SIZE_FORM })
+/** 0 stands for unlimited. */
+export const sizeOrUnlimited = simpleField(orWord(parseCapacity, 'unlimited', 0), `${SIZE}, more than 0, or unlimited`, {
+  title: 'size or `unlimited`',
+})
+
+function orWord(parse: (text: string) => number | undefined, word: string, meaning: number): (text: string) => number | undefined {
+  return (text) => (text === word ? meaning : parse(text))
+}
+
+export const count = (min: number, max: number): z.ZodInt => z.int().min(min).max(max)
+
+export const address = simpleField(parseAddress, 'an address with a port, such as 127.0.0.1:8080 or "[::1]:8080"', {
+  title: 'address',
+})
+
+function parsePort(text: string): number | undefined {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
+  return port <= 65_535 ? port : undefined
+}
+
+function parseAddress(text: string): HostPort | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text)
+  const port = parsePort(match?.[3] ?? '')
+  const [v6, host] = [match?.[1], match?.[2]]
+  if (port === undefined) return undefined
+  if (v6 !== undefined) return isIP(v6) === 6 ? { host: v6, port } : undefined
+  return host !== undefined && isHost(host) ? { host, port } : undefined
+}
+
+/** A name or an IPv4 address; something like 1.2.3.400 is neither. */
+function isHost(host: string): boolean {
+  return /^[\d.]+$/.test(host) ? isIP(host) === 4 : HOST.test(host)
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+/** The address of a server, and its name. */
+export function readServerUrl(text: string): Reading<Omit<ServerConfig, 'weight'>> {
+  if (/^https:/i.test(text)) return { wrong: 'TLS to servers is not there yet; write http://' }
+  const wrong = `must be a URL such as http://127.0.0.1:3000, not ${shown(text)}`
+  const match = /^http:\/\/([^/?#@]*)([/?#].*)?$/i.exec(text)
+  if (match === null) return { wrong }
+  const rest = match[2] ?? '/'
+  if (rest !== '/') return { wrong: `a server's URL ends after its port, requests keep their own path; leave out ${shown(rest)}` }
+  const authority = (match[1] as string).toLowerCase()
+  const parsed = parseAddress(/:\d+$/.test(authority) ? authority : `${authority}:80`)
+  if (parsed === undefined || parsed.port === 0) return { wrong }
+  const name = parsed.host.includes(':') ? `[${parsed.host}]:${parsed.port}` : `${parsed.host}:${parsed.port}`
+  return { value: { name, host: parsed.host, port: parsed.port } }
+}
+
+export const serverUrl = textField(readServerUrl, { title: 'URL' })
+
+const KEY_KINDS = ['header', 'path', 'query', 'cookie', 'json'] as const
+const KEY_FORMS = 'header:<name>, path:<parameter>, query:<name>, cookie:<name> or json:<pointer>'
+
+function readKey(text: string): Reading<KeySource> {
+  const at = text.indexOf(':')
+  const from = KEY_KINDS.find((kind) => kind === text.slice(0, at))
+  const name = text.slice(at + 1)
+  if (from === undefined || name === '') return { wrong: `must be ${KEY_FORMS}, not ${shown(text)}` }
+  if ((from === 'header' || from === 'cookie') && !TOKEN.test(name)) return { wrong: `${shown(name)} is no ${from} name` }
+  if (from === 'json' && !/^(\/([^~]|~[01])*)+$/.test(name))
+    return { wrong: `${shown(name)} is no JSON pointer; write it as in json:/customer/id` }
+  return { value: { from, name: from === 'header' ? name.toLowerCase() : name } }
+}
+
+export const keySource = textField(readKey, { title: 'key source' })
+
+const upper = (text: string): string => text.toUpperCase()
+const lower = (text: string): string => text.toLowerCase()
+
+export const method = simpleField(formed(TOKEN, upper), 'an HTTP method', { title: 'HTTP method' })
+export const headerName = simpleField(formed(TOKEN, lower), 'a header name', { title: 'header name' })
+export const pseudonym = simpleField(formed(NAME), 'a name of letters, digits, "-", "_" or "."', { title: 'name' })
+export const origin = simpleField(
+  formed(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/),
+  'an origin such as https://app.example.com, without a path, or *',
+  { title: 'origin' },
+)
+export const matchHost = simpleField(
+  formed(/^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$|^\[[0-9A-Fa-f:.]+\]$/, lower),
+  'a host name without a port, or *. and one',
+  { title: 'host' },
+)
+export const publicUrl = simpleField(
+  formed(/^https?:\/\/[^/?#\s]+(\/[^?#\s]*)?$/, (text) => text.replace(/\/+$/, '')),
+  'a URL such as https://api.example.com',
+  { title: 'URL' },
+)
+/** Path and query of a request that we send ourselves. */
+export const target = simpleField(formed(/^\/[!-~]*$/), 'a path such as /healthz', { title: 'path' })
+export const jobsPath = simpleField(
+  formed(/^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+$/),
+  'a path of plain segments without a slash at its end, such as /_spillway',
+  { title: 'path' },
+)
+export const network = simpleField(parseNetwork, 'an address or a network such as 10.0.0.0/8', { title: 'address or network' })
+
+function parseNetwork(text: string): string | undefined {
+  const [ip = '', bits, ...more] = text.split('/')
+  const family = isIP(ip)
+  if (family === 0 || more.length > 0) return undefined
+  if (bits === undefined) return text
+  return /^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128) ? text : undefined
+}
+
+/** A route's path: checked, but kept as text. */
+function readPath(text: string): Reading<string> {
+  const pattern = parsePattern(text)
+  return typeof pattern === 'string' ? { wrong: pattern } : { value: text }
+}
+
+export const pathPattern = textField(readPath, { title: 'path' })
+
+/** `POST /reports`, `GET,HEAD /x`, `/x`: methods and path of a match in one. */
+export interface MatchText {
+  readonly methods: readonly string[] | undefined
+  readonly path: string
+}
+
+function readMatch(text: string): Reading<MatchText> {
+  const match = /^(?:(\S+) +)?(\/\S*)$/.exec(text)
+  if (match === null) return { wrong: `must be a path, or methods and a path, such as POST /reports, not ${shown(text)}` }
+  const methods = match[1]?.split(',').map(upper)
+  const wrong = methods?.find((name) => !TOKEN.test(name))
+  if (wrong !== undefined) return { wrong: `${shown(wrong)} is no HTTP method` }
+  const path = readPath(match[2] as string)
+  return 'value' in path ? { value: { methods, path: path.value } } : path
+}
+
+export const matchText = textField(readMatch, { title: 'match' })

@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { loadText } from './load.ts'
+
+function errors(text: string, environment: Record<string, string> = {}): readonly string[] {
+  const result = loadText(text, { file: 'spillway.yaml', folder: '/srv/app' }, environment)
+  return result.ok ? [] : result.errors.map((line) => line.replace('spillway.yaml:', ''))
+}
+
+/** One line to which a case adds its mistake. */
+const BASE = 'pools: { api: [http://127.0.0.1:3001] }\n'
+const ROUTE = 'routes: [{ match: /* }]\n'.replace('/*', '"/*"')
+
+const SPILL = 'routes:\n  - { match: POST /a, mode: spill'
+/** What a file adds to BASE, and the lines it gets. */
+const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>> = {
+  'an empty file': ['', '1:1  is empty; it needs at least pools and routes'],
+  'no mapping': ['- a\n', '1:1  must be a mapping, not a list'],
+  'broken YAML': ['pools: {\n', '2:1  not valid YAML: Flow map in block collection must be sufficiently indented and end with a }'],
+  'a key twice': [`${BASE}${ROUTE}name: a\nname: b\n`, '4:1  this key stands there twice'],
+  'nothing needed': ['name: x\n', '1:1  pools  is missing', '1:1  routes  is missing'],
+  'an unknown key': [`${BASE}${ROUTE}limit: {}\n`, '3:1  limit  unknown key  (did you mean limits?)'],
+  'an unknown key far from any other': [`${BASE}${ROUTE}zzz: {}\n`, '3:1  zzz  unknown key'],
+  'an unknown key in a server': [
+    'pools:\n  api:\n    servers:\n      - { url: http://a, wieght: 2 }\nroutes: [{ match: / }]\n',
+    '4:26  pools.api.servers[0].wieght  unknown key  (did you mean weight?)',
+  ],
+  'an unknown key in a match': [
+    `${BASE}routes: [{ match: { pathh: / } }]`,
+    '2:21  routes[0].match.pathh  unknown key  (did you mean path?)',
+  ],
+  'a wrong type': [`${BASE}${ROUTE}limits: { headers: many }`, '3:20  limits.headers  must be a whole number, not text'],
+  'a list where a mapping belongs': [`${BASE}${ROUTE}limits: []`, '3:9  limits  must be a mapping, not a list'],
+  'nothing where a mapping belongs': [`${BASE}${ROUTE}limits:\n`, '3:8  limits  must be a mapping, not nothing'],
+  'text where a list or mapping belongs': [`pools: { api: http://a }\n${ROUTE}`, '1:15  pools.api  must be a list or a mapping, not text'],
+  'a fraction': [`${BASE}${ROUTE}limits: { headers: 1.5 }`, '3:20  limits.headers  must be a whole number, not 1.5'],
+  'a number that is too small': [`${BASE}${ROUTE}limits: { headers: 0 }`, '3:20  limits.headers  must be at least 1, not 0'],
+  'a number that is too large': [`${BASE}${ROUTE}limits: { headers: 10001 }`, '3:20  limits.headers  must be at most 10000, not 10001'],
+  'a duration without unit': [
+    `${BASE}${ROUTE}drainTimeout: 30`,
+    '3:15  drainTimeout  must be a duration such as 500ms, 2s, 5m, 1h or 14d, not 30',
+  ],
+  'a duration of another kind': [
+    `${BASE}${ROUTE}drainTimeout: 1 hour`,
+    '3:15  drainTimeout  must be a duration such as 500ms, 2s, 5m, 1h or 14d, not "1 hour"',
+  ],
+  'a zero where time must pass': [
+    `${BASE}${ROUTE}timeouts: { connect: 0s }`,
+    '3:22  timeouts.connect  must be a duration such as 500ms, 2s, 5m, 1h or 14d, more than 0, not "0s"',
+  ],
+  'never where it is not allowed': [
+    `${BASE}queues: { q: { keep: never } }\nroutes: [{ match: POST /a, mode: queue, queue: q }]`,
+    '2:22  queues.q.keep  must be a duration such as 500ms, 2s, 5m, 1h or 14d, more than 0, not "never"',
+  ],
+  'a size of another kind': [
+    `${BASE}${ROUTE}limits: { head: 32KB }`,
+    '3:17  limits.head  must be a size such as 512B, 64KiB, 1MiB or 10GiB, more than 0, not "32KB"',
+  ],
+  'a word of several': [
+    `${BASE}routes: [{ match: /, mode: qeue }]`,
+    '2:28  routes[0].mode  must be direct or queue or spill, not "qeue"  (did you mean queue?)',
+  ],
+  'a client header that is none': [
+    `${BASE}${SPILL}, allow: [prefer, delays] }`,
+    '3:52  routes[0].allow[1]  must be prefer or idempotency-key or key or delay or priority or callback or reference, not "delays"  (did you mean delay?)',
+  ],
+  'an address without port': [
+    `${BASE}${ROUTE}listeners: [localhost]`,
+    '3:13  listeners[0]  must be an address with a port, such as 127.0.0.1:8080 or "[::1]:8080", not "localhost"',
+  ],
+  'a port that does not exist': [
+    `${BASE}${ROUTE}listeners: [{ address: 127.0.0.1:65536 }]`,
+    '3:24  listeners[0].address  must be an address with a port, such as 127.0.0.1:8080 or "[::1]:8080", not "127.0.0.1:65536"',
+  ],
+  'an address twice': [`${BASE}${ROUTE}listeners: [0.0.0.0:80, 0.0.0.0:80]`, '3:25  listeners[1]  0.0.0.0:80 is taken by listeners[0]'],
+  'admin on the address of a listener': [
+    `${BASE}${ROUTE}admin: { address: 127.0.0.1:8080 }`,
+    '3:19  admin.address  127.0.0.1:8080 is taken by listeners[0]',
+  ],
+  'admin open to everybody': [
+    `${BASE}${ROUTE}admin: { address: 0.0.0.0:9900 }`,
+    '3:19  admin.address  0.0.0.0 is not loopback; set admin.token, so that not everybody gets in',
+  ],
+  'a pool without servers': [`pools: { api: [] }\n${ROUTE}`, '1:15  pools.api  must have at least one entry'],
+  'TLS to a server': [`pools: { api: [https://a] }\n${ROUTE}`, '1:16  pools.api[0]  TLS to servers is not there yet; write http://'],
+  'a server without scheme': [
+    `pools: { api: [127.0.0.1:3000] }\n${ROUTE}`,
+    '1:16  pools.api[0]  must be a URL such as http://127.0.0.1:3000, not "127.0.0.1:3000"',
+  ],
+  'a server with a path': [
+    `pools: { api: [{ url: http://a/v1 }] }\n${ROUTE}`,
+    '1:23  pools.api[0].url  a server\'s URL ends after its port, requests keep their own path; leave out "/v1"',
+  ],
+  'a server twice': [
+    `pools: { api: [http://a, http://A:80/] }\n${ROUTE}`,
+    '1:26  pools.api[1]  a:80 stands in this pool twice; use weight to give it more',
+  ],
+  'a bad name': [
+    `pools: { "a b": [http://a] }\n${ROUTE}`,
+    '1:10  pools["a b"]  a name is 1 to 64 letters, digits, "-", "_" or ".", and begins with a letter or digit',
+  ],
+  'a pool that is not there': [
+    `${BASE}routes: [{ match: /, pool: apu }]`,
+    '2:28  routes[0].pool  there is no pool "apu"; there is api  (did you mean api?)',
+  ],
+  'a pool of a queue that is not there': [
+    `${BASE}queues: { q: { pool: web } }\nroutes: [{ match: POST /a, mode: queue, queue: q, pool: api }]`,
+    '2:22  queues.q.pool  there is no pool "web"; there is api',
+    '3:48  routes[0].queue  the queue "q" is worked off by pool "web", but this route is for pool "api"',
+  ],
+  'a pool that must be named': [
+    'pools: { a: [http://a], b: [http://b] }\nroutes: [{ match: / }]',
+    '2:10  routes[0].pool  is missing; name one of a, b',
+  ],
+  'a queue that is not there': [
+    `${BASE}queues: { reports: {} }\nroutes: [{ match: POST /a, mode: queue, queue: report }, { match: POST /b, mode: queue, queue: reports }]`,
+    '3:48  routes[0].queue  there is no queue "report"; there is reports; define it under queues, or leave this key out  (did you mean reports?)',
+  ],
+  'a queue of another pool': [
+    'pools: { a: [http://a], b: [http://b] }\nqueues: { q: { pool: a } }\nroutes: [{ match: POST /a, mode: queue, queue: q, pool: b }]',
+    '3:48  routes[0].queue  the queue "q" is worked off by pool "a", but this route is for pool "b"',
+  ],
+  'an implied queue of two pools': [
+    'pools: { a: [http://a], b: [http://b] }\nroutes:\n  - { match: POST /x, mode: queue, pool: a }\n  - { match: PUT /x, mode: queue, pool: b }\n',
+    '4:41  routes[1].pool  the queue "x" is worked off by pool "a", but this route is for pool "b"',
+  ],
+  'keys of jobs on a direct route': [
+    `${BASE}routes:\n  - match: /\n    queue: q\n    wait: 1s\n    patience: 1s\n    onWait: accept\n    key: path:id\n    redeliver: safe\n`,
+    ...[
+      '4:12  routes[0].queue',
+      '5:11  routes[0].wait',
+      '6:15  routes[0].patience',
+      '7:13  routes[0].onWait',
+      '8:10  routes[0].key',
+      '9:16  routes[0].redeliver',
+    ].map((start) => `${start}  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill`),
+  ],
+  'patience on a queue route': [
+    `${BASE}routes: [{ match: POST /, mode: queue, patience: 1s }]`,
+    '2:50  routes[0].patience  has no meaning on a queue route, which never tries a server first; set mode: spill',
+  ],
+  'a wait longer than any may be': [`${BASE}${SPILL}, wait: 61s }`, '3:42  routes[0].wait  is longer than jobs.waitMax'],
+  'a key of a parameter that is not there': [
+    `${BASE}routes: [{ match: "POST /a/{id}", mode: queue, key: path:ids }]`,
+    '2:53  routes[0].key  the path /a/{id} has no parameter {ids}  (did you mean path:id?)',
+  ],
+  'a key from nowhere': [
+    `${BASE}${SPILL}, key: body:x }`,
+    '3:41  routes[0].key  must be header:<name>, path:<parameter>, query:<name>, cookie:<name> or json:<pointer>, not "body:x"',
+  ],
+  'a key with a bad pointer': [
+    `${BASE}${SPILL}, key: json:id }`,
+    '3:41  routes[0].key  "id" is no JSON pointer; write it as in json:/customer/id',
+  ],
+  'a match that is none': [
+    `${BASE}routes: [{ match: POST reports }]`,
+    '2:19  routes[0].match  must be a path, or methods and a path, such as POST /reports, not "POST reports"',
+  ],
+  'a path with * inside': [
+    `${BASE}routes: [{ match: { path: /a/*/b } }]`,
+    '2:27  routes[0].match.path  "*" may only stand alone at the end, as in /prefix/*',
+  ],
+  'a match of the wrong type': [`${BASE}routes: [{ match: 7 }]`, '2:19  routes[0].match  must be text or a mapping, not 7'],
+  'a missing match': [`${BASE}routes: [{ mode: direct }]`, '2:10  routes[0].match  is missing'],
+  'a host with a port': [
+    `${BASE}routes: [{ match: { host: "a:80", path: / } }]`,
+    '2:27  routes[0].match.host  must be a host name without a port, or *. and one, not "a:80"',
+  ],
+  'a method that never becomes a job': [
+    `${BASE}routes: [{ match: /a, mode: queue, methods: [POST, HEAD] }]`,
+    '2:52  routes[0].methods[1]  HEAD can never become a job',
+  ],
+  'a match whose methods do not become jobs': [
+    `${BASE}routes: [{ match: GET /a, mode: queue }, { match: OPTIONS /a, mode: queue }]`,
+    '2:19  routes[0].match  GET does not become a job here; name it in methods, or set mode: direct',
+    '2:51  routes[1].match  OPTIONS does not become a job here; mode: direct is what it can have',
+  ],
+  'two routes for the same': [
+    `${BASE}routes:\n  - { match: "GET,POST /a/{x}" }\n  - { match: { path: "/a/{y}", method: [post, get] } }\n`,
+    '4:14  routes[1].match  matches the same requests as routes[0]',
+  ],
+  'a route below the job path': [
+    `${BASE}routes: [{ match: /_spillway/x }, { match: / }]`,
+    '2:19  routes[0].match  /_spillway is reserved for job URLs; jobs.path moves it',
+  ],
+  'a bad job path': [
+    `${BASE}${ROUTE}jobs: { path: /jobs/ }`,
+    '3:15  jobs.path  must be a path of plain segments without a slash at its end, such as /_spillway, not "/jobs/"',
+  ],
+  'credentials for everybody': [
+    `${BASE}${ROUTE}cors: { origins: ["*"], credentials: true }`,
+    '3:38  cors.credentials  credentials need exact origins: with * any site could act as the user',
+  ],
+  'an origin with a path': [
+    `${BASE}${ROUTE}cors: { origins: [https://a/b] }`,
+    '3:19  cors.origins[0]  must be an origin such as https://app.example.com, without a path, or *, not "https://a/b"',
+  ],
+  'a network that is none': [
+    `${BASE}${ROUTE}trustedPeers: [10.0.0.0/33]`,
+    '3:16  trustedPeers[0]  must be an address or a network such as 10.0.0.0/8, not "10.0.0.0/33"',
+  ],
+  'limits that contradict': [
+    `${BASE}${ROUTE}limits: { head: 1KiB, jobBody: 1KiB, buffered: 1MiB }`,
+    '3:9  limits.target  is more than limits.head',
+    '3:9  limits.spillCopy  is more than limits.jobBody',
+    '3:9  limits.result  is more than limits.buffered',
+  ],
+  'a backoff that contradicts': [
+    `${BASE}queues: { a: { backoff: { base: 2s, max: 1s } } }\n${SPILL} }`,
+    '2:33  queues.a.backoff.base  is longer than backoff.max',
+  ],
+  'a variable that is not set': [
+    `${BASE}${ROUTE}name: \${NAM}\n`,
+    '3:7  name  the environment has no NAM, and there is no default (${NAM:-…})  (did you mean NAME?)',
+  ],
+  'a variable that is none': [
+    `${BASE}${ROUTE}name: "\${A B}"\nlog: { access: "\${X" }`,
+    '3:7  name  ${A B} is no variable; write ${NAME} or ${NAME:-default}, or $${ for the characters themselves',
+    '4:16  log.access  ${X is no variable; write ${NAME} or ${NAME:-default}, or $${ for the characters themselves',
+  ],
+  'an unquoted variable in a flow mapping': [
+    `${BASE}${ROUTE}log: { access: \${X} }`,
+    '3:17  not valid YAML: Unexpected flow-map-start at node end; inside of { } and [ ], write "${NAME}" with quotes',
+  ],
+  'text from the environment that is no number': [
+    `${BASE}${ROUTE}limits: { headers: "\${NAME}" }`,
+    '3:20  limits.headers  must be a whole number, not text',
+  ],
+  'an alias of itself': [`pools: &a { x: *a }\n${ROUTE}`, '1:16  pools.x  this alias leads nowhere or to itself'],
+}
+
+describe('bad files get exactly these lines', () => {
+  for (const [name, [text, ...lines]] of Object.entries(BAD)) {
+    test(name, () => assert.deepEqual(errors(text, { NAME: 'x' }), lines))
+  }
+
+  test('a text of 4 MiB is read, a longer one is not', () => {
+    const room = 4 * 1024 * 1024
+    const text = `${BASE}${ROUTE}#`
+    assert.deepEqual(errors(text.padEnd(room, 'x')), [])
+    assert.deepEqual(errors(text.padEnd(room + 1, 'x')), ['spillway.yaml  the file is larger than 4 MiB'])
+  })
+
+  test('100000 values are read, one more is not', () => {
+    // The file, its two keys' values, and what stands in BASE and ROUTE: 8 values besides the networks.
+    const file = (networks: number): string => `${BASE}${ROUTE}trustedPeers:${'\n- ::1'.repeat(networks)}\n`
+    assert.deepEqual(errors(file(99_992)), [])
+    assert.match(errors(file(99_993))[0] ?? '', /the file has more than 100000 values/)
+  })
+
+  test('all errors at once, of the form and of the sense, in the order of the file', () => {
+    const text = `
+admin: { adress: 1.2.3.4:1, address: 0.0.0.0:1 }
+pools:
+  api: [ftp://a, http://b]
+  web: { servers: [http://c], maxInflight: 3 }
+queues:
+  q: { pool: wep, attempts: none }
+routes:
+  - { match: POST /a, mode: queue, queue: q, pool: api }
+  - { match: PUT /b, pool: nowhere, key: header:x }
+  - { match: 1 }
+  - { match: PUT /b, pool: api, mode: direkt, wait: 1s }
+`
+    assert.deepEqual(errors(text), [
+      '2:10  admin.adress  unknown key  (did you mean address?)',
+      '4:9  pools.api[0]  must be a URL such as http://127.0.0.1:3000, not "ftp://a"',
+      '5:31  pools.web.maxInflight  unknown key  (did you mean maxInFlight?)',
+      '7:14  queues.q.pool  there is no pool "wep"; there are api, web  (did you mean web?)',
+      '7:29  queues.q.attempts  must be a whole number, not text',
+      '10:28  routes[1].pool  there is no pool "nowhere"; there are api, web',
+      '10:42  routes[1].key  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
+      '11:14  routes[2].match  must be text or a mapping, not 1',
+      '12:14  routes[3].match  matches the same requests as routes[1]',
+      '12:39  routes[3].mode  must be direct or queue or spill, not "direkt"  (did you mean direct?)',
+    ])
+  })
+})

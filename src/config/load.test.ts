@@ -1,0 +1,425 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import fc from 'fast-check'
+import type { Config } from './config.ts'
+import type { LoadResult } from './load.ts'
+import { loadConfig, loadText, loadValue } from './load.ts'
+
+const SEED = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
+console.log(`SEED=${SEED}`)
+
+const OPTIONS = { file: 'spillway.yaml', folder: '/srv/app' }
+
+function load(text: string, environment: Record<string, string> = {}): LoadResult {
+  return loadText(text, OPTIONS, environment)
+}
+
+function good(text: string, environment?: Record<string, string>): Config {
+  const result = load(text, environment)
+  if (!result.ok) assert.fail(result.errors.join('\n'))
+  return result.config
+}
+
+const SHORT = `
+pools: { api: [http://127.0.0.1:3001, http://127.0.0.1:3002] }
+routes:
+  - { match: POST /reports, mode: queue }
+  - { match: "POST /orders/{id}", mode: spill, key: path:id }
+  - { match: "/*" }
+`
+const LONG = `
+listeners: [ { address: 127.0.0.1:8080 } ]
+admin: { address: 127.0.0.1:9900 }
+store: { engine: embedded, path: ./data }
+pools:
+  api:
+    servers: [ { url: http://127.0.0.1:3001, weight: 1 } ]
+    balance: least-requests
+    maxInFlight: 64
+    wait: 2s
+    health: { path: /healthz, interval: 2s, timeout: 1s, fall: 3, rise: 2 }
+queues:
+  reports:
+    pool: api
+    concurrency: 8
+    attempts: 20
+    backoff: { base: 1s, max: 30m }
+    timeout: 60s
+    expireAfter: never
+    keep: 24h
+    keepDead: 14d
+    limits: { jobs: 1000000, bytes: 10GiB, finished: 10GiB }
+routes:
+  - match: { method: POST, path: /reports }
+    mode: queue
+    queue: reports
+    wait: 0s
+    key: header:X-Account
+    allow: [prefer, idempotency-key, key, delay]
+limits: { head: 32KiB, jobBody: 1MiB, result: 16MiB, spillCopy: 64KiB, buffered: 256MiB }
+`
+/** One line to which a case adds its mistake. */
+const BASE = 'pools: { api: [http://127.0.0.1:3001] }\n'
+const ROUTE = 'routes: [{ match: /* }]\n'.replace('/*', '"/*"')
+
+describe('good files', () => {
+  test('the short form of the handbook', () => {
+    const config = good(SHORT)
+    assert.deepEqual(
+      config.routes.map(({ name, mode, pool, queue, key, waitMs, redeliver }) => ({ name, mode, pool, queue, key, waitMs, redeliver })),
+      [
+        { name: 'POST /reports', mode: 'queue', pool: 'api', queue: 'reports', key: undefined, waitMs: 0, redeliver: 'always' },
+        {
+          name: 'POST /orders/{id}',
+          mode: 'spill',
+          pool: 'api',
+          queue: 'orders',
+          key: { from: 'path', name: 'id' },
+          waitMs: 25_000,
+          redeliver: 'safe',
+        },
+        { name: '/*', mode: 'direct', pool: 'api', queue: undefined, key: undefined, waitMs: 0, redeliver: 'always' },
+      ],
+    )
+    assert.deepEqual(
+      config.queues.map((queue) => [queue.name, queue.pool]),
+      [
+        ['reports', 'api'],
+        ['orders', 'api'],
+      ],
+    )
+    assert.deepEqual(config.pools[0]?.servers, [
+      { name: '127.0.0.1:3001', host: '127.0.0.1', port: 3001, weight: 1 },
+      { name: '127.0.0.1:3002', host: '127.0.0.1', port: 3002, weight: 1 },
+    ])
+    assert.deepEqual(config.listeners, [{ address: { host: '127.0.0.1', port: 8080 } }])
+    assert.equal(config.store.path, '/srv/app/data')
+  })
+
+  test('the long form of the handbook, which spells out the defaults', () => {
+    const health = { path: '/healthz', intervalMs: 2000, timeoutMs: 1000, fall: 3, rise: 2 }
+    const pool = { balance: 'least-requests' as const, maxInFlight: 64, maxTunnels: 1024, waitMs: 2000, maxWaiting: 1024 }
+    assert.deepEqual(good(LONG), {
+      file: 'spillway.yaml',
+      listeners: [{ address: { host: '127.0.0.1', port: 8080 } }],
+      admin: { address: { host: '127.0.0.1', port: 9900 } },
+      store: { engine: 'embedded', path: '/srv/app/data' },
+      pools: [
+        {
+          name: 'api',
+          servers: [{ name: '127.0.0.1:3001', host: '127.0.0.1', port: 3001, weight: 1 }],
+          ...pool,
+          health,
+          slowStartMs: 10_000,
+          failoverGraceMs: 10_000,
+        },
+      ],
+      queues: [
+        {
+          name: 'reports',
+          pool: 'api',
+          concurrency: 8,
+          attempts: 20,
+          backoff: { baseMs: 1000, maxMs: 1_800_000 },
+          timeoutMs: 60_000,
+          keepMs: 86_400_000,
+          keepDeadMs: 1_209_600_000,
+          deadLetter: 'exhausted',
+          limits: { jobs: 1_000_000, bytes: 10 * 1024 ** 3, finished: 10 * 1024 ** 3 },
+        },
+      ],
+      routes: [
+        {
+          name: 'POST /reports',
+          match: { path: '/reports', methods: ['POST'], headers: [], query: [] },
+          pool: 'api',
+          mode: 'queue',
+          queue: 'reports',
+          waitMs: 0,
+          patienceMs: 0,
+          onWait: 'accept',
+          key: { from: 'header', name: 'x-account' },
+          allow: ['prefer', 'idempotency-key', 'key', 'delay'],
+          methods: ['POST', 'PUT', 'PATCH', 'DELETE'],
+          redeliver: 'always',
+          idempotencyScope: 'authorization',
+        },
+      ],
+      limits: {
+        head: 32_768,
+        headers: 100,
+        target: 8192,
+        body: 0,
+        jobBody: 1_048_576,
+        result: 16_777_216,
+        spillCopy: 65_536,
+        buffered: 268_435_456,
+        connections: 16_384,
+      },
+      timeouts: {
+        headMs: 10_000,
+        bodyMs: 30_000,
+        idleMs: 75_000,
+        connectMs: 3000,
+        firstByteMs: 60_000,
+        callMs: 0,
+        stallMs: 60_000,
+        upstreamIdleMs: 4000,
+        tunnelMs: 3_600_000,
+      },
+      jobs: { path: '/_spillway', waitMaxMs: 60_000, heartbeatMs: 15_000 },
+      trustedPeers: [],
+      name: 'spillway',
+      log: { format: 'text', access: 'off' },
+      drainTimeoutMs: 30_000,
+    } satisfies Config)
+  })
+
+  test('every key at another value than its default', () => {
+    const config = good(`
+listeners: [0.0.0.0:80, { address: "[::1]:8080" }]
+admin: { address: 0.0.0.0:9900, token: secret }
+store: { engine: memory, path: /var/lib/spillway }
+pools:
+  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, maxInFlight: 1, maxTunnels: 0, wait: 0s,
+       maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s }
+  b: [http://b.example]
+queues:
+  q: { pool: b, concurrency: 1, attempts: 1, backoff: { base: 1ms, max: 2ms }, timeout: 1s, expireAfter: 1h, keep: 1m, keepDead: 1m, deadLetter: all,
+       limits: { jobs: 1, bytes: 1B, finished: 1KiB } }
+routes:
+  - { match: { host: "*.Example.com", path: "/a/{x}/*", method: [post, GET, post], headers: { X-A: "1" }, query: { v: "2" } }, mode: spill, pool: b,
+      queue: q, wait: 1s, patience: 1ms, onWait: cancel, key: json:/a~1b/0, allow: [], methods: [POST, GET], redeliver: always,
+      idempotency: { scope: X-Tenant }, cors: { origins: ["*"] } }
+  - { match: "GET,HEAD /b", pool: a }
+limits: { head: 9KiB, headers: 1, target: 1KiB, body: 1GiB, jobBody: 2KiB, result: 3KiB, spillCopy: 1KiB, buffered: 4KiB, connections: 1 }
+timeouts: { head: 1s, body: 2s, idle: 3s, connect: 4s, firstByte: 5s, call: 6s, stall: 7s, upstreamIdle: 8s, tunnel: 9s }
+jobs: { path: /jobs/v1, publicUrl: https://api.example.com/x/, waitMax: 1m, heartbeat: 1s }
+trustedPeers: [10.0.0.0/8, "::1", "fd00::/8"]
+name: edge-1
+cors: { origins: [https://app.example.com], methods: [post], headers: [X-A], credentials: true, maxAge: 0s }
+log: { format: json, access: access.log }
+drainTimeout: 0s
+`)
+    const [spill, direct] = config.routes
+    assert.deepEqual(spill?.match, {
+      host: '*.example.com',
+      path: '/a/{x}/*',
+      methods: ['POST', 'GET'],
+      headers: [['x-a', '1']],
+      query: [['v', '2']],
+    })
+    assert.equal(spill?.name, 'POST,GET *.example.com/a/{x}/* x-a=1 ?v=2')
+    assert.deepEqual(spill?.key, { from: 'json', name: '/a~1b/0' })
+    assert.equal(spill?.idempotencyScope, 'x-tenant')
+    assert.deepEqual(spill?.cors?.origins, ['*'])
+    assert.deepEqual(direct?.cors, {
+      origins: ['https://app.example.com'],
+      methods: ['POST'],
+      headers: ['x-a'],
+      credentials: true,
+      maxAgeMs: 0,
+    })
+    assert.deepEqual(direct?.match.methods, ['GET', 'HEAD'])
+    assert.deepEqual(config.pools[0]?.servers, [
+      { name: 'a.example:80', host: 'a.example', port: 80, weight: 1 },
+      { name: '[::1]:3000', host: '::1', port: 3000, weight: 3 },
+    ])
+    assert.deepEqual(config.pools[1]?.servers[0], { name: 'b.example:80', host: 'b.example', port: 80, weight: 1 })
+    assert.equal(config.queues[0]?.expireAfterMs, 3_600_000)
+    assert.equal(config.log.access, '/srv/app/access.log')
+    assert.equal(config.jobs.publicUrl, 'https://api.example.com/x')
+    assert.equal(config.store.path, '/var/lib/spillway')
+  })
+
+  test('a queue is named after the path, and a queue of that name gives its settings and its pool', () => {
+    const names = ['/a/{id}/b/*', '/', '/{x}', '/a~b%20c', '/.hidden'].map((path) => {
+      const config = good(`${BASE}routes: [{ match: "POST ${path}", mode: queue }]`)
+      return config.routes[0]?.queue
+    })
+    assert.deepEqual(names, ['a-b', 'default', 'default', 'a-b-20c', 'hidden'])
+    const config = good(
+      'pools: { a: [http://a], b: [http://b] }\nqueues: { x: { pool: b, attempts: 3 } }\nroutes: [{ match: POST /x, mode: queue }, { match: /, pool: a }]',
+    )
+    assert.deepEqual([config.routes[0]?.pool, config.queues[0]?.attempts], ['b', 3])
+  })
+
+  test('the environment fills in values, numbers too', () => {
+    const config = good(
+      `name: \${NAME}\nstore: { path: "\${DIR:-/var/x}/data" }\nadmin: { token: "\${TOKEN}" }\nlimits: { headers: "\${N}" }
+cors: { origins: ["https://\${EMPTY:-app}.example.com"], credentials: "\${YES}" }\njobs: { publicUrl: "http://x/$\${y}" }\n${BASE}${ROUTE}`,
+      { NAME: 'gw', TOKEN: '123456', N: '7', EMPTY: '', YES: 'true' },
+    )
+    assert.equal(config.name, 'gw')
+    assert.equal(config.store.path, '/var/x/data')
+    assert.equal(config.admin.token, '123456')
+    assert.equal(config.limits.headers, 7)
+    assert.deepEqual(config.cors?.origins, ['https://app.example.com'])
+    assert.equal(config.cors.credentials, true)
+    assert.equal(config.jobs.publicUrl, 'http://x/${y}')
+  })
+
+  test('anchors and aliases work', () => {
+    const config = good(
+      `pools: { a: &p { servers: [http://a], wait: 5s }, b: *p }\nroutes: [{ match: /, pool: a }, { match: /b, pool: b }]`,
+    )
+    assert.deepEqual(
+      config.pools.map((pool) => pool.waitMs),
+      [5000, 5000],
+    )
+  })
+})
+
+describe('warnings', () => {
+  test('a memory store under a route that keeps jobs, pools and queues that nobody uses', () => {
+    const result = load(
+      'store: { engine: memory }\npools: { a: [http://a], b: [http://b] }\nqueues: { q: {} }\nroutes: [{ match: POST /x, mode: queue, pool: a }]',
+    )
+    assert.equal(result.ok, true)
+    assert.deepEqual(result.warnings, [
+      'spillway.yaml:1:18  store.engine  memory: jobs are lost when the process ends, and these routes keep jobs: POST /x',
+      'spillway.yaml:2:28  pools.b  no route uses this pool',
+      'spillway.yaml:3:14  queues.q  no route fills this queue',
+    ])
+  })
+
+  test('none for the examples of the handbook', () => {
+    assert.deepEqual([load(SHORT).warnings, load(LONG).warnings], [[], []])
+  })
+})
+
+describe('files and modules', () => {
+  let folder = ''
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'spillway-config-'))
+  })
+  after(() => rmSync(folder, { recursive: true }))
+
+  async function loadFile(name: string, text?: string): Promise<LoadResult> {
+    if (text !== undefined) writeFileSync(join(folder, name), text)
+    return await loadConfig(join(folder, name), {})
+  }
+
+  test('relative paths are relative to the file', async () => {
+    const result = await loadFile('a.yaml', `${BASE}${ROUTE}log: { access: ./log/access.log }`)
+    assert.ok(result.ok)
+    assert.deepEqual([result.config.store.path, result.config.log.access], [join(folder, 'data'), join(folder, 'log/access.log')])
+  })
+
+  test('a module exports its configuration', async () => {
+    const module = new URL('./schema.ts', import.meta.url).href
+    const text = `import { defineConfig } from '${module}'\nexport default defineConfig({ pools: { api: ['http://a'] }, routes: [{ match: '/*' }] })`
+    const result = await loadFile('good.ts', text)
+    assert.ok(result.ok, JSON.stringify(result))
+    assert.equal(result.config.routes[0]?.pool, 'api')
+  })
+
+  test('what is wrong with a module has a path but no line', async () => {
+    const result = await loadFile(
+      'bad.mjs',
+      `export default { pools: { api: ['http://a'] }, routes: [{ match: '/*', pool: 'x' }], nam: 1 }`,
+    )
+    assert.deepEqual(result.ok ? [] : result.errors, [
+      `${join(folder, 'bad.mjs')}  nam  unknown key  (did you mean name?)`,
+      `${join(folder, 'bad.mjs')}  routes[0].pool  there is no pool "x"; there is api`,
+    ])
+  })
+
+  test('a module without default export, one that throws, one that exports a function', async () => {
+    const results = [
+      await loadFile('none.mjs', 'export const a = 1'),
+      await loadFile('throws.mjs', 'throw new Error("no luck")'),
+      await loadFile('function.mjs', 'export default () => {}'),
+    ]
+    assert.deepEqual(
+      results.map((result) => (result.ok ? [] : result.errors.map((line) => line.slice(folder.length + 1)))),
+      [
+        ['none.mjs  has no default export; write: export default defineConfig({ … })'],
+        ['throws.mjs  cannot be loaded: no luck'],
+        ['function.mjs  cannot be loaded: () => {} could not be cloned.'],
+      ],
+    )
+  })
+
+  test('a file that is not there', async () => {
+    const result = await loadFile('missing.yaml')
+    assert.deepEqual(result.ok ? [] : result.errors, [
+      `${join(folder, 'missing.yaml')}  cannot be read: there is no such file; \`spillway init\` writes one`,
+    ])
+  })
+})
+
+describe('whatever it is given, reading never throws', () => {
+  test('damaged texts', () => {
+    const damage = fc.tuple(
+      fc.nat(LONG.length),
+      fc.nat(12),
+      fc.oneof(fc.string(), fc.constantFrom('{', '}', '[', ']', ':', '\n', '&a ', '*a', '${', '!!x ', '- ', '? ', '"')),
+    )
+    fc.assert(
+      fc.property(fc.constantFrom(LONG, SHORT), fc.array(damage, { minLength: 1, maxLength: 4 }), (text, damages) => {
+        let damaged = text
+        for (const [at, length, added] of damages) damaged = damaged.slice(0, at) + added + damaged.slice(at + length)
+        const result = load(damaged, { X: '1' })
+        assert.ok(result.ok || result.errors.length > 0)
+      }),
+      { seed: SEED, numRuns: 400 },
+    )
+  })
+
+  test('well-formed values of any other shape', () => {
+    const keys = [
+      'pools',
+      'routes',
+      'match',
+      'servers',
+      'url',
+      'queues',
+      'listeners',
+      'address',
+      'admin',
+      'store',
+      'key',
+      'mode',
+      'pool',
+      'api',
+      'limits',
+      '__proto__',
+      'constructor',
+    ]
+    const { tree } = fc.letrec((tie) => ({
+      tree: fc.oneof(
+        { maxDepth: 5 },
+        tie('leaf'),
+        fc.array(tie('tree'), { maxLength: 3 }),
+        fc.dictionary(fc.constantFrom(...keys), tie('tree'), { maxKeys: 5 }),
+      ),
+      leaf: fc.oneof(
+        fc.constantFrom('http://a', '/a', 'queue', 'spill', 'api', '1s', '', null, undefined),
+        fc.integer(),
+        fc.boolean(),
+        fc.string(),
+      ),
+    }))
+    const file = fc.record({
+      pools: tree,
+      routes: fc.oneof(tree, fc.array(fc.record({ match: tree, mode: fc.constantFrom('queue', 'spill', 'x') }))),
+      queues: tree,
+    })
+    fc.assert(
+      fc.property(file, (value) => {
+        const result = loadValue(structuredClone(value), OPTIONS)
+        assert.ok(result.ok || result.errors.length > 0)
+      }),
+      { seed: SEED, numRuns: 1000 },
+    )
+  })
+
+  test('aliases that would grow without end', () => {
+    const levels = Array.from({ length: 30 }, (_, i) => `l${i + 1}: &l${i + 1} [*l${i}, *l${i}, *l${i}]`)
+    assert.ok(!load(`l0: &l0 [x]\n${levels.join('\n')}\n`).ok)
+  })
+})

@@ -1,0 +1,216 @@
+/**
+ * Routes: their match in one form, the pool and the queue that they name or imply, the defaults that depend on the mode, and what contradicts it.
+ * Gives the queues too: those of the file and those that routes imply, each with its pool.
+ */
+import { parsePattern, patternShape } from '../core/routing/pattern.ts'
+import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
+import type { Path } from './problem.ts'
+import { nearest } from './problem.ts'
+import type { Report, ResolveOptions } from './report.ts'
+import { checkName } from './report.ts'
+import type { ParsedCors, ParsedFile, ParsedRoute } from './schema.ts'
+
+export interface ResolvedRoutes {
+  readonly routes: readonly RouteConfig[]
+  /** Queue -> pool. */
+  readonly queuePools: ReadonlyMap<string, string>
+}
+
+interface Context extends ResolveOptions {
+  readonly cors?: CorsConfig
+  readonly queuePools: Map<string, string>
+  readonly jobs: ParsedFile['jobs']
+}
+
+const ALLOW_DEFAULT = ['prefer', 'idempotency-key', 'key', 'delay'] as const
+const JOB_METHODS_DEFAULT = ['POST', 'PUT', 'PATCH', 'DELETE']
+const NEVER_JOBS = ['HEAD', 'OPTIONS', 'CONNECT', 'TRACE']
+const SPILL_WAIT_MS = 25_000
+const SPILL_PATIENCE_MS = 250
+/** Keys that only say something about jobs. */
+const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'allow', 'methods', 'redeliver', 'idempotency'] as const
+
+export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
+  const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }
+  for (const [name, queue] of Object.entries(file.queues)) {
+    if (queue.pool === undefined) continue
+    checkName(queue.pool, options.poolNames, { path: ['queues', name, 'pool'], what: 'pool' }, options.report)
+    context.queuePools.set(name, queue.pool)
+  }
+  const routes = file.routes.map((route, i) => resolveRoute(route, ['routes', i], context))
+  checkDuplicates(routes, options.report)
+  for (const name of Object.keys(file.queues)) {
+    // Nobody fills it and it names no pool: any will do, and there is a warning.
+    if (!context.queuePools.has(name)) context.queuePools.set(name, options.poolNames[0] ?? '')
+  }
+  return { routes, queuePools: context.queuePools }
+}
+
+function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteConfig {
+  const { report } = context
+  const match = resolveMatch(route)
+  checkReserved(match, path, context)
+  checkContradictions(route, match, path, context)
+  const queue = route.mode === 'direct' ? undefined : resolveQueueName(route, match, path, context)
+  const pool = resolvePoolName(route, queue, path, context)
+  const cors = route.cors === undefined ? context.cors : resolveCors(route.cors, [...path, 'cors'], report)
+  return {
+    name: routeName(match),
+    match,
+    pool,
+    mode: route.mode,
+    ...(queue !== undefined && { queue }),
+    waitMs: route.wait ?? (route.mode === 'spill' ? Math.min(SPILL_WAIT_MS, context.jobs.waitMax) : 0),
+    patienceMs: route.mode === 'spill' ? (route.patience ?? SPILL_PATIENCE_MS) : 0,
+    onWait: route.onWait ?? 'accept',
+    ...(route.key !== undefined && { key: route.key }),
+    allow: route.allow ?? ALLOW_DEFAULT,
+    methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
+    redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
+    idempotencyScope: route.idempotency?.scope ?? 'authorization',
+    ...(cors !== undefined && { cors }),
+  }
+}
+
+export function resolveCors(cors: ParsedCors, path: Path, report: Report): CorsConfig {
+  if (cors.credentials && cors.origins.includes('*')) {
+    report.error({ path: [...path, 'credentials'], message: 'credentials need exact origins: with * any site could act as the user' })
+  }
+  const { origins, methods, headers, credentials, maxAge } = cors
+  return { origins, methods, headers, credentials, maxAgeMs: maxAge }
+}
+
+function resolveMatch({ match }: ParsedRoute): MatchConfig {
+  if ('headers' in match) {
+    const { host, path, method, headers, query } = match
+    const methods = method === undefined || Array.isArray(method) ? method : [method]
+    return {
+      ...(host !== undefined && { host }),
+      path,
+      ...(methods !== undefined && { methods: [...new Set(methods)] }),
+      headers: Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const),
+      query: Object.entries(query),
+    }
+  }
+  return { path: match.path, ...(match.methods !== undefined && { methods: [...new Set(match.methods)] }), headers: [], query: [] }
+}
+
+/** As one would say it: `POST api.example.com/reports x-beta=on ?v=2`. */
+function routeName(match: MatchConfig): string {
+  const methods = match.methods === undefined ? [] : [match.methods.join(',')]
+  const headers = match.headers.map(([name, value]) => `${name}=${value}`)
+  const query = match.query.map(([name, value]) => `?${name}=${value}`)
+  return [...methods, `${match.host ?? ''}${match.path}`, ...headers, ...query].join(' ')
+}
+
+function checkReserved(match: MatchConfig, path: Path, { jobs, report }: Context): void {
+  if (match.path === jobs.path || match.path.startsWith(`${jobs.path}/`)) {
+    report.error({ path: [...path, 'match', 'path'], message: `${jobs.path} is reserved for job URLs; jobs.path moves it` }, [['jobs']])
+  }
+}
+
+function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path, { report, jobs }: Context): void {
+  const mode: Path = [...path, 'mode']
+  if (route.mode === 'direct') {
+    for (const key of JOB_KEYS) {
+      if (route[key] !== undefined)
+        report.error(
+          { path: [...path, key], message: 'has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill' },
+          [mode],
+        )
+    }
+    return
+  }
+  if (route.mode === 'queue' && route.patience !== undefined) {
+    report.error(
+      { path: [...path, 'patience'], message: 'has no meaning on a queue route, which never tries a server first; set mode: spill' },
+      [mode],
+    )
+  }
+  if (route.wait !== undefined && route.wait > jobs.waitMax) {
+    report.error({ path: [...path, 'wait'], message: 'is longer than jobs.waitMax' }, [['jobs', 'waitMax']])
+  }
+  checkMethods(route, match, path, report)
+  if (route.key?.from === 'path') checkKeyParameter(route.key.name, match, path, report)
+}
+
+function checkMethods(route: ParsedRoute, match: MatchConfig, path: Path, report: Report): void {
+  for (const [i, method] of (route.methods ?? []).entries()) {
+    if (NEVER_JOBS.includes(method)) report.error({ path: [...path, 'methods', i], message: `${method} can never become a job` })
+  }
+  const methods = route.methods ?? JOB_METHODS_DEFAULT
+  if (match.methods === undefined || match.methods.some((method) => methods.includes(method))) return
+  const names = match.methods.join(', ')
+  const hint = match.methods.every((method) => NEVER_JOBS.includes(method))
+    ? 'mode: direct is what it can have'
+    : 'name it in methods, or set mode: direct'
+  report.error({ path: [...path, 'match'], message: `${names} does not become a job here; ${hint}` }, [
+    [...path, 'mode'],
+    [...path, 'methods'],
+  ])
+}
+
+function checkKeyParameter(name: string, match: MatchConfig, path: Path, report: Report): void {
+  const pattern = parsePattern(match.path)
+  if (typeof pattern === 'string') return
+  const parameters = pattern.segments.flatMap((segment) => (segment.kind === 'param' ? [segment.name] : []))
+  if (parameters.includes(name)) return
+  const message = `the path ${match.path} has no parameter {${name}}`
+  const near = nearest(name, parameters)
+  report.error({ path: [...path, 'key'], message, suggestion: near && `path:${near}` }, [[...path, 'match']])
+}
+
+/** The queue that the route names, or one that is called like the path: `/reports` -> reports, `/v1/orders/{id}` -> v1-orders. */
+function resolveQueueName(route: ParsedRoute, match: MatchConfig, path: Path, context: Context): string {
+  if (route.queue === undefined) return impliedQueueName(match.path)
+  const hint = '; define it under queues, or leave this key out'
+  checkName(route.queue, context.queueNames, { path: [...path, 'queue'], what: 'queue', hint }, context.report)
+  return route.queue
+}
+
+function impliedQueueName(path: string): string {
+  const words = path.split('/').filter((part) => part !== '' && part !== '*' && !part.startsWith('{'))
+  const name = words
+    .join('-')
+    .replaceAll(/[^A-Za-z0-9_.-]/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+  return name.slice(0, 64) || 'default'
+}
+
+function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Path, context: Context): string {
+  const { report, poolNames, queuePools } = context
+  const ofQueue = queue === undefined ? undefined : queuePools.get(queue)
+  const pool = route.pool ?? ofQueue ?? (poolNames.length === 1 ? poolNames[0] : undefined)
+  if (route.pool !== undefined) checkName(route.pool, poolNames, { path: [...path, 'pool'], what: 'pool' }, report)
+  if (pool === undefined) {
+    if (poolNames.length > 1) report.error({ path: [...path, 'pool'], message: `is missing; name one of ${poolNames.join(', ')}` }, [path])
+    return ''
+  }
+  if (queue === undefined) return pool
+  if (ofQueue === undefined) queuePools.set(queue, pool)
+  else if (ofQueue !== pool) {
+    const where: Path = route.queue === undefined ? [...path, 'pool'] : [...path, 'queue']
+    const message = `the queue "${queue}" is worked off by pool "${ofQueue}", but this route is for pool "${pool}"`
+    report.error({ path: where, message }, [
+      [...path, 'pool'],
+      [...path, 'mode'],
+      ['queues', queue],
+    ])
+  }
+  return pool
+}
+
+/** Two routes that match the same requests: the second one would never be reached. */
+function checkDuplicates(routes: readonly RouteConfig[], report: Report): void {
+  const seen = new Map<string, number>()
+  for (const [i, { match }] of routes.entries()) {
+    const pattern = parsePattern(match.path)
+    if (typeof pattern === 'string') continue
+    const sorted = (pairs: MatchConfig['headers']): string[] => pairs.map((pair) => pair.join('\0')).sort()
+    const same = JSON.stringify([match.host, patternShape(pattern), match.methods?.toSorted(), sorted(match.headers), sorted(match.query)])
+    const first = seen.get(same)
+    if (first === undefined) seen.set(same, i)
+    else
+      report.error({ path: ['routes', i, 'match'], message: `matches the same requests as routes[${first}]` }, [['routes', first, 'match']])
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * What a configuration file may hold: the one source of its types, its validation, its defaults, its JSON Schema and its reference page.
+ * A key's description is its documentation. What depends on more than one key is checked in `resolve.ts`.
+ */
+import * as z from 'zod'
+import * as field from './fields.ts'
+
+const MILLION = 1_000_000
+
+const listener = z.strictObject({
+  address: field.address.describe('Where connections are accepted.'),
+})
+
+const admin = z.strictObject({
+  address: field.address.prefault('127.0.0.1:9900').describe('Where health, readiness, metrics and status are served.'),
+  token: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('What a caller must send as `Authorization: Bearer …`. Required when the address is not loopback.'),
+})
+
+const store = z.strictObject({
+  engine: z
+    .enum(['embedded', 'memory'])
+    .default('embedded')
+    .describe(
+      'What makes jobs durable. `embedded`: a store on this disk, synced before a job is accepted. `memory`: nothing survives the process.',
+    ),
+  path: z.string().min(1).default('./data').describe('Folder of the embedded store, relative to the file.'),
+})
+
+const server = z.strictObject({
+  url: field.serverUrl.describe('`http://host:port`. A host name stands for all its addresses.'),
+  weight: field.count(1, 1000).default(1).describe('Its share of requests and buckets, compared with the other servers of the pool.'),
+})
+
+const servers = z.array(z.union([field.serverUrl, server])).min(1)
+
+const health = z.strictObject({
+  path: field.target.optional().describe('What is asked with GET; 200 to 399 is healthy. Left out: a TCP connection is the check.'),
+  interval: field.span.prefault('2s').describe('Between two checks of a server.'),
+  timeout: field.span.prefault('1s').describe('A check that takes longer has failed.'),
+  fall: field.count(1, 100).default(3).describe('Failures in a row until a server is down.'),
+  rise: field.count(1, 100).default(2).describe('Successes in a row until it is up again.'),
+})
+
+const pool = z.strictObject({
+  servers: servers.describe('URLs, or mappings with `url` and `weight`.'),
+  balance: z.enum(['round-robin', 'least-requests']).default('least-requests').describe('Which server takes a direct request.'),
+  maxInFlight: field.count(1, MILLION).default(64).describe('Requests in flight per server, direct ones and jobs together.'),
+  maxTunnels: field
+    .count(0, MILLION)
+    .default(1024)
+    .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
+  wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
+  maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
+  health: health.prefault({}).describe('How servers are checked.'),
+  slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
+  failoverGrace: field.duration
+    .prefault('10s')
+    .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
+})
+
+const backoff = z.strictObject({
+  base: field.span.prefault('1s').describe('The first delay; each further one is twice as long.'),
+  max: field.span.prefault('30m').describe('The longest delay. Jitter: at least half of each delay is kept.'),
+})
+
+const queueLimits = z.strictObject({
+  jobs: field.count(1, 1_000_000_000).default(MILLION).describe('Jobs that have not ended. Above it a submission is refused with 503.'),
+  bytes: field.size.prefault('10GiB').describe('Size of jobs that have not ended. Above it a submission is refused with 503.'),
+  finished: field.size.prefault('10GiB').describe('Size of ended jobs and results. Above it the oldest go before their time.'),
+})
+
+const queue = z.strictObject({
+  pool: z.string().optional().describe('Whose servers work it off. Left out: the pool of the routes that fill it.'),
+  concurrency: field.count(1, MILLION).default(8).describe('Jobs in flight per server.'),
+  attempts: field.count(1, 1000).default(20).describe('Attempts until a job is a dead letter.'),
+  backoff: backoff.prefault({}).describe('Pause between two attempts.'),
+  timeout: field.span.prefault('60s').describe('One attempt.'),
+  expireAfter: field.spanOrNever
+    .prefault('never')
+    .describe('From the moment a job may run to its first attempt; expired jobs are dead letters.'),
+  keep: field.span.prefault('24h').describe('How long ended jobs and their results can be asked for. Request bodies go at success.'),
+  keepDead: field.span.prefault('14d').describe('How long dead letters are kept.'),
+  deadLetter: z
+    .enum(['exhausted', 'all'])
+    .default('exhausted')
+    .describe(
+      '`exhausted`: jobs out of attempts, expired, poisoned or of unknown outcome become dead letters. `all`: also jobs that a server refused for good.',
+    ),
+  limits: queueLimits.prefault({}).describe('How much the queue may hold.'),
+})
+
+const match = z.strictObject({
+  host: field.matchHost.optional().describe('`api.example.com`, or `*.example.com` for one or more labels before it. Left out: any.'),
+  path: field.pathPattern
+    .prefault('/*')
+    .describe('`/exact`, `/prefix/*`, and whole segments as `{parameter}`. Compared with the raw path; nothing is decoded.'),
+  method: z
+    .union([field.method, z.array(field.method).min(1)])
+    .optional()
+    .describe('One method or a list. Left out: any. A method that does not match lets the next route try.'),
+  headers: z.record(z.string(), z.string()).default({}).describe('All must be there with exactly this value.'),
+  query: z.record(z.string(), z.string()).default({}).describe('All must be there with exactly this value.'),
+})
+
+const cors = z.strictObject({
+  origins: z.array(field.origin).min(1).describe('Origins that may call: exact ones, or `*`.'),
+  methods: z.array(field.method).prefault(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']).describe('Methods that a preflight allows.'),
+  headers: z
+    .array(field.headerName)
+    .prefault(['authorization', 'content-type'])
+    .describe('Request headers that a preflight allows. The client headers of Spillway itself are always allowed.'),
+  credentials: z.boolean().default(false).describe('May the page send cookies? Needs exact origins.'),
+  maxAge: field.duration.prefault('10m').describe('How long a browser may remember a preflight.'),
+})
+
+const clientHeader = z.enum(['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference'])
+
+const route = z.strictObject({
+  match: z.union([field.matchText, match]).describe('Which requests: `POST /reports`, `/prefix/*`, or a mapping.'),
+  mode: z
+    .enum(['direct', 'queue', 'spill'])
+    .default('direct')
+    .describe(
+      '`direct`: to a server now. `queue`: stored, answered with 202, worked off later. `spill`: direct while there is capacity, stored when there is none.',
+    ),
+  pool: z.string().optional().describe('Whose servers take the requests. May be left out when there is only one pool.'),
+  queue: z.string().optional().describe('Where jobs go. Left out: a queue that is named after the path.'),
+  wait: field.duration.optional().describe('How long a client is held for its answer. Default: `0s` for queue, `25s` for spill.'),
+  patience: field.duration.optional().describe('spill: how long to look for a slot before the request is stored. Default: `250ms`.'),
+  onWait: z
+    .enum(['accept', 'cancel'])
+    .optional()
+    .describe(
+      'When the wait is over. `accept` (default): 202 with a token. `cancel`: a job that has not begun is cancelled and answered with 503.',
+    ),
+  key: field.keySource
+    .optional()
+    .describe(
+      'Jobs of one key run one at a time, in order: `header:X-Account`, `path:id`, `query:id`, `cookie:session`, `json:/customer/id`. Outranks `Spillway-Key`.',
+    ),
+  allow: z
+    .array(clientHeader)
+    .optional()
+    .describe(
+      'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
+    ),
+  methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
+  redeliver: z
+    .enum(['safe', 'always'])
+    .optional()
+    .describe(
+      '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
+    ),
+  idempotency: z
+    .strictObject({
+      scope: field.headerName
+        .default('authorization')
+        .describe('Header whose value separates the callers: a key never yields the job of another one.'),
+    })
+    .optional()
+    .describe('How idempotency keys are told apart.'),
+  cors: cors.optional().describe('Instead of the global `cors`.'),
+})
+
+const limits = z.strictObject({
+  head: field.size.prefault('32KiB').describe('Request line and header section of one message.'),
+  headers: field.count(1, 10_000).default(100).describe('Header fields in one message.'),
+  target: field.size.prefault('8KiB').describe('Request target.'),
+  body: field.sizeOrUnlimited.prefault('unlimited').describe('Body of a direct request. It is streamed, not held.'),
+  jobBody: field.size.prefault('1MiB').describe('Body of a request that becomes a job.'),
+  result: field.size.prefault('16MiB').describe("A job's result."),
+  spillCopy: field.size
+    .prefault('64KiB')
+    .describe('How much of a spillable request is copied while it streams to a server; past it, it can no longer spill.'),
+  buffered: field.size.prefault('256MiB').describe('All bodies that the gateway holds in memory. Above it reading stops, then 503.'),
+  connections: field.count(1, MILLION).default(16_384).describe('Client connections at once.'),
+})
+
+const timeouts = z.strictObject({
+  head: field.span.prefault('10s').describe('From the first byte of a request, or the connection, to the end of its head.'),
+  body: field.span.prefault('30s').describe('Longest pause between two reads of a request body.'),
+  idle: field.span.prefault('75s').describe('Kept-alive connection of a client without a request.'),
+  connect: field.span.prefault('3s').describe('Connecting to a server.'),
+  firstByte: field.span.prefault('60s').describe("From the end of a request to the head of the server's answer."),
+  call: field.spanOrNone.prefault('none').describe('A direct call as a whole.'),
+  stall: field.span.prefault('60s').describe('Longest pause in a response body, on either side.'),
+  upstreamIdle: field.span.prefault('4s').describe('Idle connection to a server. Below the 5s after which many servers close.'),
+  tunnel: field.span.prefault('1h').describe('Tunnel without a byte.'),
+})
+
+const jobs = z.strictObject({
+  path: field.jobsPath
+    .prefault('/_spillway')
+    .describe('Path under which job URLs live on every listener and host. Reserved: no route gets it.'),
+  publicUrl: field.publicUrl.optional().describe('Put before links, where clients reach the gateway under another address.'),
+  waitMax: field.span.prefault('60s').describe('Longest a client may be held, whatever it or a route asks for.'),
+  heartbeat: field.span.prefault('15s').describe('Between two signs of life on an event stream.'),
+})
+
+const log = z.strictObject({
+  format: z.enum(['text', 'json']).default('text').describe('Event lines: for people, or one JSON object per line.'),
+  access: z
+    .string()
+    .min(1)
+    .default('off')
+    .describe('One JSON line per call and per attempt: `off`, `stdout`, or a file, relative to this one.'),
+})
+
+const name = z
+  .string()
+  .regex(field.NAME, { error: 'a name is 1 to 64 letters, digits, "-", "_" or ".", and begins with a letter or digit' })
+
+export const configSchema = z.strictObject({
+  listeners: z
+    .array(z.union([field.address, listener]))
+    .min(1)
+    .prefault(['127.0.0.1:8080'])
+    .describe('Addresses on which connections are accepted.'),
+  admin: admin.prefault({}).describe('The admin address.'),
+  store: store.prefault({}).describe('Where jobs are kept.'),
+  pools: z.record(name, z.union([servers, pool])).describe('Servers that do the same work, by name. A list of URLs is enough.'),
+  queues: z
+    .record(name, queue)
+    .prefault({})
+    .describe('Durable lines of jobs, by name. A queue needs to stand here only to change a default.'),
+  routes: z.array(route).min(1).describe('Which requests go where, and how. Order matters only between equally specific routes.'),
+  limits: limits.prefault({}).describe('How large things may become.'),
+  timeouts: timeouts.prefault({}).describe('How long things may take.'),
+  jobs: jobs.prefault({}).describe("The clients' side of jobs."),
+  trustedPeers: z.array(field.network).prefault([]).describe('Peers whose `Forwarded` and `X-Forwarded-*` are believed.'),
+  name: field.pseudonym.prefault('spillway').describe('What the gateway calls itself in `Via`, `Forwarded` and `Proxy-Status`.'),
+  cors: cors.optional().describe('Which other origins may call from a browser.'),
+  log: log.prefault({}).describe('What is written to standard output.'),
+  drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),
+})
+
+/** A queue or pool of which nothing is written: the defaults. */
+export const QUEUE_DEFAULTS: z.output<typeof queue> = queue.parse({})
+export const POOL_DEFAULTS: Omit<z.output<typeof pool>, 'servers'> = pool.omit({ servers: true }).parse({})
+
+/** What people write, in a file or in `defineConfig()`. */
+export type ConfigFile = z.input<typeof configSchema>
+/** The same with defaults filled in and values parsed. */
+export type ParsedFile = z.output<typeof configSchema>
+export type ParsedRoute = ParsedFile['routes'][number]
+export type ParsedPool = ParsedFile['pools'][string]
+export type ParsedCors = NonNullable<ParsedFile['cors']>
+
+/** Gives the configuration back; lets an editor complete and check it. */
+export function defineConfig(config: ConfigFile): ConfigFile {
+  return config
+}

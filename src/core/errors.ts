@@ -1,0 +1,313 @@
+/**
+ * Every error that Spillway itself answers or records: one registry, from which the documentation is generated and checked.
+ * `code` is stable; `type` is a URI reference made of it (RFC 9457); `proxy` is the error type of Proxy-Status (RFC 9209, section 2.3).
+ */
+
+export type ErrorSource = 'downstream' | 'upstream' | 'store' | 'gateway'
+
+export interface ErrorKind {
+  /** HTTP status of the answer; for errors that only stand in a job's record, the status its result URL answers with. */
+  readonly status: number
+  readonly title: string
+  readonly source: ErrorSource
+  /** May the client send the same again? `later`: after Retry-After. */
+  readonly retry: 'no' | 'yes' | 'later'
+  readonly proxy: string
+}
+
+const REGISTRY = {
+  // The client's message is not acceptable.
+  bad_request: { status: 400, title: 'The request is not valid HTTP/1.1', source: 'downstream', retry: 'no', proxy: 'http_request_error' },
+  bad_path: {
+    status: 400,
+    title: 'The path has dot segments or characters that are not allowed',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  header_not_allowed: {
+    status: 400,
+    title: 'This route does not allow that header',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  bad_header: {
+    status: 400,
+    title: 'A header has a value that cannot be understood',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  not_queueable: { status: 400, title: 'This method cannot become a job', source: 'downstream', retry: 'no', proxy: 'http_request_denied' },
+  not_found: { status: 404, title: 'No route matches', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  no_such_job: { status: 404, title: 'There is no such job', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  method_not_allowed: {
+    status: 405,
+    title: 'This method is not allowed here',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  not_acceptable: {
+    status: 406,
+    title: 'None of the formats that the client accepts is spoken here',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  request_timeout: {
+    status: 408,
+    title: 'The request did not arrive in time',
+    source: 'downstream',
+    retry: 'yes',
+    proxy: 'http_request_error',
+  },
+  length_required: { status: 411, title: 'A content-length is required', source: 'downstream', retry: 'no', proxy: 'http_request_error' },
+  body_too_large: { status: 413, title: 'The request body is too large', source: 'downstream', retry: 'no', proxy: 'http_request_error' },
+  target_too_long: { status: 414, title: 'The request target is too long', source: 'downstream', retry: 'no', proxy: 'http_request_error' },
+  expectation_failed: {
+    status: 417,
+    title: 'Only the expectation 100-continue is understood',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  idempotency_conflict: {
+    status: 422,
+    title: 'This Idempotency-Key was used for a different request',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  head_too_large: { status: 431, title: 'The request head is too large', source: 'downstream', retry: 'no', proxy: 'http_request_error' },
+  not_implemented: {
+    status: 501,
+    title: 'This method or transfer coding is not implemented',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  version_not_supported: {
+    status: 505,
+    title: 'Only HTTP/1.0 and HTTP/1.1 are understood here',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  loop: {
+    status: 508,
+    title: 'The request has been through this gateway before',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'proxy_loop_detected',
+  },
+
+  // The gateway cannot take it now.
+  no_capacity: {
+    status: 503,
+    title: 'No server had a free slot in time',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_limit_reached',
+  },
+  no_server: { status: 503, title: 'No server is up', source: 'gateway', retry: 'later', proxy: 'destination_unavailable' },
+  too_many_waiting: {
+    status: 503,
+    title: 'Too many requests are waiting for this pool',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_limit_reached',
+  },
+  too_many_tunnels: {
+    status: 503,
+    title: 'The pool has no free tunnel',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_limit_reached',
+  },
+  too_many_connections: {
+    status: 503,
+    title: 'Too many connections are open',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_limit_reached',
+  },
+  buffers_full: {
+    status: 503,
+    title: 'The gateway holds as many bodies in memory as it may',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'proxy_internal_error',
+  },
+  queue_full: { status: 503, title: 'The queue is full', source: 'store', retry: 'later', proxy: 'proxy_internal_error' },
+  store_unavailable: {
+    status: 503,
+    title: 'The request could not be stored',
+    source: 'store',
+    retry: 'later',
+    proxy: 'proxy_internal_error',
+  },
+  shutting_down: {
+    status: 503,
+    title: 'The gateway is shutting down',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'destination_unavailable',
+  },
+  internal: { status: 500, title: 'An unexpected error in the gateway', source: 'gateway', retry: 'later', proxy: 'proxy_internal_error' },
+  wait_ended: {
+    status: 503,
+    title: 'Not done in time; the job was cancelled and nothing was done',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_timeout',
+  },
+  wait_ended_begun: {
+    status: 504,
+    title: 'Not done in time; the work had begun and goes on',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_response_timeout',
+  },
+
+  // The server failed the call, or an attempt of a job.
+  connect_failed: {
+    status: 502,
+    title: 'The server refused the connection',
+    source: 'upstream',
+    retry: 'yes',
+    proxy: 'connection_refused',
+  },
+  connect_timeout: {
+    status: 504,
+    title: 'The server did not accept the connection in time',
+    source: 'upstream',
+    retry: 'yes',
+    proxy: 'connection_timeout',
+  },
+  connection_reset: {
+    status: 502,
+    title: 'The server closed the connection before its answer was complete',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'connection_terminated',
+  },
+  first_byte_timeout: {
+    status: 504,
+    title: 'The server did not answer in time',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_response_timeout',
+  },
+  call_timeout: { status: 504, title: 'The call took longer than it may', source: 'upstream', retry: 'no', proxy: 'http_response_timeout' },
+  bad_response: {
+    status: 502,
+    title: 'The server answered with invalid HTTP',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_protocol_error',
+  },
+  result_too_large: {
+    status: 502,
+    title: 'The result is larger than may be stored',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_response_body_size',
+  },
+  attempt_timeout: {
+    status: 504,
+    title: 'The attempt took longer than it may',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_response_timeout',
+  },
+  failover: {
+    status: 502,
+    title: 'The server failed its checks while it worked on the attempt',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'destination_unavailable',
+  },
+
+  // How a job ended without (or beside) an answer.
+  server_error: {
+    status: 502,
+    title: 'The server answered with an error',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_response_incomplete',
+  },
+  server_busy: {
+    status: 503,
+    title: 'The server cannot take it now',
+    source: 'upstream',
+    retry: 'later',
+    proxy: 'destination_unavailable',
+  },
+  poison: {
+    status: 502,
+    title: 'Handed out too often without an attempt',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'destination_unavailable',
+  },
+  outcome_unknown: {
+    status: 502,
+    title: 'It may have been done; sending it again would not be safe',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'connection_terminated',
+  },
+  lease_lapsed: {
+    status: 502,
+    title: 'The gateway that worked on it did not settle it in time',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'proxy_internal_error',
+  },
+  corrupt: {
+    status: 500,
+    title: 'The stored job is damaged and cannot be run',
+    source: 'store',
+    retry: 'no',
+    proxy: 'proxy_internal_error',
+  },
+  job_expired: {
+    status: 410,
+    title: 'The job expired before a server took it',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  job_cancelled: { status: 410, title: 'The job was cancelled', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+} as const satisfies Record<string, ErrorKind>
+
+export type ErrorCode = keyof typeof REGISTRY
+export const ERRORS: Readonly<Record<ErrorCode, ErrorKind>> = REGISTRY
+
+/** An expected failure as a value. */
+export interface Failure {
+  readonly code: ErrorCode
+  /** For the person who reads it: what was wrong and what to do. Never holds a secret. */
+  readonly detail: string
+  /** Seconds, for `Retry-After`. */
+  readonly retryAfterSeconds?: number
+}
+
+export function failure(code: ErrorCode, detail: string, retryAfterSeconds?: number): Failure {
+  return retryAfterSeconds === undefined ? { code, detail } : { code, detail, retryAfterSeconds }
+}
+
+/** The RFC 9457 document of a failure, as an object. */
+export function problem(failed: Failure, extra: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  const kind = ERRORS[failed.code]
+  return {
+    type: `urn:spillway:error:${failed.code}`,
+    title: kind.title,
+    status: kind.status,
+    code: failed.code,
+    detail: failed.detail,
+    ...extra,
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Whether a server may be given work: a pure state machine over probe results and what live requests met.
+ * A refused connection is proof and counts at once; a broken one is only a reason to look; anything else needs `fall` in a row.
+ */
+import type { Millis } from '../../lib/units.ts'
+
+export type ServerState = 'unknown' | 'up' | 'down'
+
+export interface Health {
+  readonly state: ServerState
+  /** Probe results in a row that speak against the state. */
+  readonly against: number
+}
+
+export interface HealthRules {
+  readonly fall: number
+  readonly rise: number
+}
+
+export type ProbeResult = { readonly ok: true } | { readonly ok: false; readonly refused: boolean; readonly reason: string }
+
+export const UNKNOWN: Health = { state: 'unknown', against: 0 }
+
+/** The first result decides at once: there is no history to outweigh it. */
+export function afterProbe(health: Health, result: ProbeResult, rules: HealthRules): Health {
+  if (health.state === 'unknown') return { state: result.ok ? 'up' : 'down', against: 0 }
+  if (result.ok) {
+    if (health.state === 'up') return health.against === 0 ? health : { state: 'up', against: 0 }
+    const against = health.against + 1
+    return against >= rules.rise ? { state: 'up', against: 0 } : { state: 'down', against }
+  }
+  if (health.state === 'down') return { state: 'down', against: 0 }
+  const against = health.against + 1
+  return result.refused || against >= rules.fall ? { state: 'down', against: 0 } : { state: 'up', against }
+}
+
+/** A live request could not connect. */
+export function afterConnectFailure(health: Health): Health {
+  return health.state === 'down' ? health : { state: 'down', against: 0 }
+}
+
+/**
+ * Until the next probe. Steady servers are looked at every interval; one that is down or in doubt four times as often, so that a change
+ * is seen early. `unit` in [0,1) spreads the probes of many gateways by up to a tenth.
+ */
+export function nextProbeMs(health: Health, intervalMs: Millis, unit: number): Millis {
+  const steady = health.state === 'up' && health.against === 0
+  const base = steady ? intervalMs : Math.max(Math.min(intervalMs, 100), intervalMs / 4)
+  return base * (0.95 + 0.1 * unit)
+}

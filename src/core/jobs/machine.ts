@@ -1,0 +1,169 @@
+/**
+ * The life of one job as a pure function: a record and an event give the next record, or `undefined` when the event does not
+ * apply to where the job is (a stale lease, a second cancel): then nothing may change.
+ */
+import type { Bytes, EpochMillis, Millis } from '../../lib/units.ts'
+import { type JobError, type JobRecord, mayExpire, placeOf } from './record.ts'
+
+/** A job that was handed out more than so many times its `attempts` without being done is poison. */
+export const HAND_OUTS_PER_ATTEMPT = 10
+
+export type JobEvent =
+  | { readonly kind: 'lease'; readonly fence: number; readonly secret: string; readonly server: string }
+  /** The answer is stored by the engine; the record only knows its size. */
+  | { readonly kind: 'succeed'; readonly resultBytes: Bytes }
+  | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: JobError; readonly resultBytes: Bytes }
+  | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error?: JobError; readonly resultBytes: Bytes }
+  | { readonly kind: 'fail'; readonly error: JobError; readonly deadLetter: boolean; readonly resultBytes: Bytes }
+  /** The lease ran out without a word: the attempt may have had effects. */
+  | { readonly kind: 'lapse' }
+  /** The gateway that held the lease is gone. */
+  | { readonly kind: 'void' }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'progress'; readonly progress: string }
+  /** Time has come for it: due or expired. */
+  | { readonly kind: 'time' }
+  /** Its stored request cannot be read any more. */
+  | { readonly kind: 'damaged' }
+
+export interface Moment {
+  readonly now: EpochMillis
+  /** Every version from here on is above it: versions grow over restarts, also when the last changes before one were lost. */
+  readonly versionFloor: number
+}
+
+export function step(record: JobRecord, event: JobEvent, moment: Moment): JobRecord | undefined {
+  const place = placeOf(record)
+  if (place === 'ended') return undefined
+  switch (event.kind) {
+    case 'lease':
+      return place === 'line' && !isExpired(record, moment) ? leased(record, event, moment) : undefined
+    case 'cancel':
+      return ended(record, { status: 'cancelled' }, moment)
+    case 'damaged':
+      return ended(record, dead('corrupt', { code: 'corrupt', detail: 'The stored request failed its checks' }), moment)
+    case 'time':
+      return place === 'running' ? undefined : timePassed(record, moment)
+    default:
+      return place === 'running' ? attemptEnded(record, event, moment) : undefined
+  }
+}
+
+type AttemptEvent = Extract<JobEvent, { kind: 'succeed' | 'retry' | 'handBack' | 'fail' | 'lapse' | 'void' | 'progress' }>
+
+function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): JobRecord | undefined {
+  const counted = record.counted + 1
+  switch (event.kind) {
+    case 'succeed':
+      return ended({ ...record, counted, resultBytes: event.resultBytes }, { status: 'succeeded' }, moment)
+    case 'fail': {
+      const end: End = event.deadLetter ? dead(event.error.code, event.error) : { status: 'failed', error: event.error }
+      return ended({ ...record, counted, resultBytes: event.resultBytes }, end, moment)
+    }
+    case 'retry':
+      if (counted >= record.attempts)
+        return ended({ ...record, counted, resultBytes: event.resultBytes }, dead('attempts', event.error), moment)
+      return again({ ...record, counted, error: event.error }, event.afterMs, moment)
+    case 'handBack':
+      return handedBack(event.error === undefined ? record : { ...record, error: event.error }, event, moment)
+    case 'lapse':
+      return lapsed({ ...record, counted }, moment)
+    case 'void':
+      if (record.sendOnce) return ended({ ...record, counted }, outcomeUnknown('The gateway stopped while a server worked on it'), moment)
+      return handedBack(record, { afterMs: 0, resultBytes: -1 }, moment)
+    case 'progress':
+      return { ...record, progress: event.progress, version: nextVersion(record, moment) }
+  }
+}
+
+function leased(record: JobRecord, lease: Extract<JobEvent, { kind: 'lease' }>, moment: Moment): JobRecord {
+  return {
+    ...record,
+    progress: undefined,
+    notBefore: undefined,
+    status: 'running',
+    version: nextVersion(record, moment),
+    handOuts: record.handOuts + 1,
+    lease: { fence: lease.fence, secret: lease.secret },
+    server: lease.server,
+    startedAt: record.startedAt ?? moment.now,
+  }
+}
+
+function lapsed(record: JobRecord, moment: Moment): JobRecord {
+  if (record.sendOnce) return ended(record, outcomeUnknown('The attempt was not settled in time'), moment)
+  const error: JobError = { code: 'lease_lapsed', detail: 'The attempt was not settled in time' }
+  if (record.counted >= record.attempts) return ended(record, dead('attempts', error), moment)
+  return again({ ...record, error }, 0, moment)
+}
+
+function handedBack(record: JobRecord, how: { readonly afterMs: Millis; readonly resultBytes: Bytes }, moment: Moment): JobRecord {
+  if (record.handOuts > HAND_OUTS_PER_ATTEMPT * record.attempts) {
+    const last = record.error === undefined ? '' : `; the last one: ${record.error.detail}`
+    const status = record.error?.status === undefined ? {} : { status: record.error.status }
+    const error: JobError = { code: 'poison', detail: `Handed out ${record.handOuts} times without being done${last}`, ...status }
+    return ended({ ...record, resultBytes: how.resultBytes }, dead('poison', error), moment)
+  }
+  const back = again(record, how.afterMs, moment)
+  return isExpired(back, moment) ? expired(back, moment) : back
+}
+
+/** Back to waiting: in the line at once, or scheduled. */
+function again(record: JobRecord, afterMs: Millis, moment: Moment): JobRecord {
+  return {
+    ...record,
+    lease: undefined,
+    progress: undefined,
+    status: record.counted === 0 ? 'queued' : 'retrying',
+    version: nextVersion(record, moment),
+    scheduled: afterMs > 0,
+    notBefore: afterMs > 0 ? moment.now + Math.ceil(afterMs) : undefined,
+  }
+}
+
+function timePassed(record: JobRecord, moment: Moment): JobRecord | undefined {
+  if (isExpired(record, moment)) return expired(record, moment)
+  if (!record.scheduled || (record.notBefore ?? 0) > moment.now) return undefined
+  return { ...record, scheduled: false, version: nextVersion(record, moment) }
+}
+
+function isExpired(record: JobRecord, moment: Moment): boolean {
+  return mayExpire(record) && (record.expiresAt ?? 0) <= moment.now
+}
+
+interface End {
+  readonly status: 'succeeded' | 'failed' | 'cancelled' | 'expired'
+  readonly error?: JobError
+  readonly dead?: string
+}
+
+function dead(reason: string, error: JobError): End {
+  return { status: 'failed', error, dead: reason }
+}
+
+function outcomeUnknown(detail: string): End {
+  return dead('outcome_unknown', { code: 'outcome_unknown', detail })
+}
+
+function expired(record: JobRecord, moment: Moment): JobRecord {
+  const error: JobError = { code: 'job_expired', detail: 'No server took it before it expired' }
+  return ended(record, { status: 'expired', error, dead: 'expired' }, moment)
+}
+
+function ended(record: JobRecord, end: End, moment: Moment): JobRecord {
+  return {
+    ...record,
+    lease: undefined,
+    notBefore: undefined,
+    scheduled: false,
+    status: end.status,
+    error: end.error,
+    ...(end.dead !== undefined && { dead: end.dead }),
+    version: nextVersion(record, moment),
+    finishedAt: moment.now,
+  }
+}
+
+function nextVersion(record: JobRecord, moment: Moment): number {
+  return Math.max(record.version, moment.versionFloor) + 1
+}

@@ -1,0 +1,122 @@
+/**
+ * A job as the engines keep it, and what follows from it alone: its place, when time has to act on it, what it weighs.
+ * Everything an engine keeps beside the record (order, timers, counters) is derived from these functions, so it cannot disagree with it.
+ */
+import type { Bytes, EpochMillis, Millis } from '../../lib/units.ts'
+
+export const JOB_STATUSES = ['queued', 'running', 'retrying', 'succeeded', 'failed', 'cancelled', 'expired'] as const
+export type JobStatus = (typeof JOB_STATUSES)[number]
+
+/** Why a job did not (yet) succeed. `code` is from the registry in `core/errors.ts`. */
+export interface JobError {
+  readonly code: string
+  readonly detail: string
+  /** Status of the server's last answer, where there was one. */
+  readonly status?: number
+}
+
+export interface RecordLease {
+  readonly fence: number
+  readonly secret: string
+}
+
+export interface JobRecord {
+  readonly seq: number
+  readonly secret: string
+  readonly queue: string
+  readonly route: string
+  readonly method: string
+  readonly key?: string
+  readonly bucket: number
+  readonly priority: number
+  readonly attempts: number
+  readonly sendOnce: boolean
+  readonly reference?: string
+  readonly keepMs: Millis
+  readonly keepDeadMs: Millis
+  /** It deduplicates until then at least, so it is kept until then at least. */
+  readonly dedup?: { readonly scopeKey: string; readonly until: EpochMillis }
+  readonly requestBytes: Bytes
+  readonly submittedAt: EpochMillis
+  readonly expiresAt?: EpochMillis
+
+  readonly status: JobStatus
+  readonly version: number
+  /** Attempts that ended and counted. */
+  readonly counted: number
+  readonly handOuts: number
+  /** Waits for `notBefore`: not in the line. Only while queued or retrying. */
+  readonly scheduled: boolean
+  readonly notBefore?: EpochMillis | undefined
+  /** How many had entered the queue's line before it did, itself included; 0 until it does. */
+  readonly ordinal: number
+  readonly lease?: RecordLease | undefined
+  readonly server?: string
+  readonly startedAt?: EpochMillis
+  readonly finishedAt?: EpochMillis
+  readonly progress?: string | undefined
+  readonly error?: JobError | undefined
+  /** Set on a dead letter: the reason. */
+  readonly dead?: string
+  /** Bytes of the stored answer; -1: there is none. */
+  readonly resultBytes: Bytes
+}
+
+/** `line`: could run now, or as soon as its key is free. `scheduled`: waits for time. */
+export type Place = 'line' | 'scheduled' | 'running' | 'ended'
+
+export function placeOf(record: JobRecord): Place {
+  switch (record.status) {
+    case 'queued':
+    case 'retrying':
+      return record.scheduled ? 'scheduled' : 'line'
+    case 'running':
+      return 'running'
+    case 'succeeded':
+    case 'failed':
+    case 'cancelled':
+    case 'expired':
+      return 'ended'
+  }
+}
+
+/** Can no longer give up its key before it ends: later jobs of the key must not pass it. */
+export function holdsKey(record: JobRecord): boolean {
+  return record.handOuts > 0 && placeOf(record) !== 'ended'
+}
+
+/** Until its first attempt a job may expire. A hand-out that was no attempt does not change that. */
+export function mayExpire(record: JobRecord): boolean {
+  return record.expiresAt !== undefined && record.counted === 0 && (record.status === 'queued' || record.status === 'retrying')
+}
+
+/** When time has next to act on a job that has not ended: it becomes due, or it expires. */
+export function timerOf(record: JobRecord): EpochMillis | undefined {
+  const place = placeOf(record)
+  if (place !== 'line' && place !== 'scheduled') return undefined
+  const expiry = mayExpire(record) ? record.expiresAt : undefined
+  const due = place === 'scheduled' ? record.notBefore : undefined
+  if (due === undefined || expiry === undefined) return due ?? expiry
+  return Math.min(due, expiry)
+}
+
+/** When an ended job may be removed. */
+export function keepUntilOf(record: JobRecord): EpochMillis {
+  const finishedAt = record.finishedAt ?? record.submittedAt
+  const kept = finishedAt + (record.dead === undefined ? record.keepMs : record.keepDeadMs)
+  return Math.max(kept, record.dedup?.until ?? 0)
+}
+
+/** Only a dead letter can be run again, so only it keeps its request after its end. */
+export function keepsRequest(record: JobRecord): boolean {
+  return placeOf(record) !== 'ended' || record.dead !== undefined
+}
+
+/** What an ended job weighs beside its bodies, so that a great many empty results are bounded as well. */
+export const ENDED_RECORD_BYTES: Bytes = 1024
+
+/** What an ended job counts against the queue's limit for finished jobs. */
+export function endedBytesOf(record: JobRecord): Bytes {
+  const request = keepsRequest(record) ? record.requestBytes : 0
+  return ENDED_RECORD_BYTES + Math.max(0, record.resultBytes) + request
+}

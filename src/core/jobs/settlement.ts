@@ -1,0 +1,121 @@
+/**
+ * What a server's answer, or the lack of one, means for the job: the settle table of the product as one pure function.
+ * It decides the kind and the delay; the store, which counts, decides whether attempts are left.
+ */
+import { parseDuration } from '../../lib/duration.ts'
+import { parseHttpDate } from '../../lib/http-date.ts'
+import type { EpochMillis, Millis } from '../../lib/units.ts'
+import type { ErrorCode } from '../errors.ts'
+import { type Backoff, backoffDelayMs } from './backoff.ts'
+
+const RETRY_AFTER_MAX_MS: Millis = 3_600_000
+const PAUSE_DEFAULT_MS: Millis = 1000
+const RETRY_CONTROL_MAX_MS: Millis = 365 * 86_400_000
+const RETRIED_STATUSES: ReadonlySet<number> = new Set([408, 425, 500, 502, 504, 507])
+/** Hand-backs that cost no delay: another server may take the job at once, and the one that failed is marked or paused. */
+const PROMPT_AFTER_CONNECT_FAILURE = 3
+const PROMPT_AFTER_BUSY = 1
+
+/** How one attempt ended, as far as the table cares. */
+export type AttemptEnd =
+  | { readonly kind: 'answer'; readonly status: number; readonly headers: readonly string[] }
+  /** `sent`: a byte of the request may have reached the server. */
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string; readonly sent: boolean }
+
+export interface SettleFacts {
+  /** Number of this attempt, from 1. */
+  readonly attempt: number
+  /** How often the job was handed out before without that being an attempt. */
+  readonly handBacks: number
+  /** Not to be sent again once something reached a server. */
+  readonly sendOnce: boolean
+  readonly backoff: Backoff
+  /** `all`: a job that a server refused for good is a dead letter too. */
+  readonly deadLetter: 'exhausted' | 'all'
+  readonly now: EpochMillis
+  /** Uniform in [0, 1). */
+  readonly unit: number
+}
+
+export interface VerdictError {
+  readonly code: ErrorCode
+  readonly detail: string
+  readonly status?: number
+}
+
+export type Verdict =
+  | { readonly kind: 'succeed' }
+  /** An attempt that failed: again after the delay, while attempts are left. */
+  | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: VerdictError }
+  /** A hand-out that was no attempt. `pauseMs`: leave this server alone for so long. */
+  | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error: VerdictError; readonly pauseMs?: Millis }
+  | { readonly kind: 'fail'; readonly error: VerdictError; readonly deadLetter: boolean }
+
+export function decideSettlement(end: AttemptEnd, facts: SettleFacts): Verdict {
+  return end.kind === 'answer' ? decideAnswer(end.status, end.headers, facts) : decideFailure(end, facts)
+}
+
+function decideAnswer(status: number, headers: readonly string[], facts: SettleFacts): Verdict {
+  const succeeded = status >= 200 && status < 400
+  const notNow = status === 429 || status === 503
+  const error: VerdictError = { code: notNow ? 'server_busy' : 'server_error', detail: `The server answered ${status}.`, status }
+  const control = parseRetryControl(fieldOf(headers, 'spillway-retry'))
+
+  if (control === 'never' && !succeeded) return { kind: 'fail', error, deadLetter: facts.deadLetter === 'all' }
+  if (notNow) {
+    const pauseMs = parseRetryAfter(fieldOf(headers, 'retry-after'), facts.now) ?? PAUSE_DEFAULT_MS
+    const afterMs = typeof control === 'number' ? control : handBackDelayMs(facts, PROMPT_AFTER_BUSY)
+    return { kind: 'handBack', afterMs, error, pauseMs }
+  }
+  // A server that asks for the job again knows best: this holds for any status, and for jobs that are otherwise sent once.
+  if (typeof control === 'number') return { kind: 'retry', afterMs: control, error }
+  if (succeeded) return { kind: 'succeed' }
+  if (RETRIED_STATUSES.has(status)) return retryOrGiveUp(error, facts)
+  return { kind: 'fail', error, deadLetter: facts.deadLetter === 'all' }
+}
+
+function decideFailure(end: AttemptEnd & { kind: 'failed' }, facts: SettleFacts): Verdict {
+  const error: VerdictError = { code: end.code, detail: end.detail }
+  if (!end.sent) return { kind: 'handBack', afterMs: handBackDelayMs(facts, PROMPT_AFTER_CONNECT_FAILURE), error }
+  if (end.code === 'shutting_down' && !facts.sendOnce) return { kind: 'handBack', afterMs: 0, error }
+  // The server did its work and would do it again; the answer would not get smaller.
+  if (end.code === 'result_too_large') return { kind: 'fail', error, deadLetter: true }
+  return retryOrGiveUp(error, facts)
+}
+
+/** The row of counted attempts: retried where the job may be sent again. */
+function retryOrGiveUp(error: VerdictError, facts: SettleFacts): Verdict {
+  if (!facts.sendOnce) return { kind: 'retry', afterMs: backoffDelayMs(facts.backoff, facts.attempt, facts.unit), error }
+  const detail = `It may have been done, and this job is sent only once. The attempt ended with: ${error.code}. ${error.detail}`
+  const unknown: VerdictError = { code: 'outcome_unknown', detail }
+  return { kind: 'fail', error: error.status === undefined ? unknown : { ...unknown, status: error.status }, deadLetter: true }
+}
+
+/** Grows like the backoff of attempts, so that servers which refuse for hours do not use up a job's hand-outs. */
+function handBackDelayMs(facts: SettleFacts, prompt: number): Millis {
+  const before = facts.handBacks + 1
+  return before <= prompt ? 0 : backoffDelayMs(facts.backoff, before - prompt, facts.unit)
+}
+
+/** `Spillway-Retry: never` or a duration such as `30s`. Anything else is as if it were absent. */
+export function parseRetryControl(value: string | undefined): 'never' | Millis | undefined {
+  if (value === undefined) return undefined
+  if (value === 'never') return 'never'
+  const delayMs = parseDuration(value)
+  return delayMs === undefined ? undefined : Math.min(delayMs, RETRY_CONTROL_MAX_MS)
+}
+
+/** Seconds or an HTTP date, at most one hour; undefined: absent or unreadable. */
+export function parseRetryAfter(value: string | undefined, now: EpochMillis): Millis | undefined {
+  if (value === undefined) return undefined
+  if (/^\d{1,15}$/.test(value)) return Math.min(Number(value) * 1000, RETRY_AFTER_MAX_MS)
+  const at = parseHttpDate(value, now)
+  return at === undefined ? undefined : Math.min(Math.max(at - now, 0), RETRY_AFTER_MAX_MS)
+}
+
+function fieldOf(headers: readonly string[], lowerName: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() === lowerName) return (headers[i + 1] as string).trim()
+  }
+  return undefined
+}

@@ -1,0 +1,207 @@
+/**
+ * The `embedded` engine as the gateway sees it. The thread that serves sockets never touches the disk: calls are collected, one batch is
+ * with the store thread at a time, and whatever arrives meanwhile is the next one. So the more there is to do, the more share a sync,
+ * and nobody waits for a batch to fill.
+ */
+import { Worker } from 'node:worker_threads'
+import type { Bytes } from '../../lib/units.ts'
+import type { Clock, Random } from '../../ports/clock.ts'
+import type { JobStore, QueueLimits, StoreEvents } from '../../ports/job-store.ts'
+import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
+import { operationsIn, type Reply, secretsNeeded } from '../ledger/execute.ts'
+import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
+import type { EngineOptions } from './engine.ts'
+import { StoreOpenError } from './store-open-error.ts'
+import type { FromThread, ThreadData, ToThread } from './thread-messages.ts'
+import { type BatchReply, callBytes, decodeReply, encodeBatch, type Notice, SECRET_BYTES } from './wire.ts'
+
+export interface EmbeddedStoreOptions {
+  /** Folder; made if it is not there. */
+  readonly path: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits }[]
+  readonly events: StoreEvents
+  /** With less free space on the disk, nothing is accepted. Default 64 MiB. */
+  readonly diskFloorBytes?: Bytes
+}
+
+const DISK_FLOOR_BYTES: Bytes = 64 * 1024 * 1024
+/** A batch that is longer or larger makes all its callers wait for the whole of it, and is in memory twice. */
+const BATCH_OPERATIONS_MAX = 1000
+const BATCH_BYTES_MAX: Bytes = 8 * 1024 * 1024
+
+/**
+ * The store thread keeps little and throws much away. Left to itself its heap grows to hundreds of megabytes of garbage; bounded, it
+ * stays at some twenty and is no slower. What it does need grows by 8 bytes for each ready job.
+ */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 512 }
+
+/** Rejects with `StoreOpenError`. */
+export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<JobStore> {
+  const { path, queues, clock } = options
+  const engine: EngineOptions = { path, queues, diskFloorBytes: options.diskFloorBytes ?? DISK_FLOOR_BYTES }
+  const data: ThreadData = { options: engine, moment: { now: clock.now(), monotonic: clock.monotonic() } }
+  // Run from source or built, the thread's module has the same ending as this one.
+  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const worker = new Worker(new URL(`./store-thread.${ending}`, import.meta.url), {
+    workerData: data,
+    name: 'store',
+    resourceLimits: HEAP_LIMITS,
+  })
+  const client = new Client(worker, options)
+  await client.opened
+  return jobStoreOver(client)
+}
+
+interface Waiting {
+  readonly call: Call
+  resolve(reply: Reply): void
+  reject(error: Error): void
+}
+
+class Client implements Executor {
+  readonly opened: Promise<void>
+  readonly #worker: Worker
+  readonly #options: EmbeddedStoreOptions
+  readonly #settleOpened: { resolve(): void; reject(error: Error): void }
+  readonly #exited: Promise<void>
+  #waiting: Waiting[] = []
+  #inFlight: readonly Waiting[] | undefined
+  #scheduled = false
+  /** Why no more calls are taken. */
+  #refusal: Error | undefined
+  #closing = false
+  #fatalError: Error | undefined
+
+  constructor(worker: Worker, options: EmbeddedStoreOptions) {
+    this.#worker = worker
+    this.#options = options
+    const opened = Promise.withResolvers<void>()
+    this.opened = opened.promise
+    this.#settleOpened = opened
+    const exited = Promise.withResolvers<void>()
+    this.#exited = exited.promise
+    worker.on('message', (message: FromThread) => this.#receive(message))
+    worker.on('error', (error) => this.#fatal(new Error(`the store thread failed: ${error.message}`, { cause: error })))
+    worker.on('exit', () => {
+      if (this.#refusal === undefined || this.#inFlight !== undefined) this.#fatal(new Error('the store thread ended'))
+      exited.resolve()
+    })
+  }
+
+  /** Finishes what was asked before. */
+  async close(): Promise<void> {
+    this.#refusal ??= new Error('the store is closed')
+    this.#closing = true
+    this.#closeWhenIdle()
+    await this.#exited
+  }
+
+  call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
+    if (this.#refusal !== undefined) return Promise.reject(this.#refusal)
+    const { promise, resolve, reject } = Promise.withResolvers<ReplyByKind[K]>()
+    this.#waiting.push({ call, resolve: resolve as (reply: Reply) => void, reject })
+    this.#schedule()
+    return promise
+  }
+
+  /** At the end of this turn of the loop, so that all that came in with it goes together. */
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight !== undefined) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#send()
+    })
+  }
+
+  #send(): void {
+    if (this.#inFlight !== undefined || this.#waiting.length === 0) return
+    const batch = this.#takeBatch()
+    const calls = batch.map(({ call }) => call)
+    const { clock, random } = this.#options
+    const secrets = random.bytes(calls.reduce((sum, call) => sum + secretsNeeded(call), 0) * SECRET_BYTES)
+    const encoded = encodeBatch(calls, { now: clock.now(), monotonic: clock.monotonic() }, secrets)
+    this.#inFlight = batch
+    this.#post({ kind: 'batch', batch: encoded }, [encoded.bytes])
+  }
+
+  /** From the front of what waits, at least one. */
+  #takeBatch(): readonly Waiting[] {
+    let operations = 0
+    let bytes = 0
+    let taken = 0
+    for (const { call } of this.#waiting) {
+      operations += operationsIn(call)
+      bytes += callBytes(call)
+      if (taken > 0 && (operations > BATCH_OPERATIONS_MAX || bytes > BATCH_BYTES_MAX)) break
+      taken += 1
+    }
+    return this.#waiting.splice(0, taken)
+  }
+
+  #receive(message: FromThread): void {
+    switch (message.kind) {
+      case 'open':
+        this.#tell(message.notices)
+        return this.#settleOpened.resolve()
+      case 'open-failed':
+        this.#refusal = new StoreOpenError(this.#options.path, message.reason)
+        return this.#settleOpened.reject(this.#refusal)
+      case 'reply':
+        return this.#answer(message.reply)
+      case 'fatal':
+        return this.#fatal(new Error(message.message))
+    }
+  }
+
+  #answer(reply: BatchReply): void {
+    const batch = this.#inFlight ?? []
+    this.#inFlight = undefined
+    const results = decodeReply(
+      reply,
+      batch.map(({ call }) => call),
+    )
+    // What waits goes first: the store thread works while the answers are handed on.
+    this.#send()
+    batch.forEach((waiting, at) => settle(waiting, results[at]))
+    this.#tell(reply.notices)
+    this.#closeWhenIdle()
+  }
+
+  #closeWhenIdle(): void {
+    if (!this.#closing || this.#inFlight !== undefined || this.#waiting.length > 0) return
+    this.#closing = false
+    this.#post({ kind: 'close' })
+  }
+
+  #tell(notices: readonly Notice[]): void {
+    for (const notice of notices) {
+      if (notice.kind === 'sync') this.#options.events.onSync?.(notice.took, notice.operations)
+      else this.#options.events.onCorrupt?.(notice.what)
+    }
+  }
+
+  #fatal(error: Error): void {
+    if (this.#fatalError !== undefined) return
+    this.#fatalError = error
+    this.#refusal = error
+    this.#settleOpened.reject(error)
+    const lost = [...(this.#inFlight ?? []), ...this.#waiting]
+    this.#inFlight = undefined
+    this.#waiting = []
+    for (const waiting of lost) waiting.reject(error)
+    this.#options.events.onFatal?.(error)
+  }
+
+  #post(message: ToThread, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer)
+  }
+}
+
+function settle(waiting: Waiting, result: { readonly reply: Reply } | { readonly error: string } | undefined): void {
+  if (result === undefined) waiting.reject(new Error('the store thread gave no answer'))
+  else if ('error' in result) waiting.reject(new Error(result.error))
+  else waiting.resolve(result.reply)
+}

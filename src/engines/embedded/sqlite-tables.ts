@@ -1,0 +1,344 @@
+/**
+ * The ledger's tables in SQLite. Every statement is prepared once; every record and payload carries a CRC32 of ours that is checked
+ * when it is read, because a page that SQLite accepts may still hold what was never written.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { crc32 } from 'node:zlib'
+import { formatJobId } from '../../core/jobs/job-id.ts'
+import type { JobRecord } from '../../core/jobs/record.ts'
+import type { Bytes, EpochMillis } from '../../lib/units.ts'
+import {
+  type Blocked,
+  DAMAGED,
+  type DedupEntry,
+  type Payload,
+  type QueueCounters,
+  type Runnable,
+  type StoredQueue,
+  type Tables,
+} from '../ledger/tables.ts'
+import { type Bodies, type BodyKind, INLINE_BODY_BYTES_MAX } from './bodies.ts'
+import { DedupTables } from './dedup.ts'
+
+export class SqliteTables implements Tables {
+  readonly generation: number
+  readonly #db: DatabaseSync
+  readonly #sql: Statements
+  readonly #bodies: Bodies
+  readonly #dedup: DedupTables
+  readonly #onCorrupt: (what: string) => void
+
+  constructor(db: DatabaseSync, bodies: Bodies, onCorrupt: (what: string) => void) {
+    this.#db = db
+    this.#sql = prepareStatements(db)
+    this.#bodies = bodies
+    this.#onCorrupt = onCorrupt
+    this.#dedup = new DedupTables(db, (seq) => this.#sql.jobExists.get(seq) !== undefined)
+    this.generation = this.#meta('generation')
+  }
+
+  /** After a rollback: what is kept in memory of the database is read anew. */
+  reload(): void {
+    this.#dedup.reload()
+  }
+
+  lastSequence(): number {
+    return this.#meta('last_sequence')
+  }
+
+  saveLastSequence(seq: number): void {
+    this.#sql.saveMeta.run('last_sequence', seq)
+  }
+
+  queues(): readonly StoredQueue[] {
+    const rows = this.#sql.queues.all() as unknown as [number, string, string][]
+    return rows.map(([id, name, counters]) => ({ id, name, counters: parseCounters(counters) }))
+  }
+
+  addQueue(name: string, counters: QueueCounters): number {
+    return Number(this.#sql.addQueue.run(name, JSON.stringify(counters)).lastInsertRowid)
+  }
+
+  saveQueue(id: number, counters: QueueCounters): void {
+    this.#sql.saveQueue.run(JSON.stringify(counters), id)
+  }
+
+  insertRecord(record: JobRecord): void {
+    const text = JSON.stringify(record)
+    this.#sql.insertRecord.run(record.seq, text, crc32(text))
+  }
+
+  updateRecord(record: JobRecord): void {
+    const text = JSON.stringify(record)
+    this.#sql.updateRecord.run(text, crc32(text), record.seq)
+  }
+
+  record(seq: number): JobRecord | undefined | typeof DAMAGED {
+    const row = this.#sql.record.get(seq) as [string, number] | undefined
+    return row === undefined ? undefined : parseRecord(row[0], row[1], seq)
+  }
+
+  *records(): Iterable<JobRecord> {
+    // A cursor would be disturbed by what the reader changes, so it goes page by page.
+    for (let after = 0; ; ) {
+      const rows = this.#sql.recordPage.all(after) as unknown as [number, string, number][]
+      for (const [seq, text, crc] of rows) {
+        if (seq <= after) return this.#onCorrupt(`the table of jobs is out of order after ${formatJobId(after)}`)
+        after = seq
+        const record = parseRecord(text, crc, seq)
+        if (record !== DAMAGED) {
+          yield record
+          continue
+        }
+        this.#onCorrupt(`job ${formatJobId(seq)}: its record fails its checks; it is put aside and will not run`)
+        this.quarantine(seq)
+      }
+      if (rows.length === 0) return
+    }
+  }
+
+  deleteRecord(record: JobRecord): void {
+    this.#sql.deleteRecord.run(record.seq)
+  }
+
+  putRequest(seq: number, payload: Payload): void {
+    this.#putPayload(this.#sql.putRequest, 'request', seq, payload)
+  }
+
+  request(seq: number): Payload | typeof DAMAGED {
+    return this.#payload(this.#sql.request, 'request', seq)
+  }
+
+  deleteRequest(seq: number, bytes: Bytes): void {
+    this.#sql.deleteRequest.run(seq)
+    if (bytes > INLINE_BODY_BYTES_MAX) this.#bodies.doom('request', seq)
+  }
+
+  putResult(seq: number, payload: Payload): void {
+    this.#putPayload(this.#sql.putResult, 'result', seq, payload)
+  }
+
+  result(seq: number): Payload | typeof DAMAGED {
+    return this.#payload(this.#sql.result, 'result', seq)
+  }
+
+  deleteResult(seq: number, bytes: Bytes): void {
+    this.#sql.deleteResult.run(seq)
+    if (bytes > INLINE_BODY_BYTES_MAX) this.#bodies.doom('result', seq)
+  }
+
+  /** True: the body file of that job is in use. */
+  refersToBody(kind: BodyKind, seq: number): boolean {
+    const row = (kind === 'request' ? this.#sql.requestIsFile : this.#sql.resultIsFile).get(seq) as [number] | undefined
+    return row?.[0] === 1
+  }
+
+  addRunnable(seq: number, queue: number, priority: number, lane: number): void {
+    this.#sql.addRunnable.run(seq, queue, priority, lane)
+  }
+
+  markRunning(seq: number, running: boolean): void {
+    this.#sql.markRunning.run(running ? 1 : 0, seq)
+  }
+
+  removeRunnable(seq: number): void {
+    this.#sql.removeRunnable.run(seq)
+  }
+
+  *runnable(): Iterable<Runnable> {
+    for (const row of this.#sql.runnable.iterate()) {
+      const [seq, queue, priority, lane, running] = row as unknown as [number, number, number, number, number]
+      yield { seq, queue, priority, lane, running: running === 1 }
+    }
+  }
+
+  keyHolder(queue: number, key: string): number | undefined {
+    return (this.#sql.keyHolder.get(queue, key) as [number] | undefined)?.[0]
+  }
+
+  setKeyHolder(queue: number, key: string, seq: number): void {
+    this.#sql.setKeyHolder.run(queue, key, seq)
+  }
+
+  dropKey(queue: number, key: string): void {
+    this.#sql.dropKey.run(queue, key)
+  }
+
+  addBlocked(queue: number, key: string, { seq, priority }: Blocked): void {
+    this.#sql.addBlocked.run(queue, key, seq, priority)
+  }
+
+  removeBlocked(queue: number, key: string, seq: number): void {
+    this.#sql.removeBlocked.run(queue, key, seq)
+  }
+
+  firstBlocked(queue: number, key: string): Blocked | undefined {
+    const row = this.#sql.firstBlocked.get(queue, key) as [number, number] | undefined
+    return row === undefined ? undefined : { seq: row[0], priority: row[1] }
+  }
+
+  oldestBlocked(queue: number): number | undefined {
+    return (this.#sql.oldestBlocked.get(queue) as [number] | undefined)?.[0]
+  }
+
+  countBlocked(queue: number): number {
+    return (this.#sql.countBlocked.get(queue) as [number] | undefined)?.[0] ?? 0
+  }
+
+  addTimer(at: EpochMillis, seq: number): void {
+    this.#sql.addTimer.run(at, seq)
+  }
+
+  removeTimer(at: EpochMillis, seq: number): void {
+    this.#sql.removeTimer.run(at, seq)
+  }
+
+  firstTimer(): { readonly at: EpochMillis; readonly seq: number } | undefined {
+    const row = this.#sql.firstTimer.get() as [number, number] | undefined
+    return row === undefined ? undefined : { at: row[0], seq: row[1] }
+  }
+
+  addEnded(queue: number, dead: boolean, keepUntil: EpochMillis, seq: number): void {
+    this.#sql.addEnded.run(queue, dead ? 1 : 0, keepUntil, seq)
+  }
+
+  removeEnded(queue: number, dead: boolean, keepUntil: EpochMillis, seq: number): void {
+    this.#sql.removeEnded.run(queue, dead ? 1 : 0, keepUntil, seq)
+  }
+
+  firstEnded(queue: number, dead: boolean): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined {
+    const row = this.#sql.firstEnded.get(queue, dead ? 1 : 0) as [number, number] | undefined
+    return row === undefined ? undefined : { keepUntil: row[0], seq: row[1] }
+  }
+
+  quarantine(seq: number): void {
+    this.#db.prepare('INSERT OR REPLACE INTO quarantine SELECT seq, record, crc FROM jobs WHERE seq = ?').run(seq)
+    this.#db.prepare('DELETE FROM jobs WHERE seq = ?').run(seq)
+  }
+
+  clearIndexes(): void {
+    this.#db.exec('DELETE FROM runnable; DELETE FROM keys; DELETE FROM blocked; DELETE FROM timers; DELETE FROM ended')
+  }
+
+  dedup(scopeKey: string): DedupEntry | undefined {
+    return this.#dedup.find(scopeKey)
+  }
+
+  addDedup(scopeKey: string, entry: DedupEntry, until: EpochMillis): void {
+    this.#dedup.add(scopeKey, entry, until)
+  }
+
+  sweepDedup(now: EpochMillis): EpochMillis | undefined {
+    return this.#dedup.sweep(now)
+  }
+
+  #meta(name: string): number {
+    return (this.#sql.meta.get(name) as [number] | undefined)?.[0] ?? 0
+  }
+
+  #putPayload(statement: StatementSync, kind: BodyKind, seq: number, { head, body }: Payload): void {
+    if (body.length > INLINE_BODY_BYTES_MAX) {
+      this.#bodies.write(kind, seq, body)
+      statement.run(seq, head.length, 1, crc32(body, crc32(head, crcSeed(seq, head.length))), head)
+      return
+    }
+    const data = joined(head, body)
+    statement.run(seq, head.length, 0, crc32(data, crcSeed(seq, head.length)), data)
+  }
+
+  #payload(statement: StatementSync, kind: BodyKind, seq: number): Payload | typeof DAMAGED {
+    const row = statement.get(seq) as [number, number, number, Uint8Array] | undefined
+    const payload = row === undefined ? undefined : this.#checked(kind, seq, row)
+    if (payload !== undefined) return payload
+    this.#onCorrupt(`job ${formatJobId(seq)}: its ${kind} ${row === undefined ? 'is missing' : 'fails its checks'}`)
+    return DAMAGED
+  }
+
+  #checked(kind: BodyKind, seq: number, row: readonly [number, number, number, Uint8Array]): Payload | undefined {
+    const [headBytes, file, crc, data] = row
+    const dataCrc = crc32(data, crcSeed(seq, headBytes))
+    if (file !== 1) return dataCrc === crc ? { head: data.subarray(0, headBytes), body: data.subarray(headBytes) } : undefined
+    const body = this.#bodies.read(kind, seq)
+    return body !== undefined && crc32(body, dataCrc) === crc ? { head: data, body } : undefined
+  }
+}
+
+/** Makes a payload's checksum one of all that its row says: it cannot pass for another job's, nor its head for a part of its body. */
+function crcSeed(seq: number, headBytes: number): number {
+  return ((seq % 2 ** 32) ^ headBytes) >>> 0
+}
+
+/** Head and body as one piece; where they came as neighbours of one buffer, without a copy. */
+function joined(head: Uint8Array, body: Uint8Array): Uint8Array {
+  if (body.length === 0) return head
+  if (head.buffer === body.buffer && head.byteOffset + head.length === body.byteOffset) {
+    return new Uint8Array(head.buffer, head.byteOffset, head.length + body.length)
+  }
+  return Buffer.concat([head, body])
+}
+
+/** Checked against its checksum and its place. */
+export function parseRecord(text: string, crc: number, seq: number): JobRecord | typeof DAMAGED {
+  if (crc32(text) !== crc) return DAMAGED
+  const record = JSON.parse(text) as JobRecord
+  return record.seq === seq ? record : DAMAGED
+}
+
+function parseCounters(text: string): QueueCounters | undefined {
+  try {
+    return JSON.parse(text) as QueueCounters
+  } catch {
+    return undefined
+  }
+}
+
+const SQL = {
+  meta: 'SELECT value FROM meta WHERE name = ?',
+  saveMeta: 'INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)',
+  queues: 'SELECT id, name, counters FROM queues ORDER BY id',
+  addQueue: 'INSERT INTO queues (name, counters) VALUES (?, ?)',
+  saveQueue: 'UPDATE queues SET counters = ? WHERE id = ?',
+  insertRecord: 'INSERT INTO jobs (seq, record, crc) VALUES (?, ?, ?)',
+  updateRecord: 'UPDATE jobs SET record = ?, crc = ? WHERE seq = ?',
+  record: 'SELECT record, crc FROM jobs WHERE seq = ?',
+  recordPage: 'SELECT seq, record, crc FROM jobs WHERE seq > ? ORDER BY seq LIMIT 1000',
+  deleteRecord: 'DELETE FROM jobs WHERE seq = ?',
+  jobExists: 'SELECT 1 FROM jobs WHERE seq = ?',
+  putRequest: 'INSERT OR REPLACE INTO requests (seq, head_bytes, file, crc, data) VALUES (?, ?, ?, ?, ?)',
+  request: 'SELECT head_bytes, file, crc, data FROM requests WHERE seq = ?',
+  requestIsFile: 'SELECT file FROM requests WHERE seq = ?',
+  deleteRequest: 'DELETE FROM requests WHERE seq = ?',
+  putResult: 'INSERT OR REPLACE INTO results (seq, head_bytes, file, crc, data) VALUES (?, ?, ?, ?, ?)',
+  result: 'SELECT head_bytes, file, crc, data FROM results WHERE seq = ?',
+  resultIsFile: 'SELECT file FROM results WHERE seq = ?',
+  deleteResult: 'DELETE FROM results WHERE seq = ?',
+  addRunnable: 'INSERT INTO runnable (seq, queue, priority, lane, running) VALUES (?, ?, ?, ?, 0)',
+  markRunning: 'UPDATE runnable SET running = ? WHERE seq = ?',
+  removeRunnable: 'DELETE FROM runnable WHERE seq = ?',
+  runnable: 'SELECT seq, queue, priority, lane, running FROM runnable',
+  keyHolder: 'SELECT seq FROM keys WHERE queue = ? AND key = ?',
+  setKeyHolder: 'INSERT OR REPLACE INTO keys (queue, key, seq) VALUES (?, ?, ?)',
+  dropKey: 'DELETE FROM keys WHERE queue = ? AND key = ?',
+  addBlocked: 'INSERT INTO blocked (queue, key, seq, priority) VALUES (?, ?, ?, ?)',
+  removeBlocked: 'DELETE FROM blocked WHERE queue = ? AND key = ? AND seq = ?',
+  firstBlocked: 'SELECT seq, priority FROM blocked WHERE queue = ? AND key = ? ORDER BY seq LIMIT 1',
+  oldestBlocked: 'SELECT seq FROM blocked WHERE queue = ? ORDER BY seq LIMIT 1',
+  countBlocked: 'SELECT count(*) FROM blocked WHERE queue = ?',
+  addTimer: 'INSERT INTO timers (at, seq) VALUES (?, ?)',
+  removeTimer: 'DELETE FROM timers WHERE at = ? AND seq = ?',
+  firstTimer: 'SELECT at, seq FROM timers ORDER BY at, seq LIMIT 1',
+  addEnded: 'INSERT INTO ended (queue, dead, keep_until, seq) VALUES (?, ?, ?, ?)',
+  removeEnded: 'DELETE FROM ended WHERE queue = ? AND dead = ? AND keep_until = ? AND seq = ?',
+  firstEnded: 'SELECT keep_until, seq FROM ended WHERE queue = ? AND dead = ? ORDER BY keep_until, seq LIMIT 1',
+} as const
+
+type Statements = Readonly<Record<keyof typeof SQL, StatementSync>>
+
+function prepareStatements(db: DatabaseSync): Statements {
+  const prepared = Object.entries(SQL).map(([name, sql]) => {
+    const statement = db.prepare(sql)
+    statement.setReturnArrays(true)
+    return [name, statement] as const
+  })
+  return Object.fromEntries(prepared) as unknown as Statements
+}

@@ -1,0 +1,328 @@
+/**
+ * Keeps records and everything that is derived from them (line, timers, counters, kept bodies) in step: whoever changes a job goes
+ * through `add`, `change` and `remove`, which compare before with after and move exactly what differs.
+ */
+import { formatJobId } from '../../core/jobs/job-id.ts'
+import { holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
+import type { QueueLimits, StoredJob } from '../../ports/job-store.ts'
+import { Leases } from './leases.ts'
+import { Line } from './line.ts'
+import { NO_COUNTERS, QueueState } from './queue-state.ts'
+import { DAMAGED, type Tables } from './tables.ts'
+
+export class Book {
+  readonly tables: Tables
+  readonly leases: Leases = new Leases()
+  readonly line: Line
+  /** Queues in which a job became ready since this was last cleared. */
+  readonly becameReady: Set<string> = new Set()
+  /** Jobs that ran when the store was opened; whoever ran them is gone. */
+  readonly orphans: readonly number[]
+  readonly #queues = new Map<string, QueueState>()
+  /** As they are in the storage: most jobs are needed again soon after they changed. */
+  readonly #recent = new Map<number, JobRecord>()
+  readonly #onCorrupt: (what: string) => void
+  /** Put aside. A damaged storage may still list what it can neither find nor delete. */
+  readonly #aside = new Set<number>()
+  /** Since `begin`: what could be taken back step by step is gone. */
+  #rebuilt = false
+
+  constructor(tables: Tables, onCorrupt: (what: string) => void) {
+    this.tables = tables
+    this.#onCorrupt = onCorrupt
+    this.line = new Line(tables, (seq) => this.get(seq))
+    this.orphans = this.#load()
+    if (this.#isSound()) return
+    this.rebuild()
+    this.flush()
+    this.orphans = this.#load()
+  }
+
+  queue(name: string): QueueState | undefined {
+    return this.#queues.get(name)
+  }
+
+  queues(): IterableIterator<QueueState> {
+    return this.#queues.values()
+  }
+
+  configure(name: string, limits: QueueLimits): void {
+    const known = this.#queues.get(name)
+    if (known !== undefined) known.limits = limits
+    else this.#queues.set(name, new QueueState(this.tables.addQueue(name, NO_COUNTERS), name, limits))
+  }
+
+  /** undefined: there is no such job, or it was damaged and has been put aside. */
+  get(seq: number): JobRecord | undefined {
+    const known = this.leases.get(seq)?.record ?? this.#recent.get(seq)
+    if (known !== undefined) return known
+    const record = this.tables.record(seq)
+    if (record !== DAMAGED) return record
+    this.#quarantine(seq, 'its record fails its checks')
+    return undefined
+  }
+
+  /** A job that an index names: if it is not there, something is broken. */
+  indexed(seq: number): JobRecord | undefined {
+    const known = this.leases.get(seq)?.record ?? this.#recent.get(seq)
+    if (known !== undefined) return known
+    const record = this.tables.record(seq)
+    if (record !== undefined && record !== DAMAGED) return record
+    this.#quarantine(seq, record === DAMAGED ? 'its record fails its checks' : 'an index names it, but it has no record')
+    return undefined
+  }
+
+  add(record: JobRecord): JobRecord {
+    const queue = this.#queueOf(record)
+    const added = placeOf(record) === 'line' ? numbered(queue, record) : record
+    queue.count(added, 1)
+    const timer = timerOf(added)
+    if (timer !== undefined) this.tables.addTimer(timer, added.seq)
+    if (placeOf(added) === 'line') this.#enter(queue, added)
+    this.tables.insertRecord(added)
+    this.#remember(added)
+    return added
+  }
+
+  change(before: JobRecord, after: JobRecord): JobRecord {
+    const queue = this.#queueOf(before)
+    const from = placeOf(before)
+    const to = placeOf(after)
+    const changed = to === 'line' && from !== 'line' ? numbered(queue, after) : after
+    if (from !== to || before.status !== after.status) {
+      queue.count(before, -1)
+      queue.count(changed, 1)
+      this.#moveTimer(before, changed)
+    }
+    if (from !== to) this.#move(queue, before, changed)
+    this.tables.updateRecord(changed)
+    this.#remember(changed)
+    return changed
+  }
+
+  /** Removes an ended job with all that belongs to it. */
+  remove(record: JobRecord): void {
+    const queue = this.#queueOf(record)
+    queue.count(record, -1)
+    this.tables.removeEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
+    if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes)
+    if (keepsRequest(record)) this.tables.deleteRequest(record.seq, record.requestBytes)
+    this.tables.deleteRecord(record)
+    this.#recent.delete(record.seq)
+  }
+
+  /** Removes ended jobs until they weigh no more than they may: the first to go anyway first, dead letters last. How many it removed. */
+  evict(queue: QueueState, how: { readonly max: number; readonly spare?: number }): number {
+    let removed = 0
+    while (removed < how.max && queue.ended > 1 && queue.finishedBytes > queue.limits.finished) {
+      const first = this.#firstEnded(queue, how.spare)
+      if (first === undefined) break
+      const record = this.indexed(first)
+      if (record !== undefined) this.remove(record)
+      removed += 1
+    }
+    return removed
+  }
+
+  /** Assigned field by field: this is made for every answer, and a dozen conditional spreads cost more than all the rest of it. */
+  view(record: JobRecord): StoredJob {
+    const queue = this.#queueOf(record)
+    const place = placeOf(record)
+    const view: { -readonly [K in keyof StoredJob]: StoredJob[K] } = {
+      id: formatJobId(record.seq),
+      secret: record.secret,
+      queue: record.queue,
+      route: record.route,
+      status: record.status,
+      version: record.version,
+      bucket: record.bucket,
+      priority: record.priority,
+      attempt: place === 'running' ? record.counted + 1 : record.counted,
+      attempts: record.attempts,
+      handOuts: record.handOuts,
+      submittedAt: record.submittedAt,
+      hasAnswer: record.resultBytes >= 0,
+      sendOnce: record.sendOnce,
+      method: record.method,
+    }
+    if (record.key !== undefined) view.key = record.key
+    if (record.notBefore !== undefined) view.notBefore = record.notBefore
+    if (record.expiresAt !== undefined) view.expiresAt = record.expiresAt
+    if (record.startedAt !== undefined) view.startedAt = record.startedAt
+    if (record.finishedAt !== undefined) view.finishedAt = record.finishedAt
+    if (record.reference !== undefined) view.reference = record.reference
+    if (record.progress !== undefined) view.progress = record.progress
+    if (record.error !== undefined) view.error = record.error
+    if (record.dead !== undefined) view.dead = record.dead
+    if (record.server !== undefined) view.server = record.server
+    if (place !== 'line') return view
+    view.position = Math.max(1, record.ordinal - (queue.entered - queue.inLine))
+    const blocker = this.line.blockerOf(queue, record)
+    if (blocker !== undefined) view.blockedBy = formatJobId(blocker)
+    return view
+  }
+
+  /** Writes the counters that changed. */
+  flush(): void {
+    for (const queue of this.#queues.values()) {
+      if (!queue.dirty) continue
+      this.tables.saveQueue(queue.id, queue.counters())
+      queue.dirty = false
+    }
+  }
+
+  begin(): void {
+    this.#rebuilt = false
+    this.leases.begin()
+    for (const queue of this.#queues.values()) queue.lanes.begin()
+  }
+
+  /** After the storage rolled back: so does what memory holds beside it. */
+  rollback(): void {
+    this.leases.rollback()
+    this.#recent.clear()
+    for (const queue of this.#queues.values()) queue.lanes.rollback()
+    if (this.#rebuilt) this.#load()
+    else this.#loadCounters()
+  }
+
+  /** Gives the jobs that run. */
+  #load(): readonly number[] {
+    const byId = this.#loadCounters()
+    for (const queue of this.#queues.values()) queue.lanes.clear()
+    const running: number[] = []
+    for (const { seq, queue, priority, lane, running: runs } of this.tables.runnable()) {
+      if (runs) running.push(seq)
+      else byId.get(queue)?.lanes.add(priority, lane, seq)
+    }
+    for (const queue of this.#queues.values()) queue.lanes.begin()
+    return running
+  }
+
+  #loadCounters(): ReadonlyMap<number, QueueState> {
+    const byId = new Map<number, QueueState>()
+    for (const { id, name, counters } of this.tables.queues()) {
+      const queue = this.#queues.get(name) ?? new QueueState(id, name, NO_LIMITS)
+      // Counters that no index can agree with, where they cannot be read.
+      queue.load(counters ?? { ...NO_COUNTERS, inLine: -1 })
+      this.#queues.set(name, queue)
+      byId.set(id, queue)
+    }
+    // A queue that the rolled back transaction had made.
+    for (const queue of this.#queues.values()) if (byId.get(queue.id) !== queue) this.#queues.delete(queue.name)
+    return byId
+  }
+
+  #firstEnded(queue: QueueState, spare: number | undefined): number | undefined {
+    const plain = this.tables.firstEnded(queue.id, false)
+    if (plain !== undefined && plain.seq !== spare) return plain.seq
+    const dead = this.tables.firstEnded(queue.id, true)
+    return dead === undefined || dead.seq === spare ? undefined : dead.seq
+  }
+
+  #remember(record: JobRecord): void {
+    this.#recent.delete(record.seq)
+    this.#recent.set(record.seq, record)
+    if (this.#recent.size <= RECENT_MAX) return
+    for (const oldest of this.#recent.keys()) return void this.#recent.delete(oldest)
+  }
+
+  #queueOf(record: JobRecord): QueueState {
+    const queue = this.#queues.get(record.queue)
+    if (queue === undefined) throw new Error(`job ${formatJobId(record.seq)} is of queue ${record.queue}, which the store does not know`)
+    return queue
+  }
+
+  #enter(queue: QueueState, record: JobRecord): void {
+    if (this.line.enter(queue, record)) this.becameReady.add(queue.name)
+  }
+
+  #move(queue: QueueState, before: JobRecord, after: JobRecord): void {
+    const from = placeOf(before)
+    const to = placeOf(after)
+    if (from === 'running') {
+      this.leases.delete(before.seq)
+      if (to !== 'line') this.line.stop(before)
+    }
+    if (to === 'running') this.line.take(queue, after)
+    if (to === 'line' && from === 'running') {
+      this.line.giveBack(queue, after)
+      this.becameReady.add(queue.name)
+    } else if (to === 'line') this.#enter(queue, after)
+    if (to === 'ended') this.#end(queue, before, after)
+  }
+
+  #end(queue: QueueState, before: JobRecord, ended: JobRecord): void {
+    if (this.line.end(queue, before)) this.becameReady.add(queue.name)
+    this.tables.addEnded(queue.id, ended.dead !== undefined, keepUntilOf(ended), ended.seq)
+    if (!keepsRequest(ended)) this.tables.deleteRequest(ended.seq, ended.requestBytes)
+  }
+
+  #moveTimer(before: JobRecord, after: JobRecord): void {
+    const was = timerOf(before)
+    const is = timerOf(after)
+    if (was === is) return
+    if (was !== undefined) this.tables.removeTimer(was, before.seq)
+    if (is !== undefined) this.tables.addTimer(is, after.seq)
+  }
+
+  #quarantine(seq: number, why: string): void {
+    this.#onCorrupt(`job ${formatJobId(seq)}: ${why}; it is put aside and will not run`)
+    this.tables.quarantine(seq)
+    this.#aside.add(seq)
+    this.rebuild()
+  }
+
+  /**
+   * Makes all that is derived from the records anew. Slow, and only for when something was damaged: then nothing else can be trusted,
+   * and a job that an index has lost would never run.
+   */
+  rebuild(): void {
+    this.#rebuilt = true
+    this.tables.clearIndexes()
+    for (const queue of this.#queues.values()) {
+      queue.load({ ...NO_COUNTERS, entered: queue.entered })
+      queue.dirty = true
+      queue.lanes.clear()
+    }
+    // First whoever holds a key, so that nobody else takes it.
+    for (const record of this.tables.records()) if (!this.#aside.has(record.seq)) this.#index(record)
+    for (const record of this.tables.records()) {
+      if (this.#aside.has(record.seq)) continue
+      const queue = this.#queues.get(record.queue)
+      if (queue !== undefined && placeOf(record) === 'line') this.#enter(queue, record)
+    }
+  }
+
+  #index(record: JobRecord): void {
+    const queue = this.#queues.get(record.queue)
+    if (queue === undefined) return this.#onCorrupt(`job ${formatJobId(record.seq)} is of a queue that is not known: ${record.queue}`)
+    queue.count(record, 1)
+    const timer = timerOf(record)
+    if (timer !== undefined) this.tables.addTimer(timer, record.seq)
+    if (holdsKey(record)) this.line.holdKey(queue, record)
+    if (placeOf(record) === 'running') this.line.resume(queue, record)
+    if (placeOf(record) === 'ended') this.tables.addEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
+  }
+
+  /** Counters and indexes were written in one commit, so a difference is damage. */
+  #isSound(): boolean {
+    const unsound = [...this.#queues.values()].find((queue) => queue.lanes.size + this.tables.countBlocked(queue.id) !== queue.inLine)
+    if (unsound === undefined) return true
+    const found = unsound.lanes.size + this.tables.countBlocked(unsound.id)
+    this.#onCorrupt(`queue ${unsound.name}: ${unsound.inLine} jobs should be in its line, there are ${found}; all indexes are made anew`)
+    return false
+  }
+}
+
+/** Some two megabytes of them. */
+const RECENT_MAX = 2048
+
+const NO_LIMITS: QueueLimits = { jobs: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY, finished: Number.POSITIVE_INFINITY }
+
+/** A job gets its place in the queue's count when it first enters the line. */
+function numbered(queue: QueueState, record: JobRecord): JobRecord {
+  if (record.ordinal !== 0) return record
+  queue.entered += 1
+  return { ...record, ordinal: queue.entered }
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import '../../../test/support/seed-fast-check.ts'
+import { laneOf, Lanes } from './lanes.ts'
+
+interface Job {
+  readonly priority: number
+  readonly bucket: number
+  readonly keyed: boolean
+  readonly seq: number
+}
+
+const operations = fc.array(
+  fc.record({
+    kind: fc.constantFrom('add', 'add', 'remove', 'removeFirst', 'begin', 'rollback'),
+    priority: fc.constantFrom(0, 4, 9),
+    bucket: fc.constantFrom(0, 1, 255),
+    keyed: fc.boolean(),
+    seq: fc.integer({ min: 1, max: 60 }),
+  }),
+  { maxLength: 300 },
+)
+
+function best(jobs: readonly Job[]): number {
+  return jobs.toSorted((a, b) => b.priority - a.priority || a.seq - b.seq)[0]?.seq ?? 0
+}
+
+test('what is best is best, whatever came, went and was taken back', () => {
+  fc.assert(
+    fc.property(operations, (list) => {
+      const lanes = new Lanes()
+      let jobs: Job[] = []
+      let saved: Job[] = []
+      for (const { kind, ...job } of list) {
+        if (kind === 'add' && !jobs.some(({ seq }) => seq === job.seq)) {
+          jobs.push(job)
+          lanes.add(job.priority, laneOf(job.bucket, job.keyed), job.seq)
+        }
+        const first = jobs.find(({ seq }) => seq === best(jobs))
+        const gone = kind === 'remove' ? jobs.find(({ seq }) => seq === job.seq) : kind === 'removeFirst' ? first : undefined
+        if (gone !== undefined) {
+          jobs = jobs.filter((each) => each !== gone)
+          lanes.remove(gone.priority, laneOf(gone.bucket, gone.keyed), gone.seq)
+        }
+        if (kind === 'begin') {
+          lanes.begin()
+          saved = [...jobs]
+        }
+        if (kind === 'rollback') {
+          lanes.rollback()
+          jobs = [...saved]
+        }
+        assert.equal(lanes.size, jobs.length)
+        assert.equal(lanes.bestOf(Uint8Array.of(1, 255)), best(jobs.filter(({ bucket }) => bucket !== 0)))
+        assert.equal(lanes.bestUnkeyed(), best(jobs.filter(({ keyed }) => !keyed)))
+        assert.equal(lanes.oldest(), Math.min(...jobs.map(({ seq }) => seq), Number.POSITIVE_INFINITY) % Number.POSITIVE_INFINITY || 0)
+      }
+    }),
+  )
+})

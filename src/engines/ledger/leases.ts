@@ -1,0 +1,64 @@
+/**
+ * The leases of this process, in memory: what runs, and until when. A lease is not worth a disk write when it is extended, and none
+ * survives its process anyway. Changes can be taken back, because the transaction that they belong to may fail.
+ */
+import type { JobRecord } from '../../core/jobs/record.ts'
+import { OrderedSet } from '../../lib/ordered-set.ts'
+import type { MonotonicMillis } from '../../lib/units.ts'
+
+export interface LiveLease {
+  /** The running job, so that settling it need not read it again. */
+  readonly record: JobRecord
+  readonly until: MonotonicMillis
+}
+
+export class Leases {
+  readonly #leases = new Map<number, LiveLease>()
+  readonly #ends = new OrderedSet()
+  /** What the changes since `begin` replaced. */
+  #replaced: { readonly seq: number; readonly was: LiveLease | undefined }[] = []
+
+  get size(): number {
+    return this.#leases.size
+  }
+
+  get(seq: number): LiveLease | undefined {
+    return this.#leases.get(seq)
+  }
+
+  set(seq: number, lease: LiveLease): void {
+    this.#replaced.push({ seq, was: this.#leases.get(seq) })
+    this.#put(seq, lease)
+  }
+
+  delete(seq: number): void {
+    this.#replaced.push({ seq, was: this.#leases.get(seq) })
+    this.#put(seq, undefined)
+  }
+
+  /** The one that ends first. */
+  first(): { readonly seq: number; readonly until: MonotonicMillis } | undefined {
+    const seq = this.#ends.first()
+    const until = this.#ends.firstRank()
+    return seq === undefined || until === undefined ? undefined : { seq, until }
+  }
+
+  begin(): void {
+    this.#replaced = []
+  }
+
+  rollback(): void {
+    for (const { seq, was } of this.#replaced.reverse()) this.#put(seq, was)
+    this.#replaced = []
+  }
+
+  #put(seq: number, lease: LiveLease | undefined): void {
+    if (lease === undefined) {
+      this.#leases.delete(seq)
+      this.#ends.delete(seq)
+    } else {
+      this.#leases.set(seq, lease)
+      this.#ends.add(seq, lease.until)
+    }
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The order of jobs: who is ready, who waits behind another job of its key. Holds two promises:
+ * - of a key only its holder can be ready or running, so at most one is handed out, however many wait;
+ * - waiting jobs of a key become its holder in order of acceptance; a holder that was handed out once stays it until it ends.
+ */
+import { holdsKey, type JobRecord, placeOf } from '../../core/jobs/record.ts'
+import { laneOf } from './lanes.ts'
+import type { QueueState } from './queue-state.ts'
+import type { Tables } from './tables.ts'
+
+export class Line {
+  readonly #tables: Tables
+  readonly #record: (seq: number) => JobRecord | undefined
+
+  constructor(tables: Tables, record: (seq: number) => JobRecord | undefined) {
+    this.#tables = tables
+    this.#record = record
+  }
+
+  /** The job may run from now on. True: a job became ready (this one, or none). */
+  enter(queue: QueueState, record: JobRecord): boolean {
+    queue.inLine += 1
+    queue.dirty = true
+    const { key, seq } = record
+    if (key === undefined) {
+      this.#addReady(queue, record)
+      return true
+    }
+    const holder = this.#tables.keyHolder(queue.id, key)
+    if (holder !== undefined && holder !== seq && !this.#yields(queue, key, holder, seq)) {
+      this.#tables.addBlocked(queue.id, key, { seq, priority: record.priority })
+      return false
+    }
+    if (holder !== seq) this.#tables.setKeyHolder(queue.id, key, seq)
+    this.#addReady(queue, record)
+    return true
+  }
+
+  /** A ready job was handed out. It keeps its key. */
+  take(queue: QueueState, record: JobRecord): void {
+    queue.inLine -= 1
+    queue.dirty = true
+    this.#tables.markRunning(record.seq, true)
+    queue.lanes.remove(record.priority, laneOf(record.bucket, record.key !== undefined), record.seq)
+  }
+
+  /** A running job goes back to the line at once. */
+  giveBack(queue: QueueState, record: JobRecord): void {
+    queue.inLine += 1
+    queue.dirty = true
+    this.#tables.markRunning(record.seq, false)
+    queue.lanes.add(record.priority, laneOf(record.bucket, record.key !== undefined), record.seq)
+  }
+
+  /** Again, after the indexes were cleared: a job that runs. */
+  resume(queue: QueueState, record: JobRecord): void {
+    this.#tables.addRunnable(record.seq, queue.id, record.priority, laneOf(record.bucket, record.key !== undefined))
+    this.#tables.markRunning(record.seq, true)
+  }
+
+  /** Again, after the indexes were cleared: a job that has begun and not ended. */
+  holdKey(queue: QueueState, record: JobRecord): void {
+    if (record.key !== undefined) this.#tables.setKeyHolder(queue.id, record.key, record.seq)
+  }
+
+  /** A running job no longer runs, and cannot run now. */
+  stop(record: JobRecord): void {
+    this.#tables.removeRunnable(record.seq)
+  }
+
+  /** The job, which was at the place that `before` says, has ended. True: the next of its key became ready. */
+  end(queue: QueueState, before: JobRecord): boolean {
+    const inLine = placeOf(before) === 'line'
+    if (inLine) {
+      queue.inLine -= 1
+      queue.dirty = true
+    }
+    const { key, seq } = before
+    if (key === undefined) {
+      if (inLine) this.#removeReady(queue, before)
+      return false
+    }
+    if (this.#tables.keyHolder(queue.id, key) !== seq) {
+      if (inLine) this.#tables.removeBlocked(queue.id, key, seq)
+      return false
+    }
+    if (inLine) this.#removeReady(queue, before)
+    return this.#promote(queue, key, before.bucket)
+  }
+
+  /** The job that has to end before this one can run. */
+  blockerOf(queue: QueueState, record: JobRecord): number | undefined {
+    if (record.key === undefined || placeOf(record) !== 'line') return undefined
+    const holder = this.#tables.keyHolder(queue.id, record.key)
+    return holder === record.seq ? undefined : holder
+  }
+
+  /** The oldest job that waits for a server. */
+  oldest(queue: QueueState): number | undefined {
+    const ready = queue.lanes.oldest()
+    const blocked = this.#tables.oldestBlocked(queue.id)
+    if (ready === 0 || blocked === undefined) return ready === 0 ? blocked : ready
+    return Math.min(ready, blocked)
+  }
+
+  /** A holder that has not begun makes room for a job that was accepted before it and was only delayed. */
+  #yields(queue: QueueState, key: string, holder: number, seq: number): boolean {
+    if (holder < seq) return false
+    const record = this.#record(holder)
+    // A holder that cannot be read has just been put aside; whoever came after it holds the key now, and was accepted later as well.
+    if (record === undefined) return this.#tables.keyHolder(queue.id, key) === undefined
+    if (holdsKey(record)) return false
+    this.#removeReady(queue, record)
+    this.#tables.addBlocked(queue.id, key, { seq: holder, priority: record.priority })
+    return true
+  }
+
+  #promote(queue: QueueState, key: string, bucket: number): boolean {
+    const next = this.#tables.firstBlocked(queue.id, key)
+    if (next === undefined) {
+      this.#tables.dropKey(queue.id, key)
+      return false
+    }
+    this.#tables.removeBlocked(queue.id, key, next.seq)
+    this.#tables.setKeyHolder(queue.id, key, next.seq)
+    this.#addReady(queue, { key, bucket, ...next })
+    return true
+  }
+
+  #addReady(queue: QueueState, job: Pick<JobRecord, 'seq' | 'bucket' | 'priority' | 'key'>): void {
+    const lane = laneOf(job.bucket, job.key !== undefined)
+    this.#tables.addRunnable(job.seq, queue.id, job.priority, lane)
+    queue.lanes.add(job.priority, lane, job.seq)
+  }
+
+  #removeReady(queue: QueueState, job: Pick<JobRecord, 'seq' | 'bucket' | 'priority' | 'key'>): void {
+    this.#tables.removeRunnable(job.seq)
+    queue.lanes.remove(job.priority, laneOf(job.bucket, job.key !== undefined), job.seq)
+  }
+}

@@ -1,0 +1,43 @@
+/** Requests and answers as payloads: the head as JSON text, the body untouched. Also what browses a store by hand can read. */
+import type { JobAnswer, JobRequest, NewJob, Settlement } from '../../ports/job-store.ts'
+import type { PackedJob, PackedSettlement } from './calls.ts'
+import type { Payload } from './tables.ts'
+
+export function packRequest(request: JobRequest): Payload {
+  return { head: Buffer.from(JSON.stringify([request.method, request.target, request.headers])), body: request.body }
+}
+
+export function unpackRequest(payload: Payload): JobRequest {
+  const [method, target, headers] = parseHead(payload) as [string, string, string[]]
+  return { method, target, headers, body: payload.body }
+}
+
+export function packAnswer(answer: JobAnswer): Payload {
+  return { head: Buffer.from(JSON.stringify([answer.status, answer.reason, answer.headers])), body: answer.body }
+}
+
+export function unpackAnswer(payload: Payload): JobAnswer {
+  const [status, reason, headers] = parseHead(payload) as [number, string, string[]]
+  return { status, reason, headers, body: payload.body }
+}
+
+const DIGEST = /^[0-9a-f]{64}$/
+
+export function packJob(job: NewJob): PackedJob {
+  const { idempotency } = job
+  if (idempotency !== undefined && !(DIGEST.test(idempotency.scopeKey) && DIGEST.test(idempotency.fingerprint))) {
+    throw new TypeError('scopeKey and fingerprint of an idempotency must be 32 bytes as hex')
+  }
+  return { ...job, method: job.request.method, request: packRequest(job.request) }
+}
+
+export function packSettlement(settlement: Settlement): PackedSettlement {
+  if (settlement.kind === 'succeed') return { ...settlement, answer: packAnswer(settlement.answer) }
+  const { answer, ...rest } = settlement
+  return answer === undefined ? rest : { ...rest, answer: packAnswer(answer) }
+}
+
+function parseHead(payload: Payload): unknown {
+  const { buffer, byteOffset, length } = payload.head
+  return JSON.parse(Buffer.from(buffer, byteOffset, length).toString())
+}

@@ -1,0 +1,123 @@
+/**
+ * What the ledger needs of a storage: records, payloads, and a few ordered indexes, all synchronous. Two implementations:
+ * maps in memory, and SQLite. An implementation decides nothing; whatever has a rule to it is in the ledger or in `core/jobs`.
+ */
+import type { JobRecord } from '../../core/jobs/record.ts'
+import type { Bytes, EpochMillis } from '../../lib/units.ts'
+
+/** A request or an answer: its head as JSON text in UTF-8, then the body as it came. */
+export interface Payload {
+  readonly head: Uint8Array
+  readonly body: Uint8Array
+}
+
+export function payloadBytes(payload: Payload): Bytes {
+  return payload.head.length + payload.body.length
+}
+
+/** Stored, but failed its checks; already reported. */
+export const DAMAGED: unique symbol = Symbol('damaged')
+
+/** Counters of a queue, kept in the same commit as what they count. */
+export interface QueueCounters {
+  /** By index into JOB_STATUSES. */
+  readonly counts: readonly number[]
+  /** Request bytes of unfinished jobs. */
+  readonly bytes: Bytes
+  readonly finishedBytes: Bytes
+  /** Jobs that ever entered the line, and that are in it. */
+  readonly entered: number
+  readonly inLine: number
+  readonly dead: Readonly<Record<string, number>>
+}
+
+export interface StoredQueue {
+  readonly id: number
+  readonly name: string
+  /** undefined: they cannot be read. */
+  readonly counters: QueueCounters | undefined
+}
+
+/** A job that can be handed out now, or was and runs. lane: `keyed * 256 + bucket`. */
+export interface Runnable {
+  readonly seq: number
+  readonly queue: number
+  readonly priority: number
+  readonly lane: number
+  readonly running: boolean
+}
+
+export interface Blocked {
+  readonly seq: number
+  readonly priority: number
+}
+
+export interface DedupEntry {
+  readonly seq: number
+  readonly fingerprint: string
+}
+
+export interface Tables {
+  /** Unique to this opening of the store and greater than that of any before. */
+  readonly generation: number
+
+  /** The highest sequence number ever given out. */
+  lastSequence(): number
+  saveLastSequence(seq: number): void
+
+  queues(): readonly StoredQueue[]
+  addQueue(name: string, counters: QueueCounters): number
+  saveQueue(id: number, counters: QueueCounters): void
+
+  insertRecord(record: JobRecord): void
+  updateRecord(record: JobRecord): void
+  record(seq: number): JobRecord | undefined | typeof DAMAGED
+  /** All that can be read, in order of acceptance; the damaged ones are reported and put aside. */
+  records(): Iterable<JobRecord>
+  deleteRecord(record: JobRecord): void
+
+  putRequest(seq: number, payload: Payload): void
+  request(seq: number): Payload | typeof DAMAGED
+  /** `bytes`: what the record says it weighs. */
+  deleteRequest(seq: number, bytes: Bytes): void
+  putResult(seq: number, payload: Payload): void
+  result(seq: number): Payload | typeof DAMAGED
+  deleteResult(seq: number, bytes: Bytes): void
+
+  /** As not running. */
+  addRunnable(seq: number, queue: number, priority: number, lane: number): void
+  markRunning(seq: number, running: boolean): void
+  removeRunnable(seq: number): void
+  /** All, in any order; asked for when the store is opened. */
+  runnable(): Iterable<Runnable>
+
+  keyHolder(queue: number, key: string): number | undefined
+  setKeyHolder(queue: number, key: string, seq: number): void
+  dropKey(queue: number, key: string): void
+  addBlocked(queue: number, key: string, blocked: Blocked): void
+  removeBlocked(queue: number, key: string, seq: number): void
+  firstBlocked(queue: number, key: string): Blocked | undefined
+  oldestBlocked(queue: number): number | undefined
+  countBlocked(queue: number): number
+
+  addTimer(at: EpochMillis, seq: number): void
+  removeTimer(at: EpochMillis, seq: number): void
+  firstTimer(): { readonly at: EpochMillis; readonly seq: number } | undefined
+
+  /** Ended jobs by the end of their keeping, dead letters apart. */
+  addEnded(queue: number, dead: boolean, keepUntil: EpochMillis, seq: number): void
+  removeEnded(queue: number, dead: boolean, keepUntil: EpochMillis, seq: number): void
+  firstEnded(queue: number, dead: boolean): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined
+
+  /** Puts a damaged record aside. What other tables say of it stays, until they are cleared. */
+  quarantine(seq: number): void
+  /** Empties all that can be derived from the records: runnable, keys, blocked, timers, ended. */
+  clearIndexes(): void
+
+  /** Of a job that still exists. */
+  dedup(scopeKey: string): DedupEntry | undefined
+  /** Valid as long as its job exists, at least until then. */
+  addDedup(scopeKey: string, entry: DedupEntry, until: EpochMillis): void
+  /** Forgets entries whose jobs are gone, in a small step. Says when there is more to do. */
+  sweepDedup(now: EpochMillis): EpochMillis | undefined
+}

@@ -1,0 +1,260 @@
+/**
+ * The wiring: a configuration becomes a running gateway. The only place that constructs, in the order in which things need each other,
+ * and takes down in the reverse one.
+ */
+import { type Admin, startAdmin } from './admin/admin.ts'
+import { createSources } from './admin/sources.ts'
+import type { Readiness } from './admin/status.ts'
+import type { Config, HostPort } from './config/config.ts'
+import { ERRORS, type Failure } from './core/errors.ts'
+import { compileRoutes } from './core/routing/router.ts'
+import { openEmbeddedStore } from './engines/embedded/embedded-store.ts'
+import { openMemoryStore } from './engines/memory/memory-store.ts'
+import { handleCall } from './gateway/call-path.ts'
+import type { CallContext } from './gateway/context.ts'
+import { RouteStates } from './gateway/route-state.ts'
+import { createJobs, type Jobs } from './jobs/jobs.ts'
+import { createLocalBus } from './jobs/local-bus.ts'
+import { BufferBudget } from './net/buffer-budget.ts'
+import type { Peer } from './net/call.ts'
+import { type ConnectionCount, Listener } from './net/listener.ts'
+import { Sweeper } from './net/sweeper.ts'
+import { Pool } from './pools/pool.ts'
+import type { Clock, Random } from './ports/clock.ts'
+import type { JobStore, StoreEvents } from './ports/job-store.ts'
+import { systemClock, systemRandom } from './ports/system.ts'
+import { storeTelemetry } from './telemetry/store-events.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
+import { Upstream } from './upstream/upstream.ts'
+
+export interface GatewayOptions {
+  readonly telemetry: Telemetry
+  readonly version?: string
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+export interface Gateway {
+  /** As they are really listened on, in the order of the configuration. */
+  readonly listeners: readonly HostPort[]
+  readonly admin: HostPort
+  /** Resolves when the gateway must not go on: the store could not sync. */
+  readonly fatal: Promise<Error>
+  /** Stops accepting and lets what runs end, for at most `drainTimeout`; what does not is handed back. */
+  drain(): Promise<void>
+  /** Ends everything at once; after `drain`, cleanly. */
+  close(): Promise<void>
+}
+
+/** What may still be written after the last job is settled or handed back. */
+const LAST_ANSWERS_MS = 1_000
+
+/** Rejects when an address or the store cannot be had; nothing is left open then. */
+export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
+  const gateway = new RunningGateway(config, options)
+  try {
+    await gateway.start()
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+  return gateway
+}
+
+class RunningGateway implements Gateway {
+  readonly fatal: Promise<Error>
+  readonly #config: Config
+  readonly #options: GatewayOptions
+  readonly #telemetry: Telemetry
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #sweeper: Sweeper
+  readonly #budget: BufferBudget
+  readonly #connections: ConnectionCount
+  readonly #routeStates: RouteStates
+  readonly #listeners: Listener[] = []
+  #pools: ReadonlyMap<string, Pool> = new Map()
+  #upstream: Upstream | undefined
+  #store: JobStore | undefined
+  #jobs: Jobs | undefined
+  #admin: Admin | undefined
+  #readiness: Readiness = { ok: false, reason: 'starting' }
+  #die: (error: Error) => void = () => undefined
+
+  constructor(config: Config, options: GatewayOptions) {
+    this.#config = config
+    this.#options = options
+    this.#telemetry = options.telemetry
+    this.#clock = options.clock ?? systemClock
+    this.#random = options.random ?? systemRandom
+    this.#sweeper = new Sweeper(this.#clock)
+    this.#routeStates = new RouteStates(options.telemetry, this.#clock)
+    this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
+    this.#connections = { open: 0, max: config.limits.connections, onFull: (open) => this.#limitReached('connections', open) }
+    this.fatal = new Promise((resolve) => {
+      this.#die = resolve
+    })
+  }
+
+  get listeners(): readonly HostPort[] {
+    return this.#listeners.map((listener) => listener.address)
+  }
+
+  get admin(): HostPort {
+    return this.#admin?.address ?? this.#config.admin.address
+  }
+
+  async start(): Promise<void> {
+    const config = this.#config
+    this.#store = await this.#openStore()
+    this.#pools = new Map(config.pools.map((pool) => [pool.name, new Pool(pool, this.#parts())]))
+    this.#upstream = this.#createUpstream()
+    this.#jobs = createJobs({
+      ...this.#parts(),
+      config,
+      store: this.#store,
+      pools: this.#pools,
+      upstream: this.#upstream,
+      bus: createLocalBus(),
+      ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
+    })
+    await this.#startAdmin(this.#jobs)
+    await this.#openListeners(this.#createContext(this.#jobs, this.#upstream))
+    for (const pool of this.#pools.values()) pool.start()
+    this.#jobs.start()
+    if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
+    this.#telemetry.event({ type: 'started', listeners: this.listeners.map(hostPort), admin: hostPort(this.admin), pid: process.pid })
+  }
+
+  async drain(): Promise<void> {
+    const deadline = this.#clock.monotonic() + this.#config.drainTimeoutMs
+    this.#readiness = { ok: false, reason: 'draining' }
+    this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
+    const answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
+    await this.#jobs?.drain(this.#config.drainTimeoutMs)
+    await this.#jobs?.close()
+    const left = Math.max(LAST_ANSWERS_MS, deadline - this.#clock.monotonic())
+    await Promise.race([answered, new Promise<void>((resolve) => this.#clock.after(left, resolve))])
+  }
+
+  async close(): Promise<void> {
+    for (const listener of this.#listeners) listener.close()
+    await this.#jobs?.close()
+    for (const pool of this.#pools.values()) pool.close()
+    this.#upstream?.close()
+    this.#sweeper.close()
+    await this.#admin?.close()
+    await this.#store?.close()
+    if (this.#readiness.reason !== 'starting') this.#telemetry.event({ type: 'stopped' })
+  }
+
+  // --- the parts
+
+  #parts(): { clock: Clock; random: Random; telemetry: Telemetry } {
+    return { clock: this.#clock, random: this.#random, telemetry: this.#telemetry }
+  }
+
+  #openStore(): Promise<JobStore> | JobStore {
+    const { store, queues } = this.#config
+    const told = storeTelemetry(this.#telemetry)
+    const events: StoreEvents = {
+      onSync: told.onSync,
+      onCorrupt: (what) => {
+        this.#readiness = { ok: false, reason: 'store corrupt' }
+        told.onCorrupt(what)
+      },
+      onFatal: (error) => {
+        this.#readiness = { ok: false, reason: 'store failed' }
+        this.#die(error)
+      },
+    }
+    const common = { clock: this.#clock, random: this.#random, queues: queues.map(({ name, limits }) => ({ name, limits })), events }
+    return store.engine === 'memory' ? openMemoryStore(common) : openEmbeddedStore({ ...common, path: store.path })
+  }
+
+  #createUpstream(): Upstream {
+    const { limits, timeouts } = this.#config
+    const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
+    const heads = { headBytesMax: limits.head, headersMax: limits.headers }
+    const options = { clock: this.#clock, sweeper: this.#sweeper, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
+    return new Upstream(options, this.#budget)
+  }
+
+  #createContext(jobs: Jobs, upstream: Upstream): CallContext {
+    return {
+      ...this.#parts(),
+      config: this.#config,
+      forwarding: { name: this.#config.name, proto: 'http' },
+      sweeper: this.#sweeper,
+      router: compileRoutes(this.#config.routes),
+      pools: this.#pools,
+      upstream,
+      budget: this.#budget,
+      jobs,
+      routeStates: this.#routeStates,
+    }
+  }
+
+  async #startAdmin(jobs: Jobs): Promise<void> {
+    const sources = createSources({
+      config: this.#config,
+      version: this.#options.version ?? '0.0.0',
+      clock: this.#clock,
+      pools: this.#pools,
+      jobs,
+      metrics: this.#telemetry.metrics,
+      ready: () => this.#readiness,
+      listeners: () => this.listeners.map(hostPort),
+      connections: () => this.#connections.open,
+      idleConnections: () => this.#upstream?.idleConnections ?? 0,
+      deadlines: () => this.#sweeper.size,
+      bufferedBytes: () => this.#budget.used,
+    })
+    const { address, token } = this.#config.admin
+    this.#admin = await startAdmin({ address, telemetry: this.#telemetry, sources, ...(token === undefined ? {} : { token }) })
+  }
+
+  async #openListeners(context: CallContext): Promise<void> {
+    const { limits, timeouts, trustedPeers, listeners } = this.#config
+    const { headMs, bodyMs, idleMs, stallMs } = timeouts
+    const shared = {
+      clock: this.#clock,
+      sweeper: this.#sweeper,
+      limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
+      timeouts: { headMs, bodyMs, idleMs, stallMs },
+      trustedPeers,
+      connections: this.#connections,
+      onCall: (call: Parameters<typeof handleCall>[0]) => handleCall(call, context),
+      onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
+    }
+    for (const { address } of listeners) this.#listeners.push(await Listener.open({ ...shared, host: address.host, port: address.port }))
+  }
+
+  /** A request that never became a call still shows in the metrics and the access log. */
+  #refused(failed: Failure, peer: Peer): void {
+    const { status } = ERRORS[failed.code]
+    this.#routeStates.count('', '', status, 0)
+    if (!this.#telemetry.accessLog) return
+    const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
+    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code })
+  }
+
+  #busy(): number {
+    return this.#listeners.reduce((sum, listener) => sum + listener.busy, 0)
+  }
+
+  #limitReached(limit: string, value: number): void {
+    this.#telemetry.event({ type: 'limit-reached', limit, where: 'gateway', value })
+  }
+}
+
+function hostPort({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Where a server on this machine reaches a listener: "any address" is no address to connect to. */
+function reachable(address: HostPort | undefined): string {
+  const { host, port } = address ?? { host: '127.0.0.1', port: 80 }
+  if (host === '0.0.0.0') return hostPort({ host: '127.0.0.1', port })
+  return hostPort(host === '::' ? { host: '::1', port } : { host, port })
+}

@@ -1,0 +1,152 @@
+/**
+ * The way of a call, from its head to who answers it. Read top to bottom, it is the table of contents of the gateway:
+ * admit, job endpoints, route, CORS, then one of tunnel, direct, spill, queue.
+ */
+import { corsHeaders } from '../api/cors.ts'
+import { handleJobsCall, isJobsPath } from '../api/job-endpoints.ts'
+import { sendFailure } from '../api/problem.ts'
+import { type Failure, failure } from '../core/errors.ts'
+import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
+import { checkPath } from '../core/routing/check-path.ts'
+import type { RouteMatch } from '../core/routing/router.ts'
+import type { BodySink } from '../net/call.ts'
+import { BodyCollector, type CollectedBody, collectBody } from '../net/body.ts'
+import type { DownstreamCall } from '../net/downstream-call.ts'
+import { redactPath } from '../telemetry/redact.ts'
+import type { CallContext } from './context.ts'
+import { answerPreflight } from './cors.ts'
+import { DirectCall, type SpillHandOver } from './direct.ts'
+import { type EnqueueReason, enqueueCall } from './enqueue.ts'
+import { mayBecomeJob, mustBecomeJob } from './policies.ts'
+import { requestFields } from './request-fields.ts'
+import { openTunnel } from './tunnel.ts'
+import type { Pool } from '../pools/pool.ts'
+
+export function handleCall(call: DownstreamCall, context: CallContext): void {
+  observe(call, context)
+  const refused = admit(call, context)
+  if (refused !== undefined) return sendFailure(call, refused)
+  if (isJobsPath(call.head.path, context.config.jobs.path)) return settle(call, handleJobsCall(call, context), context)
+
+  if (answerPreflight(call, context.router)) return
+  const match = context.router.find(call.head)
+  if (match === undefined) return sendFailure(call, failure('not_found', 'no route matches this host, path, method, headers and query'))
+  const { route } = match
+  call.log.route = route.name
+  call.log.mode = route.mode
+
+  const pool = context.pools.get(route.pool) as Pool
+  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, pool, forwarded(call, context), context)
+  switch (route.mode) {
+    case 'direct':
+      return serve(call, match, pool, context)
+    case 'spill':
+      if (mustBecomeJob(call, route)) return settle(call, store(call, match, 'asked', context), context)
+      return serve(call, match, pool, context)
+    case 'queue':
+      if (!mayBecomeJob(call, route)) {
+        const methods = route.methods.join(', ')
+        return sendFailure(call, failure('not_queueable', `on this route only ${methods} become jobs, and nothing with an Upgrade`))
+      }
+      return settle(call, store(call, match, 'queue', context), context)
+  }
+}
+
+/** A rejected promise is a bug of ours or an engine that failed: the client hears of it, and so do we. */
+function settle(call: DownstreamCall, answering: Promise<unknown>, context: CallContext): void {
+  answering.catch((error: unknown) => {
+    context.telemetry.event({
+      type: 'warning',
+      message: `a call failed inside the gateway: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    })
+    if (call.responseStarted) call.abort()
+    else sendFailure(call, failure('internal', 'the gateway failed at this request; its log says more'))
+  })
+}
+
+/** What no route may serve. */
+function admit(call: DownstreamCall, context: CallContext): Failure | undefined {
+  const { head } = call
+  if (head.method === 'TRACE' || head.method === 'CONNECT') return failure('not_implemented', `${head.method} is not served here`)
+  const wrongPath = head.path === '*' ? undefined : checkPath(head.path)
+  if (wrongPath !== undefined) return wrongPath
+  if (head.hasVia && isLoop(head.headers, context.config.name)) return failure('loop', `Via names ${context.config.name} too often`)
+  const { body } = context.config.limits
+  if (body > 0 && head.bodyLength > body) return failure('body_too_large', `the body is larger than ${body} bytes (limits.body)`)
+  return undefined
+}
+
+/** For the server, field by field. */
+function forwarded(call: DownstreamCall, context: CallContext): readonly string[] {
+  return forwardRequestHeaders(call.head, call.peer, context.forwarding)
+}
+
+function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext): void {
+  const { route } = match
+  const spill =
+    route.mode === 'spill' && mayBecomeJob(call, route)
+      ? (taken: SpillHandOver) => settle(call, spillOver(call, match, taken, context), context)
+      : undefined
+  const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
+  const fields = requestFields(call.head, call.peer, context.forwarding)
+  new DirectCall(call, { route, pool, fields, cors, spill }, context).start()
+}
+
+/** Queue mode, and whatever asks to be a job: the body whole, then the store. */
+async function store(call: DownstreamCall, match: RouteMatch, reason: EnqueueReason, context: CallContext): Promise<void> {
+  await enqueue(call, match, { reason, body: await collectBody(call, context.config.limits.jobBody, context.budget) }, context)
+}
+
+/** The direct path gave up before anything was done: what it read of the body, and the rest, become a job. */
+async function spillOver(call: DownstreamCall, match: RouteMatch, taken: SpillHandOver, context: CallContext): Promise<void> {
+  context.routeStates.spilled(match.route, taken.reason)
+  const { jobBody } = context.config.limits
+  if (taken.untouched) return enqueue(call, match, { reason: 'spill', body: await collectBody(call, jobBody, context.budget) }, context)
+  const collector = new BodyCollector(jobBody, context.budget)
+  for (const chunk of taken.chunks) collector.data(chunk)
+  if (taken.complete) collector.end()
+  else taken.rest = collector satisfies BodySink
+  return enqueue(call, match, { reason: 'spill', body: await collector.done }, context)
+}
+
+async function enqueue(
+  call: DownstreamCall,
+  match: RouteMatch,
+  what: { readonly reason: EnqueueReason; readonly body: CollectedBody },
+  context: CallContext,
+): Promise<void> {
+  const { body, reason } = what
+  if (body.kind === 'gone') return
+  if (body.kind === 'failed') {
+    // There may be more of it.
+    call.closeAfter()
+    return sendFailure(call, body.failed, corsHeaders(match.route.cors, call))
+  }
+  try {
+    await enqueueCall(call, match, { body: body.bytes, headers: forwarded(call, context), reason, free: body.free }, context)
+  } finally {
+    body.free()
+  }
+}
+
+/** Counts and logs the call when it ends. */
+function observe(call: DownstreamCall, context: CallContext): void {
+  call.onEnd(() => {
+    const { log, head } = call
+    const tookMs = context.clock.monotonic() - call.receivedAt
+    const status = call.status === 0 ? 499 : call.status
+    context.routeStates.count(log.route, log.mode, status, tookMs)
+    if (!context.telemetry.accessLog) return
+    context.telemetry.access({
+      at: context.clock.now(),
+      peer: call.peer.address,
+      method: head.method,
+      path: redactPath(head.path, context.config.jobs.path),
+      status,
+      tookMs,
+      bytesIn: call.bytesIn,
+      bytesOut: call.bytesOut,
+      ...log,
+    })
+  })
+}

@@ -1,0 +1,28 @@
+/** What every call needs of the running gateway. Made once by the wiring; calls read it, none changes it. */
+import type { Config } from '../config/config.ts'
+import type { ForwardOptions } from '../core/headers/forward.ts'
+import type { Router } from '../core/routing/router.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import type { BufferBudget } from '../net/buffer-budget.ts'
+import type { Sweeper } from '../net/sweeper.ts'
+import type { Pool } from '../pools/pool.ts'
+import type { Clock, Random } from '../ports/clock.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { RouteStates } from './route-state.ts'
+
+export interface CallContext {
+  readonly config: Config
+  /** How this hop names itself to servers. */
+  readonly forwarding: ForwardOptions
+  readonly clock: Clock
+  readonly random: Random
+  readonly sweeper: Sweeper
+  readonly telemetry: Telemetry
+  readonly router: Router
+  readonly pools: ReadonlyMap<string, Pool>
+  readonly upstream: Upstream
+  readonly budget: BufferBudget
+  readonly jobs: Jobs
+  readonly routeStates: RouteStates
+}

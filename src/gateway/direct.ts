@@ -1,0 +1,356 @@
+/**
+ * A request served now: a slot, a server, the request streamed up, the answer streamed down. One object per call holds what the
+ * two directions share; it gives its slot back exactly once, tries again only where that is safe, and hands over to `spill`
+ * when the request may become a job and no server can take it.
+ */
+import { sendFailure } from '../api/problem.ts'
+import type { RouteConfig } from '../config/config.ts'
+import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
+import { forwardTrailers } from '../core/headers/forward.ts'
+import { parseRetryAfter } from '../core/jobs/settlement.ts'
+import { mayTryAgain } from '../core/retry/retry.ts'
+import { headerValue, type ResponseHead } from '../http1/message.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
+import type { BodySink } from '../net/call.ts'
+import type { DownstreamCall } from '../net/downstream-call.ts'
+import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
+import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
+import type { Pool, Server, Waiter } from '../pools/pool.ts'
+import type { OutgoingBody } from '../upstream/upstream.ts'
+import { passHead } from './answer-head.ts'
+import { BodyCopy } from './body-copy.ts'
+import type { CallContext } from './context.ts'
+
+export interface DirectRequest {
+  readonly route: RouteConfig
+  readonly pool: Pool
+  /** Field lines for the server, without framing. */
+  readonly fields: string
+  /** Set when the route answers for CORS: replaces what the server says about it. */
+  readonly cors: readonly string[] | undefined
+  /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
+  readonly spill: ((handOver: SpillHandOver) => void) | undefined
+}
+
+export interface SpillHandOver {
+  readonly reason: string
+  /** What was read of the body so far. */
+  readonly chunks: readonly Uint8Array[]
+  /** The body's end was read. */
+  readonly complete: boolean
+  /** Where the rest of the body goes; set by the taker unless `complete`. */
+  rest: BodySink | undefined
+  /** The body was never started: the taker reads it by itself. */
+  readonly untouched: boolean
+}
+
+const TRIES_MIN = 3
+const BUSY_PAUSE_MS = 1_000
+
+export class DirectCall implements ResponseSink, Waiter, Sweepable {
+  deadlineAt: Deadline = NEVER
+  #server: Server | undefined
+  readonly #call: DownstreamCall
+  readonly #request: DirectRequest
+  readonly #context: CallContext
+  readonly #head: string
+  #connection: UpstreamConnection | undefined
+  #holdsSlot = false
+  #leaveLine: (() => void) | undefined
+  #tried: Set<Server> | undefined
+  #tries = 0
+  #ended = false
+  #failed: Failure | undefined
+  #body: RequestStream | undefined
+
+  constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
+    this.#call = call
+    this.#request = request
+    this.#context = context
+    this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
+  }
+
+  start(): void {
+    const { callMs } = this.#context.config.timeouts
+    this.#call.onGone(() => this.#clientGone())
+    if (this.#call.head.bodyLength !== 0) this.#body = new RequestStream(this.#call, this.#context, () => this.#bodyTooLarge())
+    if (callMs > 0) {
+      this.deadlineAt = this.#context.sweeper.in(callMs)
+      this.#context.sweeper.add(this)
+    }
+    this.#findServer()
+  }
+
+  // --- a server with a free slot
+
+  #findServer(): void {
+    const { pool, route } = this.#request
+    const server = pool.acquire(this.#tried)
+    if (server !== undefined) return this.#send(server)
+    const spillable = this.#canSpill()
+    if (spillable && pool.servers.every((candidate) => candidate.state === 'down')) return this.#spill('no server is up')
+    if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
+      return this.#noServer('no_server', 'every server of the pool was tried')
+    this.#leaveLine = pool.wait(this, spillable ? route.patienceMs : pool.config.waitMs, this.#tried)
+    if (this.#leaveLine === undefined)
+      this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+  }
+
+  grant(server: Server): void {
+    this.#leaveLine = undefined
+    this.#send(server)
+  }
+
+  expire(): void {
+    this.#leaveLine = undefined
+    const { pool } = this.#request
+    if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
+    else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
+  }
+
+  #noServer(code: ErrorCode, detail: string): void {
+    if (this.#canSpill()) this.#spill(detail)
+    else this.#fail(this.#failed ?? failure(code, detail))
+  }
+
+  // --- the request
+
+  #send(server: Server): void {
+    this.#server = server
+    this.#call.log.server = server.name
+    this.#holdsSlot = true
+    this.#tries++
+    const { pool } = this.#request
+    const { method } = this.#call.head
+    const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength) }
+    const connection = this.#context.upstream.exchange(pool, server, request, this)
+    this.#connection = connection
+    this.#body?.sendTo(connection)
+  }
+
+  // --- the answer
+
+  cork(): void {
+    this.#call.cork()
+  }
+
+  uncork(): boolean {
+    return this.#call.uncork()
+  }
+
+  head(head: ResponseHead): void {
+    if (head.status === 101) {
+      this.#connection?.destroy()
+      return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
+    }
+    if ((head.status === 503 || head.status === 429) && this.#canSpill()) return this.#busy(head)
+    passHead(this.#call, head, this.#request.cors)
+  }
+
+  /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
+  #busy(head: ResponseHead): void {
+    const server = this.#server as Server
+    this.#request.pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
+    this.#connection?.destroy()
+    this.#releaseSlot()
+    this.#spill(`${server.name} answered ${head.status}`)
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#call.write(chunk)) return true
+    const connection = this.#connection
+    this.#call.onDrain(() => connection?.resume())
+    return false
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#releaseSlot()
+    this.#finish()
+    if (this.#request.spill !== undefined) this.#context.routeStates.servedDirectly(this.#request.route)
+    this.#call.end(forwardTrailers(trailers))
+  }
+
+  fail(failed: UpstreamFailure): void {
+    if (this.#ended) return
+    this.#releaseSlot()
+    const server = this.#server as Server
+    this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
+    this.#connection = undefined
+    this.#body?.hold()
+    const again = mayTryAgain({
+      method: this.#call.head.method,
+      sent: failed.sent,
+      responseStarted: this.#call.responseStarted,
+      replayable: this.#body?.replayable ?? true,
+      timedOut: failed.code === 'first_byte_timeout',
+      tries: this.#tries,
+      triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
+    })
+    // A connection that had gone stale says nothing about its server: only a fresh failure rules it out.
+    if (!failed.reused) (this.#tried ??= new Set()).add(server)
+    if (again) this.#findServer()
+    else if (this.#mayBeSentLater(failed) && this.#canSpill()) this.#spill(this.#failed.detail)
+    else this.#fail(this.#failed)
+  }
+
+  // --- endings
+
+  /** Nothing can have arrived; or the connection broke and the route says that its requests may be done twice. */
+  #mayBeSentLater(failed: UpstreamFailure): boolean {
+    return !failed.sent || (failed.code === 'connection_reset' && this.#request.route.redeliver === 'always')
+  }
+
+  #canSpill(): boolean {
+    return this.#request.spill !== undefined && !this.#call.responseStarted && (this.#body?.replayable ?? true)
+  }
+
+  #spill(reason: string): void {
+    const stream = this.#body
+    const handOver: SpillHandOver = {
+      reason,
+      chunks: stream?.takeCopy() ?? [],
+      complete: stream?.ended ?? true,
+      untouched: stream !== undefined && !stream.started,
+      rest: undefined,
+    }
+    this.#finish()
+    this.#request.spill?.(handOver)
+    if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
+  }
+
+  #fail(failed: Failure): void {
+    this.#call.log.error = failed.code
+    this.#finish()
+    if (this.#call.responseStarted) this.#call.abort()
+    else sendFailure(this.#call, failed, this.#request.cors)
+  }
+
+  #clientGone(): void {
+    if (this.#ended) return
+    this.#leaveLine?.()
+    this.#connection?.destroy()
+    this.#releaseSlot()
+    this.#finish()
+  }
+
+  /** Its length was not announced, or it would not have been let in. */
+  #bodyTooLarge(): void {
+    if (this.#ended) return
+    this.#connection?.destroy()
+    this.#releaseSlot()
+    this.#call.closeAfter()
+    this.#fail(failure('body_too_large', `the body is larger than ${this.#context.config.limits.body} bytes (limits.body)`))
+  }
+
+  onDeadline(): void {
+    this.#leaveLine?.()
+    this.#connection?.destroy()
+    this.#releaseSlot()
+    this.#fail(failure('call_timeout', `the call took longer than ${this.#context.config.timeouts.callMs} ms (timeouts.call)`))
+  }
+
+  #releaseSlot(): void {
+    if (!this.#holdsSlot) return
+    this.#holdsSlot = false
+    this.#request.pool.release(this.#server as Server)
+  }
+
+  #finish(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#connection = undefined
+    this.#body?.dropCopy()
+    if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)
+  }
+}
+
+/** The request's body on its way up: read once from the client, copied while small, sent to one server after the other if need be. */
+class RequestStream implements BodySink {
+  started = false
+  ended = false
+  readonly #call: DownstreamCall
+  readonly #copy: BodyCopy
+  readonly #bytesMax: Bytes
+  readonly #tooLarge: () => void
+  #trailers: readonly string[] = []
+  #connection: UpstreamConnection | undefined
+  #rest: BodySink | undefined
+
+  constructor(call: DownstreamCall, context: CallContext, tooLarge: () => void) {
+    this.#call = call
+    this.#bytesMax = context.config.limits.body
+    this.#tooLarge = tooLarge
+    this.#copy = new BodyCopy(context.config.limits.spillCopy, context.budget)
+  }
+
+  get replayable(): boolean {
+    return this.#copy.whole
+  }
+
+  sendTo(connection: UpstreamConnection): void {
+    this.#connection = connection
+    connection.drainListener = () => this.#call.body.resume()
+    connection.cork()
+    for (const chunk of this.#copy.chunks) connection.write(chunk)
+    if (this.ended) connection.end(this.#trailers)
+    else if (this.started) this.#call.body.resume()
+    else {
+      this.started = true
+      this.#call.body.start(this)
+    }
+    connection.uncork()
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#rest !== undefined) return this.#rest.data(chunk)
+    if (this.#bytesMax > 0 && this.#call.bytesIn > this.#bytesMax) {
+      this.#tooLarge()
+      return true
+    }
+    this.#copy.add(chunk)
+    return this.#connection?.write(chunk, !this.#copy.whole) ?? false
+  }
+
+  end(trailers: readonly string[]): void {
+    this.ended = true
+    if (this.#rest !== undefined) return this.#rest.end(trailers)
+    this.#trailers = forwardTrailers(trailers)
+    this.#connection?.end(this.#trailers)
+  }
+
+  /** The call's own `onGone` breaks off the exchange; only a job in the making has to hear of it here. */
+  abort(reason: string): void {
+    if (this.#rest !== undefined) this.#rest.abort(reason)
+    else this.#connection?.destroy()
+  }
+
+  /** There is no server now: nothing is read, so that what was read stays within the copy. */
+  hold(): void {
+    this.#connection = undefined
+    if (this.started && !this.ended) this.#call.body.pause()
+  }
+
+  takeCopy(): readonly Uint8Array[] {
+    const { chunks } = this.#copy
+    this.#connection = undefined
+    return chunks
+  }
+
+  dropCopy(): void {
+    this.#copy.drop()
+  }
+
+  divertTo(rest: BodySink): void {
+    this.#rest = rest
+    this.#call.body.resume()
+  }
+}
+
+function retryAfterMs(head: ResponseHead, context: CallContext): Millis | undefined {
+  return parseRetryAfter(headerValue(head.headers, 'retry-after'), context.clock.now())
+}
+
+function outgoingBody(bodyLength: number): OutgoingBody {
+  if (bodyLength === 0) return 'none'
+  return bodyLength > 0 ? { bytes: bodyLength } : 'chunked'
+}

@@ -1,0 +1,155 @@
+/**
+ * From a request to a durable job and the first answer about it: 202, the job's events, or, after holding the client, its result.
+ * Nothing is said to the client before the store has promised to keep the job.
+ */
+import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
+import { corsHeaders } from '../api/cors.ts'
+import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from '../api/event-stream.ts'
+import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
+import type { Config, QueueConfig } from '../config/config.ts'
+import { type Failure, failure } from '../core/errors.ts'
+import { isIdempotent } from '../core/retry/retry.ts'
+import type { RouteMatch } from '../core/routing/router.ts'
+import { headerValue } from '../http1/message.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import type { Millis } from '../lib/units.ts'
+import type { Call } from '../net/call.ts'
+import type { NewJob, StoredJob, Submitted } from '../ports/job-store.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
+import { idempotencyOf } from './idempotency.ts'
+import { extractKey } from './key.ts'
+import { hasIdempotencyKey, isFailure, type Policies, readPolicies } from './policies.ts'
+
+export interface EnqueueContext extends HoldContext, StreamParts {
+  readonly jobs: Jobs
+  readonly telemetry: Telemetry
+}
+
+/** Why a call is stored: its route queues, no server could take it, or it asks for what only the store can do. */
+export type EnqueueReason = 'queue' | 'spill' | 'asked'
+
+export interface StorableRequest {
+  readonly reason: EnqueueReason
+  readonly body: Uint8Array
+  /** As a server shall get them: through `forwardRequestHeaders`. */
+  readonly headers: readonly string[]
+  /** Called when the gateway need not keep the body in memory any more. */
+  readonly free?: () => void
+}
+
+export async function enqueueCall(call: Call, match: RouteMatch, request: StorableRequest, context: EnqueueContext): Promise<void> {
+  const { route } = match
+  const cors = corsHeaders(route.cors, call)
+  const refuse = (failed: Failure): void => {
+    if (!call.gone) sendFailure(call, failed, cors)
+  }
+  const policies = readPolicies(call.head, route)
+  if (isFailure(policies)) return refuse(policies)
+  const queue = queueOf(context.config, match)
+  let submitted: Submitted
+  try {
+    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, request }))
+  } catch {
+    // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
+    return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
+  } finally {
+    request.free?.()
+  }
+  if (submitted.kind === 'conflict') {
+    return refuse(
+      failure('idempotency_conflict', 'The Idempotency-Key belongs to a request with another method, target, content type or body.'),
+    )
+  }
+  if (submitted.kind === 'refused') return refuse(refusal(submitted, queue, context))
+  const replayed = submitted.kind === 'duplicate'
+  call.log.job = submitted.job.id
+  return answerJob(call, { job: submitted.job, replayed, match, policies, cors }, context)
+}
+
+function queueOf(config: Config, match: RouteMatch): QueueConfig {
+  const queue = config.queues.find((each) => each.name === match.route.queue)
+  if (queue === undefined) throw new Error(`route ${match.route.name} stores requests but has no queue`)
+  return queue
+}
+
+function newJob(
+  call: Call,
+  match: RouteMatch,
+  parts: { readonly queue: QueueConfig; readonly policies: Policies; readonly request: StorableRequest },
+): NewJob {
+  const { head } = call
+  const { route, params } = match
+  const { queue, policies, request } = parts
+  const { body, headers } = request
+  const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
+  const key = routeKey ?? policies.key
+  return {
+    queue: queue.name,
+    route: route.name,
+    request: { method: head.method, target: head.target, headers, body },
+    priority: policies.priority,
+    attempts: queue.attempts,
+    keepMs: queue.keepMs,
+    keepDeadMs: queue.keepDeadMs,
+    sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
+    ...(key === undefined ? {} : { key }),
+    ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
+    ...(queue.expireAfterMs === undefined ? {} : { expireAfterMs: queue.expireAfterMs }),
+    ...(policies.reference === undefined ? {} : { reference: policies.reference }),
+    ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
+  }
+}
+
+function refusal(refused: Submitted & { kind: 'refused' }, queue: QueueConfig, context: EnqueueContext): Failure {
+  const limits: Readonly<Record<string, number>> = { ...queue.limits }
+  context.telemetry.event({ type: 'limit-reached', limit: refused.limit, where: queue.name, value: limits[refused.limit] ?? 0 })
+  const { retryAfterSeconds } = context.jobs.estimate(queue.name, undefined)
+  return failure(refused.limit === 'disk' ? 'store_unavailable' : 'queue_full', refused.detail, retryAfterSeconds)
+}
+
+interface Submission {
+  readonly job: StoredJob
+  readonly replayed: boolean
+  readonly match: RouteMatch
+  readonly policies: Policies
+  readonly cors: readonly string[]
+}
+
+async function answerJob(call: Call, submission: Submission, context: EnqueueContext): Promise<void> {
+  const { job, replayed, match, policies, cors } = submission
+  const { preferences } = policies
+  const { waitMs, applied } = waitOf(submission, context.config.jobs.waitMaxMs)
+  const extraHeaders = [...cors]
+  if (replayed) extraHeaders.push('Idempotency-Replayed', 'true')
+  const format = preferences.respondAsync && preferences.events ? streamFormat(headerValue(call.head.headers, 'accept')) : undefined
+  if (format !== undefined) applied.push('events')
+  if (applied.length > 0) extraHeaders.push('Preference-Applied', applied.join(', '))
+  // A client that may be told "later" is not told "never".
+  const onWait = preferences.respondAsync ? 'accept' : match.route.onWait
+  if (format === undefined && waitMs > 0) {
+    const held: HeldJob = { job, waitMs, onWait, replayed, extraHeaders }
+    return holdClient(call, context, held)
+  }
+  if (call.gone) return
+  if (format === undefined) sendAccepted(call, context, job, extraHeaders)
+  else if (hasSeenEnd(call, job)) call.send(204, [...PRIVATE_HEADERS, ...extraHeaders], '')
+  else streamEvents(call, context, job, { format, status: 202, extraHeaders: [...streamHeaders(context, job), ...extraHeaders] })
+}
+
+/** Those of a 202 that the stream does not set by itself. */
+function streamHeaders(context: EnqueueContext, job: StoredJob): string[] {
+  const headers = acceptedHeaders(context, job)
+  const own = new Set(['Location', 'Retry-After'])
+  return headers.filter((_, i) => own.has(headers[i - (i % 2)] as string))
+}
+
+/** The client's wish within the gateway's limit, else the route's own wait. */
+function waitOf(submission: Submission, waitMaxMs: Millis): { readonly waitMs: Millis; readonly applied: string[] } {
+  const { respondAsync, waitMs: wanted } = submission.policies.preferences
+  const applied = respondAsync ? ['respond-async'] : []
+  if (wanted === undefined) return { waitMs: respondAsync ? 0 : submission.match.route.waitMs, applied }
+  const waitMs = Math.min(wanted, waitMaxMs)
+  applied.push(`wait=${Math.floor(waitMs / 1000)}`)
+  return { waitMs, applied }
+}

@@ -1,0 +1,91 @@
+/**
+ * Holds a client until its job ends or its time is up. A job that ends in time answers as the server would have; after that the client
+ * is told where to look, or that nothing was done. A client that leaves ends the wait, not the job, unless the route cancels.
+ */
+import { sendAccepted, sendEnded } from '../api/answer.ts'
+import { type DocumentParts, jobHeaders, jobLinks } from '../api/document.ts'
+import { sendFailure } from '../api/problem.ts'
+import { failure } from '../core/errors.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import { isEnded } from '../jobs/watch.ts'
+import type { Millis } from '../lib/units.ts'
+import type { Call } from '../net/call.ts'
+import type { ReadJob, StoredJob } from '../ports/job-store.ts'
+
+export interface HoldContext extends DocumentParts {
+  readonly jobs: Jobs
+}
+
+export interface HeldJob {
+  readonly job: StoredJob
+  readonly waitMs: Millis
+  /** `cancel`: when the time is up, the job goes if it has not begun. */
+  readonly onWait: 'accept' | 'cancel'
+  /** Somebody else's wait, or an earlier one, created it: it is not this client's to cancel. */
+  readonly replayed: boolean
+  readonly extraHeaders: readonly string[]
+}
+
+/** Resolves when the client has been answered or is gone. */
+export async function holdClient(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
+  const ended = await waitHere(call, context, held)
+  if (call.gone) {
+    if (held.onWait === 'cancel' && !held.replayed) await context.jobs.cancel(held.job.id, true)
+    return
+  }
+  if (ended !== undefined) return answerEnded(call, held, ended)
+  if (held.onWait === 'cancel' && !held.replayed) return cancelUnbegun(call, context, held)
+  return answerLater(call, context, held)
+}
+
+async function waitHere(call: Call, context: HoldContext, held: HeldJob): Promise<ReadJob | undefined> {
+  const { closing } = context.jobs
+  const leave = new AbortController()
+  const leaveIfIdle = (): void => void endWaitAtShutdown(context, held.job.id, leave)
+  call.onGone(() => leave.abort())
+  closing.addEventListener('abort', leaveIfIdle, { once: true })
+  if (closing.aborted) leaveIfIdle()
+  if (call.gone) leave.abort()
+  try {
+    return await context.jobs.waitEnd(held.job.id, held.waitMs, { fresh: !held.replayed, signal: leave.signal })
+  } finally {
+    closing.removeEventListener('abort', leaveIfIdle)
+  }
+}
+
+/** A job that runs may still end before the gateway does; one that waits will not begin here any more. */
+async function endWaitAtShutdown(context: HoldContext, id: string, leave: AbortController): Promise<void> {
+  const read = await context.jobs.read(id, 'status').catch(() => undefined)
+  if (read?.job.status !== 'running') leave.abort()
+}
+
+function answerEnded(call: Call, held: HeldJob, ended: ReadJob): void {
+  sendEnded(call, ended.job, ended.answer, { to: held.replayed ? 'replay' : 'held', extraHeaders: held.extraHeaders })
+}
+
+async function answerLater(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
+  const latest = await context.jobs.read(held.job.id, 'result').catch(() => undefined)
+  if (call.gone) return
+  if (latest !== undefined && isEnded(latest.job.status)) return answerEnded(call, held, latest)
+  sendAccepted(call, context, latest?.job ?? held.job, held.extraHeaders)
+}
+
+/** One commit decides: either it had not begun and never will, or it has begun and goes on. */
+async function cancelUnbegun(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
+  const { job } = held
+  const outcome = await context.jobs.cancel(job.id, true)
+  if (call.gone) return
+  const after = outcome.kind === 'done' || outcome.kind === 'unchanged' ? (outcome.job ?? job) : job
+  const extra = [...jobHeaders(after), ...held.extraHeaders]
+  if (outcome.kind === 'done') {
+    const { retryAfterSeconds } = context.jobs.estimate(job.queue, undefined)
+    const detail = 'No server took it in time. It was cancelled before it began: nothing was done, and it may be sent again.'
+    sendFailure(call, failure('wait_ended', detail, retryAfterSeconds), extra, { job: job.id })
+    return
+  }
+  if (isEnded(after.status)) return answerLater(call, context, held)
+  const location = ['Location', jobLinks(context.config, after).self]
+  sendFailure(call, failure('wait_ended_begun', 'It has begun and goes on; its result will be at Location.'), [...extra, ...location], {
+    job: job.id,
+  })
+}

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import '../../test/support/seed-fast-check.ts'
+import type { KeySource } from '../config/config.ts'
+import { extractKey } from './key.ts'
+import { idempotencyOf } from './idempotency.ts'
+import { KEY_LENGTH_MAX } from './policies.ts'
+
+interface Given {
+  readonly headers?: readonly string[]
+  readonly query?: string
+  readonly params?: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+function keyOf(from: KeySource['from'], name: string, given: Given): string | undefined {
+  const { headers = [], query = '', params = {}, body = '' } = given
+  return extractKey({ from, name }, { head: { headers, query }, params, body: Buffer.from(body) })
+}
+
+test('a key is found in a header, the path, the query, a cookie or the JSON body', () => {
+  assert.equal(keyOf('header', 'x-account', { headers: ['X-Account', '7', 'X-Account', '8'] }), '7')
+  assert.equal(keyOf('path', 'id', { params: { id: '42' } }), '42')
+  assert.equal(keyOf('query', 'a', { query: 'b=1&a=x%20y&a=z' }), 'x y')
+  assert.equal(keyOf('cookie', 'sid', { headers: ['Cookie', 'a=1; sid=abc=d', 'Cookie', 'sid=2'] }), 'abc=d')
+  assert.equal(keyOf('json', '/a~1b/1/m~0n', { body: '{"a/b":[0,{"m~n":"deep"}]}' }), 'deep')
+  assert.equal(keyOf('json', '/n', { body: '{"n":5}' }), '5')
+  assert.equal(keyOf('json', '/n', { body: '{"n":false}' }), 'false')
+  assert.equal(keyOf('json', '', { body: '"whole"' }), 'whole')
+})
+
+test('where there is no value there is no key', () => {
+  assert.equal(keyOf('header', 'x-account', { headers: ['X-Account', ''] }), undefined)
+  assert.equal(keyOf('path', 'toString', {}), undefined)
+  assert.equal(keyOf('query', 'a', {}), undefined)
+  assert.equal(keyOf('cookie', 'sid', { headers: ['Cookie', 'xsid=1; sid'] }), undefined)
+  for (const body of ['', '{', '[]', 'null', '{"a":null}', '{"a":{}}', '{"a":[1]}'])
+    assert.equal(keyOf('json', '/a', { body }), undefined, body)
+  assert.equal(keyOf('json', '/constructor/name', { body: '{}' }), undefined)
+})
+
+test('a value longer than a key may be still tells requests apart', () => {
+  const long = 'x'.repeat(KEY_LENGTH_MAX)
+  assert.equal(keyOf('query', 'a', { query: `a=${long}` }), long)
+  const hashed = keyOf('query', 'a', { query: `a=${long}x` }) as string
+  assert.ok(hashed.startsWith('sha256:') && hashed.length <= KEY_LENGTH_MAX)
+  assert.notEqual(hashed, keyOf('query', 'a', { query: `a=${long}y` }))
+})
+
+test('any body and pointer yield a key or none', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.json(), fc.string()), fc.string(), (body, pointer) => {
+      const key = keyOf('json', `/${pointer}`, { body })
+      assert.ok(key === undefined || (key.length > 0 && key.length <= KEY_LENGTH_MAX))
+    }),
+  )
+})
+
+const ROUTE = { name: 'POST /orders', idempotencyScope: 'authorization' }
+
+function same(headers: readonly string[], change: { method?: string; target?: string; body?: string; route?: string; key?: string } = {}) {
+  const { method = 'POST', target = '/orders', body = 'x', route = ROUTE.name, key = 'k' } = change
+  return idempotencyOf(key, { ...ROUTE, name: route }, { head: { method, target, headers }, body: Buffer.from(body) })
+}
+
+test('the scope of an idempotency key is the route and the caller', () => {
+  const first = same(['Authorization', 'Bearer a'])
+  assert.equal(same(['authorization', 'Bearer a', 'X', 'y']).scopeKey, first.scopeKey)
+  assert.notEqual(same(['Authorization', 'Bearer b']).scopeKey, first.scopeKey)
+  assert.notEqual(same([]).scopeKey, first.scopeKey)
+  assert.notEqual(same(['Authorization', 'Bearer a'], { route: 'POST /other' }).scopeKey, first.scopeKey)
+  assert.notEqual(same(['Authorization', 'Bearer a'], { key: 'K' }).scopeKey, first.scopeKey)
+  assert.match(first.scopeKey, /^[0-9a-f]{64}$/)
+})
+
+test('the fingerprint is made of method, target, content type and body, and of nothing else', () => {
+  const first = same(['Content-Type', 'text/plain'])
+  assert.equal(same(['content-type', 'text/plain', 'User-Agent', 'other']).fingerprint, first.fingerprint)
+  for (const other of [{ method: 'PUT' }, { target: '/orders?a' }, { body: 'y' }]) {
+    assert.notEqual(same(['Content-Type', 'text/plain'], other).fingerprint, first.fingerprint)
+  }
+  assert.notEqual(same(['Content-Type', 'text/html']).fingerprint, first.fingerprint)
+})

@@ -1,0 +1,59 @@
+/** Where a route finds the key of a request: jobs of one key run one at a time. No value means no key, never an error. */
+import { createHash } from 'node:crypto'
+import type { KeySource } from '../config/config.ts'
+import { headerValues, type RequestHead } from '../http1/message.ts'
+import { KEY_LENGTH_MAX } from './policies.ts'
+
+export interface KeyedRequest {
+  readonly head: Pick<RequestHead, 'headers' | 'query'>
+  readonly params: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+export function extractKey(source: KeySource, request: KeyedRequest): string | undefined {
+  const value = rawKey(source, request)
+  if (value === undefined || value === '') return undefined
+  // A long value still tells requests apart, and the store keeps short keys.
+  return value.length <= KEY_LENGTH_MAX ? value : `sha256:${createHash('sha256').update(value).digest('base64url')}`
+}
+
+function rawKey(source: KeySource, { head, params, body }: KeyedRequest): string | undefined {
+  switch (source.from) {
+    case 'header':
+      return headerValues(head.headers, source.name)[0]
+    case 'path':
+      return Object.hasOwn(params, source.name) ? params[source.name] : undefined
+    case 'query':
+      return new URLSearchParams(head.query).get(source.name) ?? undefined
+    case 'cookie':
+      return cookieValue(headerValues(head.headers, 'cookie'), source.name)
+    case 'json':
+      return jsonValue(body, source.name)
+  }
+}
+
+function cookieValue(fields: readonly string[], name: string): string | undefined {
+  for (const field of fields) {
+    for (const pair of field.split(';')) {
+      const equals = pair.indexOf('=')
+      if (equals > 0 && pair.slice(0, equals).trim() === name) return pair.slice(equals + 1).trim()
+    }
+  }
+  return undefined
+}
+
+/** The string, number or boolean that a JSON pointer (RFC 6901) points to. */
+function jsonValue(body: Uint8Array, pointer: string): string | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
+  } catch {
+    return undefined
+  }
+  for (const step of pointer.split('/').slice(1)) {
+    const name = step.replaceAll('~1', '/').replaceAll('~0', '~')
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined
+    value = (value as Record<string, unknown>)[name]
+  }
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined
+}

@@ -1,0 +1,173 @@
+/**
+ * WebSocket and other `Upgrade` requests (RFC 9110, section 7.8): passed to one server on a connection of their own. After its 101
+ * the two sockets are joined, bytes both ways, each direction ended by itself; any other answer is an ordinary response.
+ */
+import type { Socket } from 'node:net'
+import { sendFailure } from '../api/problem.ts'
+import { failure } from '../core/errors.ts'
+import { forwardResponseHeaders, forwardTrailers } from '../core/headers/forward.ts'
+import type { ResponseHead } from '../http1/message.ts'
+import { fieldLines, statusLine } from '../http1/write.ts'
+import type { Millis } from '../lib/units.ts'
+import type { DownstreamCall } from '../net/downstream-call.ts'
+import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
+import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
+import type { Pool, Server } from '../pools/pool.ts'
+import { passHead } from './answer-head.ts'
+import type { CallContext } from './context.ts'
+
+export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly string[], context: CallContext): void {
+  if (call.head.bodyLength !== 0) return sendFailure(call, failure('bad_request', 'an Upgrade request with a body is not accepted'))
+  const server = pool.acquireTunnel()
+  if (server === undefined) {
+    if (pool.upServers().length === 0) return sendFailure(call, failure('no_server', `no server of pool ${pool.name} is up`))
+    context.telemetry.event({ type: 'limit-reached', limit: 'maxTunnels', where: pool.name, value: pool.config.maxTunnels })
+    return sendFailure(call, failure('too_many_tunnels', `each server of pool ${pool.name} has ${pool.config.maxTunnels} tunnels`))
+  }
+  call.log.server = server.name
+  const handshake = new Handshake(call, pool, server, context)
+  const connection = context.upstream.dedicated(pool, server)
+  handshake.connection = connection
+  call.onGone(() => handshake.abandon())
+  const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
+  connection.begin(call.head.method, `${call.head.method} ${call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
+    whole: new Uint8Array(0),
+    chunked: false,
+  })
+}
+
+/** The exchange until it is known whether there will be a tunnel. Gives the tunnel's place back exactly once. */
+class Handshake implements ResponseSink {
+  connection: UpstreamConnection | undefined
+  readonly #call: DownstreamCall
+  readonly #pool: Pool
+  readonly #server: Server
+  readonly #context: CallContext
+  #released = false
+
+  constructor(call: DownstreamCall, pool: Pool, server: Server, context: CallContext) {
+    this.#call = call
+    this.#pool = pool
+    this.#server = server
+    this.#context = context
+  }
+
+  cork(): void {
+    this.#call.cork()
+  }
+
+  uncork(): boolean {
+    return this.#call.uncork()
+  }
+
+  head(head: ResponseHead): void {
+    if (head.status === 101) return this.#join(head)
+    if (head.status >= 200) this.#call.closeAfter()
+    passHead(this.#call, head)
+  }
+
+  #join(head: ResponseHead): void {
+    const headers = forwardResponseHeaders(head.headers, head.connection)
+    // What was answered before goes first.
+    this.#call.uncork()
+    const connection = this.connection as UpstreamConnection
+    const upgrade = head.headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'upgrade')
+    const protocol = upgrade < 0 ? this.#call.head.upgrade : (head.headers[upgrade + 1] as string)
+    this.#call.status = 101
+    const up = connection.detach()
+    const down = this.#call.detach()
+    down.socket.write(
+      `${statusLine(101, head.reason)}${fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`,
+      'latin1',
+    )
+    const idleMs = this.#context.config.timeouts.tunnelMs
+    new Tunnel(down, up, { sweeper: this.#context.sweeper, idleMs, onClosed: () => this.#release() })
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#call.write(chunk)) return true
+    this.#call.onDrain(() => this.connection?.resume())
+    return false
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#release()
+    this.#call.end(forwardTrailers(trailers))
+  }
+
+  fail(failed: UpstreamFailure): void {
+    this.#release()
+    if (this.#call.responseStarted) this.#call.abort()
+    else sendFailure(this.#call, failure(failed.code, `${this.#server.name}: ${failed.detail}`))
+  }
+
+  abandon(): void {
+    this.connection?.destroy()
+    this.#release()
+  }
+
+  #release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.#pool.releaseTunnel(this.#server)
+  }
+}
+
+interface End {
+  readonly socket: Socket
+  readonly rest: Buffer
+}
+
+interface TunnelOptions {
+  readonly sweeper: Sweeper
+  /** Without a byte either way. */
+  readonly idleMs: Millis
+  readonly onClosed: () => void
+}
+
+class Tunnel implements Sweepable {
+  deadlineAt: Deadline
+  readonly #ends: readonly [Socket, Socket]
+  readonly #options: TunnelOptions
+  #closed = false
+
+  constructor(down: End, up: End, options: TunnelOptions) {
+    this.#options = options
+    this.#ends = [down.socket, up.socket]
+    this.deadlineAt = options.sweeper.in(options.idleMs)
+    options.sweeper.add(this)
+    if (down.rest.length > 0) up.socket.write(down.rest)
+    if (up.rest.length > 0) down.socket.write(up.rest)
+    this.#pump(down.socket, up.socket)
+    this.#pump(up.socket, down.socket)
+  }
+
+  /** `pipe` would do, but the idle time must see each byte, and half-close must pass as it came. */
+  #pump(from: Socket, to: Socket): void {
+    from.on('data', (chunk: Buffer) => {
+      this.deadlineAt = this.#options.sweeper.in(this.#options.idleMs)
+      if (!to.write(chunk)) from.pause()
+    })
+    to.on('drain', () => from.resume())
+    from.on('end', () => to.end())
+    from.on('error', this.#close)
+    from.on('close', () => {
+      // Both its directions are over: the other side still gets what was sent to it, and nobody is left to hear it.
+      if (!from.readableEnded || to.writableFinished || to.destroyed) this.#close()
+      else to.on('finish', this.#close)
+    })
+    from.resume()
+  }
+
+  onDeadline(): void {
+    this.#close()
+  }
+
+  readonly #close = (): void => {
+    if (this.#closed) return
+    this.#closed = true
+    this.#options.sweeper.delete(this)
+    for (const socket of this.#ends) socket.destroy()
+    this.#options.onClosed()
+  }
+}

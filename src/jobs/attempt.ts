@@ -1,0 +1,235 @@
+/**
+ * One hand-out of a job to a server, from the lease to the settlement: what the server is sent, what its answer is taken for,
+ * and that the store hears of it. The server's slot is given back by whoever reserved it, when `ended` resolves.
+ */
+import type { QueueConfig } from '../config/config.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { forwardResponseHeaders } from '../core/headers/forward.ts'
+import { type AttemptEnd, decideSettlement, type Verdict } from '../core/jobs/settlement.ts'
+import { headerValue } from '../http1/message.ts'
+import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
+import type { Pool, Server } from '../pools/pool.ts'
+import type { Bus } from '../ports/bus.ts'
+import type { Clock, Random } from '../ports/clock.ts'
+import type { JobAnswer, JobStore, Lease, LeaseRef, Settlement, SettleOutcome, StoredJob } from '../ports/job-store.ts'
+import { METRICS } from '../telemetry/names.ts'
+import type { Counter, Metrics, Telemetry } from '../telemetry/telemetry.ts'
+import type { Attempt, AttemptOutcome, OutgoingRequest, Upstream } from '../upstream/upstream.ts'
+
+/** A store that cannot be reached for a moment must not cost a finished attempt. */
+const SETTLE_RETRIES_MS: readonly Millis[] = [200, 1000, 5000]
+const BROKEN: ReadonlySet<ErrorCode> = new Set(['connect_failed', 'connect_timeout', 'connection_reset'])
+
+export interface AttemptContext {
+  readonly store: JobStore
+  readonly upstream: Upstream
+  readonly bus: Bus
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+  /** Where a server reports progress: absolute, of this attempt only. */
+  readonly reportUrl: (ref: LeaseRef) => string
+  readonly resultBytesMax: Bytes
+}
+
+export interface AttemptTarget {
+  readonly pool: Pool
+  readonly server: Server
+  readonly queue: QueueConfig
+  readonly outcomes: Outcomes
+}
+
+/** How the hand-outs of a queue ended, counted. */
+export type Outcomes = Readonly<Record<Verdict['kind'] | 'stale', Counter>>
+
+export function countOutcomes(metrics: Metrics, queue: string): Outcomes {
+  const counter = (outcome: string): Counter =>
+    metrics.counter('spillway_attempts_total', METRICS.spillway_attempts_total.help, { queue, outcome })
+  return {
+    succeed: counter('succeeded'),
+    retry: counter('retried'),
+    handBack: counter('handed-back'),
+    fail: counter('failed'),
+    stale: counter('stale'),
+  }
+}
+
+export interface AttemptResult {
+  /** As it stands now; undefined: the lease was stale, the job was cancelled, or the store could not be told. */
+  readonly job: StoredJob | undefined
+  /** When the job is to be handed out again, if it is. */
+  readonly afterMs: Millis
+}
+
+export interface RunningAttempt {
+  readonly lease: Lease
+  /** The server has answered, failed, or been left: its slot is free. */
+  readonly ended: Promise<{ readonly broke: boolean }>
+  readonly settled: Promise<AttemptResult>
+  /** Breaks it off and settles it as failed with this code. */
+  abort(code: ErrorCode, detail: string): void
+  /** Breaks it off because the job has ended already: nothing is settled. */
+  discard(): void
+}
+
+export function startAttempt(context: AttemptContext, target: AttemptTarget, lease: Lease): RunningAttempt {
+  const begunAt = context.clock.monotonic()
+  const attempt = send(context, target, lease)
+  let discarded = false
+  const ended = attempt.outcome.then((outcome) => ({ broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }))
+  const settled = attempt.outcome.then((outcome) => {
+    if (discarded) return { job: undefined, afterMs: 0 }
+    return settleAttempt(context, target, lease, { outcome, tookMs: context.clock.monotonic() - begunAt })
+  })
+  return {
+    lease,
+    ended,
+    settled,
+    abort: (code, detail) => attempt.abort(code, detail),
+    discard: () => {
+      discarded = true
+      attempt.abort('job_cancelled', 'The job ended while it ran.')
+    },
+  }
+}
+
+function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {
+  const { timeoutMs } = target.queue
+  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease.ref))
+  return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax })
+}
+
+/** The stored request, plus what tells the server that it is a job. */
+export function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string): OutgoingRequest {
+  const { job, request, ref } = lease
+  const headers = [
+    ...request.headers,
+    'Spillway-Job',
+    job.id,
+    'Spillway-Attempt',
+    String(job.attempt),
+    'Spillway-Fence',
+    String(ref.fence),
+    'Spillway-Deadline',
+    new Date(deadlineAt).toISOString(),
+    'Spillway-Submitted-At',
+    new Date(job.submittedAt).toISOString(),
+    'Spillway-Report',
+    reportUrl,
+  ]
+  if (headerValue(request.headers, 'idempotency-key') === undefined) headers.push('Idempotency-Key', job.id)
+  return { method: request.method, target: request.target, headers, body: request.body }
+}
+
+interface Finished {
+  readonly outcome: AttemptOutcome
+  readonly tookMs: Millis
+}
+
+async function settleAttempt(context: AttemptContext, target: AttemptTarget, lease: Lease, finished: Finished): Promise<AttemptResult> {
+  const { outcome } = finished
+  const { job } = lease
+  // `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt.
+  const verdict = decideSettlement(attemptEnd(outcome), {
+    attempt: Math.max(job.attempt, 1),
+    handBacks: Math.max(job.handOuts - job.attempt, 0),
+    sendOnce: job.sendOnce,
+    backoff: target.queue.backoff,
+    deadLetter: target.queue.deadLetter,
+    now: context.clock.now(),
+    unit: context.random.unit(),
+  })
+  if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
+  const answer = outcome.kind === 'answer' ? storedAnswer(outcome.answer) : undefined
+  const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
+  const after = settled?.kind === 'settled' ? settled.job : undefined
+  report(context, target, lease, { verdict, finished, after })
+  if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
+  return { job: after, afterMs: 'afterMs' in verdict ? verdict.afterMs : 0 }
+}
+
+function attemptEnd(outcome: AttemptOutcome): AttemptEnd {
+  if (outcome.kind === 'failed') return outcome
+  return { kind: 'answer', status: outcome.answer.status, headers: outcome.answer.headers }
+}
+
+/** Control headers have been read; what clients get holds none of ours. */
+function storedAnswer(answer: JobAnswer): JobAnswer {
+  return { ...answer, headers: forwardResponseHeaders(answer.headers) }
+}
+
+function settlementOf(verdict: Verdict, lease: LeaseRef, answer: JobAnswer | undefined): Settlement {
+  const withAnswer = answer === undefined ? {} : { answer }
+  switch (verdict.kind) {
+    case 'succeed':
+      return { kind: 'succeed', lease, answer: answer as JobAnswer }
+    case 'retry':
+      return { kind: 'retry', lease, afterMs: verdict.afterMs, error: verdict.error, ...withAnswer }
+    case 'handBack':
+      return { kind: 'handBack', lease, afterMs: verdict.afterMs, error: verdict.error, ...withAnswer }
+    case 'fail':
+      return { kind: 'fail', lease, error: verdict.error, deadLetter: verdict.deadLetter, ...withAnswer }
+  }
+}
+
+/** Undefined: the store failed again and again; the lease will lapse. Settling twice is harmless: the second is stale. */
+async function settleDurably(context: AttemptContext, settlement: Settlement): Promise<SettleOutcome | undefined> {
+  for (let failures = 0; ; failures++) {
+    try {
+      return (await context.store.settle([settlement]))[0]
+    } catch (error) {
+      const delayMs = SETTLE_RETRIES_MS[failures]
+      if (delayMs === undefined) {
+        context.telemetry.event({ type: 'warning', message: `job ${settlement.lease.id} could not be settled: ${String(error)}` })
+        return undefined
+      }
+      await new Promise<void>((resolve) => context.clock.after(delayMs, resolve))
+    }
+  }
+}
+
+interface Result {
+  readonly verdict: Verdict
+  readonly finished: Finished
+  readonly after: StoredJob | undefined
+}
+
+/** Tells people and machines; decides nothing. */
+function report(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {
+  const { telemetry } = context
+  const { verdict, after } = result
+  const error = verdict.kind === 'succeed' ? undefined : verdict.error
+  const queue = target.queue.name
+  target.outcomes[after === undefined ? 'stale' : verdict.kind].inc()
+  attemptLine(context, target, lease, result)
+  if (after === undefined) {
+    telemetry.event({ type: 'warning', message: `job ${lease.ref.id}: the end of a hand-out came too late and changed nothing` })
+    return
+  }
+  const again = after.status === 'retrying' || after.status === 'queued'
+  if (error !== undefined && error.code !== 'shutting_down' && (again || after.dead !== undefined)) {
+    const event = { type: 'attempt-failed', job: after.id, queue, server: target.server.name, attempt: lease.job.attempt } as const
+    const retry = again && 'afterMs' in verdict ? { retryInMs: verdict.afterMs } : {}
+    telemetry.event({ ...event, reason: error.status === undefined ? error.code : `${error.code} ${error.status}`, ...retry })
+  }
+  if (after.dead !== undefined) {
+    telemetry.event({ type: 'job-dead', job: after.id, queue, reason: after.dead, detail: after.error?.detail ?? '' })
+  }
+}
+
+function attemptLine(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {
+  if (!context.telemetry.accessLog) return
+  const { verdict, finished } = result
+  const { outcome } = finished
+  context.telemetry.attempt({
+    at: context.clock.now(),
+    pool: target.pool.name,
+    server: target.server.name,
+    route: lease.job.route,
+    job: lease.ref.id,
+    attempt: lease.job.attempt,
+    outcome: verdict.kind === 'succeed' ? 'succeeded' : verdict.error.code,
+    ...(outcome.kind === 'answer' ? { status: outcome.answer.status } : {}),
+    tookMs: finished.tookMs,
+  })
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import '../../test/support/seed-fast-check.ts'
+import { Drain, retryAfterSeconds } from './estimate.ts'
+
+test('nothing is claimed before a job has ended, or while no server is up', () => {
+  const drain = new Drain(0)
+  assert.equal(drain.etaMs(0, 1, { slots: 8 }), undefined)
+  drain.ended(1000, 500)
+  assert.equal(drain.etaMs(1000, 1, { slots: 0 }), undefined)
+})
+
+test('a job that can begin at once takes as long as one runs', () => {
+  const drain = new Drain(0)
+  drain.ended(1000, 500)
+  for (const position of [0, 1, 8]) assert.equal(drain.etaMs(1000, position, { slots: 8 }), 500)
+})
+
+test('a job behind others waits for them, as fast as the servers work', () => {
+  const drain = new Drain(0)
+  for (let i = 1; i <= 1000; i++) drain.ended(i * 100, 100)
+  const eta = drain.etaMs(100_000, 101, { slots: 1 }) as number
+  assert.ok(eta > 9000 && eta < 11_500, `${eta}`)
+})
+
+test('a quiet time does not make the servers look slow', () => {
+  const drain = new Drain(0)
+  drain.ended(1000, 100)
+  const eta = drain.etaMs(10_000_000, 11, { slots: 1 }) as number
+  assert.ok(eta <= 1200, `${eta}`)
+})
+
+test('what is too far away to say is not said', () => {
+  const drain = new Drain(0)
+  drain.ended(0, 3_600_000)
+  assert.equal(drain.etaMs(0, 1_000_000, { slots: 1 }), undefined)
+})
+
+test('Retry-After is whole seconds from 1 to 60, spread by a quarter both ways', () => {
+  assert.equal(retryAfterSeconds(undefined, 0.5), 2)
+  assert.equal(retryAfterSeconds(0, 0.5), 1)
+  assert.equal(retryAfterSeconds(40_000, 0), 30)
+  assert.equal(retryAfterSeconds(40_000, 0.999), 50)
+  fc.assert(
+    fc.property(
+      fc.option(fc.integer({ min: 0 }), { nil: undefined }),
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      (eta, unit) => {
+        const seconds = retryAfterSeconds(eta, unit)
+        assert.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 60)
+      },
+    ),
+  )
+})

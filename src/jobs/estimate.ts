@@ -1,0 +1,54 @@
+/**
+ * How long a queued job will probably take, from what its queue did lately: how fast jobs end and how long one runs.
+ * A guess for people and for Retry-After, never a promise; all memory is three numbers per queue.
+ */
+import type { Millis, MonotonicMillis } from '../lib/units.ts'
+
+/** Weight of the past in the rate: what happened this long ago counts 1/e. */
+const RATE_MEMORY_MS: Millis = 30_000
+const SERVICE_SMOOTHING = 0.1
+const ETA_MAX_MS: Millis = 7 * 86_400_000
+const RETRY_AFTER_MAX_S = 60
+const RETRY_AFTER_UNKNOWN_S = 2
+
+export interface Capacity {
+  /** Jobs that the servers which are up may run at once. */
+  readonly slots: number
+}
+
+export class Drain {
+  #rate = 0
+  #rateAt: MonotonicMillis
+  #serviceMs: Millis | undefined
+
+  constructor(now: MonotonicMillis) {
+    this.#rateAt = now
+  }
+
+  /** A job ended for good, after an attempt of `tookMs`. */
+  ended(now: MonotonicMillis, tookMs: Millis): void {
+    this.#rate = this.#rateUntil(now) + 1 / RATE_MEMORY_MS
+    this.#rateAt = now
+    this.#serviceMs = this.#serviceMs === undefined ? tookMs : this.#serviceMs + (tookMs - this.#serviceMs) * SERVICE_SMOOTHING
+  }
+
+  /** Undefined: nothing ended yet, nobody is up, or it is too far away to say. `position` 1 = next, 0 = running. */
+  etaMs(now: MonotonicMillis, position: number, capacity: Capacity): Millis | undefined {
+    if (this.#serviceMs === undefined || capacity.slots === 0) return undefined
+    // After a quiet time the rate is low because nobody came, not because the servers are slow.
+    const possible = capacity.slots / Math.max(this.#serviceMs, 1)
+    const ahead = Math.max(position - 1, 0)
+    const eta = this.#serviceMs + (ahead < capacity.slots ? 0 : ahead / Math.max(this.#rateUntil(now), possible))
+    return eta > ETA_MAX_MS ? undefined : Math.ceil(eta)
+  }
+
+  #rateUntil(now: MonotonicMillis): number {
+    return this.#rate * Math.exp(-(now - this.#rateAt) / RATE_MEMORY_MS)
+  }
+}
+
+/** Whole seconds from 1 to 60, spread by a quarter both ways so that clients do not come back together. */
+export function retryAfterSeconds(etaMs: Millis | undefined, unit: number): number {
+  const seconds = etaMs === undefined ? RETRY_AFTER_UNKNOWN_S : etaMs / 1000
+  return Math.min(Math.max(Math.ceil(seconds * (0.75 + unit / 2)), 1), RETRY_AFTER_MAX_S)
+}

@@ -1,0 +1,215 @@
+/**
+ * The durable half of the gateway as one value: submit, wait, watch, cancel, and the dispatch behind them.
+ * Whoever needs a job goes through here; nobody else holds the store.
+ */
+import type { Config } from '../config/config.ts'
+import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Pool } from '../pools/pool.ts'
+import type { Bus } from '../ports/bus.ts'
+import type { Clock, Random } from '../ports/clock.ts'
+import type {
+  CommandOutcome,
+  JobId,
+  JobStore,
+  LeaseRef,
+  NewJob,
+  QueueName,
+  QueueStats,
+  ReadJob,
+  Submitted,
+  Tick,
+} from '../ports/job-store.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { Dispatcher } from './dispatch.ts'
+import { Drain, retryAfterSeconds } from './estimate.ts'
+import { Ticker } from './ticker.ts'
+import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
+
+const WAKE_EVERY_MS: Millis = 20_000
+
+export interface JobsParts {
+  readonly config: Config
+  readonly store: JobStore
+  readonly pools: ReadonlyMap<string, Pool>
+  readonly upstream: Upstream
+  readonly bus: Bus
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+  /** Where servers reach this gateway, without a slash at the end: `http://127.0.0.1:8080`. Asked for at each attempt. */
+  readonly ownUrl: () => string
+}
+
+export interface Estimate {
+  /** Undefined: nobody can say. */
+  readonly etaMs?: Millis
+  /** Jittered, from 1 to 60. */
+  readonly retryAfterSeconds: number
+}
+
+export interface Jobs {
+  /** Resolved = durable. Rejects when the engine failed. */
+  submit(job: NewJob): Promise<Submitted>
+  read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined>
+  /** The job's end within `forMs`; undefined: the time is up, or there is no such job. */
+  waitEnd(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
+  /** From version `seen` on. Returns what ends it. */
+  watch(id: JobId, seen: number, beatMs: Millis, listener: WatchListener): () => void
+  cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome>
+  /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
+  report(id: JobId, secret: string, progress: string): Promise<boolean>
+  estimate(queue: QueueName, position: number | undefined): Estimate
+  stats(): Promise<readonly QueueStats[]>
+  /** Buckets that each server owns, for metrics. */
+  owned(): readonly { readonly queue: QueueName; readonly server: string; readonly buckets: number }[]
+  readonly inFlight: number
+  readonly watchers: number
+  /** The gateway shuts down: who waits gets an answer or a hint when to come back. */
+  readonly closing: AbortSignal
+  start(): void
+  /** Hands out nothing more; what runs may end within `timeoutMs`, the rest is handed back without counting. */
+  drain(timeoutMs: Millis): Promise<void>
+  /** Ends waits and timers. The store is its owner's to close, after this. */
+  close(): Promise<void>
+}
+
+export function createJobs(parts: JobsParts): Jobs {
+  return new LocalJobs(parts)
+}
+
+class LocalJobs implements Jobs {
+  readonly #parts: JobsParts
+  readonly #watch: Watch
+  readonly #ticker: Ticker
+  readonly #dispatcher: Dispatcher
+  readonly #drains: ReadonlyMap<QueueName, Drain>
+  readonly #closing = new AbortController()
+  #wokenAt: MonotonicMillis
+
+  constructor(parts: JobsParts) {
+    const { config, store, bus, clock } = parts
+    this.#parts = parts
+    this.#wokenAt = clock.monotonic()
+    this.#watch = new Watch(store, bus, clock)
+    this.#drains = new Map(config.queues.map((queue) => [queue.name, new Drain(clock.monotonic())]))
+    this.#ticker = new Ticker(store, clock, (tick) => this.#ticked(tick), this.#tickFailed)
+    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
+    this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
+      changed: (job) => bus.publish({ kind: 'job', job }),
+      ended: (job, tookMs) => this.#drains.get(job.queue)?.ended(clock.monotonic(), tookMs),
+      dueIn: (delayMs) => this.#ticker.within(delayMs),
+    })
+  }
+
+  start(): void {
+    this.#dispatcher.start()
+    this.#ticker.start()
+  }
+
+  async submit(job: NewJob): Promise<Submitted> {
+    const submitted = (await this.#parts.store.submit([job]))[0] as Submitted
+    if (submitted.kind === 'created') {
+      if (job.expireAfterMs !== undefined) this.#ticker.within((job.delayMs ?? 0) + job.expireAfterMs)
+      if (job.delayMs !== undefined && job.delayMs > 0) this.#ticker.within(job.delayMs)
+      else this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
+    }
+    return submitted
+  }
+
+  async read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined> {
+    return (await this.#parts.store.read([id], want))[0]
+  }
+
+  waitEnd(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined> {
+    return this.#watch.waitEnd(id, forMs, options)
+  }
+
+  watch(id: JobId, seen: number, beatMs: Millis, listener: WatchListener): () => void {
+    return this.#watch.watch(id, seen, beatMs, listener)
+  }
+
+  async cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome> {
+    const outcome = (await this.#parts.store.command([{ kind: 'cancel', id, onlyUnbegun }]))[0] as CommandOutcome
+    if (outcome.kind === 'done' && outcome.job !== undefined) {
+      const { job } = outcome
+      if (outcome.aborted !== undefined) this.#dispatcher.discard(job.queue, outcome.aborted)
+      this.#parts.bus.publish({ kind: 'job', job })
+      if (job.key !== undefined) this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
+    }
+    return outcome
+  }
+
+  async report(id: JobId, secret: string, progress: string): Promise<boolean> {
+    const outcome = (await this.#parts.store.command([{ kind: 'progress', id, secret, progress }]))[0] as CommandOutcome
+    if (outcome.kind !== 'done') return false
+    if (outcome.job !== undefined) this.#parts.bus.publish({ kind: 'job', job: outcome.job })
+    return true
+  }
+
+  estimate(queue: QueueName, position: number | undefined): Estimate {
+    const slots = this.#dispatcher.line(queue)?.slots ?? 0
+    const etaMs = this.#drains.get(queue)?.etaMs(this.#parts.clock.monotonic(), position ?? 0, { slots })
+    const seconds = retryAfterSeconds(etaMs, this.#parts.random.unit())
+    return etaMs === undefined ? { retryAfterSeconds: seconds } : { etaMs, retryAfterSeconds: seconds }
+  }
+
+  stats(): Promise<readonly QueueStats[]> {
+    return this.#parts.store.stats()
+  }
+
+  owned(): readonly { readonly queue: QueueName; readonly server: string; readonly buckets: number }[] {
+    return [...this.#dispatcher.lines].flatMap((line) => line.owned().map((each) => ({ queue: line.queue.name, ...each })))
+  }
+
+  get inFlight(): number {
+    return this.#dispatcher.inFlight
+  }
+
+  get watchers(): number {
+    return this.#watch.size
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  drain(timeoutMs: Millis): Promise<void> {
+    this.#closing.abort()
+    return this.#dispatcher.drain(timeoutMs)
+  }
+
+  async close(): Promise<void> {
+    await this.drain(0)
+    await this.#ticker.close()
+    this.#watch.close()
+  }
+
+  readonly #reportUrl = (ref: LeaseRef): string => {
+    const { jobs } = this.#parts.config
+    return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${ref.id}.${ref.secret}`
+  }
+
+  #ticked(tick: Tick): void {
+    const { bus, telemetry } = this.#parts
+    for (const queue of tick.ready) bus.publish({ kind: 'ready', queue })
+    for (const job of tick.changed) {
+      bus.publish({ kind: 'job', job })
+      if (job.dead === undefined) continue
+      telemetry.event({ type: 'job-dead', job: job.id, queue: job.queue, reason: job.dead, detail: job.error?.detail ?? '' })
+    }
+    this.#wakeNowAndThen()
+  }
+
+  /** The bus may have lost a wake-up. Where nothing waits, this costs one empty lease call per queue. */
+  #wakeNowAndThen(): void {
+    const now = this.#parts.clock.monotonic()
+    if (now - this.#wokenAt < WAKE_EVERY_MS) return
+    this.#wokenAt = now
+    this.#dispatcher.wakeAll()
+  }
+
+  readonly #tickFailed = (error: unknown): void => {
+    this.#parts.telemetry.event({ type: 'warning', message: `the store's clockwork failed: ${String(error)}` })
+  }
+}

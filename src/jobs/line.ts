@@ -1,0 +1,397 @@
+/**
+ * One queue's dispatch over the servers of its pool. Slots are reserved first and leases asked for second, so that only what can be sent
+ * is leased; one lease call at a time serves all servers, so that ten thousand submits in a burst cost a handful of calls.
+ * Invariants: never more attempts on a server than the queue's concurrency, every reserved slot is released exactly once.
+ */
+import type { QueueConfig } from '../config/config.ts'
+import { assignBuckets, BUCKETS, bucketsOf, countBuckets } from '../core/jobs/buckets.ts'
+import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Pool, PoolChange, Server } from '../pools/pool.ts'
+import type { Timer } from '../ports/clock.ts'
+import type { JobId, Lease, LeaseRequest, StoredJob } from '../ports/job-store.ts'
+import { type AttemptContext, type AttemptResult, countOutcomes, type Outcomes, type RunningAttempt, startAttempt } from './attempt.ts'
+
+/** A lease outlives its attempt by this: time for a slow store to take the settlement. It needs no extension then. */
+const LEASE_SLACK_MS: Millis = 15_000
+/** Leases asked for in one request: keeps a transaction, and the bodies that it brings, small. */
+const LEASE_BATCH_MAX = 64
+const LEASE_RETRY_MS: Millis = 1000
+/** After the grace is over under the panic rule: how soon to look again. */
+const PANIC_RECHECK_MS: Millis = 1000
+/** Attempts that broke within this time before a server was marked down count as taken back from it. */
+const BREAK_MEMORY_MS: Millis = 2000
+
+/** A server as this queue sees it. */
+interface Lane {
+  readonly server: Server
+  readonly running: Set<RunningAttempt>
+  /** Slots reserved for leases that are being asked for. */
+  reserved: number
+  /** Its buckets; undefined while it is not up. */
+  buckets: Uint8Array | undefined
+  owned: number
+  /** There may be something ready in its buckets. */
+  hungry: boolean
+  grace: Timer | undefined
+  broken: number
+  brokenAt: MonotonicMillis
+}
+
+interface Ask {
+  readonly lane: Lane
+  readonly request: LeaseRequest
+}
+
+export interface LineHooks {
+  /** A job was handed out, or a hand-out was settled. */
+  changed(job: StoredJob): void
+  ended(job: StoredJob, tookMs: Millis): void
+  /** Something will be due in the store. */
+  dueIn(delayMs: Millis): void
+}
+
+export class Line {
+  readonly queue: QueueConfig
+  readonly #pool: Pool
+  readonly #context: AttemptContext
+  readonly #hooks: LineHooks
+  readonly #lanes: readonly Lane[]
+  readonly #outcomes: Outcomes
+  readonly #owners: (Lane | undefined)[] = []
+  readonly #running = new Map<JobId, RunningAttempt>()
+  readonly #unsubscribe: (() => void)[] = []
+  #pumpPlanned = false
+  #leasing = false
+  #stopped = true
+  /** Jobs without a key may be ready in buckets of servers that cannot take more. */
+  #stealable = false
+  #wakes = 0
+  #wakeTimer: Timer | undefined
+  #wakeAt: MonotonicMillis = Number.POSITIVE_INFINITY
+  #idle: (() => void) | undefined
+
+  constructor(queue: QueueConfig, pool: Pool, context: AttemptContext, hooks: LineHooks) {
+    this.queue = queue
+    this.#pool = pool
+    this.#context = context
+    this.#hooks = hooks
+    this.#outcomes = countOutcomes(context.telemetry.metrics, queue.name)
+    this.#lanes = pool.servers.map((server) => ({
+      server,
+      running: new Set<RunningAttempt>(),
+      reserved: 0,
+      buckets: undefined,
+      owned: 0,
+      hungry: false,
+      grace: undefined,
+      broken: 0,
+      brokenAt: 0,
+    }))
+  }
+
+  start(): void {
+    this.#stopped = false
+    this.#unsubscribe.push(
+      this.#pool.onChange((change) => this.#poolChanged(change)),
+      // Live requests free slots all the time; only where jobs may wait for one is it of interest.
+      this.#pool.onSlotFree(() => {
+        if (this.#lanes.some((lane) => lane.hungry)) this.#plan()
+      }),
+    )
+    this.#assign()
+    this.wake()
+  }
+
+  /** Something may be ready to hand out. */
+  wake(): void {
+    this.#wakes++
+    this.#stealable = true
+    for (const lane of this.#lanes) lane.hungry = true
+    this.#plan()
+  }
+
+  get inFlight(): number {
+    return this.#running.size
+  }
+
+  /** How many jobs the servers that are up may run at once. */
+  get slots(): number {
+    return this.#pool.upServers().length * Math.min(this.queue.concurrency, this.#pool.config.maxInFlight)
+  }
+
+  /** Buckets per server, for metrics. */
+  owned(): readonly { readonly server: string; readonly buckets: number }[] {
+    return this.#lanes.map((lane) => ({ server: lane.server.name, buckets: lane.owned }))
+  }
+
+  /** The job ended elsewhere (a cancel): its attempt is broken off. */
+  discard(id: JobId, fence: number): void {
+    const attempt = this.#running.get(id)
+    if (attempt?.lease.ref.fence === fence) attempt.discard()
+  }
+
+  /** Hands out nothing more. Resolves when nothing is in flight. */
+  stop(): Promise<void> {
+    this.#stopped = true
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+    for (const lane of this.#lanes) lane.grace?.cancel()
+    this.#wakeTimer?.cancel()
+    return new Promise((resolve) => {
+      this.#idle = resolve
+      this.#checkIdle()
+    })
+  }
+
+  /** After `stop`: what still runs is broken off and handed back. */
+  abortAll(): void {
+    for (const attempt of this.#running.values()) attempt.abort('shutting_down', 'The gateway shuts down; the job is handed out again.')
+  }
+
+  // --- who gets what
+
+  #poolChanged(change: PoolChange): void {
+    const lane = this.#lanes.find((each) => each.server === change.server) as Lane
+    lane.grace?.cancel()
+    lane.grace = undefined
+    if (change.to === 'down') {
+      const graceMs = this.#pool.config.failoverGraceMs
+      if (lane.running.size > 0) lane.grace = this.#context.clock.after(graceMs, () => this.#graceOver(lane))
+    }
+    const moved = this.#assign()
+    // A server that comes up for the first time takes its share without having failed: no event.
+    if (moved.count > 0 && (change.to === 'down' || change.server.returned)) {
+      this.#context.telemetry.event({
+        type: 'buckets-moved',
+        queue: this.queue.name,
+        server: change.server.name,
+        moved: moved.count,
+        buckets: BUCKETS,
+        to: moved.to,
+        cause: change.to,
+        takenBack: change.to === 'down' ? this.#takenBack(lane, change.cause) : 0,
+      })
+    }
+    lane.broken = 0
+    this.wake()
+  }
+
+  /** Attempts that the failed connection ended: those that just broke, and those that break now. */
+  #takenBack(lane: Lane, cause: PoolChange['cause']): number {
+    const recent = this.#context.clock.monotonic() - lane.brokenAt <= BREAK_MEMORY_MS ? lane.broken : 0
+    return recent + (cause === 'connection' ? lane.running.size : 0)
+  }
+
+  /** The server has been down all the while: its attempts are broken off, unless most servers look bad, which says more about us. */
+  #graceOver(lane: Lane): void {
+    lane.grace = undefined
+    if (this.#stopped || lane.server.state !== 'down' || lane.running.size === 0) return
+    if (this.#pool.majorityDown()) {
+      lane.grace = this.#context.clock.after(PANIC_RECHECK_MS, () => this.#graceOver(lane))
+      return
+    }
+    for (const attempt of lane.running) {
+      attempt.abort(
+        'failover',
+        `The server was down (${lane.server.downReason}) for longer than the grace of ${this.#pool.config.failoverGraceMs} ms.`,
+      )
+    }
+  }
+
+  #assign(): { readonly count: number; readonly to: readonly string[] } {
+    const up = this.#lanes.filter((lane) => lane.server.state === 'up')
+    const assigned = assignBuckets(up.map((lane) => ({ name: lane.server.name, weight: lane.server.config.weight })))
+    const to = new Set<string>()
+    let count = 0
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const owner = up[assigned[bucket] as number]
+      if (owner === this.#owners[bucket]) continue
+      this.#owners[bucket] = owner
+      count++
+      if (owner !== undefined) to.add(owner.server.name)
+    }
+    for (const lane of this.#lanes) {
+      const index = up.indexOf(lane)
+      lane.buckets = index === -1 ? undefined : bucketsOf(assigned, index)
+      lane.owned = lane.buckets === undefined ? 0 : countBuckets(lane.buckets)
+    }
+    return { count, to: [...to] }
+  }
+
+  // --- asking the store
+
+  /** Coalesces: however many reasons come in one turn of the event loop (all sockets that were read), one pump follows. */
+  #plan(): void {
+    if (this.#pumpPlanned || this.#stopped || this.#leasing) return
+    this.#pumpPlanned = true
+    setImmediate(() => {
+      this.#pumpPlanned = false
+      void this.#pump()
+    })
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#stopped || this.#leasing) return
+    const asks = this.#asks()
+    if (asks.length === 0) return
+    this.#leasing = true
+    const wakes = this.#wakes
+    let answers: readonly (readonly Lease[])[] | undefined
+    try {
+      answers = await this.#context.store.lease(asks.map((ask) => ask.request))
+    } catch (error) {
+      this.#context.telemetry.event({ type: 'warning', message: `queue ${this.queue.name}: no leases from the store: ${String(error)}` })
+    }
+    this.#leasing = false
+    for (const [i, ask] of asks.entries()) this.#take(ask, answers?.[i] ?? [], this.#wakes === wakes && answers !== undefined)
+    if (answers === undefined) this.#wakeIn(LEASE_RETRY_MS)
+    else this.#plan()
+    this.#checkIdle()
+  }
+
+  /** Own buckets first; servers with room and nothing of their own take jobs without a key where others have no room. */
+  #asks(): readonly Ask[] {
+    const own: Ask[] = []
+    const steal: Ask[] = []
+    let backlogElsewhere = false
+    const idle: Lane[] = []
+    for (const lane of this.#lanes) {
+      if (lane.buckets === undefined) continue
+      if (!lane.hungry) {
+        idle.push(lane)
+        continue
+      }
+      const ask = this.#ask(lane, lane.buckets, false)
+      if (ask === undefined) backlogElsewhere = true
+      else {
+        lane.hungry = false
+        own.push(ask)
+      }
+    }
+    if (this.#stealable && backlogElsewhere) {
+      for (const lane of idle) {
+        const ask = this.#ask(lane, lane.buckets as Uint8Array, true)
+        if (ask !== undefined) steal.push(ask)
+      }
+    }
+    return [...own, ...steal]
+  }
+
+  /** Reserves what the server can take now. Undefined: nothing. */
+  #ask(lane: Lane, buckets: Uint8Array, stealUnkeyed: boolean): Ask | undefined {
+    const wanted = Math.min(this.#allowed(lane) - lane.running.size - lane.reserved, LEASE_BATCH_MAX)
+    let max = 0
+    while (max < wanted && this.#pool.reserve(lane.server)) max++
+    if (max === 0) return undefined
+    lane.reserved += max
+    const leaseMs = this.queue.timeoutMs + LEASE_SLACK_MS
+    return { lane, request: { queue: this.queue.name, server: lane.server.name, buckets, max, stealUnkeyed, leaseMs } }
+  }
+
+  /** The queue's concurrency; less for a server that just came back, rising in even steps. */
+  #allowed(lane: Lane): number {
+    const { concurrency } = this.queue
+    const { slowStartMs } = this.#pool.config
+    const upFor = this.#context.clock.monotonic() - lane.server.upSince
+    if (!lane.server.returned || upFor >= slowStartMs || concurrency === 1) return concurrency
+    const stepMs = slowStartMs / concurrency
+    const steps = Math.floor(upFor / stepMs)
+    if (lane.running.size + lane.reserved >= steps + 1) this.#wakeIn((steps + 1) * stepMs - upFor + 1)
+    return Math.min(steps + 1, concurrency)
+  }
+
+  /** A pump at a later time, for what no event announces. */
+  #wakeIn(delayMs: Millis): void {
+    const at = this.#context.clock.monotonic() + delayMs
+    if (at >= this.#wakeAt || this.#stopped) return
+    this.#wakeAt = at
+    this.#wakeTimer?.cancel()
+    this.#wakeTimer = this.#context.clock.after(delayMs, () => {
+      this.#wakeAt = Number.POSITIVE_INFINITY
+      this.#plan()
+    })
+  }
+
+  /** `exact`: nothing was announced meanwhile, so a short answer means that there is no more. */
+  #take(ask: Ask, leases: readonly Lease[], exact: boolean): void {
+    const { lane, request } = ask
+    lane.reserved -= request.max
+    const full = leases.length === request.max
+    if (!request.stealUnkeyed && (full || !exact)) lane.hungry = true
+    if (request.stealUnkeyed && !full && exact) this.#stealable = false
+    let unused = request.max
+    for (const lease of leases) {
+      // The server may have gone while the store was asked, or with the attempt before.
+      if (this.#stopped || lane.server.state !== 'up') this.#handBack(lease)
+      else {
+        unused--
+        this.#run(lane, lease)
+      }
+    }
+    for (; unused > 0; unused--) this.#pool.release(lane.server)
+    if (leases.length > 0) this.#hooks.dueIn(request.leaseMs)
+  }
+
+  #handBack(lease: Lease): void {
+    const settled = this.#context.store.settle([{ kind: 'handBack', lease: lease.ref, afterMs: 0 }])
+    // If the store cannot be told, the lease lapses.
+    void settled.then(
+      () => this.wake(),
+      () => undefined,
+    )
+  }
+
+  // --- running
+
+  #run(lane: Lane, lease: Lease): void {
+    const begunAt = this.#context.clock.monotonic()
+    const attempt = startAttempt(
+      this.#context,
+      { pool: this.#pool, server: lane.server, queue: this.queue, outcomes: this.#outcomes },
+      lease,
+    )
+    lane.running.add(attempt)
+    this.#running.set(lease.ref.id, attempt)
+    this.#hooks.changed(lease.job)
+    void attempt.ended.then(({ broke }) => {
+      if (broke) this.#noteBreak(lane)
+      lane.running.delete(attempt)
+      this.#pool.release(lane.server)
+    })
+    void attempt.settled.then((result) => {
+      if (this.#running.get(lease.ref.id) === attempt) this.#running.delete(lease.ref.id)
+      this.#settled(lease, result, this.#context.clock.monotonic() - begunAt)
+      this.#checkIdle()
+    })
+  }
+
+  /** Remembered for the line that tells of the server's failure, which a check finds out a moment later. */
+  #noteBreak(lane: Lane): void {
+    const now = this.#context.clock.monotonic()
+    lane.broken = now - lane.brokenAt <= BREAK_MEMORY_MS ? lane.broken + 1 : 1
+    lane.brokenAt = now
+  }
+
+  #settled(lease: Lease, result: AttemptResult, tookMs: Millis): void {
+    const { job } = result
+    if (job === undefined) return this.wake()
+    if (job.finishedAt !== undefined) this.#hooks.ended(job, tookMs)
+    else if (result.afterMs > 0) this.#hooks.dueIn(result.afterMs)
+    const readyNow = job.finishedAt === undefined && result.afterMs === 0
+    // Without a key, the end of a job makes no other one ready.
+    if (readyNow) this.wake()
+    else if (lease.job.key !== undefined) this.#wakeBucket(lease.job.bucket)
+  }
+
+  #wakeBucket(bucket: number): void {
+    const lane = this.#owners[bucket]
+    if (lane === undefined) return
+    this.#wakes++
+    lane.hungry = true
+    this.#plan()
+  }
+
+  #checkIdle(): void {
+    if (!this.#stopped || this.#leasing || this.#running.size > 0) return
+    this.#idle?.()
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * A call as the gateway sees it: one request from a client with its response. The connection behind it implements this;
+ * nobody above `net/` touches a socket.
+ */
+import type { RequestHead } from '../http1/message.ts'
+import type { MonotonicMillis } from '../lib/units.ts'
+
+export interface Peer {
+  readonly address: string
+  readonly port: number
+  /** May set Forwarded / X-Forwarded-*. */
+  readonly trusted: boolean
+}
+
+/** Receives a request body. Chunks are the sink's to keep: they are never reused. */
+export interface BodySink {
+  /** False: stop sending until `body.resume()`. */
+  data(chunk: Buffer): boolean
+  /** `trailers`: flat name, value list. */
+  end(trailers: readonly string[]): void
+  /** The client went away or broke the framing; nothing follows. A broken framing has been answered already. */
+  abort(reason: string): void
+}
+
+export interface RequestBody {
+  /** Known length, 0 when there is none, undefined when chunked. */
+  readonly length: number | undefined
+  /** Reading begins; sends `100 Continue` first where the client waits for it. At most once. */
+  start(sink: BodySink): void
+  pause(): void
+  resume(): void
+  /** Wholly received. */
+  readonly complete: boolean
+}
+
+/** How a response body is delimited. A number is its content-length. */
+export type BodyFraming = number | 'chunked' | 'none'
+
+/** What is noted on the way for the access log and the metrics. */
+export interface CallLog {
+  route: string
+  mode: string
+  server?: string
+  job?: string
+  error?: string
+}
+
+export interface Call {
+  readonly head: RequestHead
+  readonly peer: Peer
+  readonly receivedAt: MonotonicMillis
+  readonly body: RequestBody
+  /** The client's connection is gone: writing is pointless. */
+  readonly gone: boolean
+  /** Called once, when the client leaves before the response was complete. */
+  onGone(listener: () => void): void
+  /** Called once, when the response is complete, broken off, or pointless. One listener, the gateway's front door. */
+  onEnd(listener: () => void): void
+  readonly log: CallLog
+
+  /** 1xx other than 101. Dropped for HTTP/1.0 clients. */
+  sendInformational(status: number, reason: string, headers: readonly string[]): void
+  /** A whole response at once. Content-Length is added; body bytes are withheld for HEAD, 204, 304 (length kept for HEAD). */
+  send(status: number, headers: readonly string[], body: string | Uint8Array): void
+  /** Head of a streamed response. `chunked` becomes close-delimited for HTTP/1.0. No framing headers in `headers`. */
+  sendHead(status: number, reason: string, headers: readonly string[], framing: BodyFraming): void
+  /** False: hold back until the drain listener is called. */
+  write(chunk: Uint8Array | string): boolean
+  /** One listener; replaced by the next. */
+  onDrain(listener: () => void): void
+  end(trailers?: readonly string[]): void
+  /** Break off: the client must not take what it has for complete. Closes the connection. */
+  abort(): void
+  /** Close the connection after this response. */
+  closeAfter(): void
+
+  readonly responseStarted: boolean
+  readonly responseEnded: boolean
+  readonly status: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}

@@ -1,0 +1,241 @@
+/**
+ * One request of a client's connection with its response: what `Call` promises, carried out on the connection.
+ * It keeps the message's framing right whatever its user does: a body that ends short breaks the connection instead of looking complete.
+ */
+import type { Socket } from 'node:net'
+import type { RequestHead, ResponseHead } from '../http1/message.ts'
+import { chunkHeader, fieldLines, lastChunk, reasonPhrase, statusLine } from '../http1/write.ts'
+import type { MonotonicMillis } from '../lib/units.ts'
+import type { BodyFraming, BodySink, Call, CallLog, Peer, RequestBody } from './call.ts'
+import type { DownstreamConnection } from './downstream-connection.ts'
+import { httpDate } from './http-date.ts'
+import type { Output } from './output.ts'
+
+const UNTIL_CLOSE = -2
+const CHUNKED = -1
+
+export class DownstreamCall implements Call, RequestBody {
+  readonly head: RequestHead
+  readonly receivedAt: MonotonicMillis
+  readonly #connection: DownstreamConnection
+  readonly #out: Output
+
+  // The request's body.
+  sink: BodySink | undefined
+  paused = false
+  complete: boolean
+  bytesIn = 0
+
+  // The response.
+  responseStarted = false
+  responseEnded = false
+  status = 0
+  bytesOut = 0
+  gone = false
+  #framing = 0
+  #left = 0
+  #bodyless = false
+  #close = false
+  #goneListener: (() => void) | undefined
+  #endListener: (() => void) | undefined
+  readonly log: CallLog = { route: '', mode: '' }
+  drainListener: (() => void) | undefined
+
+  constructor(connection: DownstreamConnection, head: RequestHead, out: Output, receivedAt: MonotonicMillis) {
+    this.#connection = connection
+    this.head = head
+    this.#out = out
+    this.receivedAt = receivedAt
+    this.complete = head.bodyLength === 0
+  }
+
+  get peer(): Peer {
+    return this.#connection.peer
+  }
+
+  get body(): RequestBody {
+    return this
+  }
+
+  // --- RequestBody
+
+  get length(): number | undefined {
+    return this.head.bodyLength < 0 ? undefined : this.head.bodyLength
+  }
+
+  start(sink: BodySink): void {
+    this.sink = sink
+    if (this.complete) return sink.end([])
+    if (this.head.expectContinue && !this.#connection.hasInput && !this.responseStarted) this.#out.write('HTTP/1.1 100 Continue\r\n\r\n')
+    this.#connection.readBody()
+  }
+
+  pause(): void {
+    this.paused = true
+    this.#connection.pauseReading()
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.#connection.readBody()
+  }
+
+  // --- the response
+
+  onGone(listener: () => void): void {
+    this.#goneListener = listener
+  }
+
+  onEnd(listener: () => void): void {
+    this.#endListener = listener
+  }
+
+  #tellEnd(): void {
+    const listener = this.#endListener
+    this.#endListener = undefined
+    listener?.()
+  }
+
+  /** The connection calls it once, when the client left before the end. */
+  leave(reason: string): void {
+    if (this.gone || this.responseEnded) return
+    this.gone = true
+    const sink = this.complete ? undefined : this.sink
+    this.sink = undefined
+    sink?.abort(reason)
+    this.log.error ??= reason
+    this.#goneListener?.()
+    this.#tellEnd()
+  }
+
+  sendInformational(status: number, reason: string, headers: readonly string[]): void {
+    if (this.gone || this.responseStarted || this.head.minor === 0) return
+    this.#out.write(`${statusLine(status, reason)}${fieldLines(headers)}\r\n`)
+  }
+
+  send(status: number, headers: readonly string[], body: string | Uint8Array): void {
+    const bytes = typeof body === 'string' ? Buffer.from(body, 'utf8') : body
+    this.cork()
+    this.sendHead(status, reasonPhrase(status), headers, status === 204 || status === 304 ? 'none' : bytes.length)
+    if (bytes.length > 0 && !this.#bodyless) this.write(bytes)
+    this.end()
+    this.uncork()
+  }
+
+  sendHead(status: number, reason: string, headers: readonly string[], framing: BodyFraming): void {
+    this.sendLines({ status, reason, verbatim: fieldLines(headers), hasDate: hasDate(headers) }, framing)
+  }
+
+  /** The same for a head whose lines are text already. */
+  sendLines(head: Pick<ResponseHead, 'status' | 'reason' | 'verbatim' | 'hasDate'>, framing: BodyFraming): void {
+    const { status } = head
+    if (this.gone || this.responseStarted) return
+    this.responseStarted = true
+    this.status = status
+    this.#bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
+    let text = statusLine(status, head.reason) + (head.verbatim ?? '')
+    if (!head.hasDate) text += `Date: ${httpDate()}\r\n`
+    text += this.#frame(framing, status)
+    this.bytesOut += text.length
+    this.#out.write(text)
+  }
+
+  /** Decides how the body is delimited and whether the connection stays; returns the lines that say so. */
+  #frame(framing: BodyFraming, status: number): string {
+    // A body that nobody reads any more stands between this response and a next request.
+    if (!this.head.keepAlive || this.#connection.closing || (!this.complete && this.sink === undefined)) this.#close = true
+    let lines = ''
+    if (framing === 'chunked') {
+      this.#framing = this.head.minor === 0 ? UNTIL_CLOSE : CHUNKED
+      if (this.#framing === UNTIL_CLOSE) this.#close = true
+      else if (status !== 204 && status !== 304) lines = 'Transfer-Encoding: chunked\r\n'
+    } else if (framing !== 'none') {
+      this.#framing = framing
+      this.#left = framing
+      lines = `Content-Length: ${framing}\r\n`
+    }
+    if (this.#close) lines += 'Connection: close\r\n'
+    else if (this.head.minor === 0) lines += 'Connection: keep-alive\r\n'
+    return `${lines}\r\n`
+  }
+
+  write(chunk: Uint8Array | string): boolean {
+    if (this.gone || this.responseEnded) return true
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, 'utf8') : chunk
+    if (this.#bodyless || bytes.length === 0) return true
+    this.bytesOut += bytes.length
+    if (this.#framing === CHUNKED) {
+      this.#out.write(chunkHeader(bytes.length))
+      this.#out.write(bytes)
+      return this.#afterWrite(this.#out.write('\r\n'))
+    }
+    if (this.#framing >= 0) {
+      if (bytes.length > this.#left) {
+        this.abort()
+        return true
+      }
+      this.#left -= bytes.length
+    }
+    return this.#afterWrite(this.#out.write(bytes))
+  }
+
+  #afterWrite(flowing: boolean): boolean {
+    if (!flowing) this.#connection.awaitDrain()
+    return flowing
+  }
+
+  onDrain(listener: () => void): void {
+    this.drainListener = listener
+  }
+
+  end(trailers: readonly string[] = []): void {
+    if (this.gone || this.responseEnded) return
+    if (!this.#bodyless) {
+      if (this.#framing === CHUNKED) this.#out.write(lastChunk(trailers))
+      else if (this.#framing > 0 && this.#left > 0) return this.abort()
+    }
+    this.responseEnded = true
+    this.#tellEnd()
+    this.#connection.responseDone(this.#close)
+  }
+
+  abort(): void {
+    if (this.responseEnded) return
+    this.responseEnded = true
+    this.sink = undefined
+    this.#tellEnd()
+    // Where only the end of the connection ends the body, an orderly end would make a part look like the whole.
+    if (this.#framing === UNTIL_CLOSE) this.#connection.reset()
+    else this.#connection.destroy()
+  }
+
+  closeAfter(): void {
+    this.#close = true
+  }
+
+  cork(): void {
+    this.#out.cork()
+  }
+
+  /** True: bytes that were given to `write` are still referred to. */
+  uncork(): boolean {
+    return this.#out.uncork()
+  }
+
+  /** For tunnels: hands over the socket and what was read behind the head. The connection is no longer ours. */
+  detach(): { socket: Socket; rest: Buffer } {
+    this.responseStarted = true
+    this.responseEnded = true
+    this.#tellEnd()
+    return this.#connection.detach()
+  }
+}
+
+function hasDate(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length === 4 && name.toLowerCase() === 'date') return true
+  }
+  return false
+}

@@ -1,0 +1,141 @@
+/** An address that we accept connections on, and the connections that came in there. */
+import { BlockList, createServer, isIPv6, type Server, type Socket } from 'node:net'
+import { problem } from '../core/errors.ts'
+import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
+import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
+
+export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
+  readonly host: string
+  readonly port: number
+  /** CIDR blocks or addresses whose Forwarded and X-Forwarded-* are believed. */
+  readonly trustedPeers: readonly string[]
+  /** Shared by all listeners of a gateway. */
+  readonly connections: ConnectionCount
+}
+
+/** How many client connections are open, and how many may be. */
+export interface ConnectionCount {
+  open: number
+  readonly max: number
+  onFull(open: number): void
+}
+
+const BUSY_BODY = JSON.stringify(problem({ code: 'too_many_connections', detail: 'try again in a second' }))
+const BUSY = `${statusLine(503, reasonPhrase(503))}${fieldLines([
+  ...['Content-Type', 'application/problem+json', 'Content-Length', String(BUSY_BODY.length), 'Retry-After', '1'],
+  ...['Proxy-Status', 'spillway; error=connection_limit_reached', 'Connection', 'close'],
+])}\r\n${BUSY_BODY}`
+
+const TURNING_AWAY_MAX = 256
+const TURNING_AWAY_MS = 1_000
+
+export class Listener {
+  readonly #server: Server
+  readonly #connections = new Set<DownstreamConnection>()
+  readonly #options: ListenerOptions
+  readonly #trusted: BlockList
+  #idleListener: (() => void) | undefined
+  #turningAway = 0
+
+  private constructor(options: ListenerOptions) {
+    this.#options = options
+    this.#trusted = blockList(options.trustedPeers)
+    this.#server = createServer({ noDelay: true, allowHalfOpen: true }, this.#onConnection)
+  }
+
+  /** Rejects when the address cannot be had (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
+  static async open(options: ListenerOptions): Promise<Listener> {
+    const listener = new Listener(options)
+    await new Promise<void>((resolve, reject) => {
+      listener.#server.once('error', reject)
+      listener.#server.listen({ host: options.host, port: options.port, backlog: 4096 }, () => {
+        listener.#server.off('error', reject)
+        resolve()
+      })
+    })
+    return listener
+  }
+
+  get address(): { host: string; port: number } {
+    const address = this.#server.address()
+    if (address === null || typeof address === 'string') return { host: this.#options.host, port: this.#options.port }
+    return { host: address.address, port: address.port }
+  }
+
+  /** Connections with a request that is not answered yet. */
+  get busy(): number {
+    let busy = 0
+    for (const connection of this.#connections) if (!connection.idle) busy++
+    return busy
+  }
+
+  /** Stops accepting; idle connections close, busy ones after their response. Resolves when all are gone. */
+  drain(): Promise<void> {
+    this.#server.close()
+    for (const connection of this.#connections) connection.drain()
+    if (this.#connections.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#idleListener = resolve
+    })
+  }
+
+  close(): void {
+    this.#server.close()
+    for (const connection of this.#connections) connection.destroy()
+  }
+
+  readonly #onConnection = (socket: Socket): void => {
+    const count = this.#options.connections
+    if (count.open >= count.max) {
+      count.onFull(count.open)
+      this.#turnAway(socket)
+      return
+    }
+    count.open++
+    const address = plainAddress(socket.remoteAddress ?? '')
+    const peer = { address, port: socket.remotePort ?? 0, trusted: this.#options.trustedPeers.length > 0 && this.#isTrusted(address) }
+    const connection = new DownstreamConnection(socket, peer, { ...this.#options, onClosed: this.#onClosed })
+    this.#connections.add(connection)
+  }
+
+  /** Closing with its request unread would reset the connection before the client has read why. Only so many get this courtesy at once. */
+  #turnAway(socket: Socket): void {
+    socket.on('error', () => socket.destroy())
+    if (this.#turningAway >= TURNING_AWAY_MAX) {
+      socket.destroy()
+      return
+    }
+    this.#turningAway++
+    socket.on('close', () => this.#turningAway--)
+    socket.on('end', () => socket.destroy())
+    socket.setTimeout(TURNING_AWAY_MS, () => socket.destroy())
+    socket.resume()
+    socket.end(BUSY)
+  }
+
+  readonly #onClosed = (connection: DownstreamConnection): void => {
+    if (!this.#connections.delete(connection)) return
+    this.#options.connections.open--
+    if (this.#connections.size === 0) this.#idleListener?.()
+  }
+
+  #isTrusted(address: string): boolean {
+    return address !== '' && this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+  }
+}
+
+/** IPv4 in IPv6 clothes is IPv4. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}
+
+function blockList(blocks: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const block of blocks) {
+    const [address = '', prefix] = block.split('/')
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    if (prefix === undefined) list.addAddress(address, family)
+    else list.addSubnet(address, Number(prefix), family)
+  }
+  return list
+}

@@ -1,0 +1,93 @@
+/**
+ * Writing to a socket with as few system calls as the message allows: what is written while corked leaves together. Small pieces are
+ * copied into one buffer (one write), large ones go out as they are (one writev).
+ */
+import type { Socket } from 'node:net'
+
+const COPY_BYTES_MAX = 16 * 1024
+
+export class Output {
+  readonly #socket: Socket
+  #pieces: (string | Uint8Array)[] = []
+  #bytes = 0
+  #corked = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  cork(): void {
+    this.#corked = true
+  }
+
+  /** True: the socket still refers to what it was given; those bytes must not be reused yet. */
+  uncork(): boolean {
+    this.#corked = false
+    if (this.#bytes > 0) this.#flush()
+    return this.#socket.writableLength > 0
+  }
+
+  /** Strings are latin1. False: the peer is behind, wait for `drain`. */
+  write(piece: string | Uint8Array): boolean {
+    if (this.#corked) {
+      this.#pieces.push(piece)
+      this.#bytes += piece.length
+    } else if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#send(piece)
+    return !this.blocked
+  }
+
+  /**
+   * For a chunk that nobody else keeps: its memory goes back when the kernel has the bytes. The collector would come for it after
+   * 32 MiB of them, which is what a long upload would add to the process.
+   */
+  writeOwned(piece: Uint8Array): boolean {
+    if (this.#corked || this.#socket.destroyed || this.#socket.writableEnded) return this.write(piece)
+    this.#socket.write(piece, () => giveBack(piece))
+    return !this.blocked
+  }
+
+  /** Bytes handed to the socket and not yet to the kernel are above its high-water mark. */
+  get blocked(): boolean {
+    return this.#socket.writableNeedDrain || this.#bytes > COPY_BYTES_MAX * 4
+  }
+
+  #flush(): void {
+    const pieces = this.#pieces
+    const bytes = this.#bytes
+    this.#pieces = []
+    this.#bytes = 0
+    if (this.#socket.destroyed || this.#socket.writableEnded) return
+    if (pieces.length === 1) this.#send(pieces[0] as string | Uint8Array)
+    else if (bytes <= COPY_BYTES_MAX) this.#socket.write(join(pieces, bytes))
+    else this.#writeMany(pieces)
+  }
+
+  #writeMany(pieces: readonly (string | Uint8Array)[]): void {
+    this.#socket.cork()
+    for (const piece of pieces) this.#send(piece)
+    this.#socket.uncork()
+  }
+
+  #send(piece: string | Uint8Array): void {
+    if (typeof piece === 'string') this.#socket.write(piece, 'latin1')
+    else this.#socket.write(piece)
+  }
+}
+
+/** What is a part of something larger stays. */
+function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
+}
+
+function join(pieces: readonly (string | Uint8Array)[], bytes: number): Buffer {
+  const all = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (const piece of pieces) {
+    if (typeof piece === 'string') at += all.write(piece, at, 'latin1')
+    else {
+      all.set(piece, at)
+      at += piece.length
+    }
+  }
+  return all
+}

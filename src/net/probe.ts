@@ -1,0 +1,76 @@
+/** One health check: a TCP connect, or a GET whose answer must be 2xx or 3xx. A connection of its own each time: that is what is tested. */
+import { connect } from 'node:net'
+import type { ProbeResult } from '../core/health/health.ts'
+import { parseResponseHead } from '../http1/parse-response.ts'
+import type { Millis } from '../lib/units.ts'
+
+export interface ProbeTarget {
+  readonly host: string
+  readonly port: number
+  /** Absent: TCP only. */
+  readonly path?: string
+  readonly timeoutMs: Millis
+}
+
+const ANSWER_BYTES_MAX = 64 * 1024
+
+export function probe(target: ProbeTarget): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: target.host, port: target.port, noDelay: true })
+    let answer = ''
+    const settle = (result: ProbeResult): void => {
+      socket.destroy()
+      resolve(result)
+    }
+    const fail = (reason: string, refused = false): void => settle({ ok: false, refused, reason })
+    socket.setTimeout(target.timeoutMs, () => fail(`no answer to the check within ${target.timeoutMs} ms`))
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(plainReason(error), error.code === 'ECONNREFUSED'))
+    socket.on('end', () => fail('connection closed during the check'))
+    socket.on('close', () => fail('connection closed during the check'))
+    socket.on('connect', () => {
+      if (target.path === undefined) return settle({ ok: true })
+      socket.write(
+        `GET ${target.path} HTTP/1.1\r\nHost: ${hostHeader(target)}\r\nUser-Agent: spillway-check\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
+      )
+    })
+    socket.on('data', (chunk: Buffer) => {
+      answer += chunk.toString('latin1')
+      const end = answer.indexOf('\r\n\r\n')
+      if (end >= 0) settle(judge(answer.slice(0, end + 4)))
+      else if (answer.length > ANSWER_BYTES_MAX) fail('the answer to the check is not HTTP')
+    })
+  })
+}
+
+function judge(text: string): ProbeResult {
+  const head = parseResponseHead(text, 'GET', 1000)
+  if (typeof head === 'string') return { ok: false, refused: false, reason: `the answer to the check is not valid: ${head}` }
+  if (head.status >= 200 && head.status < 400) return { ok: true }
+  return { ok: false, refused: false, reason: `the check answered ${head.status}` }
+}
+
+export function hostHeader(target: { readonly host: string; readonly port: number }): string {
+  const host = target.host.includes(':') ? `[${target.host}]` : target.host
+  return target.port === 80 ? host : `${host}:${target.port}`
+}
+
+/** What an operator calls it. */
+export function plainReason(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case 'ECONNREFUSED':
+      return 'connection refused'
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'connection reset'
+    case 'ETIMEDOUT':
+      return 'connection timed out'
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return 'no route to the host'
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'the name does not resolve'
+    default:
+      return error.code ?? error.message
+  }
+}

@@ -1,0 +1,381 @@
+/**
+ * A connection to a server: one exchange at a time, kept for the next when both messages ended cleanly. It knows what the retry rules
+ * need to know about a failure: whether a byte of the request can have left, and whether a byte of an answer came.
+ */
+import { connect, type OnReadOpts, type Socket } from 'node:net'
+import type { ErrorCode } from '../core/errors.ts'
+import { ChunkedDecoder } from '../http1/chunked.ts'
+import { findHead } from '../http1/find-head.ts'
+import type { ResponseHead } from '../http1/message.ts'
+import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
+import { chunkHeader, lastChunk } from '../http1/write.ts'
+import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Clock } from '../ports/clock.ts'
+import { Output } from './output.ts'
+import { type Deadline, NEVER, type Sweepable, type Sweeper } from './sweeper.ts'
+
+export interface UpstreamFailure {
+  readonly code: ErrorCode
+  readonly detail: string
+  /** A byte of the request may have reached the server. */
+  readonly sent: boolean
+  /** The connection had served before: it may have been closed by the server while idle. */
+  readonly reused: boolean
+}
+
+/** Receives one answer. `head` with a 1xx status is informational; after 101 the connection belongs to whoever calls `detach`. */
+export interface ResponseSink {
+  /** Before and after the pieces that one read brought: a chance to write them together. True: their bytes are still needed. */
+  cork(): void
+  uncork(): boolean
+  head(head: ResponseHead): void
+  /** False: stop until `resume()`. The chunk's bytes are reused after `uncork` said false: copy what is to stay. */
+  data(chunk: Buffer): boolean
+  end(trailers: readonly string[]): void
+  fail(failed: UpstreamFailure): void
+}
+
+export interface UpstreamOptions {
+  readonly clock: Clock
+  readonly sweeper: Sweeper
+  readonly headBytesMax: number
+  readonly headersMax: number
+  /** The socket will be handed out after 101: it reads in the ordinary way. */
+  readonly detachable?: boolean
+  readonly timeouts: { readonly connectMs: Millis; readonly firstByteMs: Millis; readonly stallMs: Millis; readonly idleMs: Millis }
+}
+
+const READ_BYTES = 64 * 1024
+/** How much earlier than the server says we let go of an idle connection. */
+const IDLE_MARGIN_MS: Millis = 1_000
+
+const CONNECTING = 0
+const IDLE = 1
+const AWAIT_HEAD = 2
+const BODY = 3
+const CLOSED = 4
+const DETACHED = 5
+
+export class UpstreamConnection implements Sweepable {
+  deadlineAt: Deadline
+  usedAt: MonotonicMillis = 0
+  served = 0
+  readonly #socket: Socket
+  readonly #options: UpstreamOptions
+  readonly #out: Output
+  #state = CONNECTING
+  #sink: ResponseSink | undefined
+  #method = ''
+  #input: Buffer | undefined
+  #decoder: ChunkedDecoder | undefined
+  #left = 0
+  #keep = false
+  #idleMs: Millis
+  #requestEnded = true
+  #chunkedRequest = false
+  #sent = false
+  #retained = false
+  #onIdle: ((connection: UpstreamConnection) => void) | undefined
+  #onClosed: ((connection: UpstreamConnection) => void) | undefined
+  drainListener: (() => void) | undefined
+  /** Told of every failed exchange, beside its sink. */
+  failureListener: ((failed: UpstreamFailure) => void) | undefined
+
+  constructor(host: string, port: number, options: UpstreamOptions) {
+    this.#options = options
+    this.#idleMs = options.timeouts.idleMs
+    this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
+    this.#socket = connect({
+      host,
+      port,
+      noDelay: true,
+      allowHalfOpen: true,
+      ...(options.detachable === true ? {} : { onread: this.#reading() }),
+    })
+    this.#out = new Output(this.#socket)
+    this.#socket.on('connect', this.#onConnect).on('drain', this.#onDrain)
+    if (options.detachable === true) this.#socket.on('data', this.#onData)
+    this.#socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose)
+    options.sweeper.add(this)
+  }
+
+  /** `onIdle`: it can serve again. `onClosed`: it never will. */
+  listen(onIdle: (connection: UpstreamConnection) => void, onClosed: (connection: UpstreamConnection) => void): void {
+    this.#onIdle = onIdle
+    this.#onClosed = onClosed
+  }
+
+  /** A byte of the current request may have left. */
+  get sent(): boolean {
+    return this.#sent
+  }
+
+  cork(): void {
+    this.#out.cork()
+  }
+
+  uncork(): void {
+    this.#out.uncork()
+  }
+
+  // --- the request
+
+  /** Sends a head and, when given, the whole body with it. Otherwise `write` and `end` follow. */
+  begin(method: string, head: string, sink: ResponseSink, body: { whole?: Uint8Array; chunked: boolean }): void {
+    this.#sink = sink
+    this.#method = method
+    this.#sent = false
+    this.#chunkedRequest = body.chunked
+    this.#requestEnded = body.whole !== undefined
+    if (this.#state === IDLE) this.#beginWaiting()
+    if (body.whole === undefined || body.whole.length === 0) {
+      this.#out.write(head)
+      return
+    }
+    this.#out.cork()
+    this.#out.write(head)
+    this.#out.write(body.whole)
+    this.#out.uncork()
+  }
+
+  #beginWaiting(): void {
+    this.#state = AWAIT_HEAD
+    this.#sent = true
+    const { firstByteMs, stallMs } = this.#options.timeouts
+    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : Math.max(firstByteMs, stallMs))
+  }
+
+  /** False: wait for `drainListener`. `owned`: nobody else keeps the chunk. */
+  write(chunk: Uint8Array, owned = false): boolean {
+    if (this.#state === CLOSED || chunk.length === 0) return true
+    if (this.#state === AWAIT_HEAD) this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.firstByteMs)
+    if (!this.#chunkedRequest) return owned ? this.#out.writeOwned(chunk) : this.#out.write(chunk)
+    this.#out.cork()
+    this.#out.write(chunkHeader(chunk.length))
+    this.#out.write(chunk)
+    this.#out.write('\r\n')
+    this.#out.uncork()
+    return !this.#out.blocked
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#requestEnded = true
+    if (this.#chunkedRequest && this.#state !== CLOSED) this.#out.write(lastChunk(trailers))
+    if (this.#state === AWAIT_HEAD) this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.firstByteMs)
+  }
+
+  readonly #onConnect = (): void => {
+    if (this.#sink === undefined) this.#becomeIdle()
+    else this.#beginWaiting()
+  }
+
+  readonly #onDrain = (): void => {
+    this.drainListener?.()
+  }
+
+  // --- the answer
+
+  /**
+   * All reads go into one buffer of this connection, and what they bring is passed on before the next. Only when a slow client still
+   * refers to it, the next read gets a new one. So a stream costs neither copies nor garbage.
+   */
+  #reading(): OnReadOpts {
+    let next: Uint8Array | undefined = Buffer.allocUnsafeSlow(READ_BYTES)
+    return {
+      // Asked before the first read and after each: undefined keeps the buffer.
+      buffer: () => {
+        const buffer = next as Uint8Array
+        next = undefined
+        return buffer
+      },
+      callback: (bytes, buffer) => {
+        this.#retained = false
+        this.#onData((buffer as Buffer).subarray(0, bytes))
+        if (this.#input !== undefined) this.#input = Buffer.from(this.#input)
+        if (this.#retained) next = Buffer.allocUnsafeSlow(READ_BYTES)
+        return !this.#socket.isPaused()
+      },
+    }
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const sink = this.#sink
+    // Bytes that nobody asked for: this server's framing cannot be trusted.
+    if (sink === undefined) return this.destroy()
+    this.#input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk])
+    sink.cork()
+    while (this.#input !== undefined && this.#sink === sink) {
+      if (this.#state === AWAIT_HEAD ? !this.#readHead(this.#input, sink) : this.#state !== BODY || !this.#readBody(this.#input, sink))
+        break
+    }
+    this.#retained = sink.uncork()
+  }
+
+  #readHead(input: Buffer, sink: ResponseSink): boolean {
+    const text = findHead(input, 0, 0)
+    const max = this.#options.headBytesMax
+    if (text === undefined || text.length > max) {
+      if (text !== undefined || input.length > max) this.#fail('bad_response', `the response head is longer than ${max} bytes`)
+      return false
+    }
+    const head = parseResponseHead(text, this.#method, this.#options.headersMax)
+    if (typeof head === 'string') {
+      this.#fail('bad_response', head)
+      return false
+    }
+    this.#input = text.length >= input.length ? undefined : input.subarray(text.length)
+    if (head.status < 200 && head.status !== 101) {
+      sink.head(head)
+      return true
+    }
+    this.#keep = head.keepAlive
+    if (head.keepAliveTimeout >= 0)
+      this.#idleMs = Math.min(this.#options.timeouts.idleMs, Math.max(0, head.keepAliveTimeout * 1000 - IDLE_MARGIN_MS))
+    this.#left = head.bodyLength
+    this.#state = BODY
+    this.#awaitMore()
+    if (head.bodyLength === CHUNKED) this.#decoder = new ChunkedDecoder({ trailerBytesMax: max, headersMax: this.#options.headersMax })
+    sink.head(head)
+    // The sink may have broken it off, or taken the socket.
+    if (this.#sink !== sink) return false
+    if (head.bodyLength === 0 && head.status !== 101) this.#finish(sink, [])
+    return true
+  }
+
+  #readBody(input: Buffer, sink: ResponseSink): boolean {
+    this.#input = undefined
+    this.#awaitMore()
+    if (this.#left === CHUNKED) return this.#readChunked(input, sink)
+    if (this.#left === UNTIL_CLOSE) {
+      this.#pass(sink, input)
+      return true
+    }
+    const take = Math.min(this.#left, input.length)
+    this.#left -= take
+    if (take < input.length) this.#input = input.subarray(take)
+    this.#pass(sink, take === input.length ? input : input.subarray(0, take))
+    if (this.#left === 0 && this.#sink === sink) this.#finish(sink, [])
+    return true
+  }
+
+  #readChunked(input: Buffer, sink: ResponseSink): boolean {
+    let trailers: readonly string[] | undefined
+    const stopped = (this.#decoder as ChunkedDecoder).read(input, 0, {
+      data: (chunk) => this.#pass(sink, chunk),
+      end: (fields) => {
+        trailers = fields
+      },
+    })
+    if (typeof stopped === 'string') {
+      this.#fail('bad_response', stopped)
+      return false
+    }
+    if (stopped < input.length) this.#input = input.subarray(stopped)
+    if (trailers !== undefined && this.#sink === sink) this.#finish(sink, trailers)
+    return true
+  }
+
+  #pass(sink: ResponseSink, chunk: Buffer): void {
+    if (this.#sink !== sink || sink.data(chunk)) return
+    this.deadlineAt = NEVER
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    if (!this.#socket.isPaused()) return
+    this.#awaitMore()
+    this.#socket.resume()
+  }
+
+  #awaitMore(): void {
+    this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.stallMs)
+  }
+
+  #finish(sink: ResponseSink, trailers: readonly string[]): void {
+    this.#sink = undefined
+    this.#decoder = undefined
+    this.drainListener = undefined
+    this.served++
+    const keep = this.#keep && this.#requestEnded && this.#input === undefined && this.#state !== CLOSED
+    if (keep) this.#becomeIdle()
+    sink.end(trailers)
+    if (!keep) this.destroy()
+  }
+
+  #becomeIdle(): void {
+    this.#state = IDLE
+    this.usedAt = this.#options.clock.monotonic()
+    this.deadlineAt = this.#options.sweeper.in(this.#idleMs)
+    if (this.#socket.isPaused()) this.#socket.resume()
+    this.#onIdle?.(this)
+  }
+
+  // --- endings
+
+  onDeadline(): void {
+    if (this.#state === CONNECTING) this.#fail('connect_timeout', `no connection within ${this.#options.timeouts.connectMs} ms`)
+    else if (this.#state === IDLE) this.destroy()
+    else if (this.#state === AWAIT_HEAD) this.#fail('first_byte_timeout', 'no response head in time')
+    else this.#fail('connection_reset', `the response stalled for ${this.#options.timeouts.stallMs} ms`)
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#state === BODY && this.#left === UNTIL_CLOSE && this.#sink !== undefined) this.#finish(this.#sink, [])
+    else if (this.#sink !== undefined)
+      this.#fail('connection_reset', this.#state === BODY ? 'closed in the middle of the response' : 'closed before the response')
+    else this.destroy()
+  }
+
+  readonly #onError = (error: NodeJS.ErrnoException): void => {
+    if (this.#state === CONNECTING) this.#fail('connect_failed', `connection failed: ${error.code ?? error.message}`)
+    else this.#fail('connection_reset', `connection broken: ${error.code ?? error.message}`)
+  }
+
+  readonly #onClose = (): void => {
+    this.#fail('connection_reset', 'connection closed')
+  }
+
+  /** Abandons what is going on, without telling its sink. */
+  destroy(): void {
+    this.#sink = undefined
+    this.#close()
+  }
+
+  #fail(code: ErrorCode, detail: string): void {
+    const sink = this.#sink
+    this.#sink = undefined
+    const failed = { code, detail, sent: this.#sent, reused: this.served > 0 }
+    this.#close()
+    if (sink === undefined) return
+    this.failureListener?.(failed)
+    sink.fail(failed)
+  }
+
+  #close(): void {
+    if (this.#state === CLOSED || this.#state === DETACHED) return
+    this.#state = CLOSED
+    this.#input = undefined
+    this.#options.sweeper.delete(this)
+    this.#socket.destroy()
+    this.#onClosed?.(this)
+  }
+
+  /** After 101: the raw socket and what was read behind the head. */
+  detach(): { socket: Socket; rest: Buffer } {
+    const socket = this.#socket
+    socket.pause()
+    socket
+      .off('data', this.#onData)
+      .off('drain', this.#onDrain)
+      .off('end', this.#onEnd)
+      .off('error', this.#onError)
+      .off('close', this.#onClose)
+    this.#options.sweeper.delete(this)
+    this.#sink = undefined
+    const rest = this.#input ?? Buffer.alloc(0)
+    this.#input = undefined
+    this.#state = DETACHED
+    this.#onClosed?.(this)
+    return { socket, rest }
+  }
+}

@@ -1,0 +1,296 @@
+/**
+ * Servers that do the same work: who is up, who has a free slot, who waits for one. Requests that find none wait here, in one bounded line
+ * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
+ */
+import { pickLeastRequests, pickRoundRobin } from '../core/balancing/balancing.ts'
+import { afterConnectFailure, afterProbe, type Health, nextProbeMs, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
+import type { PoolConfig, ServerConfig } from '../config/config.ts'
+import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import { probe } from '../net/probe.ts'
+import type { Clock, Random, Timer } from '../ports/clock.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+
+export type ServerState = 'unknown' | 'up' | 'down' | 'draining'
+
+export class Server {
+  readonly name: string
+  readonly pool: string
+  readonly config: ServerConfig
+  state: ServerState = 'unknown'
+  inFlight = 0
+  tunnels = 0
+  /** Of the current up phase. */
+  upSince: MonotonicMillis = 0
+  /** This up phase followed a seen failure: slow start applies. */
+  returned = false
+  downSince: MonotonicMillis = 0
+  downReason = ''
+  /** It said 429 or 503: its share is paused until then. */
+  pausedUntil: MonotonicMillis = 0
+
+  // For balancing and checks; the pool's own.
+  readonly weight: number
+  credit = 0
+  health: Health = UNKNOWN
+  probing = false
+  probeTimer: Timer | undefined
+
+  constructor(pool: string, config: ServerConfig) {
+    this.pool = pool
+    this.config = config
+    this.name = config.name
+    this.weight = config.weight
+  }
+}
+
+export interface PoolChange {
+  readonly server: Server
+  readonly to: 'up' | 'down'
+  readonly reason: string
+  readonly cause: 'check' | 'connection'
+}
+
+export interface Waiter {
+  /** A slot of this server is yours. */
+  grant(server: Server): void
+  /** Time is up. */
+  expire(): void
+}
+
+interface WaitEntry {
+  readonly waiter: Waiter
+  readonly excluded: ReadonlySet<Server> | undefined
+  readonly untilAt: MonotonicMillis
+}
+
+export interface PoolPorts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+}
+
+const EXPIRY_RESOLUTION_MS: Millis = 20
+
+export class Pool {
+  readonly name: string
+  readonly config: PoolConfig
+  readonly servers: readonly Server[]
+  readonly #ports: PoolPorts
+  readonly #waiting = new Set<WaitEntry>()
+  readonly #changeListeners = new Set<(change: PoolChange) => void>()
+  readonly #slotListeners = new Set<(server: Server) => void>()
+  #expiryTimer: Timer | undefined
+  #resumeTimer: Timer | undefined
+  #closed = false
+
+  constructor(config: PoolConfig, ports: PoolPorts) {
+    this.name = config.name
+    this.config = config
+    this.servers = config.servers.map((server) => new Server(config.name, server))
+    this.#ports = ports
+  }
+
+  /** Begins to check the servers. */
+  start(): void {
+    for (const server of this.servers) this.#probeNow(server)
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const server of this.servers) server.probeTimer?.cancel()
+    this.#expiryTimer?.cancel()
+    this.#resumeTimer?.cancel()
+    for (const entry of this.#waiting) entry.waiter.expire()
+    this.#waiting.clear()
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  upServers(): readonly Server[] {
+    return this.servers.filter((server) => server.state === 'up')
+  }
+
+  /** The panic rule's question: do more than half of the servers look bad? */
+  majorityDown(): boolean {
+    let down = 0
+    for (const server of this.servers) if (server.state === 'down') down++
+    return down * 2 > this.servers.length
+  }
+
+  freeSlots(server: Server): number {
+    if (server.state !== 'up' || this.#rests(server)) return 0
+    return Math.max(0, this.config.maxInFlight - server.inFlight)
+  }
+
+  #rests(server: Server): boolean {
+    return server.pausedUntil !== 0 && server.pausedUntil > this.#ports.clock.monotonic()
+  }
+
+  reserve(server: Server): boolean {
+    if (this.freeSlots(server) === 0) return false
+    server.inFlight++
+    return true
+  }
+
+  /** Chooses a server with a free slot and takes the slot. */
+  acquire(excluded?: ReadonlySet<Server>): Server | undefined {
+    const candidates: Server[] = []
+    for (const server of this.servers) {
+      if (server.state !== 'up' || server.inFlight >= this.config.maxInFlight || this.#rests(server)) continue
+      if (excluded?.has(server) !== true) candidates.push(server)
+    }
+    const chosen = this.config.balance === 'round-robin' ? pickRoundRobin(candidates) : pickLeastRequests(candidates)
+    if (chosen !== undefined) chosen.inFlight++
+    return chosen
+  }
+
+  /** Chooses the server with the fewest tunnels and takes a place for one more. */
+  acquireTunnel(): Server | undefined {
+    let chosen: Server | undefined
+    for (const server of this.servers) {
+      if (server.state !== 'up' || server.tunnels >= this.config.maxTunnels) continue
+      if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
+    }
+    if (chosen !== undefined) chosen.tunnels++
+    return chosen
+  }
+
+  releaseTunnel(server: Server): void {
+    server.tunnels--
+  }
+
+  /** Gets in line for at most `forMs`. Undefined: the line is full. The returned function leaves the line. */
+  wait(waiter: Waiter, forMs: Millis, excluded?: ReadonlySet<Server>): (() => void) | undefined {
+    if (this.#waiting.size >= this.config.maxWaiting) {
+      this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.config.maxWaiting })
+      return undefined
+    }
+    const entry: WaitEntry = { waiter, excluded, untilAt: this.#ports.clock.monotonic() + forMs }
+    this.#waiting.add(entry)
+    this.#expiryTimer ??= this.#ports.clock.after(EXPIRY_RESOLUTION_MS, this.#expireWaiters)
+    return () => void this.#waiting.delete(entry)
+  }
+
+  release(server: Server): void {
+    server.inFlight--
+    this.#offer(server)
+  }
+
+  /** Its share rests; requests in flight go on. */
+  pause(server: Server, forMs: Millis): void {
+    server.pausedUntil = Math.max(server.pausedUntil, this.#ports.clock.monotonic() + forMs)
+    this.#armResume()
+  }
+
+  onChange(listener: (change: PoolChange) => void): () => void {
+    this.#changeListeners.add(listener)
+    return () => void this.#changeListeners.delete(listener)
+  }
+
+  onSlotFree(listener: (server: Server) => void): () => void {
+    this.#slotListeners.add(listener)
+    return () => void this.#slotListeners.delete(listener)
+  }
+
+  // --- what live requests met
+
+  /** A connection was refused or timed out: nothing can be sent there. */
+  connectFailed(server: Server, reason: string): void {
+    const before = server.health.state
+    server.health = afterConnectFailure(server.health)
+    if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
+    this.#schedule(server)
+  }
+
+  /** A connection broke while it was in use: look now instead of at the next interval. */
+  connectionBroke(server: Server): void {
+    this.#probeNow(server)
+  }
+
+  // --- the line
+
+  /** Slots that became free go to who waits, first come first served. */
+  #offer(server: Server): void {
+    for (const entry of this.#waiting) {
+      if (this.freeSlots(server) === 0) return
+      if (entry.excluded?.has(server) === true) continue
+      this.#waiting.delete(entry)
+      server.inFlight++
+      entry.waiter.grant(server)
+    }
+    if (this.freeSlots(server) > 0) for (const listener of this.#slotListeners) listener(server)
+  }
+
+  readonly #expireWaiters = (): void => {
+    const now = this.#ports.clock.monotonic()
+    for (const entry of this.#waiting) {
+      if (entry.untilAt > now) continue
+      this.#waiting.delete(entry)
+      entry.waiter.expire()
+    }
+    this.#expiryTimer =
+      this.#waiting.size === 0 || this.#closed ? undefined : this.#ports.clock.after(EXPIRY_RESOLUTION_MS, this.#expireWaiters)
+  }
+
+  #armResume(): void {
+    this.#resumeTimer?.cancel()
+    const now = this.#ports.clock.monotonic()
+    const next = Math.min(...this.servers.map((server) => (server.pausedUntil > now ? server.pausedUntil : Number.POSITIVE_INFINITY)))
+    if (next === Number.POSITIVE_INFINITY || this.#closed) return
+    this.#resumeTimer = this.#ports.clock.after(next - now + 1, () => {
+      for (const server of this.servers) if (server.pausedUntil !== 0 && this.freeSlots(server) > 0) this.#offer(server)
+      this.#armResume()
+    })
+  }
+
+  // --- checks
+
+  #schedule(server: Server): void {
+    server.probeTimer?.cancel()
+    if (this.#closed || server.probing) return
+    const delay = nextProbeMs(server.health, this.config.health.intervalMs, this.#ports.random.unit())
+    server.probeTimer = this.#ports.clock.after(delay, () => this.#probeNow(server))
+  }
+
+  #probeNow(server: Server): void {
+    if (server.probing || this.#closed) return
+    server.probing = true
+    server.probeTimer?.cancel()
+    const { path, timeoutMs } = this.config.health
+    const { host, port } = server.config
+    void probe(path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }).then((result) => {
+      server.probing = false
+      if (this.#closed) return
+      this.#probed(server, result)
+      this.#schedule(server)
+    })
+  }
+
+  #probed(server: Server, result: ProbeResult): void {
+    const before = server.health.state
+    server.health = afterProbe(server.health, result, this.config.health)
+    if (server.health.state === before) return
+    if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
+    else this.#become(server, 'down', result.ok ? '' : result.reason, 'check')
+  }
+
+  #become(server: Server, to: 'up' | 'down', reason: string, cause: 'check' | 'connection'): void {
+    const now = this.#ports.clock.monotonic()
+    const downForMs = server.state === 'down' ? now - server.downSince : undefined
+    const event = { pool: this.name, server: server.name, reason }
+    if (to === 'up') {
+      server.returned = server.state === 'down'
+      server.upSince = now
+    } else {
+      server.downSince = now
+      server.downReason = reason
+    }
+    server.state = to
+    if (to === 'down') this.#ports.telemetry.event({ type: 'server-down', ...event })
+    else this.#ports.telemetry.event(downForMs === undefined ? { type: 'server-up', ...event } : { type: 'server-up', ...event, downForMs })
+    for (const listener of this.#changeListeners) listener({ server, to, reason, cause })
+    if (to === 'up') this.#offer(server)
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Access and attempt lines as JSON, one object per line. Written by hand because they are made once per call:
+ * numbers and fixed words go in as they are, only what a client or a file wrote is quoted.
+ */
+import type { EpochMillis } from '../lib/units.ts'
+import type { AccessLine, AttemptLine } from './telemetry.ts'
+
+let lastAt = -1
+let lastTime = ''
+
+/** Many lines carry the same millisecond. */
+function isoTime(at: EpochMillis): string {
+  if (at !== lastAt) {
+    lastAt = at
+    lastTime = new Date(at).toISOString()
+  }
+  return lastTime
+}
+
+function optional(name: string, value: string | number | undefined): string {
+  return value === undefined ? '' : `,"${name}":${typeof value === 'number' ? value : JSON.stringify(value)}`
+}
+
+function millis(ms: number): number {
+  return Math.round(ms * 1000) / 1000
+}
+
+export function accessText(line: AccessLine): string {
+  return (
+    `{"time":"${isoTime(line.at)}","type":"access","peer":${JSON.stringify(line.peer)},"method":${JSON.stringify(line.method)}` +
+    `,"path":${JSON.stringify(line.path)},"route":${JSON.stringify(line.route)},"mode":"${line.mode}","status":${line.status}` +
+    `,"tookMs":${millis(line.tookMs)},"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}` +
+    `${optional('server', line.server)}${optional('job', line.job)}${optional('error', line.error)}}`
+  )
+}
+
+export function attemptText(line: AttemptLine): string {
+  return (
+    `{"time":"${isoTime(line.at)}","type":"attempt","pool":${JSON.stringify(line.pool)},"server":${JSON.stringify(line.server)}` +
+    `,"route":${JSON.stringify(line.route)}${optional('job', line.job)},"attempt":${line.attempt},"outcome":${JSON.stringify(line.outcome)}` +
+    `${optional('status', line.status)},"tookMs":${millis(line.tookMs)}}`
+  )
+}

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { createTelemetry } from './create-telemetry.ts'
+import { METRICS } from './names.ts'
+import { storeTelemetry } from './store-events.ts'
+import type { AccessLine } from './telemetry.ts'
+
+const call: AccessLine = {
+  at: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
+  peer: '127.0.0.1',
+  method: 'POST',
+  path: '/say "hi"',
+  route: 'POST /reports',
+  mode: 'queue',
+  status: 202,
+  tookMs: 1.23456,
+  bytesIn: 200,
+  bytesOut: 300,
+  job: 'j1',
+}
+
+test('json: one object per event with time, level, type and its fields', async () => {
+  const lines: string[] = []
+  const telemetry = createTelemetry({ format: 'json', access: 'off', write: (line) => lines.push(line), now: () => 0 })
+  telemetry.event({ type: 'server-down', pool: 'api', server: 'a:1', reason: 'connection refused' })
+  await telemetry.close()
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line)),
+    [{ time: '1970-01-01T00:00:00.000Z', level: 'warn', type: 'server-down', pool: 'api', server: 'a:1', reason: 'connection refused' }],
+  )
+})
+
+test('text: close prints what still waits', async () => {
+  const lines: string[] = []
+  const telemetry = createTelemetry({ format: 'text', access: 'off', write: (line) => lines.push(line) })
+  telemetry.event({ type: 'server-down', pool: 'api', server: 'a:1', reason: 'connection refused' })
+  await telemetry.close()
+  assert.deepEqual(lines, ['a:1 down: connection refused'])
+})
+
+test('the n-th event of a type in a second is printed, the n+1-th only counted, and that is said later', async () => {
+  const lines: string[] = []
+  let now = 0
+  const telemetry = createTelemetry({
+    format: 'text',
+    access: 'off',
+    write: (line) => lines.push(line),
+    now: () => now,
+    eventsPerSecond: 3,
+  })
+  for (let i = 0; i < 5; i++) telemetry.event({ type: 'warning', message: `no ${i}` })
+  telemetry.event({ type: 'stopped' })
+  assert.deepEqual(lines, ['warning: no 0', 'warning: no 1', 'warning: no 2', 'stopped'])
+  now = 1000
+  telemetry.event({ type: 'warning', message: 'next' })
+  assert.deepEqual(lines.slice(4), ['warning: 2 more events of type warning came within a second and were only counted', 'warning: next'])
+  assert.match(telemetry.metrics.render(), /spillway_events_suppressed_total\{type="warning"\} 2\n/)
+  assert.match(telemetry.metrics.render(), /spillway_events_total\{type="warning"\} 6\n/)
+  now = -5000
+  telemetry.event({ type: 'warning', message: 'the clock jumped back' })
+  assert.equal(lines.at(-1), 'warning: the clock jumped back')
+  await telemetry.close()
+})
+
+test('access and attempt lines are JSON objects in a file', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'spillway-access-'))
+  const file = path.join(folder, 'access.log')
+  const telemetry = createTelemetry({ format: 'json', access: file, write: () => {} })
+  assert.equal(telemetry.accessLog, true)
+  telemetry.access(call)
+  telemetry.attempt({
+    at: call.at,
+    pool: 'api',
+    server: 'a:1',
+    route: 'r',
+    job: 'j1',
+    attempt: 2,
+    outcome: 'retry',
+    status: 500,
+    tookMs: 3,
+  })
+  await telemetry.close()
+  const time = '2026-01-02T03:04:05.006Z'
+  const { at: _, ...fields } = call
+  assert.deepEqual(
+    readFileSync(file, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    [
+      { time, type: 'access', ...fields, tookMs: 1.235 },
+      { time, type: 'attempt', pool: 'api', server: 'a:1', route: 'r', job: 'j1', attempt: 2, outcome: 'retry', status: 500, tookMs: 3 },
+    ],
+  )
+  rmSync(folder, { recursive: true })
+})
+
+test('lines that do not fit are counted', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'spillway-access-'))
+  const telemetry = createTelemetry({ format: 'json', access: path.join(folder, 'access.log'), write: () => {}, bufferedMax: 10 })
+  telemetry.access(call)
+  assert.match(telemetry.metrics.render(), /spillway_access_lines_dropped_total 1\n/)
+  await telemetry.close()
+  rmSync(folder, { recursive: true })
+})
+
+test('access off: callers need not build lines', async () => {
+  const telemetry = createTelemetry({ format: 'json', access: 'off', write: () => {} })
+  assert.equal(telemetry.accessLog, false)
+  telemetry.access(call)
+  await telemetry.close()
+})
+
+test('process metrics are there and make sense', async () => {
+  const telemetry = createTelemetry({ format: 'json', access: 'off', write: () => {}, version: '1.2.3' })
+  const text = telemetry.metrics.render()
+  const value = (name: string): number => Number(new RegExp(`^${name}(?:\\{.*\\})? (.+)$`, 'm').exec(text)?.[1])
+  assert.ok(value('process_resident_memory_bytes') > 1e6)
+  assert.ok(value('process_cpu_seconds_total') > 0)
+  assert.ok(value('process_open_fds') >= 3)
+  assert.ok(value('process_start_time_seconds') > 1.7e9)
+  assert.ok(value('nodejs_heap_size_used_bytes') <= value('nodejs_heap_size_total_bytes'))
+  assert.match(text, /spillway_build_info\{node="24\.[^"]+",version="1\.2\.3"\} 1\n/)
+  assert.match(text, /spillway_event_loop_delay_seconds\{quantile="0.99"\} /)
+  await telemetry.close()
+})
+
+test('a stall of the loop shows in its delay', async () => {
+  const telemetry = createTelemetry({ format: 'json', access: 'off', write: () => {} })
+  const turns = (count: number): Promise<void> =>
+    new Promise((resolve) => {
+      let left = count
+      const timer = setInterval(() => {
+        if (--left === 0) {
+          clearInterval(timer)
+          resolve()
+        }
+      }, 12)
+    })
+  await turns(3)
+  const until = performance.now() + 80
+  while (performance.now() < until);
+  await turns(3)
+  const delay = Number(/spillway_event_loop_delay_seconds\{quantile="1"\} (.+)/.exec(telemetry.metrics.render())?.[1])
+  assert.ok(delay >= 0.06, `maximum delay ${delay}`)
+  await telemetry.close()
+})
+
+test('what the engine tells becomes metrics and events', async () => {
+  const lines: string[] = []
+  const telemetry = createTelemetry({ format: 'text', access: 'off', write: (line) => lines.push(line) })
+  const events = storeTelemetry(telemetry)
+  events.onSync(2, 50)
+  events.onSync(700, 3)
+  events.onCorrupt('job j1: checksum')
+  const text = telemetry.metrics.render()
+  assert.match(text, /spillway_store_syncs_total 2\n/)
+  assert.match(text, /spillway_store_operations_total 53\n/)
+  assert.match(text, /spillway_store_sync_seconds_count 2\n/)
+  assert.deepEqual(lines, ['slow disk: a sync of 3 operations took 700 ms', 'store corrupt: job j1: checksum'])
+  assert.ok(METRICS.spillway_store_sync_seconds.help.length > 0)
+  await telemetry.close()
+})

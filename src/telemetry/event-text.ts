@@ -1,0 +1,147 @@
+/**
+ * Events as people read them: one short line each, in lower case, concrete. What happens to a server and where its buckets went
+ * belongs together, so these events are joined to one line.
+ */
+import type { Millis } from '../lib/units.ts'
+import type { GatewayEvent } from './telemetry.ts'
+
+export type EventLevel = 'info' | 'warn' | 'error'
+
+export interface EventTextOptions {
+  readonly write: (line: string) => void
+  /** How a server is called on the screen; as configured when absent. */
+  readonly serverName?: (server: string) => string
+  /** How long a line about a server waits for the buckets that moved with it. */
+  readonly joinMs?: Millis
+}
+
+export interface EventText {
+  print(event: GatewayEvent): void
+  /** Prints what still waits to be joined. */
+  flush(): void
+}
+
+type ServerChange = Extract<GatewayEvent, { type: 'server-up' | 'server-down' }>
+type BucketsMoved = Extract<GatewayEvent, { type: 'buckets-moved' }>
+
+const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
+  started: 'info',
+  stopping: 'info',
+  stopped: 'info',
+  'server-up': 'info',
+  'server-down': 'warn',
+  'buckets-moved': 'info',
+  'mode-flipped': 'info',
+  'job-dead': 'warn',
+  'attempt-failed': 'warn',
+  'limit-reached': 'warn',
+  'sync-slow': 'warn',
+  'store-corrupt': 'error',
+  warning: 'warn',
+  fatal: 'error',
+}
+
+export function eventLevel(event: GatewayEvent): EventLevel {
+  return LEVELS[event.type]
+}
+
+/** `820 ms`, `8.1 s`, `12 min`, `3.5 h`. */
+export function spanText(ms: Millis): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${Math.round(ms / 100) / 10} s`
+  if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`
+  return `${Math.round(ms / 360_000) / 10} h`
+}
+
+function bucketsText(moved: BucketsMoved, name: (server: string) => string): string {
+  const to = moved.to.map(name).join(', ')
+  const back = moved.takenBack === 0 ? '' : `; ${moved.takenBack} ${moved.takenBack === 1 ? 'job' : 'jobs'} taken back, keys stay in order`
+  return `${moved.moved} of ${moved.buckets} buckets → ${to === '' ? 'nobody, they wait' : to}${back}`
+}
+
+/** Queues of one pool share their buckets out alike: what happened to all of them is said once. */
+function joinAlike(moves: readonly BucketsMoved[]): readonly BucketsMoved[] {
+  const [first] = moves
+  if (first === undefined || moves.some((move) => move.moved !== first.moved || move.to.join() !== first.to.join())) return moves
+  return [{ ...first, takenBack: moves.reduce((sum, move) => sum + move.takenBack, 0) }]
+}
+
+function serverText(change: ServerChange, moves: readonly BucketsMoved[], name: (server: string) => string): string {
+  const state = change.type === 'server-down' ? 'down' : 'up'
+  const after = change.type === 'server-up' && change.downForMs !== undefined ? `, was down for ${spanText(change.downForMs)}` : ''
+  const told = joinAlike(moves)
+  const buckets = told.map((move) => `; ${told.length > 1 ? `${move.queue}: ` : ''}${bucketsText(move, name)}`)
+  return `${name(change.server)} ${state}: ${change.reason}${after}${buckets.join('')}`
+}
+
+/** One event on its own. No line breaks, whatever the fields hold. */
+export function eventText(event: GatewayEvent, name: (server: string) => string = (server) => server): string {
+  return describe(event, name).replace(/[\r\n]+/g, ' ')
+}
+
+function describe(event: GatewayEvent, name: (server: string) => string): string {
+  switch (event.type) {
+    case 'started':
+      return `listening on ${event.listeners.join(', ')}; admin ${event.admin}; pid ${event.pid}`
+    case 'stopping':
+      return `stopping: ${event.reason}; ${event.inFlight} in flight`
+    case 'stopped':
+      return 'stopped'
+    case 'server-up':
+    case 'server-down':
+      return serverText(event, [], name)
+    case 'buckets-moved':
+      return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
+    case 'mode-flipped':
+      return `${event.route} now ${event.to === 'queue' ? 'queues' : 'goes direct'}: ${event.reason}`
+    case 'job-dead':
+      return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
+    case 'attempt-failed': {
+      const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
+      return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
+    }
+    case 'limit-reached':
+      return `limit reached: ${event.limit} at ${event.where} (${event.value})`
+    case 'sync-slow':
+      return `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`
+    case 'store-corrupt':
+      return `store corrupt: ${event.what}`
+    case 'warning':
+      return `warning: ${event.message}`
+    case 'fatal':
+      return `fatal: ${event.message}`
+  }
+}
+
+export function createEventText(options: EventTextOptions): EventText {
+  const name = options.serverName ?? ((server: string): string => server)
+  let change: ServerChange | undefined
+  let moves: BucketsMoved[] = []
+  let timer: NodeJS.Timeout | undefined
+
+  function flush(): void {
+    clearTimeout(timer)
+    if (change === undefined) return
+    const line = serverText(change, moves, name).replace(/[\r\n]+/g, ' ')
+    change = undefined
+    moves = []
+    options.write(line)
+  }
+
+  function print(event: GatewayEvent): void {
+    const cause = change?.type === 'server-down' ? 'down' : 'up'
+    if (event.type === 'buckets-moved' && change?.server === event.server && cause === event.cause) {
+      moves.push(event)
+      return
+    }
+    flush()
+    if (event.type === 'server-down' || event.type === 'server-up') {
+      change = event
+      timer = setTimeout(flush, options.joinMs ?? 100).unref()
+    } else {
+      options.write(eventText(event, name))
+    }
+  }
+
+  return { print, flush }
+}

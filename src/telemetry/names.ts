@@ -1,0 +1,172 @@
+/**
+ * Every metric the gateway has, with its type, meaning and labels: the one place from which HELP and TYPE lines
+ * and docs/reference/metrics.md are made. A test compares it with the names that the sources use.
+ */
+
+export type MetricType = 'counter' | 'gauge' | 'histogram'
+
+export interface MetricSpec {
+  readonly type: MetricType
+  readonly help: string
+  /** Names from `LABELS`, separated by spaces. */
+  readonly labels?: string
+}
+
+/** A family takes at most this many label sets; what comes later is counted under the label value `other`. */
+export const SERIES_MAX = 2000
+
+/** Upper bounds in seconds of every histogram: from half a millisecond (a proxied call) to a minute (a job). */
+export const DURATION_BUCKETS: readonly number[] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+/** A label means the same in every metric. */
+const LABELS: Readonly<Record<string, string>> = {
+  route: "the route's match as written; empty when none matched",
+  mode: 'direct, queue or spill; `jobs` for the job endpoints',
+  code: 'status code of the answer; 499 when the client left before it had one',
+  pool: "the pool's name",
+  server: 'the server as `host:port`',
+  queue: "the queue's name",
+  status: 'the job status',
+  reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
+  outcome: 'how the hand-out was settled',
+  type: 'the event type',
+  name: "the metric's name",
+  quantile: '0.5, 0.99 or 1 (the maximum)',
+  kind: 'what it is to Node.js: `Timeout`, `TCPSocketWrap` …',
+  version: 'of Spillway',
+  node: 'of Node.js',
+}
+
+const SPECS = {
+  spillway_requests_total: {
+    type: 'counter',
+    help: 'Calls answered, by the status the client got.',
+    labels: 'route mode code',
+  },
+  spillway_request_duration_seconds: {
+    type: 'histogram',
+    help: 'From the first byte of a call to the last byte of its answer, holding included.',
+    labels: 'route mode',
+  },
+  spillway_server_up: {
+    type: 'gauge',
+    help: '1 when the server takes requests, 0 when it is down, draining or not checked yet.',
+    labels: 'pool server',
+  },
+  spillway_server_in_flight: {
+    type: 'gauge',
+    help: 'Requests and attempts the server works on.',
+    labels: 'pool server',
+  },
+  spillway_server_tunnels: {
+    type: 'gauge',
+    help: 'Upgraded connections (WebSocket and others) to the server.',
+    labels: 'pool server',
+  },
+  spillway_pool_waiting: { type: 'gauge', help: 'Direct requests that wait in memory for a free slot.', labels: 'pool' },
+  spillway_jobs: { type: 'gauge', help: 'Jobs in the store.', labels: 'queue status' },
+  spillway_queue_oldest_waiting_seconds: {
+    type: 'gauge',
+    help: 'Age of the oldest job that waits for a server; 0 when none waits.',
+    labels: 'queue',
+  },
+  spillway_queue_bytes: { type: 'gauge', help: 'Request bytes of unfinished jobs.', labels: 'queue' },
+  spillway_queue_finished_bytes: { type: 'gauge', help: 'Bytes of stored results.', labels: 'queue' },
+  spillway_queue_buckets: { type: 'gauge', help: 'Buckets of the queue that a server owns.', labels: 'queue server' },
+  spillway_dead_letters: {
+    type: 'gauge',
+    help: 'Dead letters in the store.',
+    labels: 'queue reason',
+  },
+  spillway_attempts_total: {
+    type: 'counter',
+    help: 'Hand-outs of jobs that ended.',
+    labels: 'queue outcome',
+  },
+  spillway_store_syncs_total: { type: 'counter', help: 'Commits that were synced to disk.' },
+  spillway_store_sync_seconds: { type: 'histogram', help: 'Time of one commit with its sync.' },
+  spillway_store_operations_total: {
+    type: 'counter',
+    help: 'Operations in synced commits; divided by the syncs it is the size of a group.',
+  },
+  spillway_connections: { type: 'gauge', help: 'Open connections from clients.' },
+  spillway_deadlines: { type: 'gauge', help: 'Connections, calls and attempts whose time is watched.' },
+  spillway_job_watchers: { type: 'gauge', help: 'Held clients, long polls and event streams that wait for a job.' },
+  spillway_idle_server_connections: { type: 'gauge', help: 'Connections to servers that are kept for the next request.' },
+  spillway_buffered_bytes: { type: 'gauge', help: 'Bytes of bodies held in memory, of `limits.buffered`.' },
+  spillway_events_total: { type: 'counter', help: 'Events, printed or not.', labels: 'type' },
+  spillway_events_suppressed_total: {
+    type: 'counter',
+    help: 'Events that were counted but not printed because too many of their type came within a second.',
+    labels: 'type',
+  },
+  spillway_event_lines_dropped_total: { type: 'counter', help: 'Event lines lost because whoever reads them was too slow or gone.' },
+  spillway_access_lines_dropped_total: {
+    type: 'counter',
+    help: 'Access and attempt lines lost because the disk or the reader was too slow or gone.',
+  },
+  spillway_metric_series_overflow_total: {
+    type: 'counter',
+    help: 'Label sets beyond the limit of their family, counted under `other` instead.',
+    labels: 'name',
+  },
+  spillway_event_loop_delay_seconds: {
+    type: 'gauge',
+    help: 'How late the event loop is: the worse of the current and the previous 10 s window.',
+    labels: 'quantile',
+  },
+  spillway_event_loop_active_seconds_total: { type: 'counter', help: 'Time the event loop was not idle.' },
+  spillway_build_info: {
+    type: 'gauge',
+    help: 'Always 1; its labels say what runs.',
+    labels: 'version node',
+  },
+  process_cpu_seconds_total: { type: 'counter', help: 'User and system CPU time of all threads.' },
+  process_resident_memory_bytes: { type: 'gauge', help: 'Resident set size.' },
+  process_open_fds: { type: 'gauge', help: 'Open file descriptors.' },
+  nodejs_active_resources: {
+    type: 'gauge',
+    help: 'Sockets, timers and requests to the system that keep the event loop busy.',
+    labels: 'kind',
+  },
+  process_start_time_seconds: { type: 'gauge', help: 'When the process started, in seconds since the epoch.' },
+  nodejs_heap_size_used_bytes: { type: 'gauge', help: 'Used JavaScript heap of the main thread.' },
+  nodejs_heap_size_total_bytes: { type: 'gauge', help: 'Reserved JavaScript heap of the main thread.' },
+  nodejs_external_memory_bytes: { type: 'gauge', help: 'Memory of buffers and other objects outside the JavaScript heap.' },
+} as const
+
+export type MetricName = keyof typeof SPECS
+export const METRICS: Readonly<Record<MetricName, MetricSpec>> = SPECS
+
+/** What is known of a name, also one that comes from elsewhere. */
+export function metricSpec(name: string): MetricSpec | undefined {
+  return Object.hasOwn(SPECS, name) ? SPECS[name as MetricName] : undefined
+}
+
+function row(name: string, spec: MetricSpec): string {
+  const labels = (spec.labels?.split(' ') ?? []).map((label) => `\`${label}\``)
+  return `| \`${name}\` | ${spec.type} | ${labels.join(', ')} | ${spec.help} |`
+}
+
+/** The text of docs/reference/metrics.md. */
+export function metricsReference(): string {
+  const rows = Object.entries(METRICS).map(([name, spec]) => row(name, spec))
+  return [
+    '# Metrics',
+    '',
+    'Generated from `src/telemetry/names.ts`. Prometheus text format 0.0.4 at `/metrics` on the admin address.',
+    '',
+    '| name | type | labels | meaning |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+    '| label | says |',
+    '|---|---|',
+    ...Object.entries(LABELS).map(([label, says]) => `| \`${label}\` | ${says} |`),
+    '',
+    `Histograms count in seconds, up to ${DURATION_BUCKETS.join(', ')} and +Inf.`,
+    `A family has at most ${SERIES_MAX} label sets. What exceeds it is counted in one series whose label values are all \`other\`,`,
+    'and in `spillway_metric_series_overflow_total`.',
+    '',
+  ].join('\n')
+}

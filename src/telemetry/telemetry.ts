@@ -1,0 +1,101 @@
+/**
+ * What the gateway tells about itself: events for people, counters for machines, one line per call and per attempt for both.
+ * Information flows out only; nothing in here decides anything. Job ids may appear everywhere, tokens, secrets and bodies nowhere.
+ */
+import type { EpochMillis, Millis } from '../lib/units.ts'
+
+export type GatewayEvent =
+  | { readonly type: 'started'; readonly listeners: readonly string[]; readonly admin: string; readonly pid: number }
+  | { readonly type: 'stopping'; readonly reason: string; readonly inFlight: number }
+  | { readonly type: 'stopped' }
+  | { readonly type: 'server-up'; readonly pool: string; readonly server: string; readonly reason: string; readonly downForMs?: Millis }
+  | { readonly type: 'server-down'; readonly pool: string; readonly server: string; readonly reason: string }
+  | {
+      readonly type: 'buckets-moved'
+      readonly queue: string
+      readonly server: string
+      readonly moved: number
+      readonly buckets: number
+      readonly to: readonly string[]
+      readonly cause: 'down' | 'up'
+      readonly takenBack: number
+    }
+  | { readonly type: 'mode-flipped'; readonly route: string; readonly to: 'direct' | 'queue'; readonly reason: string }
+  | { readonly type: 'job-dead'; readonly job: string; readonly queue: string; readonly reason: string; readonly detail: string }
+  | {
+      readonly type: 'attempt-failed'
+      readonly job: string
+      readonly queue: string
+      readonly server: string
+      readonly attempt: number
+      readonly reason: string
+      readonly retryInMs?: Millis
+    }
+  | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
+  | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
+  | { readonly type: 'store-corrupt'; readonly what: string }
+  | { readonly type: 'warning'; readonly message: string }
+  | { readonly type: 'fatal'; readonly message: string }
+
+/** One per call from a client. */
+export interface AccessLine {
+  readonly at: EpochMillis
+  readonly peer: string
+  readonly method: string
+  /** Without query; job tokens replaced by their job id. */
+  readonly path: string
+  readonly route: string
+  readonly mode: string
+  readonly status: number
+  readonly tookMs: Millis
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly server?: string
+  readonly job?: string
+  /** How it ended when not well: an error code, or `client-gone`. */
+  readonly error?: string
+}
+
+/** One per request that was sent, or tried to be sent, to a server. */
+export interface AttemptLine {
+  readonly at: EpochMillis
+  readonly pool: string
+  readonly server: string
+  readonly route: string
+  readonly job?: string
+  readonly attempt: number
+  readonly outcome: string
+  readonly status?: number
+  readonly tookMs: Millis
+}
+
+export interface Counter {
+  inc(by?: number): void
+}
+export interface Histogram {
+  /** In seconds, as Prometheus wants it. */
+  observe(seconds: number): void
+}
+
+/** `series` is resolved once (outside the hot path) and kept. */
+export interface Metrics {
+  counter(name: string, help: string, labels?: Readonly<Record<string, string>>): Counter
+  histogram(name: string, help: string, labels?: Readonly<Record<string, string>>): Histogram
+  /** Read when scraped. Several callbacks may feed one name. */
+  gauge(name: string, help: string, read: () => Iterable<GaugeSample>): void
+  /** Prometheus text format 0.0.4. */
+  render(): string
+}
+export interface GaugeSample {
+  readonly labels?: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+export interface Telemetry {
+  readonly metrics: Metrics
+  /** False: callers need not build access and attempt lines. */
+  readonly accessLog: boolean
+  event(event: GatewayEvent): void
+  access(line: AccessLine): void
+  attempt(line: AttemptLine): void
+}

@@ -1,0 +1,261 @@
+/** The command line as a process: what it prints where, and its exit codes. Commands that start a gateway are in `cli-run.test.ts`. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { INITIAL_CONFIG } from '../../src/cli/commands/init.ts'
+import { runCli } from '../../src/cli/main.ts'
+import { loadText } from '../../src/config/load.ts'
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
+let folder = ''
+
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'spillway-cli-'))
+  writeFileSync(
+    join(folder, 'spillway.yaml'),
+    'pools: { api: [http://127.0.0.1:3001] }\nroutes:\n  - { match: POST /reports, mode: queue }\n  - { match: "POST /orders/{id}", mode: spill, key: path:id }\n  - { match: "/*" }\n',
+  )
+  writeFileSync(join(folder, 'bad.yaml'), 'pools: { api: [] }\nroutes: [{ match: /, pol: x }]\n')
+})
+after(() => rmSync(folder, { recursive: true }))
+
+interface Outcome {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+async function spillway(args: readonly string[], environment: Record<string, string> = {}): Promise<Outcome> {
+  const options = { cwd: folder, env: { PATH: process.env['PATH'] ?? '', ...environment } }
+  return await new Promise((resolve) => {
+    execFile(process.execPath, [MAIN, ...args], options, (error, out, err) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })
+    })
+  })
+}
+
+/** The same without a process of its own, for what touches no files. */
+async function inProcess(args: readonly string[]): Promise<Outcome> {
+  let [out, err] = ['', '']
+  const code = await runCli(args, { out: (text) => void (out += text), err: (text) => void (err += text), environment: {} })
+  return { code, out, err }
+}
+
+describe('wrong arguments: one line on standard error, a hint, exit code 2', () => {
+  const cases: Readonly<Record<string, readonly [args: readonly string[], line: string]>> = {
+    'an unknown command': [['chek'], 'spillway: there is no command "chek" (did you mean check?); see: spillway help'],
+    'an unknown option': [['check', '--jsn'], 'spillway check: there is no option --jsn (did you mean --json?); see: spillway help check'],
+    'an option without its value': [
+      ['explain', 'GET', '/', '--host'],
+      'spillway explain: --host needs a value; see: spillway help explain',
+    ],
+    'a value for an option without': [['check', '--json=1'], 'spillway check: --json takes no value; see: spillway help check'],
+    'one argument too many': [['run', 'a', 'b'], 'spillway run: "b" is one argument too many; see: spillway help run'],
+    'one argument too few': [['explain', 'GET'], 'spillway explain: PATH is missing; see: spillway help explain'],
+    'no path': [['explain', 'GET', 'x'], 'spillway explain: PATH begins with "/"; "x" does not'],
+    'no header': [['explain', 'GET', '/', '--header', 'x'], 'spillway explain: --header wants \'NAME: VALUE\', not "x"'],
+    'a queue without a server': [
+      ['--queue', 'POST /x'],
+      'spillway: --to is missing: which server shall it stand in front of?; see: spillway help --to',
+    ],
+    'a server that is none': [['--to', 'localhost'], 'spillway  --to  must be a URL such as http://127.0.0.1:3000, not "localhost"'],
+    'a queue that is none': [
+      ['--to', 'http://a', '--spill', 'reports'],
+      'spillway  --spill  must be a path, or methods and a path, such as POST /reports, not "reports"',
+    ],
+    'a demo port that is none': [['demo', '--port', 'x'], 'spillway demo: --port must be a port, not "x"'],
+    'help for an unknown command': [['help', 'runn'], 'spillway: there is no command "runn" (did you mean run?); see: spillway help'],
+  }
+  for (const [name, [args, line]] of Object.entries(cases)) {
+    test(name, async () => assert.deepEqual(await inProcess(args), { code: 2, out: '', err: `${line}\n` }))
+  }
+})
+
+test('help, help of each command, and the version are printed with exit code 0', async () => {
+  const overview = await inProcess([])
+  assert.equal(overview.code, 0)
+  for (const name of ['run', 'check', 'explain', 'demo', 'init', 'status']) {
+    assert.match(overview.out, new RegExp(`^  ${name} `, 'm'))
+    const [help, flag] = [await inProcess(['help', name]), await inProcess([name, '--help'])]
+    assert.match(help.out, new RegExp(`^usage: spillway ${name}`))
+    assert.deepEqual(help, flag)
+  }
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8')) as {
+    readonly version: string
+  }
+  assert.deepEqual(await spillway(['--version']), { code: 0, out: `${version}\n`, err: '' })
+})
+
+describe('check', () => {
+  test('says what a good file holds', async () => {
+    assert.deepEqual(await spillway(['check']), {
+      code: 0,
+      out: 'spillway.yaml: ok  3 routes (POST /reports, POST /orders/{id}, /*), 1 pool (api), 2 queues (reports, orders)\n',
+      err: '',
+    })
+  })
+
+  test('prints every error of a bad one; so does run', async () => {
+    const err = 'bad.yaml:1:15  pools.api  must have at least one entry\nbad.yaml:2:22  routes[0].pol  unknown key  (did you mean pool?)\n'
+    assert.deepEqual(await spillway(['check', 'bad.yaml']), { code: 2, out: '', err })
+    assert.deepEqual(await spillway(['run', 'bad.yaml']), { code: 2, out: '', err })
+  })
+
+  test('as JSON', async () => {
+    const { code, out } = await spillway(['check', 'bad.yaml', '--json'])
+    assert.equal(code, 2)
+    assert.deepEqual(JSON.parse(out), {
+      ok: false,
+      errors: ['bad.yaml:1:15  pools.api  must have at least one entry', 'bad.yaml:2:22  routes[0].pol  unknown key  (did you mean pool?)'],
+      warnings: [],
+    })
+  })
+
+  test('warnings do not fail', async () => {
+    writeFileSync(
+      join(folder, 'warn.yaml'),
+      'store: { engine: memory }\npools: { api: [http://a] }\nroutes: [{ match: POST /, mode: queue }]\n',
+    )
+    const { code, err } = await spillway(['check', 'warn.yaml'])
+    assert.equal(code, 0)
+    assert.equal(
+      err,
+      'warn.yaml:1:18  store.engine  memory: jobs are lost when the process ends, and these routes keep jobs: POST /  (warning)\n',
+    )
+  })
+})
+
+describe('explain', () => {
+  test('tells the route, what it means, and why no other', async () => {
+    const { code, out } = await spillway(['explain', 'post', '/orders/7?x=1', '--host', 'API.example'])
+    assert.equal(code, 0)
+    assert.equal(
+      out,
+      `POST /orders/{id}
+  mode spill; pool api (127.0.0.1:3001); queue orders; held up to 25 s, then accept; key path:id
+
+the other routes, in order of precedence:
+  POST /reports  path /orders/7 is not /reports
+  /*             matches, but POST /orders/{id} goes first
+`,
+    )
+  })
+
+  test('a path that is refused, one that is reserved, and one without a route', async () => {
+    writeFileSync(join(folder, 'one.yaml'), 'pools: { api: [http://a] }\nroutes: [{ match: GET /a }]\n')
+    const refused = await spillway(['explain', 'GET', '/a/../b'])
+    assert.deepEqual(refused, { code: 1, out: '400: the path has a "." or ".." segment; no route is asked\n', err: '' })
+    const reserved = await spillway(['explain', 'GET', '/_spillway/jobs/x'])
+    assert.deepEqual(reserved, { code: 0, out: '/_spillway is where job URLs live; no route is asked\n', err: '' })
+    const none = await spillway(['explain', 'POST', '/a', '-f', 'one.yaml', '--json'])
+    assert.equal(none.code, 1)
+    assert.deepEqual(JSON.parse(none.out), {
+      route: null,
+      verdicts: [{ route: 'GET /a', outcome: 'no', reason: 'method POST is not GET' }],
+    })
+  })
+})
+
+describe('init', () => {
+  test('writes a file that checks, and never overwrites', async () => {
+    const first = await spillway(['init', 'new.yaml'])
+    assert.deepEqual(first, { code: 0, out: 'wrote new.yaml; edit it, then: spillway run new.yaml\n', err: '' })
+    assert.equal((await spillway(['check', 'new.yaml'])).code, 0)
+    const second = await spillway(['init', 'new.yaml'])
+    assert.deepEqual(second, { code: 1, out: '', err: 'spillway init: new.yaml is there already; nothing was written\n' })
+  })
+
+  test('what stands there as a comment is right too', () => {
+    const uncommented = INITIAL_CONFIG.replace('  app: [http://127.0.0.1:3000]\n', '')
+      .replaceAll(/^( *)# (?=app:|servers:|maxInFlight|health:|- \{|queues:| {2}\w)/gm, '$1')
+      .replace('  # With settings:\n', '')
+    const result = loadText(uncommented.replaceAll('  #   ', '    '), { file: 'x', folder: '/' }, {})
+    assert.ok(result.ok, JSON.stringify(result))
+    assert.equal(result.config.routes.length, 3)
+    assert.equal(result.config.queues.length, 2)
+  })
+})
+
+describe('status', () => {
+  let server: Server
+  const asked: (string | undefined)[] = []
+  before(async () => {
+    const status = {
+      version: '1.2.3',
+      pid: 7,
+      uptimeMs: 5000,
+      ready: { ok: true, reason: 'ready' },
+      listeners: ['127.0.0.1:8080'],
+      pools: [
+        {
+          name: 'api',
+          balance: 'least-requests',
+          waiting: 2,
+          servers: [
+            { name: '127.0.0.1:3001', weight: 1, state: 'up', inFlight: 3, tunnels: 1 },
+            { name: '127.0.0.1:30020', weight: 1, state: 'down', reason: 'connection refused', inFlight: 0, tunnels: 0 },
+          ],
+        },
+      ],
+      queues: [
+        {
+          name: 'reports',
+          pool: 'api',
+          jobs: { queued: 4, running: 0 },
+          bytes: 1,
+          finishedBytes: 1,
+          oldestWaitingMs: 90_000,
+          dead: { poison: 1 },
+          buckets: {},
+        },
+      ],
+      routes: [],
+    }
+    server = createServer((request, response) => {
+      asked.push(request.headers.authorization)
+      const isAllowed = request.url === '/status' && request.headers.authorization === 'Bearer secret'
+      response.writeHead(isAllowed ? 200 : 401).end(JSON.stringify(status))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  })
+  after(() => server.close())
+
+  test('asks with the token and prints one line per server and queue', async () => {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { code, out } = await spillway(['status', '--admin', url], { SPILLWAY_ADMIN_TOKEN: 'secret' })
+    assert.equal(code, 0)
+    assert.equal(
+      out,
+      `spillway 1.2.3  pid 7  up 5 s  ready  127.0.0.1:8080
+
+pool api  least-requests  2 waiting
+  127.0.0.1:3001   up        3 in flight, 1 tunnels
+  127.0.0.1:30020  down      0 in flight  connection refused
+
+queue reports -> api  4 queued  oldest waits 2 min  dead: 1 poison
+`,
+    )
+    const json = await spillway(['status', '--admin', url, '--json'], { SPILLWAY_ADMIN_TOKEN: 'secret' })
+    assert.equal((JSON.parse(json.out) as { readonly pid: number }).pid, 7)
+    const refused = await spillway(['status', '--admin', url])
+    assert.deepEqual(refused, {
+      code: 1,
+      out: '',
+      err: `spillway status: ${url} answered 401; it wants its admin token, see SPILLWAY_ADMIN_TOKEN\n`,
+    })
+  })
+
+  test('a gateway that is not there is one line and exit code 1', async () => {
+    server.close()
+    const url = 'http://127.0.0.1:9'
+    const { code, err } = await spillway(['status', '--admin', url])
+    assert.deepEqual([code, err.split('\n').length], [1, 2])
+    assert.match(err, /^spillway status: no gateway answers at http:\/\/127\.0\.0\.1:9 \(/)
+  })
+})

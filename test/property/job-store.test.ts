@@ -1,0 +1,123 @@
+/**
+ * Random programs against the naive model: every answer must be the model's, and the invariants, checked from what was seen alone, must hold.
+ * SEED repeats a run, STEPS makes it longer.
+ */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { it } from 'node:test'
+import { openMemoryStore } from '../../src/engines/memory/memory-store.ts'
+import type { JobStore } from '../../src/ports/job-store.ts'
+import { openInProcess } from '../support/in-process-store.ts'
+import { ManualClock } from '../support/manual-clock.ts'
+import { SeededRandom, seedOf } from '../support/seeded-random.ts'
+import { Program } from './job-store-program.ts'
+
+const STEPS = Number(process.env['STEPS'] ?? 12_000)
+const SEED = seedOf()
+
+const OUTCOMES = ['created', 'duplicate', 'conflict', 'refused', 'settled', 'stale', 'stolen', 'blocked']
+const STATUSES = ['queued', 'running', 'retrying', 'succeeded', 'failed', 'cancelled', 'expired']
+const DEATHS = ['attempts', 'outcome_unknown', 'server_error', 'poison', 'alive']
+const SIGHTS = [...OUTCOMES, ...STATUSES, ...DEATHS, 'expired']
+
+interface Sides {
+  readonly clock: ManualClock
+  readonly random: SeededRandom
+  /** Opens the store, or opens it again; absent: it does not outlive its process. */
+  open(): JobStore
+  readonly durable: boolean
+}
+
+async function play(seed: number, steps: number, sides: Sides): Promise<void> {
+  const program = new Program(sides.open(), sides.clock, new SeededRandom(seed))
+  try {
+    for (let step = 0; step < steps; step++) {
+      await program.step()
+      if (step % 50 === 49) await program.compareAll()
+      if (sides.durable && program.random.chance(0.004)) {
+        await program.store.close()
+        await program.reopened(sides.open())
+      }
+    }
+    await program.drain()
+    await program.forget()
+    if (steps >= 10_000)
+      assert.deepEqual(
+        SIGHTS.filter((sight) => !program.invariants.kinds.has(sight)),
+        [],
+        'the programs reach all of these',
+      )
+  } catch (error) {
+    throw new Error(`SEED=${seed} after ${program.steps} steps: ${program.last}`, { cause: error })
+  } finally {
+    await program.store.close()
+  }
+}
+
+function limits(): { name: string; limits: { jobs: number; bytes: number; finished: number } }[] {
+  return Program.queues.map((name) => ({ name, limits: { jobs: Program.jobsMax, bytes: 2 ** 40, finished: 2 ** 40 } }))
+}
+
+/** Tables that hold rows although every job is gone. */
+function leftOver(path: string): string[] {
+  const db = new DatabaseSync(join(path, 'store.db'), { readOnly: true })
+  const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('meta', 'queues')").all()
+  const full = tables.map(({ name }) => String(name)).filter((name) => db.prepare(`SELECT 1 FROM ${name} LIMIT 1`).get() !== undefined)
+  db.close()
+  return full
+}
+
+it(`memory does what the model does (SEED=${SEED})`, async () => {
+  const clock = new ManualClock()
+  const random = new SeededRandom(SEED + 1)
+  const open = (): JobStore => openMemoryStore({ clock, random, queues: limits(), events: {} })
+  await play(SEED, STEPS, { clock, random, open, durable: false })
+})
+
+it(`embedded does what the model does, also when it is opened again and again (SEED=${SEED})`, async () => {
+  const path = mkdtempSync(join(tmpdir(), 'spillway-property-'))
+  const clock = new ManualClock()
+  const random = new SeededRandom(SEED + 2)
+  const corrupt: string[] = []
+  // Order is what is tested here; what survives a power cut has a test of its own.
+  const open = (): JobStore =>
+    openInProcess({
+      path,
+      clock,
+      random,
+      queues: limits(),
+      diskFloorBytes: 0,
+      unsafeNoSync: true,
+      events: { onCorrupt: (what) => void corrupt.push(what) },
+    })
+  try {
+    await play(SEED, STEPS, { clock, random, open, durable: true })
+    assert.deepEqual(corrupt, [])
+    assert.deepEqual(leftOver(path), [], 'nothing of a job is left when it is gone')
+  } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
+})
+
+it('a store that hands out in the wrong order, or loses a settlement, is found out', async () => {
+  const lies: ((store: JobStore) => Partial<JobStore>)[] = [
+    (store) => ({ lease: async (requests) => (await store.lease(requests)).map((leases) => leases.toReversed()) }),
+    (store) => ({
+      settle: async (settlements) =>
+        settlements.length > 0 && settlements[0]?.kind === 'succeed' ? [{ kind: 'stale' }] : store.settle(settlements),
+    }),
+    (store) => ({ tick: async () => ({ ...(await store.tick()), changed: [] }) }),
+  ]
+  for (const lie of lies) {
+    const clock = new ManualClock()
+    const random = new SeededRandom(SEED + 3)
+    const open = (): JobStore => {
+      const store = openMemoryStore({ clock, random, queues: limits(), events: {} })
+      return { ...store, ...lie(store) }
+    }
+    await assert.rejects(play(SEED, 5000, { clock, random, open, durable: false }), /SEED=/)
+  }
+})
