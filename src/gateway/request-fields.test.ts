@@ -33,12 +33,14 @@ const OURS = [
   'Transfer-Encoding',
   'Server',
 ]
+/** Around the value; most as everyone writes it. */
+const BLANKS = [' _', ' _', ' _', ' _', ' _', ' _', '_', '\t_', '  _', ' _ ', ' _\t']
 const value = fc.constantFrom('', '1', 'close', 'keep-alive', 'X-A', 'close, cookie', '100-continue', 'chunked', 'a b')
-const fields = fc.array(fc.tuple(fc.constantFrom(...NAMES, ...OURS), value, fc.constantFrom('', ' ', '\t')), { maxLength: 8 })
+const fields = fc.array(fc.tuple(fc.constantFrom(...NAMES, ...OURS), value, fc.constantFrom(...BLANKS)), { maxLength: 8 })
 const options = { name: 'spillway', proto: 'http' } as const
 
 function lines(list: readonly (readonly [string, string, string])[]): string {
-  return list.map(([name, text, blank]) => `${name}:${blank}${text}${blank}\r\n`).join('')
+  return list.map(([name, text, blank]) => `${name}:${blank.replace('_', text)}\r\n`).join('')
 }
 
 test('a request as text and field by field reach the server alike', () => {
@@ -52,8 +54,7 @@ test('a request as text and field by field reach the server alike', () => {
       if ('code' in head) return
       const peer = { address: '127.0.0.1', trusted }
       if (head.verbatim !== undefined) verbatim++
-      const direct = requestFields(head, peer, options)
-      assert.equal(direct.replace(/:[ \t]*(.*?)[ \t]*\r\n/g, ': $1\r\n'), fieldLines(forwardRequestHeaders(head, peer, options)))
+      assert.equal(requestFields(head, peer, options), fieldLines(forwardRequestHeaders(head, peer, options)))
     }),
     { numRuns: 3000 },
   )
@@ -65,8 +66,7 @@ test('an answer as text and field by field reach the client alike', () => {
     fc.property(fields, (list) => {
       const head = parseResponseHead(`HTTP/1.1 200 OK\r\n${lines(list)}\r\n`, 'GET', 100) as ResponseHead
       if (typeof head === 'string' || head.verbatim === undefined) return
-      const plain = head.verbatim.replace(/:[ \t]*(.*?)[ \t]*\r\n/g, ': $1\r\n')
-      assert.equal(plain, fieldLines(forwardResponseHeaders(head.headers, head.connection)))
+      assert.equal(head.verbatim, fieldLines(forwardResponseHeaders(head.headers, head.connection)))
     }),
     { numRuns: 3000 },
   )

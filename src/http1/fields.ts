@@ -22,7 +22,8 @@ export class Fields {
   hasDate = false
   /**
    * The lines that go on to the next hop, as they came: without those that end here (RFC 9110, section 7.6.1). Undefined when one of
-   * them needs a decision: it names a former hop, is one of ours, or Connection names others.
+   * them needs a decision (it names a former hop, is one of ours, or Connection names others), or has other white space around its
+   * value than the one blank that everyone sends.
    */
   verbatim: string | undefined = ''
   readonly #text: string
@@ -66,13 +67,13 @@ export function parseFields(text: string, at: number, rules: FieldRules): Fields
       pos = skipBlank(text, pos)
       if (text.charCodeAt(pos) !== COLON) return pos > nameEnd ? 'space-before-colon' : 'colon'
       if (!rules.allowSpaceBeforeColon) return 'space-before-colon'
-      fields.verbatim = undefined
     }
     const valueStart = skipBlank(text, pos + 1)
     pos = valueStart
     while (FIELD_VALUE[text.charCodeAt(pos)] === 1) pos++
     if (text.charCodeAt(pos) !== CR || text.charCodeAt(pos + 1) !== LF) return text.charCodeAt(pos) === LF ? 'line-end' : 'value'
     const valueEnd = trimEnd(text, valueStart, pos)
+    if (valueEnd !== pos || valueStart - nameEnd !== 2 || text.charCodeAt(nameEnd + 1) !== SP) fields.verbatim = undefined
     pos += 2
     if (++count > rules.headersMax) return 'count'
     if (!isOfInterest(text.charCodeAt(nameStart) | 0x20, nameEnd - nameStart)) continue

@@ -126,7 +126,8 @@ suite('a server that fails in the middle of its answer', () => {
     const client = await RawClient.connect(rig.gateway.port)
     client.write(GET)
     await client.untilClosed()
-    assert.equal(client.answers('GET')[0]?.complete, false)
+    // Head and chunk came at once: whether the head still went out does not matter, only that nobody takes it for complete.
+    assert.notEqual(client.answers('GET')[0]?.complete, true)
     await rig.gateway.untilIdle()
   })
 })
@@ -365,7 +366,9 @@ suite('both directions at once', () => {
       return before > 0 && sent === before
     })
     assert.ok(sent < total / 2, `${sent} bytes were taken for a server that reads nothing`)
-    client.destroy()
+    // Nobody reads from the client meanwhile, so its leaving is not seen: it is the server that must go.
+    rig.server.connections[0]?.reset()
+    await client.untilClosed()
     await rig.gateway.untilIdle()
   })
 })
@@ -502,12 +505,12 @@ suite('tunnels', () => {
     for (const client of clients) await client.write(UPGRADE).untilText('101')
     assertProblem(await rawAsk(rig.gateway.port, UPGRADE), 503, 'connection_limit_reached')
     assert.equal((await rawAsk(rig.gateway.port, GET)).status, 200)
-    clients[0]?.destroy()
+    clients[0]?.reset()
     await until('there is room again', async () => (await rig.gateway.pool()).servers[0]?.tunnels === 1)
     const third = await RawClient.connect(rig.gateway.port)
     await third.write(UPGRADE).untilText('101')
-    third.destroy()
-    clients[1]?.destroy()
+    third.reset()
+    clients[1]?.reset()
     await rig.gateway.untilIdle()
   })
 

@@ -76,7 +76,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const jobs = createJobs({ config, store, pools, upstream, bus: createLocalBus(), clock, random, telemetry, ownUrl })
   const router = compileRoutes(config.routes)
   const parts = { config, clock, random, sweeper, telemetry, router, pools, upstream, budget, jobs }
-  const context = { ...parts, routeStates: new RouteStates(telemetry, clock) }
+  const context = { ...parts, forwarding: { name: config.name, proto: 'http' as const }, routeStates: new RouteStates(telemetry, clock) }
   const listener = await Listener.open({
     host: '127.0.0.1',
     port: 0,
