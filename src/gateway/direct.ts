@@ -59,6 +59,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #leaveLine: (() => void) | undefined
   #tried: Set<Server> | undefined
   #tries = 0
+  /** A kept connection had gone stale: no other one is trusted. */
+  #onlyFresh = false
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
@@ -123,7 +125,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     const { pool } = this.#request
     const { method } = this.#call.head
     const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength) }
-    const connection = this.#context.upstream.exchange(pool, server, request, this)
+    const connection = this.#context.upstream.exchange(pool, server, request, this, this.#onlyFresh)
     this.#connection = connection
     this.#body?.sendTo(connection)
   }
@@ -177,6 +179,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
     this.#connection = undefined
     this.#body?.hold()
+    this.#learn(failed, server)
     const again = mayTryAgain({
       method: this.#call.head.method,
       sent: failed.sent,
@@ -186,11 +189,17 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       tries: this.#tries,
       triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
     })
-    // A connection that had gone stale says nothing about its server: only a fresh failure rules it out.
-    if (!failed.reused) (this.#tried ??= new Set()).add(server)
     if (again) this.#findServer()
     else if (this.#mayBeSentLater(failed) && this.#canSpill()) this.#spill(this.#failed.detail)
     else this.#fail(this.#failed)
+  }
+
+  /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
+  #learn(failed: UpstreamFailure, server: Server): void {
+    if (failed.reused) {
+      this.#onlyFresh = true
+      this.#tries--
+    } else (this.#tried ??= new Set()).add(server)
   }
 
   // --- endings

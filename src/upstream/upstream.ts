@@ -50,14 +50,15 @@ export class Upstream {
     this.#budget = budget
   }
 
-  /** Sends `head` (request line and fields, no framing) to the server; the answer comes to `sink`. */
+  /** Sends `head` (request line and fields, no framing) to the server; the answer comes to `sink`. `fresh`: on a new connection. */
   exchange(
     pool: Pool,
     server: Server,
     request: { method: string; head: string; body: OutgoingBody },
     sink: ResponseSink,
+    fresh = false,
   ): UpstreamConnection {
-    const connection = this.#take(server, request.method)
+    const connection = (fresh ? undefined : this.#takeIdle(server, request.method)) ?? this.#open(server)
     watch(connection, pool, server)
     const { body } = request
     const framing = bodyFraming(request.method, body)
@@ -108,14 +109,16 @@ export class Upstream {
     this.#idle.clear()
   }
 
-  /** The most recently used idle connection, else a new one. */
-  #take(server: Server, method: string): UpstreamConnection {
+  /** The most recently used idle connection that is safe for this method. */
+  #takeIdle(server: Server, method: string): UpstreamConnection | undefined {
     const list = this.#idle.get(server)
     const last = list?.at(-1)
-    if (last !== undefined && (isIdempotent(method) || this.#options.clock.monotonic() - last.usedAt <= FRESH_MS)) {
-      list?.pop()
-      return last
-    }
+    if (last === undefined) return undefined
+    if (!isIdempotent(method) && this.#options.clock.monotonic() - last.usedAt > FRESH_MS) return undefined
+    return list?.pop()
+  }
+
+  #open(server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, this.#options)
     connection.listen(
       () => this.#keep(server, connection),

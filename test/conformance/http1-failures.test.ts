@@ -282,6 +282,19 @@ suite('a kept connection that the server closes at the moment it is used again',
     assert.ok(rig.server.connections.some(({ requests }) => requests === 2))
   })
 
+  test('however many were kept: a GET spends one of them at most, and none of its tries', async () => {
+    const asked: RawConnection[] = []
+    await using rig = await startRig((connection) => {
+      if (connection.requests === 2) return connection.reset()
+      asked.push(connection)
+      if (asked.length > 5) connection.write(OK)
+      else if (asked.length === 5) for (const each of asked) each.write(OK)
+    })
+    await Promise.all(Array.from({ length: 5 }, () => rawAsk(rig.gateway.port, GET)))
+    assert.equal((await rawAsk(rig.gateway.port, GET)).status, 200)
+    assert.equal(rig.server.connections.length, 6)
+  })
+
   test('POST is not: it may have been done', async () => {
     await using rig = await startRig(once)
     assert.equal((await rawAsk(rig.gateway.port, GET)).status, 200)
