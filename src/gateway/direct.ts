@@ -124,8 +124,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#tries++
     const { pool } = this.#request
     const { method } = this.#call.head
-    const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength) }
-    const connection = this.#context.upstream.exchange(pool, server, request, this, this.#onlyFresh)
+    const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
+    const connection = this.#context.upstream.exchange(pool, server, request, this)
     this.#connection = connection
     this.#body?.sendTo(connection)
   }

@@ -54,11 +54,10 @@ export class Upstream {
   exchange(
     pool: Pool,
     server: Server,
-    request: { method: string; head: string; body: OutgoingBody },
+    request: { method: string; head: string; body: OutgoingBody; fresh: boolean },
     sink: ResponseSink,
-    fresh = false,
   ): UpstreamConnection {
-    const connection = (fresh ? undefined : this.#takeIdle(server, request.method)) ?? this.#open(server)
+    const connection = (request.fresh ? undefined : this.#takeIdle(server, request.method)) ?? this.#open(server)
     watch(connection, pool, server)
     const { body } = request
     const framing = bodyFraming(request.method, body)
@@ -82,7 +81,7 @@ export class Upstream {
     const collector = new Collector(this.#budget, this.#options, options)
     const head = `${request.method} ${request.target} HTTP/1.1\r\n${fieldLines(request.headers)}`
     const body = request.body.length === 0 ? 'none' : { whole: request.body }
-    collector.connection = this.exchange(pool, server, { method: request.method, head, body }, collector)
+    collector.connection = this.exchange(pool, server, { method: request.method, head, body, fresh: false }, collector)
     return collector
   }
 
