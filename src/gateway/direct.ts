@@ -310,6 +310,15 @@ class RequestStream implements BodySink {
     connection.uncork()
   }
 
+  cork(): void {
+    this.#connection?.cork()
+  }
+
+  uncork(spent: Buffer | undefined): void {
+    this.#connection?.uncork()
+    if (spent !== undefined && this.#rest === undefined && !this.#copy.whole) this.#connection?.release(spent)
+  }
+
   data(chunk: Buffer): boolean {
     if (this.#rest !== undefined) return this.#rest.data(chunk)
     if (this.#bytesMax > 0 && this.#call.bytesIn > this.#bytesMax) {

@@ -14,6 +14,10 @@ export interface Peer {
 
 /** Receives a request body. Chunks are the sink's to keep: they are never reused. */
 export interface BodySink {
+  /** Around what one read of a chunked body brought: a chance to send its pieces together. */
+  cork?(): void
+  /** `spent`: the pieces were views of it, and its reader keeps nothing of it. */
+  uncork?(spent: Buffer | undefined): void
   /** False: stop sending until `body.resume()`. */
   data(chunk: Buffer): boolean
   /** `trailers`: flat name, value list. */

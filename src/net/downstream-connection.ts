@@ -177,6 +177,7 @@ export class DownstreamConnection implements Sweepable {
     const sink = call.sink
     let flowing = true
     let trailers: readonly string[] | undefined
+    sink?.cork?.()
     const stopped = decoder.read(input, 0, {
       data(chunk) {
         call.bytesIn += chunk.length
@@ -191,6 +192,9 @@ export class DownstreamConnection implements Sweepable {
     if (trailers !== undefined) {
       call.complete = true
       sink?.end(trailers)
+    }
+    sink?.uncork?.(stopped === input.length ? input : undefined)
+    if (call.complete) {
       this.#bodyDone(call)
     } else {
       if (!flowing) call.pause()

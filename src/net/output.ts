@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net'
 
 const COPY_BYTES_MAX = 16 * 1024
+const NOTHING = new Uint8Array(0)
 
 export class Output {
   readonly #socket: Socket
@@ -14,6 +15,10 @@ export class Output {
 
   constructor(socket: Socket) {
     this.#socket = socket
+  }
+
+  get corked(): boolean {
+    return this.#corked
   }
 
   cork(): void {
@@ -42,13 +47,19 @@ export class Output {
    */
   writeOwned(piece: Uint8Array): boolean {
     if (this.#corked || this.#socket.destroyed || this.#socket.writableEnded) return this.write(piece)
-    this.#socket.write(piece, () => giveBack(piece))
+    this.#socket.write(piece, (error) => giveBack(piece, error))
     return !this.blocked
   }
 
-  /** Bytes handed to the socket and not yet to the kernel are above its high-water mark. */
+  /** The same for pieces that were written as they are: they were views of `whole`, which nobody else keeps. */
+  release(whole: Uint8Array): void {
+    if (this.#socket.writableLength === 0) giveBack(whole)
+    else if (!this.#socket.writableEnded) this.#socket.write(NOTHING, (error) => giveBack(whole, error))
+  }
+
+  /** More is on its way than the socket wants. Of corked bytes too `drain` will tell: the socket says so of as many at once. */
   get blocked(): boolean {
-    return this.#socket.writableNeedDrain || this.#bytes > COPY_BYTES_MAX * 4
+    return this.#socket.writableNeedDrain || this.#bytes > this.#socket.writableHighWaterMark
   }
 
   #flush(): void {
@@ -74,9 +85,9 @@ export class Output {
   }
 }
 
-/** What is a part of something larger stays. */
-function giveBack({ buffer, byteLength }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
+/** What is a part of something larger stays, and what a broken socket may still refer to. */
+function giveBack({ buffer, byteLength }: Uint8Array, error?: Error | null): void {
+  if (error == null && buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
 function join(pieces: readonly (string | Uint8Array)[], bytes: number): Buffer {

@@ -118,6 +118,11 @@ export class UpstreamConnection implements Sweepable {
     this.#out.uncork()
   }
 
+  /** What was written of `whole` is all that anybody keeps of it. */
+  release(whole: Uint8Array): void {
+    this.#out.release(whole)
+  }
+
   // --- the request
 
   /** Sends a head and, when given, the whole body with it. Otherwise `write` and `end` follow. */
@@ -150,11 +155,12 @@ export class UpstreamConnection implements Sweepable {
     if (this.#state === CLOSED || chunk.length === 0) return true
     if (this.#state === AWAIT_HEAD) this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.firstByteMs)
     if (!this.#chunkedRequest) return owned ? this.#out.writeOwned(chunk) : this.#out.write(chunk)
-    this.#out.cork()
+    const { corked } = this.#out
+    if (!corked) this.#out.cork()
     this.#out.write(chunkHeader(chunk.length))
     this.#out.write(chunk)
     this.#out.write('\r\n')
-    this.#out.uncork()
+    if (!corked) this.#out.uncork()
     return !this.#out.blocked
   }
 

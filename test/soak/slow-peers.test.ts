@@ -3,8 +3,10 @@
  * client, at once. Backpressure must reach its source, so the gateway's memory stays where it was.
  */
 import assert from 'node:assert/strict'
-import { connect, createServer, type Server, type Socket } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, request, type Server } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
 import { after, test } from 'node:test'
 import { startGatewayProcess } from '../support/gateway-process.ts'
 import { mib, MIB, sampleMemory, sized, tellFigures } from './form.ts'
@@ -17,116 +19,92 @@ const PATTERN_BYTES = 65_537
 const PATTERN = Buffer.from(Array.from({ length: PATTERN_BYTES }, (_, i) => (i * 31 + (i >> 8)) & 255))
 const TWICE = Buffer.concat([PATTERN, PATTERN])
 
-/** Offers the body as fast as the socket takes it. */
-function offer(socket: Socket, bytes: number): void {
-  let left = bytes
-  const more = (): void => {
-    while (left > 0) {
-      const chunk = PATTERN.subarray(0, Math.min(left, PATTERN_BYTES))
-      left -= chunk.length
-      if (!socket.write(chunk)) return
-    }
-    socket.off('drain', more)
+/** Offers the body as fast as it is taken. */
+async function offer(to: Writable, bytes: number, chunked = false): Promise<void> {
+  for (let left = bytes; left > 0; ) {
+    const piece = PATTERN.subarray(0, Math.min(left, PATTERN_BYTES))
+    left -= piece.length
+    if (!to.write(chunked ? inChunks(piece, left === 0) : piece)) await once(to, 'drain')
   }
-  socket.on('drain', more)
-  more()
 }
 
-/** Reads a head, then a body at the given pace; resolves when all of it came as it was offered. */
-function takeSlowly(socket: Socket, bytes: number, bytesPerSecond: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let head = Buffer.alloc(0)
-    let inBody = false
-    let taken = 0
-    const startedAt = performance.now()
-    socket.on('error', reject)
-    socket.on('close', () => reject(new Error(`closed after ${taken} of ${bytes} bytes`)))
-    socket.on('data', (chunk: Buffer) => {
-      let body = chunk
-      if (!inBody) {
-        head = Buffer.concat([head, chunk])
-        const end = head.indexOf('\r\n\r\n')
-        if (end < 0) return
-        inBody = true
-        body = head.subarray(end + 4)
-      }
-      for (let at = 0; at < body.length; ) {
-        const offset = taken % PATTERN_BYTES
-        const length = Math.min(body.length - at, PATTERN_BYTES)
-        if (body.compare(TWICE, offset, offset + length, at, at + length) !== 0) return reject(new Error(`other bytes after ${taken}`))
-        at += length
-        taken += length
-      }
-      if (taken >= bytes) return resolve()
-      const dueInMs = startedAt + (taken / bytesPerSecond) * 1000 - performance.now()
-      if (dueInMs <= 1) return
-      socket.pause()
-      setTimeout(() => socket.resume(), dueInMs)
-    })
-  })
+/** Two chunks, so that most reads of the gateway bring parts of several. */
+function inChunks(piece: Buffer, last: boolean): Buffer {
+  const half = piece.length >> 1
+  const chunk = (part: Buffer): Buffer[] => [Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from('\r\n')]
+  return Buffer.concat([...chunk(piece.subarray(0, half)), ...chunk(piece.subarray(half)), Buffer.from(last ? '0\r\n\r\n' : '')])
 }
 
-interface Origin {
-  readonly server: Server
-  readonly port: number
-  /** Resolves when the next upload has been taken whole. */
-  upload(bytes: number, bytesPerSecond: number): Promise<void>
+/** Reads a body at the given pace; resolves when all of it came as it was offered. */
+async function takeSlowly(from: Readable, bytes: number, bytesPerSecond: number): Promise<void> {
+  let taken = 0
+  const startedAt = performance.now()
+  for await (const piece of from as AsyncIterable<Buffer>) {
+    for (let at = 0; at < piece.length; ) {
+      const offset = taken % PATTERN_BYTES
+      const length = Math.min(piece.length - at, PATTERN_BYTES)
+      if (piece.compare(TWICE, offset, offset + length, at, at + length) !== 0) throw new Error(`other bytes after ${taken}`)
+      at += length
+      taken += length
+    }
+    const dueInMs = startedAt + (taken / bytesPerSecond) * 1000 - performance.now()
+    if (dueInMs > 1) await new Promise((resolve) => setTimeout(resolve, dueInMs))
+  }
+  assert.equal(taken, bytes)
 }
 
-/** POST: taken slowly. GET /<bytes>: offered. One request per connection. Anything else (checks): closed. */
-async function startOrigin(): Promise<Origin> {
-  let expected: { bytes: number; bytesPerSecond: number; done: (taken: Promise<void>) => void } | undefined
-  const server = createServer((socket) => {
-    socket.on('error', () => undefined)
-    socket.once('data', (first: Buffer) => {
-      const [method, target = '/'] = first.toString('latin1').split(' ')
-      if (method === 'GET') {
-        const bytes = Number(target.slice(1))
-        socket.write(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${bytes}\r\n\r\n`)
-        offer(socket, bytes)
-      } else if (expected !== undefined) {
-        const { bytes, bytesPerSecond, done } = expected
-        const taken = takeSlowly(socket, bytes, bytesPerSecond)
-        socket.emit('data', first)
-        done(taken.then(() => void socket.end('HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n')))
-      }
-    })
+/** POST: taken slowly. GET /<bytes>: offered. */
+async function startOrigin(): Promise<{ readonly server: Server; readonly port: number }> {
+  const server = createServer({ requestTimeout: 0 }, (asked, answer) => {
+    if (asked.method === 'GET') {
+      const bytes = Number(asked.url?.slice(1))
+      answer.writeHead(200, { 'Content-Length': bytes })
+      void offer(answer, bytes).then(() => answer.end())
+      return
+    }
+    takeSlowly(asked, BODY_BYTES, BYTES_PER_SECOND).then(
+      () => answer.writeHead(204).end(),
+      (error: Error) => answer.writeHead(422, error.message).end(),
+    )
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    server,
-    port: (server.address() as AddressInfo).port,
-    upload: (bytes, bytesPerSecond) => new Promise((resolve) => (expected = { bytes, bytesPerSecond, done: resolve })),
-  }
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
+type Transfer = (port: number) => Promise<void>
+
+async function up(port: number, framing: string): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  socket.write(`POST / HTTP/1.1\r\nHost: x\r\n${framing}\r\n\r\n`)
+  const answered = once(socket, 'data')
+  await offer(socket, BODY_BYTES, framing.startsWith('Transfer'))
+  const [answer] = (await answered) as [Buffer]
+  assert.match(answer.toString(), /^HTTP\/1.1 204 /)
+  socket.destroy()
+}
+
+const upSized: Transfer = (port) => up(port, `Content-Length: ${BODY_BYTES}`)
+const upChunked: Transfer = (port) => up(port, 'Transfer-Encoding: chunked')
+
+async function down(port: number): Promise<void> {
+  const asked = request({ port, path: `/${BODY_BYTES}` }).end()
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+  await takeSlowly(answer, BODY_BYTES, BYTES_PER_SECOND)
 }
 
 test('a body far larger than memory passes to a slow server and to a slow client without being held', async (t) => {
   const origin = await startOrigin()
   after(() => origin.server.close())
-  const up = async (port: number, bytes: number, bytesPerSecond: number): Promise<void> => {
-    const socket = connect(port, '127.0.0.1')
-    const taken = origin.upload(bytes, bytesPerSecond)
-    socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes}\r\n\r\n`)
-    offer(socket, bytes)
-    await taken
-    socket.destroy()
-  }
-  const down = async (port: number, bytes: number, bytesPerSecond: number): Promise<void> => {
-    const socket = connect(port, '127.0.0.1')
-    socket.write(`GET /${bytes} HTTP/1.1\r\nHost: x\r\n\r\n`)
-    await takeSlowly(socket, bytes, bytesPerSecond)
-    socket.destroy()
-  }
-  const run = async (what: string, transfer: typeof up): Promise<void> => {
+  const run = async (what: string, transfer: Transfer): Promise<void> => {
     await using gateway = await startGatewayProcess(`
 pools: { api: ["http://127.0.0.1:${origin.port}"] }
 routes: [{ match: "/*" }]
 `)
-    await transfer(gateway.port, MIB, 64 * MIB)
+    await fetch(`http://127.0.0.1:${gateway.port}/${PATTERN_BYTES}`).then((answer) => answer.arrayBuffer())
     const before = gateway.rssAnonBytes()
     const memory = sampleMemory(gateway)
     const startedAt = performance.now()
-    await transfer(gateway.port, BODY_BYTES, BYTES_PER_SECOND)
+    await transfer(gateway.port)
     const seconds = (performance.now() - startedAt) / 1000
     const growth = (await memory.stop()) - before
     tellFigures(
@@ -135,5 +113,5 @@ routes: [{ match: "/*" }]
     )
     assert.ok(growth < GROWTH_MAX, `${what}: RssAnon grew by ${mib(growth)}`)
   }
-  await Promise.all([run('up', up), run('down', down)])
+  await Promise.all([run('up', upSized), run('up in chunks', upChunked), run('down', down)])
 })
