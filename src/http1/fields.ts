@@ -135,7 +135,7 @@ function isOfInterest(first: number, length: number): boolean {
     case 0x70: // proxy-connection
       return length === 16
     case 0x73: // spillway-…
-      return length > 9
+      return length >= 9
     case 0x74: // te, transfer-encoding
       return length === 2 || length === 17
     case 0x75: // upgrade

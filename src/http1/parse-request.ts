@@ -119,7 +119,7 @@ class ParsedRequest implements RequestHead {
     this.minor = minor
     this.host = (authority === '' ? fields.host : authority).toLowerCase()
     this.bodyLength = place.bodyLength
-    this.keepAlive = minor === 1 ? connection === '' || !listHas(connection, 'close') : listHas(connection, 'keep-alive')
+    this.keepAlive = staysOpen(minor, connection)
     this.connection = connection
     this.hasVia = fields.hasVia
     this.expectContinue = fields.expect !== '' && minor === 1
@@ -132,6 +132,12 @@ class ParsedRequest implements RequestHead {
   get headers(): readonly string[] {
     return this.#fields.headers
   }
+}
+
+/** RFC 9112, section 9.3: `close` outranks `keep-alive`. */
+function staysOpen(minor: 0 | 1, connection: string): boolean {
+  if (connection === '') return minor === 1
+  return !listHas(connection, 'close') && (minor === 1 || listHas(connection, 'keep-alive'))
 }
 
 /** Not to HTTP/2 in cleartext: through such a tunnel a client could ask the server anything, past every rule of ours. */
@@ -149,8 +155,10 @@ function splitTarget(method: string, target: string): Place | HeadError {
   const absolute = /^https?:\/\/([^/?#]+)(.*)$/i.exec(target)
   if (absolute === null || !isAuthority(absolute[1] as string))
     return refuse('bad_request', 'the request target is neither a path nor an http URL')
-  const rest = absolute[2] as string
-  return { target: rest.startsWith('/') ? rest : `/${rest}`, authority: absolute[1] as string }
+  const [, authority = '', rest = ''] = absolute
+  // RFC 9112, section 3.2.4: this is how a client asks about the server as a whole through a proxy.
+  if (rest === '' && method === 'OPTIONS') return { target: '*', authority }
+  return { target: rest.startsWith('/') ? rest : `/${rest}`, authority }
 }
 
 function replaceHost(headers: string[], authority: string): void {

@@ -68,8 +68,8 @@ function threeDigits(text: string, at: number): number {
 /** After a message with both framings, or with one that its version does not know, the connection is not trusted any more (RFC 9112, section 6). */
 function staysOpen(isOne: boolean, facts: Fields): boolean {
   if (facts.transferEncodings > 0 && (facts.contentLengths > 0 || !isOne)) return false
-  if (isOne) return facts.connection === '' || !listHas(facts.connection, 'close')
-  return listHas(facts.connection, 'keep-alive')
+  if (facts.connection === '') return isOne
+  return !listHas(facts.connection, 'close') && (isOne || listHas(facts.connection, 'keep-alive'))
 }
 
 function responseBodyLength(status: number, requestMethod: string, facts: Fields): number | string {

@@ -167,7 +167,7 @@ export type SettleOutcome =
   | { readonly kind: 'stale' }
 
 export type JobCommand =
-  /** `onlyUnbegun`: cancel only if it is not running and had no attempt; a hand-out that was none (refused, "not now") is no beginning. */
+  /** `onlyUnbegun`: cancel only if it is not running and had no attempt; a hand-out that was none (refused, "not now") is no beginning. Its idempotency key is free again. */
   | { readonly kind: 'cancel'; readonly id: JobId; readonly onlyUnbegun?: boolean }
   /** From the server that works on it; `secret` is the lease's. */
   | { readonly kind: 'progress'; readonly id: JobId; readonly secret: string; readonly progress: string }

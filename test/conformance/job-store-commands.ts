@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { CommandOutcome, StoredJob } from '../../src/ports/job-store.ts'
 import type { Cases } from './job-store.ts'
-import { ANSWER, FAILURE } from './rig.ts'
+import { ANSWER, FAILURE, idempotency } from './rig.ts'
 
 function doneJob(outcome: CommandOutcome): StoredJob {
   assert.equal(outcome.kind, 'done', JSON.stringify(outcome))
@@ -58,6 +58,17 @@ export const commandCases: Cases = {
       'cancelled',
       'a hand-out that was no attempt is no beginning',
     )
+  },
+
+  async 'after it the same idempotency key makes a job again, one that is cancelled in the ordinary way still answers for it'(rig) {
+    const first = await rig.submit(idempotency('a'))
+    doneJob(await rig.cancel(first.id, true))
+    const second = await rig.submit(idempotency('a'))
+    assert.notEqual(second.id, first.id)
+    doneJob(await rig.cancel(second.id))
+    const third = await rig.trySubmit(idempotency('a'))
+    assert.equal(third.kind, 'duplicate')
+    assert.equal(third.job.id, second.id)
   },
 
   async 'a job that has begun is left alone if only an unbegun one may be cancelled'(rig) {

@@ -104,10 +104,14 @@ test('onWait: cancel cancels what has not begun and says that nothing was done',
   assert.deepEqual([answer.status, answer.json()['code'], answer.headers['spillway-status']], [503, 'wait_ended', 'cancelled'])
   assert.ok('retry-after' in answer.headers && !('location' in answer.headers))
   assert.match(String(answer.headers['proxy-status']), /^spillway; error=/)
+  const withKey = { 'Idempotency-Key': 'a' }
+  assert.equal((await post(rig, withKey)).status, 503)
   await rig.servers[0]!.revive()
   await until('it is up', () => rig.pool.upServers().length === 1)
   await sleep(100)
   assert.equal(rig.servers[0]!.received.length, 0)
+  const again = await post(rig, withKey)
+  assert.deepEqual([again.status, again.headers['idempotency-replayed']], [200, undefined], 'who was told so may try again')
 })
 
 test('onWait: cancel leaves what has begun, and says where its result will be', async () => {

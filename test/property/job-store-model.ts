@@ -7,7 +7,7 @@ import type { LeaseRef, LeaseRequest, NewJob, Settlement } from '../../src/ports
 
 export interface ModelJob {
   readonly id: string
-  readonly spec: NewJob
+  spec: NewJob
   readonly bucket: number
   readonly submittedAt: number
   readonly expiresAt: number
@@ -123,6 +123,7 @@ export class JobStoreModel {
     const job = this.find(id)
     if (job === undefined) return 'missing'
     if (isEnded(job) || (onlyUnbegun && (job.status === 'running' || job.counted > 0))) return 'unchanged'
+    if (onlyUnbegun) job.spec = withoutKey(job.spec)
     end(job, 'cancelled', now, {})
     job.error = undefined
     return 'done'
@@ -196,6 +197,11 @@ function mostUrgent(jobs: readonly ModelJob[]): ModelJob | undefined {
     (best, job) => (best === undefined || job.spec.priority > best.spec.priority ? job : best),
     undefined,
   )
+}
+
+function withoutKey(spec: NewJob): NewJob {
+  const { idempotency: _, ...rest } = spec
+  return rest
 }
 
 interface End {

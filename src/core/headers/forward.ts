@@ -46,13 +46,13 @@ export function forwardRequestHeaders(head: RequestFacts, peer: ForwardingPeer, 
     const lower = canonical(name)
     if (ENDS_HERE.has(lower) || lower.startsWith('spillway-')) continue
     if (named?.has(lower) === true && !NOT_BY_CONNECTION.has(lower)) continue
-    if (lower === 'via') came.via = came.via === '' ? value : `${came.via}, ${value}`
+    if (lower === 'via') came.via += member(value)
     // `X_Forwarded_For` is not `X-Forwarded-For`, but many servers read it so: it goes in any case.
     else if (!CLIENT_ADDRESS.has(lower)) out.push(name, value)
     else if (peer.trusted && !name.includes('_') && !keepForwarded(came, lower, value)) out.push(name, value)
   }
   const hop = head.minor === 1 ? `1.1 ${options.name}` : `1.0 ${options.name}`
-  out.push('Via', came.via === '' ? hop : `${came.via}, ${hop}`)
+  out.push('Via', came.via + hop)
   out.push('X-Forwarded-For', came.xFor + peer.address, 'X-Forwarded-Proto', came.xProto === '' ? options.proto : came.xProto)
   const host = came.xHost === '' ? head.host : came.xHost
   if (host !== '') out.push('X-Forwarded-Host', host)
@@ -73,12 +73,17 @@ interface CameWith {
 
 /** False: none of those that we go on writing. */
 function keepForwarded(came: CameWith, lower: string, value: string): boolean {
-  if (lower === 'forwarded') came.forwarded += `${value}, `
-  else if (lower === 'x-forwarded-for') came.xFor += `${value}, `
+  if (lower === 'forwarded') came.forwarded += member(value)
+  else if (lower === 'x-forwarded-for') came.xFor += member(value)
   else if (lower === 'x-forwarded-proto') came.xProto = value
   else if (lower === 'x-forwarded-host') came.xHost = value
   else return false
   return true
+}
+
+/** With a comma for what follows. An empty one would be a hop that nobody knows (RFC 9110, section 5.6.1.1). */
+function member(value: string): string {
+  return value === '' ? '' : `${value}, `
 }
 
 /** A cheap no for most fields: could this one, by its first letter and length, be any of those this file decides about? */
@@ -95,7 +100,7 @@ function mayMatter(name: string): boolean {
     case 0x70: // proxy-connection
       return name.length === 16
     case 0x73: // spillway-…
-      return name.length > 9
+      return name.length >= 9
     case 0x74: // te, transfer-encoding
       return name.length === 2 || name.length === 17
     case 0x75: // upgrade

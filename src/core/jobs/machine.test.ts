@@ -44,7 +44,7 @@ const EVENTS = {
   fail: { kind: 'fail', error: ERROR, deadLetter: false, resultBytes: 20 },
   lapse: { kind: 'lapse' },
   void: { kind: 'void' },
-  cancel: { kind: 'cancel' },
+  cancel: { kind: 'cancel', forgetKey: false },
   progress: { kind: 'progress', progress: '{}' },
   time: { kind: 'time' },
   damaged: { kind: 'damaged' },

@@ -19,7 +19,8 @@ export type JobEvent =
   | { readonly kind: 'lapse' }
   /** The gateway that held the lease is gone. */
   | { readonly kind: 'void' }
-  | { readonly kind: 'cancel' }
+  /** `forgetKey`: the client is told that nothing was done, so the same idempotency key may come again. */
+  | { readonly kind: 'cancel'; readonly forgetKey: boolean }
   | { readonly kind: 'progress'; readonly progress: string }
   /** Time has come for it: due or expired. */
   | { readonly kind: 'time' }
@@ -39,7 +40,7 @@ export function step(record: JobRecord, event: JobEvent, moment: Moment): JobRec
     case 'lease':
       return place === 'line' && !isExpired(record, moment) ? leased(record, event, moment) : undefined
     case 'cancel':
-      return ended(record, { status: 'cancelled' }, moment)
+      return ended(event.forgetKey ? { ...record, dedup: undefined } : record, { status: 'cancelled' }, moment)
     case 'damaged':
       return ended(record, dead('corrupt', { code: 'corrupt', detail: 'The stored request failed its checks' }), moment)
     case 'time':

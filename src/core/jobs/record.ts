@@ -35,7 +35,7 @@ export interface JobRecord {
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   /** It deduplicates until then at least, so it is kept until then at least. */
-  readonly dedup?: { readonly scopeKey: string; readonly until: EpochMillis }
+  readonly dedup?: { readonly scopeKey: string; readonly until: EpochMillis } | undefined
   readonly requestBytes: Bytes
   readonly submittedAt: EpochMillis
   readonly expiresAt?: EpochMillis

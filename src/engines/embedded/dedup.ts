@@ -1,7 +1,7 @@
 /**
  * Which idempotency keys are known. One random key in one large tree would be the dearest part of a submission, so entries lie in a
  * small table per hour in which they may be forgotten; a Bloom filter per table answers "never seen" without a look; and a table whose
- * hour has come is dropped whole, after the entries of jobs that still exist were carried over.
+ * hour has come is dropped whole, after the entries of jobs that still deduplicate were carried over.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { hash32 } from '../../core/jobs/buckets.ts'
@@ -28,13 +28,13 @@ interface HourTable {
 
 export class DedupTables {
   readonly #db: DatabaseSync
-  readonly #jobExists: (seq: number) => boolean
+  readonly #deduplicates: (seq: number) => boolean
   /** By hour, latest first. */
   #tables: HourTable[] = []
 
-  constructor(db: DatabaseSync, jobExists: (seq: number) => boolean) {
+  constructor(db: DatabaseSync, deduplicates: (seq: number) => boolean) {
     this.#db = db
-    this.#jobExists = jobExists
+    this.#deduplicates = deduplicates
     this.reload()
   }
 
@@ -54,7 +54,7 @@ export class DedupTables {
       if (!table.bloom.mayHave(hash1, hash2)) continue
       encoded ??= encode(scopeKey)
       const row = table.find.get(encoded) as [Uint8Array, number] | undefined
-      if (row !== undefined && this.#jobExists(row[1])) return { fingerprint: decode(row[0]), seq: row[1] }
+      if (row !== undefined && this.#deduplicates(row[1])) return { fingerprint: decode(row[0]), seq: row[1] }
     }
     return undefined
   }
@@ -70,7 +70,7 @@ export class DedupTables {
     if (dueAt > now) return dueAt
     const rows = table.page.all(table.sweptTo, SWEEP_STEP) as unknown as [Uint8Array, Uint8Array, number][]
     for (const [scope, fingerprint, seq] of rows) {
-      if (this.#jobExists(seq)) this.#put(scope, { fingerprint, seq }, now)
+      if (this.#deduplicates(seq)) this.#put(scope, { fingerprint, seq }, now)
     }
     const last = rows.at(-1)
     if (rows.length === SWEEP_STEP && last !== undefined) {

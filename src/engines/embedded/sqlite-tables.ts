@@ -33,7 +33,7 @@ export class SqliteTables implements Tables {
     this.#sql = prepareStatements(db)
     this.#bodies = bodies
     this.#onCorrupt = onCorrupt
-    this.#dedup = new DedupTables(db, (seq) => this.#sql.jobExists.get(seq) !== undefined)
+    this.#dedup = new DedupTables(db, (seq) => this.#deduplicates(seq))
     this.generation = this.#meta('generation')
   }
 
@@ -236,6 +236,11 @@ export class SqliteTables implements Tables {
     return (this.#sql.meta.get(name) as [number] | undefined)?.[0] ?? 0
   }
 
+  #deduplicates(seq: number): boolean {
+    const record = this.record(seq)
+    return record === DAMAGED || record?.dedup !== undefined
+  }
+
   #putPayload(statement: StatementSync, kind: BodyKind, seq: number, { head, body }: Payload): void {
     if (body.length > INLINE_BODY_BYTES_MAX) {
       this.#bodies.write(kind, seq, body)
@@ -303,7 +308,6 @@ const SQL = {
   record: 'SELECT record, crc FROM jobs WHERE seq = ?',
   recordPage: 'SELECT seq, record, crc FROM jobs WHERE seq > ? ORDER BY seq LIMIT 1000',
   deleteRecord: 'DELETE FROM jobs WHERE seq = ?',
-  jobExists: 'SELECT 1 FROM jobs WHERE seq = ?',
   putRequest: 'INSERT OR REPLACE INTO requests (seq, head_bytes, file, crc, data) VALUES (?, ?, ?, ?, ?)',
   request: 'SELECT head_bytes, file, crc, data FROM requests WHERE seq = ?',
   requestIsFile: 'SELECT file FROM requests WHERE seq = ?',

@@ -124,7 +124,7 @@ export class Ledger {
     if (job.idempotency !== undefined) {
       const entry = this.#tables.dedup(job.idempotency.scopeKey)
       const record = entry === undefined ? undefined : this.#book.get(entry.seq)
-      if (entry !== undefined && record !== undefined) {
+      if (entry !== undefined && record?.dedup !== undefined) {
         if (entry.fingerprint !== job.idempotency.fingerprint) return { kind: 'conflict' }
         return { kind: 'duplicate', job: this.#book.view(record) }
       }
@@ -284,7 +284,7 @@ export class Ledger {
 
   #cancel(record: JobRecord, onlyUnbegun: boolean): CommandOutcome {
     const begun = record.counted > 0 || placeOf(record) === 'running'
-    const changed = onlyUnbegun && begun ? undefined : this.#step(record, { kind: 'cancel' })
+    const changed = onlyUnbegun && begun ? undefined : this.#step(record, { kind: 'cancel', forgetKey: onlyUnbegun })
     if (changed === undefined) return { kind: 'unchanged', job: this.#book.view(record) }
     this.#mustSync = true
     this.#makeRoom(changed)

@@ -73,6 +73,8 @@ export class MemoryTables implements Tables {
   }
 
   updateRecord(record: JobRecord): void {
+    const before = this.#records.get(record.seq)
+    if (before !== undefined && record.dedup === undefined) this.#forgetKey(before)
     this.#records.set(record.seq, record)
   }
 
@@ -86,8 +88,11 @@ export class MemoryTables implements Tables {
 
   deleteRecord(record: JobRecord): void {
     this.#records.delete(record.seq)
-    const scopeKey = record.dedup?.scopeKey
-    if (scopeKey !== undefined && this.#dedup.get(scopeKey)?.seq === record.seq) this.#dedup.delete(scopeKey)
+    this.#forgetKey(record)
+  }
+
+  #forgetKey({ seq, dedup }: JobRecord): void {
+    if (dedup !== undefined && this.#dedup.get(dedup.scopeKey)?.seq === seq) this.#dedup.delete(dedup.scopeKey)
   }
 
   putRequest(seq: number, payload: Payload): void {
