@@ -17,7 +17,7 @@ const CLIENTS = 40
 /** Of those that mean to leave some are served before: a fifth of all remain. */
 const MEAN_TO_LEAVE = 0.45
 const LEAVES_WITHIN_MS = 60
-const MEMORY_SLACK = 32 * MIB
+const MEMORY_SLACK = 16 * MIB
 /** Longer than idle connections to servers, finished jobs and held clients stay. */
 const QUIET_MS = 30_000
 
