@@ -87,7 +87,7 @@ export class Output {
 
 /** What is a part of something larger stays, and what a broken socket may still refer to. */
 function giveBack({ buffer, byteLength }: Uint8Array, error?: Error | null): void {
-  if (error == null && buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
+  if (!error && buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
 function join(pieces: readonly (string | Uint8Array)[], bytes: number): Buffer {
