@@ -69,7 +69,7 @@ function restrictions(layer: string, depth: number, isTest: boolean): Rules {
     const message = `src/${layer} may import from there only as a type`
     patterns.push({ regex: `^${up}(${named.map(layerPattern).join('|')})`, message, allowTypeImports: true })
   }
-  if (!isTest) patterns.push({ regex: `^${up}\\.\\./(test|scripts|bench|fuzz)/`, message: 'src must not import from outside src' })
+  if (!isTest) patterns.push({ regex: `^${up}\\.\\./(test|scripts|bench)/`, message: 'src must not import from outside src' })
   if (layer === 'core' && !isTest) patterns.push({ regex: '^[^.]', message: 'src/core is pure: no node: modules, no packages' })
   return { 'no-restricted-imports': ['error', { patterns }] }
 }

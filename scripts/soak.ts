@@ -10,6 +10,7 @@ process.exitCode = await runTests({
     'test/soak/**/*.test.ts',
     'test/crash/**/*.test.ts',
     'test/simulation/**/*.test.ts',
+    'test/property/http1-differential.test.ts',
     'test/integration/server-failure.test.ts',
   ],
   filters: process.argv.slice(2),

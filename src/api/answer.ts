@@ -63,8 +63,7 @@ function replayHeaders(headers: readonly string[]): readonly string[] {
 function sendAnswer(call: Call, answer: JobAnswer, headers: readonly string[], extra: readonly string[]): void {
   const bodyless = answer.status === 204 || answer.status === 304
   call.sendHead(answer.status, answer.reason, [...headers, ...extra], bodyless ? 'none' : answer.body.length)
-  if (!bodyless && answer.body.length > 0) call.write(answer.body)
-  call.end()
+  call.writeAll(answer.body)
 }
 
 function codeWithoutAnswer(job: StoredJob): ErrorCode {

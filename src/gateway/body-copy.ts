@@ -1,12 +1,12 @@
 /** The beginning of a request's body, kept while it streams, so that the request can be sent again or stored. Given up once it is too long. */
+import { ByteList } from '../lib/byte-list.ts'
 import type { Bytes } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 
 export class BodyCopy {
-  chunks: Uint8Array[] = []
   /** Everything that was read so far is here. */
   whole = true
-  #bytes = 0
+  readonly #bytes = new ByteList()
   readonly #bytesMax: Bytes
   readonly #budget: BufferBudget
 
@@ -15,20 +15,22 @@ export class BodyCopy {
     this.#budget = budget
   }
 
+  get pieces(): readonly Uint8Array[] {
+    return this.#bytes.pieces()
+  }
+
   add(chunk: Uint8Array): void {
     if (!this.whole) return
-    if (this.#bytes + chunk.length > this.#bytesMax || !this.#budget.take(chunk.length)) {
+    if (this.#bytes.length + chunk.length > this.#bytesMax || !this.#budget.take(chunk.length)) {
       this.drop()
       this.whole = false
       return
     }
-    this.#bytes += chunk.length
-    this.chunks.push(chunk)
+    this.#bytes.add(chunk)
   }
 
   drop(): void {
-    this.#budget.give(this.#bytes)
-    this.#bytes = 0
-    this.chunks = []
+    this.#budget.give(this.#bytes.length)
+    this.#bytes.clear()
   }
 }

@@ -160,8 +160,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   data(chunk: Buffer): boolean {
     if (this.#call.write(chunk)) return true
-    const connection = this.#connection
-    this.#call.onDrain(() => connection?.resume())
+    // Not of a connection that has gone on to serve somebody else meanwhile.
+    this.#call.onDrain(() => this.#connection?.resume())
     return false
   }
 
@@ -300,7 +300,7 @@ class RequestStream implements BodySink {
     this.#connection = connection
     connection.drainListener = () => this.#call.body.resume()
     connection.cork()
-    for (const chunk of this.#copy.chunks) connection.write(chunk)
+    for (const piece of this.#copy.pieces) connection.write(piece)
     if (this.ended) connection.end(this.#trailers)
     else if (this.started) this.#call.body.resume()
     else {
@@ -349,9 +349,8 @@ class RequestStream implements BodySink {
   }
 
   takeCopy(): readonly Uint8Array[] {
-    const { chunks } = this.#copy
     this.#connection = undefined
-    return chunks
+    return this.#copy.pieces
   }
 
   dropCopy(): void {

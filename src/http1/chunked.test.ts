@@ -53,7 +53,7 @@ function cutAt(text: string, cuts: readonly number[]): Buffer[] {
   return places.slice(1).map((end, i) => bytes.subarray(places[i], end))
 }
 
-const latin1 = fc.array(fc.nat(255), { maxLength: 40 }).map((codes) => String.fromCharCode(...codes))
+const latin1 = fc.array(fc.nat(255), { maxLength: 600, size: 'max' }).map((codes) => String.fromCharCode(...codes))
 const chunk = latin1.filter((data) => data !== '')
 const trailer = fc.tuple(fc.constantFrom('X', 'Digest', 'x-y'), fc.constantFrom('', 'a', 'b c'))
 const cuts = fc.array(fc.nat(10_000), { maxLength: 12 })
@@ -118,6 +118,13 @@ test('reading begins where it is told to', () => {
   assert.equal(body, 'x')
   assert.ok(decoder.done)
   assert.equal(decoder.read(Buffer.from('next'), 0, sink), 0)
+})
+
+test('sizes are hexadecimal, of any number of digits', () => {
+  for (const length of [1, 9, 10, 15, 16, 26, 255, 256, 4095, 4096, 70_000]) {
+    const data = 'x'.repeat(length)
+    assert.equal(decodeText(`${length.toString(16)}\r\n${data}\r\n0\r\n\r\n`).body, data)
+  }
 })
 
 test('sizes in either case, with zeros before them, with extensions', () => {

@@ -1,5 +1,6 @@
 /** A request's whole body in memory, within a limit and the gateway's budget for bodies. */
 import { type Failure, failure } from '../core/errors.ts'
+import { ByteList } from '../lib/byte-list.ts'
 import type { Bytes } from '../lib/units.ts'
 import type { BufferBudget } from './buffer-budget.ts'
 import type { BodySink, Call } from './call.ts'
@@ -22,8 +23,7 @@ export class BodyCollector implements BodySink {
   readonly #bytesMax: Bytes
   readonly #budget: BufferBudget
   #resolve: ((body: CollectedBody) => void) | undefined
-  #chunks: Uint8Array[] = []
-  #bytes = 0
+  readonly #bytes = new ByteList()
 
   constructor(bytesMax: Bytes, budget: BufferBudget) {
     this.#bytesMax = bytesMax
@@ -41,19 +41,15 @@ export class BodyCollector implements BodySink {
 
   data(chunk: Uint8Array): boolean {
     if (this.#resolve === undefined) return true
-    if (this.#bytes + chunk.length > this.#bytesMax) this.#tooLarge()
+    if (this.#bytes.length + chunk.length > this.#bytesMax) this.#tooLarge()
     else if (!this.#budget.take(chunk.length))
       this.#fail(failure('buffers_full', 'the bodies held in memory are at their limit (limits.buffered)', 1))
-    else {
-      this.#bytes += chunk.length
-      this.#chunks.push(chunk)
-    }
+    else this.#bytes.add(chunk)
     return true
   }
 
   end(): void {
-    const bytes = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks)
-    this.#settle({ kind: 'body', bytes, free: () => this.#free() })
+    this.#settle({ kind: 'body', bytes: this.#bytes.joined(), free: () => this.#free() })
   }
 
   abort(): void {
@@ -71,9 +67,8 @@ export class BodyCollector implements BodySink {
   }
 
   #free(): void {
-    this.#budget.give(this.#bytes)
-    this.#bytes = 0
-    this.#chunks = []
+    this.#budget.give(this.#bytes.length)
+    this.#bytes.clear()
   }
 
   #settle(body: CollectedBody): void {

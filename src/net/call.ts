@@ -68,6 +68,8 @@ export interface Call {
   send(status: number, headers: readonly string[], body: string | Uint8Array): void
   /** Head of a streamed response. `chunked` becomes close-delimited for HTTP/1.0. No framing headers in `headers`. */
   sendHead(status: number, reason: string, headers: readonly string[], framing: BodyFraming): void
+  /** The whole body, however long, at the client's pace, and the end. */
+  writeAll(body: Uint8Array): void
   /** False: hold back until the drain listener is called. */
   write(chunk: Uint8Array | string): boolean
   /** One listener; replaced by the next. */

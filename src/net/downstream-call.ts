@@ -13,6 +13,8 @@ import type { Output } from './output.ts'
 
 const UNTIL_CLOSE = -2
 const CHUNKED = -1
+/** A long body goes out in pieces of this size: each that the client takes is a sign of life. */
+const PIECE_BYTES = 64 * 1024
 
 export class DownstreamCall implements Call, RequestBody {
   readonly head: RequestHead
@@ -110,7 +112,7 @@ export class DownstreamCall implements Call, RequestBody {
   }
 
   sendInformational(status: number, reason: string, headers: readonly string[]): void {
-    if (this.gone || this.responseStarted || this.head.minor === 0) return
+    if (this.gone || this.responseStarted || this.head.minor === 0 || this.#out.blocked) return
     this.#out.write(`${statusLine(status, reason)}${fieldLines(headers)}\r\n`)
   }
 
@@ -118,9 +120,9 @@ export class DownstreamCall implements Call, RequestBody {
     const bytes = typeof body === 'string' ? Buffer.from(body, 'utf8') : body
     this.cork()
     this.sendHead(status, reasonPhrase(status), headers, status === 204 || status === 304 ? 'none' : bytes.length)
-    if (bytes.length > 0 && !this.#bodyless) this.write(bytes)
-    this.end()
+    if (bytes.length <= PIECE_BYTES) this.writeAll(bytes)
     this.uncork()
+    if (bytes.length > PIECE_BYTES) this.writeAll(bytes)
   }
 
   sendHead(status: number, reason: string, headers: readonly string[], framing: BodyFraming): void {
@@ -143,8 +145,8 @@ export class DownstreamCall implements Call, RequestBody {
 
   /** Decides how the body is delimited and whether the connection stays; returns the lines that say so. */
   #frame(framing: BodyFraming, status: number): string {
-    // A body that nobody reads any more stands between this response and a next request.
-    if (!this.head.keepAlive || this.#connection.closing || (!this.complete && this.sink === undefined)) this.#close = true
+    // What is still to come of the request's body stands between this response and a next request.
+    if (!this.head.keepAlive || this.#connection.closing || !this.complete) this.#close = true
     let lines = ''
     if (framing === 'chunked') {
       this.#framing = this.head.minor === 0 ? UNTIL_CLOSE : CHUNKED
@@ -158,6 +160,20 @@ export class DownstreamCall implements Call, RequestBody {
     if (this.#close) lines += 'Connection: close\r\n'
     else if (this.head.minor === 0) lines += 'Connection: keep-alive\r\n'
     return `${lines}\r\n`
+  }
+
+  writeAll(body: Uint8Array): void {
+    let at = 0
+    const more = (): void => {
+      while (at < body.length) {
+        const piece = body.subarray(at, at + PIECE_BYTES)
+        at += piece.length
+        if (!this.write(piece) && at < body.length) return
+      }
+      this.end()
+    }
+    this.onDrain(more)
+    more()
   }
 
   write(chunk: Uint8Array | string): boolean {

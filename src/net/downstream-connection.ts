@@ -36,6 +36,7 @@ const LINGER_BYTES_MAX = 1024 * 1024
 
 export class DownstreamConnection implements Sweepable {
   readonly peer: Peer
+  /** The earlier one of the two below. */
   deadlineAt: Deadline
   closing = false
   readonly #socket: Socket
@@ -50,13 +51,18 @@ export class DownstreamConnection implements Sweepable {
   #lingering = false
   #lingerBytes = 0
   #detached = false
+  #served = false
+  /** By when something has to arrive, and by when something has to go out. */
+  #readBy: Deadline
+  #writeBy: Deadline = NEVER
 
   constructor(socket: Socket, peer: Peer, options: DownstreamOptions) {
     this.#socket = socket
     this.peer = peer
     this.#options = options
     this.#out = new Output(socket)
-    this.deadlineAt = options.sweeper.in(options.timeouts.headMs)
+    this.#readBy = options.sweeper.in(options.timeouts.headMs)
+    this.deadlineAt = this.#readBy
     socket.on('data', this.#onData)
     socket.on('drain', this.#onDrain)
     socket.on('end', this.#onEnd)
@@ -76,7 +82,9 @@ export class DownstreamConnection implements Sweepable {
   /** No further call: an idle connection closes now, a busy one after its response. */
   drain(): void {
     this.closing = true
-    if (this.idle && !this.#lingering) this.destroy()
+    if (!this.idle || this.#lingering) return
+    if (this.#socket.writableLength === 0) this.destroy()
+    else this.#linger()
   }
 
   destroy(): void {
@@ -92,6 +100,8 @@ export class DownstreamConnection implements Sweepable {
 
   readonly #onData = (chunk: Buffer): void => {
     if (this.#lingering) return this.#discard(chunk)
+    // A line end too many behind the last request is no beginning of the next one (RFC 9112, section 2.2).
+    if (this.#served && this.idle && chunk.length === 2 && chunk[0] === 13 && chunk[1] === 10) return
     if (this.#input === undefined) {
       this.#input = chunk
       if (this.#call === undefined) this.#startHead()
@@ -102,7 +112,7 @@ export class DownstreamConnection implements Sweepable {
 
   #startHead(): void {
     this.#scanned = 0
-    this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.headMs)
+    this.#readWithin(this.#options.timeouts.headMs)
   }
 
   /** Goes on as far as input and the running call allow. Handlers may end their call inside: hence the guard. */
@@ -139,9 +149,10 @@ export class DownstreamConnection implements Sweepable {
     }
     this.#rest(input, at + text.length)
     this.#scanned = 0
-    this.deadlineAt = NEVER
+    this.#readWithin(NEVER)
     const call = new DownstreamCall(this, head, this.#out, this.#options.clock.monotonic())
     this.#call = call
+    this.#served = true
     this.#decoder =
       head.bodyLength === -1 ? new ChunkedDecoder({ trailerBytesMax: max, headersMax: this.#options.limits.headersMax }) : undefined
     this.#bodyLeft = Math.max(0, head.bodyLength)
@@ -206,19 +217,24 @@ export class DownstreamConnection implements Sweepable {
     const sink = call.sink
     call.sink = undefined
     this.closing = true
-    if (!call.responseStarted) this.#answerRefusal({ code: 'bad_request', detail })
-    else this.destroy()
+    if (call.responseStarted) this.destroy()
+    else this.#refuseCall(call, { code: 'bad_request', detail })
     sink?.abort('bad-framing')
     call.leave('bad-framing')
-    this.#options.onRefused({ code: 'bad_request', detail }, this.peer)
+  }
+
+  /** The call is counted by its owner, with the status that we answered for it. */
+  #refuseCall(call: DownstreamCall, failed: Failure): void {
+    call.status = ERRORS[failed.code].status
+    this.#answerRefusal(failed)
   }
 
   #awaitBody(call: DownstreamCall): void {
-    this.deadlineAt = call.paused ? NEVER : this.#options.sweeper.in(this.#options.timeouts.bodyMs)
+    this.#readWithin(call.paused ? NEVER : this.#options.timeouts.bodyMs)
   }
 
   #bodyDone(call: DownstreamCall): void {
-    if (!this.#socket.writableNeedDrain) this.deadlineAt = NEVER
+    this.#readWithin(NEVER)
     if (call.responseEnded) this.#nextCall()
   }
 
@@ -227,7 +243,7 @@ export class DownstreamConnection implements Sweepable {
   }
 
   pauseReading(): void {
-    this.deadlineAt = NEVER
+    this.#readWithin(NEVER)
     this.#socket.pause()
   }
 
@@ -242,15 +258,26 @@ export class DownstreamConnection implements Sweepable {
   // --- responding
 
   awaitDrain(): void {
-    this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.stallMs)
+    this.#writeWithin(this.#options.timeouts.stallMs)
   }
 
   readonly #onDrain = (): void => {
-    const call = this.#call
-    if (call === undefined) return
-    if (call.complete || call.paused || call.sink === undefined) this.deadlineAt = NEVER
-    else this.#awaitBody(call)
-    call.drainListener?.()
+    this.#writeWithin(NEVER)
+    if (this.#call !== undefined) this.#call.drainListener?.()
+    else this.#flushed()
+  }
+
+  /** Everything that was written is with the kernel: from here on it is the client's turn. */
+  readonly #flushed = (): void => {
+    this.#writeWithin(NEVER)
+    if (this.#lingering) this.#readWithin(LINGER_MS)
+    else if (this.idle) this.#readWithin(this.#options.timeouts.idleMs)
+  }
+
+  /** A client that still has to take what was written is neither idle nor lingering. */
+  #awaitFlush(): void {
+    this.#readWithin(NEVER)
+    this.awaitDrain()
   }
 
   /** The call's response is written. Its request may not be wholly read: then the connection cannot be kept. */
@@ -265,7 +292,7 @@ export class DownstreamConnection implements Sweepable {
     this.#call = undefined
     this.#decoder = undefined
     if (this.closing) return this.#linger()
-    if (this.#input === undefined) this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.idleMs)
+    if (this.#input === undefined) this.#readWithin(this.#options.timeouts.idleMs)
     else this.#startHead()
     if (this.#socket.isPaused()) this.#socket.resume()
     this.#advance()
@@ -278,8 +305,9 @@ export class DownstreamConnection implements Sweepable {
     this.#call = undefined
     this.#out.uncork()
     this.#input = undefined
-    this.deadlineAt = this.#options.sweeper.in(LINGER_MS)
-    this.#socket.end()
+    this.#socket.once('finish', this.#flushed).end()
+    if (this.#socket.writableLength === 0) this.#flushed()
+    else this.#awaitFlush()
     this.#socket.resume()
   }
 
@@ -313,14 +341,25 @@ export class DownstreamConnection implements Sweepable {
 
   // --- endings
 
+  #readWithin(ms: Millis): void {
+    this.#readBy = this.#options.sweeper.in(ms)
+    this.deadlineAt = Math.min(this.#readBy, this.#writeBy)
+  }
+
+  #writeWithin(ms: Millis): void {
+    this.#writeBy = this.#options.sweeper.in(ms)
+    this.deadlineAt = Math.min(this.#readBy, this.#writeBy)
+  }
+
   onDeadline(): void {
     const call = this.#call
+    const unsent = this.#socket.writableLength > 0
+    if (this.#writeBy <= this.#readBy) return unsent ? this.destroy() : this.#flushed()
+    if (this.idle && !this.#lingering && unsent) return this.#awaitFlush()
     if (this.#lingering || this.idle || call?.responseStarted === true) return this.destroy()
-    const detail = call === undefined ? 'the request head was not complete in time' : 'the request body stopped arriving'
-    const failed: Failure = { code: 'request_timeout', detail }
-    this.#options.onRefused(failed, this.peer)
-    this.#answerRefusal(failed)
-    call?.leave('timeout')
+    if (call === undefined) return this.#refuse({ code: 'request_timeout', detail: 'the request head was not complete in time' })
+    this.#refuseCall(call, { code: 'request_timeout', detail: 'the request body stopped arriving' })
+    call.leave('timeout')
   }
 
   readonly #onEnd = (): void => {

@@ -21,6 +21,8 @@ export interface UpstreamFailure {
   readonly sent: boolean
   /** The connection had served before: it may have been closed by the server while idle. */
   readonly reused: boolean
+  /** What the system said, where it said something: `ECONNREFUSED`, `EMFILE`. */
+  readonly errno?: string
 }
 
 /** Receives one answer. `head` with a 1xx status is informational; after 101 the connection belongs to whoever calls `detach`. */
@@ -46,6 +48,8 @@ export interface UpstreamOptions {
 }
 
 const READ_BYTES = 64 * 1024
+/** Informational answers before the one that counts. */
+const INFORMATIONAL_MAX = 32
 /** How much earlier than the server says we let go of an idle connection. */
 const IDLE_MARGIN_MS: Millis = 1_000
 
@@ -72,6 +76,7 @@ export class UpstreamConnection implements Sweepable {
   #keep = false
   #idleMs: Millis
   #requestEnded = true
+  #informational = 0
   #chunkedRequest = false
   #sent = false
   #retained = false
@@ -146,28 +151,44 @@ export class UpstreamConnection implements Sweepable {
   #beginWaiting(): void {
     this.#state = AWAIT_HEAD
     this.#sent = true
+    this.#informational = 0
+    this.#awaitHead()
+  }
+
+  /** The server has `firstByte` from the end of the request. Before that it is the client's turn, unless the server takes no more of it. */
+  #awaitHead(): void {
     const { firstByteMs, stallMs } = this.#options.timeouts
-    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : Math.max(firstByteMs, stallMs))
+    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : this.#out.blocked ? stallMs : NEVER)
+  }
+
+  /** The request moves: whatever is awaited next has its whole time from now. */
+  #requestMoved(): void {
+    if (this.#state === AWAIT_HEAD) this.#awaitHead()
+    else if (this.#state === BODY && !this.#socket.isPaused()) this.#awaitMore()
   }
 
   /** False: wait for `drainListener`. `owned`: nobody else keeps the chunk. */
   write(chunk: Uint8Array, owned = false): boolean {
     if (this.#state === CLOSED || chunk.length === 0) return true
-    if (this.#state === AWAIT_HEAD) this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.firstByteMs)
-    if (!this.#chunkedRequest) return owned ? this.#out.writeOwned(chunk) : this.#out.write(chunk)
+    if (!this.#chunkedRequest) {
+      const flowing = owned ? this.#out.writeOwned(chunk) : this.#out.write(chunk)
+      this.#requestMoved()
+      return flowing
+    }
     const { corked } = this.#out
     if (!corked) this.#out.cork()
     this.#out.write(chunkHeader(chunk.length))
     this.#out.write(chunk)
     this.#out.write('\r\n')
     if (!corked) this.#out.uncork()
+    this.#requestMoved()
     return !this.#out.blocked
   }
 
   end(trailers: readonly string[]): void {
     this.#requestEnded = true
     if (this.#chunkedRequest && this.#state !== CLOSED) this.#out.write(lastChunk(trailers))
-    if (this.#state === AWAIT_HEAD) this.deadlineAt = this.#options.sweeper.in(this.#options.timeouts.firstByteMs)
+    this.#requestMoved()
   }
 
   readonly #onConnect = (): void => {
@@ -176,6 +197,7 @@ export class UpstreamConnection implements Sweepable {
   }
 
   readonly #onDrain = (): void => {
+    this.#requestMoved()
     this.drainListener?.()
   }
 
@@ -231,6 +253,10 @@ export class UpstreamConnection implements Sweepable {
     }
     this.#input = text.length >= input.length ? undefined : input.subarray(text.length)
     if (head.status < 200 && head.status !== 101) {
+      if (++this.#informational > INFORMATIONAL_MAX) {
+        this.#fail('bad_response', `more than ${INFORMATIONAL_MAX} informational answers`)
+        return false
+      }
       sink.head(head)
       return true
     }
@@ -333,8 +359,8 @@ export class UpstreamConnection implements Sweepable {
   }
 
   readonly #onError = (error: NodeJS.ErrnoException): void => {
-    if (this.#state === CONNECTING) this.#fail('connect_failed', `connection failed: ${error.code ?? error.message}`)
-    else this.#fail('connection_reset', `connection broken: ${error.code ?? error.message}`)
+    if (this.#state === CONNECTING) this.#fail('connect_failed', `connection failed: ${error.code ?? error.message}`, error.code)
+    else this.#fail('connection_reset', `connection broken: ${error.code ?? error.message}`, error.code)
   }
 
   readonly #onClose = (): void => {
@@ -347,10 +373,10 @@ export class UpstreamConnection implements Sweepable {
     this.#close()
   }
 
-  #fail(code: ErrorCode, detail: string): void {
+  #fail(code: ErrorCode, detail: string, errno?: string): void {
     const sink = this.#sink
     this.#sink = undefined
-    const failed = { code, detail, sent: this.#sent, reused: this.served > 0 }
+    const failed = { code, detail, sent: this.#sent, reused: this.served > 0, ...(errno !== undefined && { errno }) }
     this.#close()
     if (sink === undefined) return
     this.failureListener?.(failed)

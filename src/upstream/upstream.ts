@@ -4,14 +4,16 @@
  */
 import { type ErrorCode, ERRORS } from '../core/errors.ts'
 import { endToEndHeaders } from '../core/headers/forward.ts'
+import { ownShortage } from '../core/health/health.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { ResponseHead } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
+import { ByteList } from '../lib/byte-list.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
-import type { Deadline, Sweepable } from '../net/sweeper.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool, Server } from '../pools/pool.ts'
+import type { Timer } from '../ports/clock.ts'
 import type { JobAnswer } from '../ports/job-store.ts'
 
 export interface OutgoingRequest {
@@ -37,6 +39,8 @@ export type OutgoingBody = { readonly whole: Uint8Array } | { readonly bytes: nu
 
 /** A request that is not idempotent goes only on a connection that worked this recently: a server's idle timeout cannot race it. */
 const FRESH_MS: Millis = 1_000
+/** A timer that is due is served before what has arrived: one turn of the loop more, so that a process that was stopped or busy reads first. */
+const ONE_TURN_MS: Millis = 1
 const EMPTY = new Uint8Array(0)
 
 export class Upstream {
@@ -146,7 +150,8 @@ export class Upstream {
 /** What the end of an exchange says about the server goes to its pool, whoever asked for the exchange. */
 function watch(connection: UpstreamConnection, pool: Pool, server: Server): void {
   connection.failureListener = (failed: UpstreamFailure): void => {
-    if (failed.code === 'connect_failed' || failed.code === 'connect_timeout') pool.connectFailed(server, failed.detail)
+    if (failed.errno !== undefined && ownShortage(failed.errno) !== undefined) pool.connectLacked(failed.errno)
+    else if (failed.code === 'connect_failed' || failed.code === 'connect_timeout') pool.connectFailed(server, failed.detail)
     else if (failed.code === 'connection_reset') pool.connectionBroke(server)
   }
 }
@@ -159,27 +164,26 @@ function bodyFraming(method: string, body: OutgoingBody): string {
 }
 
 /** Takes in one answer whole, within its limits of time and size. */
-class Collector implements ResponseSink, Attempt, Sweepable {
+class Collector implements ResponseSink, Attempt {
   readonly outcome: Promise<AttemptOutcome>
-  deadlineAt: Deadline
+  /** Until the outcome is known; then it serves others. */
   connection: UpstreamConnection | undefined
   readonly #budget: BufferBudget
-  readonly #ports: UpstreamOptions
   readonly #limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }
   #resolve: ((outcome: AttemptOutcome) => void) | undefined
   #head: ResponseHead | undefined
-  #chunks: Uint8Array[] = []
-  #bytes = 0
+  #timer: Timer
+  readonly #bytes = new ByteList()
 
   constructor(budget: BufferBudget, ports: UpstreamOptions, limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }) {
     this.#budget = budget
-    this.#ports = ports
     this.#limits = limits
-    this.deadlineAt = ports.sweeper.in(limits.timeoutMs)
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    ports.sweeper.add(this)
+    this.#timer = ports.clock.after(limits.timeoutMs, () => {
+      this.#timer = ports.clock.after(ONE_TURN_MS, this.#onTimeout)
+    })
   }
 
   cork(): void {}
@@ -195,12 +199,9 @@ class Collector implements ResponseSink, Attempt, Sweepable {
   }
 
   data(chunk: Buffer): boolean {
-    if (this.#bytes + chunk.length > this.#limits.resultBytesMax) this.#tooLarge()
+    if (this.#bytes.length + chunk.length > this.#limits.resultBytesMax) this.#tooLarge()
     else if (!this.#budget.take(chunk.length)) this.abort('buffers_full', 'the gateway holds as many bodies in memory as it may')
-    else {
-      this.#bytes += chunk.length
-      this.#chunks.push(Buffer.from(chunk))
-    }
+    else this.#bytes.addCopy(chunk)
     return true
   }
 
@@ -210,22 +211,21 @@ class Collector implements ResponseSink, Attempt, Sweepable {
 
   end(): void {
     const head = this.#head as ResponseHead
-    const body = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks)
-    this.#finish({
-      kind: 'answer',
-      answer: { status: head.status, reason: head.reason, headers: endToEndHeaders(head.headers, head.connection), body },
-    })
+    const { status, reason } = head
+    const headers = endToEndHeaders(head.headers, head.connection)
+    this.#finish({ kind: 'answer', answer: { status, reason, headers, body: this.#bytes.joined() } })
   }
 
   fail(failed: UpstreamFailure): void {
     this.#finish({ kind: 'failed', code: failed.code, detail: failed.detail, sent: failed.sent })
   }
 
-  onDeadline(): void {
+  readonly #onTimeout = (): void => {
     this.abort('attempt_timeout', `the attempt took longer than ${this.#limits.timeoutMs} ms`)
   }
 
   abort(code: ErrorCode, detail: string = ERRORS[code].title): void {
+    if (this.#resolve === undefined) return
     const sent = this.connection?.sent ?? true
     this.connection?.destroy()
     this.#finish({ kind: 'failed', code, detail, sent })
@@ -233,9 +233,10 @@ class Collector implements ResponseSink, Attempt, Sweepable {
 
   #finish(outcome: AttemptOutcome): void {
     if (this.#resolve === undefined) return
-    this.#ports.sweeper.delete(this)
-    this.#budget.give(this.#bytes)
-    this.#bytes = 0
+    this.#timer.cancel()
+    this.connection = undefined
+    this.#budget.give(this.#bytes.length)
+    this.#bytes.clear()
     this.#resolve(outcome)
     this.#resolve = undefined
   }

@@ -168,7 +168,7 @@ export const KNOWN: readonly KnownDifference[] = [
   {
     name: 'the body of an Upgrade',
     reason:
-      'Node does not say what is wrong in it, and may read none of it; the gateway refuses such a request, and drops an Upgrade that is none',
+      'Node does not say what is wrong in it, and may read none; the gateway refuses such a request, and drops an Upgrade that is none',
     example: `${CHUNKED}Connection: Upgrade\r\nUpgrade: x\r\n\r\n5;\r\nhello\r\n0\r\n\r\n`,
     covers: ({ request, what }) => (what === '' || what === 'body') && request !== undefined && isUpgrade(request),
   },

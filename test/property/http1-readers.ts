@@ -87,7 +87,9 @@ export function gatewayReader(): Reader {
           seen.complete = true
           call.send(200, [], 'ok')
         },
-        abort: () => undefined,
+        abort(reason) {
+          if (reason === 'bad-framing') refusal = reason
+        },
       })
     }
     const onRefused = (failed: Failure): void => {

@@ -194,7 +194,7 @@ test('trailers pass without what frames, routes, authenticates or forges', () =>
 
 test('the same gateway up to eight times is a chain, nine times a loop', () => {
   const via = (hops: number): string[] => ['Via', Array.from({ length: hops }, () => '1.1 spillway').join(', ')]
-  assert.ok(!isLoop([...via(8), 'Via', '1.1 spillway2, 1.1 other (spillway)', 'X-Via', '1.1 spillway'], 'spillway'))
+  assert.ok(!isLoop([...via(8), 'Via', '1.1 spillway2, 1.1 other (spillway)', 'X-Via', '1.1 spillway', 'Vio', '1.1 spillway'], 'spillway'))
   assert.ok(isLoop(via(9), 'spillway'))
   assert.ok(isLoop([...via(4), 'VIA', '1.0  spillway (c)', ...via(4)], 'spillway'))
   assert.ok(!isLoop(via(9), 'other'))
