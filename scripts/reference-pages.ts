@@ -24,7 +24,7 @@ Generated from \`src/config/schema.ts\`; do not edit. A configuration is a YAML 
 (\`defineConfig()\` makes an editor complete it). For YAML, an editor that reads JSON Schema does the same with this first line:
 \`# yaml-language-server: $schema=docs/reference/config.schema.json\`
 
-- Durations: one number and a unit, \`500ms 2s 5m 1h 14d\`. Sizes: \`512B 64KiB 1MiB 10GiB\`.
+- Durations: one number and a unit, \`500ms 2s 5m 1h 14d\`, at most \`3650d\`. Sizes: \`512B 64KiB 1MiB 10GiB\`.
 - \`\${NAME}\` is replaced by a variable of the environment, which must be set; \`\${NAME:-default}\` by the default when it is unset or empty; \`$\${\` stands for
   \`\${\`. Inside of \`{ }\` and \`[ ]\` YAML wants quotes around it.
 - Relative paths are relative to the file.

@@ -218,6 +218,7 @@ class RunningGateway implements Gateway {
     const { limits, timeouts, trustedPeers, listeners } = this.#config
     const { headMs, bodyMs, idleMs, stallMs } = timeouts
     const shared = {
+      name: this.#config.name,
       clock: this.#clock,
       sweeper: this.#sweeper,
       limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },

@@ -23,6 +23,8 @@ export interface AdminOptions {
   readonly patienceMs?: Millis
   /** Connections at once; more are closed. Default 64. */
   readonly connectionsMax?: number
+  /** How long a connection may take for the head of a request. Default 5 s. */
+  readonly headMs?: Millis
 }
 
 export interface Admin {
@@ -34,6 +36,15 @@ export interface Admin {
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 const PATIENCE_MS = 1000
 const CONNECTIONS_MAX = 64
+const HEAD_MS = 5000
+const LIMITS = {
+  maxHeaderSize: 8 * 1024,
+  /** Head and body; a body is not wanted here. */
+  requestTimeout: 10_000,
+  keepAliveTimeout: 30_000,
+  /** How often the two timeouts are looked after: with the default, 30 s, silent connections would hold all places for as long. */
+  connectionsCheckingInterval: 1000,
+}
 
 async function within<T>(work: Promise<T>, patienceMs: Millis): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -108,8 +119,10 @@ function listen(server: Server, address: HostPort): Promise<AddressInfo> {
 export async function startAdmin(options: AdminOptions): Promise<Admin> {
   const app = adminApp(options)
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  const limits = { maxHeaderSize: 8 * 1024, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 30_000 }
-  const server = createServer(limits, (incoming, outgoing) => void listener(incoming, outgoing))
+  const server = createServer(
+    { ...LIMITS, headersTimeout: options.headMs ?? HEAD_MS },
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  )
   server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
   const { address, port } = await listen(server, options.address)
   server.on('error', (error) => options.telemetry.event({ type: 'warning', message: `admin: ${error.message}` }))

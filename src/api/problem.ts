@@ -1,11 +1,11 @@
 /** One place that turns a failure into an answer: an RFC 9457 document with Proxy-Status (RFC 9209) and, where it helps, Retry-After. */
 import { ERRORS, type Failure, problem } from '../core/errors.ts'
+import { proxyStatus } from '../core/headers/proxy-status.ts'
 import type { Call } from '../net/call.ts'
 
 /** For everything that we say ourselves about calls and jobs: not for caches, and its address, which may hold a token, not for others. */
 export const PRIVATE_HEADERS: readonly string[] = ['Cache-Control', 'private, no-store', 'Referrer-Policy', 'no-referrer']
 
-const DETAILS_MAX = 200
 /** Where nothing tells a better time. */
 const RETRY_AFTER_SECONDS = 1
 
@@ -19,14 +19,9 @@ export function sendFailure(
   // A head that went out cannot be taken back; the client must not take what it got for complete.
   if (call.responseStarted) return call.abort()
   const kind = ERRORS[failed.code]
-  const headers = ['Content-Type', 'application/problem+json', ...PRIVATE_HEADERS, 'Proxy-Status', proxyStatus(failed), ...extraHeaders]
+  const status = proxyStatus(call.gateway, kind.proxy, failed.detail)
+  const headers = ['Content-Type', 'application/problem+json', ...PRIVATE_HEADERS, 'Proxy-Status', status, ...extraHeaders]
   const retryAfter = failed.retryAfterSeconds ?? (kind.status === 503 ? RETRY_AFTER_SECONDS : undefined)
   if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter))
   call.send(kind.status, headers, JSON.stringify(problem(failed, extraBody)))
-}
-
-/** `details` is a string of RFC 8941: printable ASCII, quotes and backslashes escaped. */
-export function proxyStatus(failed: Failure): string {
-  const printable = failed.detail.slice(0, DETAILS_MAX).replaceAll(/[^\x20-\x7e]/g, '?')
-  return `spillway; error=${ERRORS[failed.code].proxy}; details="${printable.replaceAll(/["\\]/g, '\\$&')}"`
 }

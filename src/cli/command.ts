@@ -69,7 +69,7 @@ export function readArguments(command: Command, raw: readonly string[]): Argumen
   const { tokens } = parseArgs({ args: [...raw], options, strict: false, allowPositionals: true, tokens: true })
   for (const token of tokens) {
     if (token.kind !== 'option') continue
-    const spec = specs[token.name]
+    const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined
     if (spec === undefined) {
       const near = nearest(token.name, Object.keys(specs))
       return `there is no option ${token.rawName}${near === undefined ? '' : ` (did you mean --${near}?)`}`

@@ -3,7 +3,7 @@
  * fails while it runs, is one line and exit 1.
  */
 import type { Config, HostPort } from '../config/config.ts'
-import { createTelemetry } from '../telemetry/create-telemetry.ts'
+import { createTelemetry, type OwnedTelemetry } from '../telemetry/create-telemetry.ts'
 import type { Io } from './command.ts'
 import { EXIT, type ExitCode } from './command.ts'
 import { stopRequest } from './stop-request.ts'
@@ -12,7 +12,8 @@ import { version } from './version.ts'
 export async function serve(config: Config, io: Io): Promise<ExitCode> {
   // Only this command needs all of the gateway; the others start faster without.
   const { startGateway } = await import('../gateway.ts')
-  const telemetry = createTelemetry({ format: config.log.format, access: config.log.access, version: version() })
+  const telemetry = openTelemetry(config, io)
+  if (telemetry === undefined) return EXIT.failed
   const stopped = stopRequest([], () => telemetry.flushSync())
   try {
     const gateway = await startGateway(config, { telemetry, version: version() })
@@ -37,6 +38,18 @@ export async function serve(config: Config, io: Io): Promise<ExitCode> {
     return EXIT.failed
   } finally {
     await telemetry.close()
+  }
+}
+
+/** Undefined: the access log cannot be had, and it has been said why. Apart from the start of the gateway, whose errors have the same codes. */
+function openTelemetry({ log }: Config, io: Io): OwnedTelemetry | undefined {
+  try {
+    return createTelemetry({ format: log.format, access: log.access, version: version() })
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const hint = code === 'ENOENT' ? 'make its folder, or change log.access' : 'change log.access or its rights'
+    io.err(`spillway: the access log ${log.access} cannot be written (${code ?? message}); ${hint}\n`)
+    return undefined
   }
 }
 

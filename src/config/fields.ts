@@ -44,11 +44,24 @@ function textField<T>(read: (text: string) => Reading<T>, meta: Meta, expected?:
 
 /** For parsers that know only yes or no. */
 function simpleField<T>(parse: (text: string) => T | undefined, expected: string, meta: Meta) {
-  const read = (text: string): Reading<T> => {
+  return textField(readingOf(parse, expected), meta, expected)
+}
+
+function durationField(parse: (text: string) => Millis | undefined, expected: string, meta: Meta) {
+  const read = readingOf(parse, expected)
+  const bounded = (text: string): Reading<Millis> => {
+    const reading = read(text)
+    const tooLong = 'value' in reading && Number.isFinite(reading.value) && reading.value > DURATION_MAX_MS
+    return tooLong ? { wrong: `must be at most 3650d, not ${shown(text)}` } : reading
+  }
+  return textField(bounded, meta, expected)
+}
+
+function readingOf<T>(parse: (text: string) => T | undefined, expected: string): (text: string) => Reading<T> {
+  return (text) => {
     const value = parse(text)
     return value === undefined ? { wrong: `must be ${expected}, not ${shown(text)}` } : { value }
   }
-  return textField(read, meta, expected)
 }
 
 /** For text that stays as it is, or as `normalise` makes it, when it has the form. */
@@ -61,20 +74,23 @@ const DURATION_FORM = '^\\d+(ms|s|m|h|d)$'
 const SIZE = 'a size such as 512B, 64KiB, 1MiB or 10GiB'
 const SIZE_FORM = '^\\d+(B|KiB|MiB|GiB)$'
 
+/** Ten years: far more than makes sense, and still every date and sum made of it is exact. */
+const DURATION_MAX_MS: Millis = 3650 * 86_400_000
+
 const parseSpan = (text: string): Millis | undefined => parseDuration(text) || undefined
 const parseCapacity = (text: string): Bytes | undefined => parseSize(text) || undefined
 
 const SPAN_OR = `${DURATION}, more than 0, or`
 
-export const duration = simpleField(parseDuration, DURATION, { title: 'duration', pattern: DURATION_FORM })
+export const duration = durationField(parseDuration, DURATION, { title: 'duration', pattern: DURATION_FORM })
 /** A duration above zero. */
-export const span = simpleField(parseSpan, `${DURATION}, more than 0`, { title: 'duration', pattern: DURATION_FORM })
+export const span = durationField(parseSpan, `${DURATION}, more than 0`, { title: 'duration', pattern: DURATION_FORM })
 /** Infinity stands for never. */
-export const spanOrNever = simpleField(orWord(parseSpan, 'never', Number.POSITIVE_INFINITY), `${SPAN_OR} never`, {
+export const spanOrNever = durationField(orWord(parseSpan, 'never', Number.POSITIVE_INFINITY), `${SPAN_OR} never`, {
   title: 'duration or `never`',
 })
 /** 0 stands for none. */
-export const spanOrNone = simpleField(orWord(parseSpan, 'none', 0), `${SPAN_OR} none`, { title: 'duration or `none`' })
+export const spanOrNone = durationField(orWord(parseSpan, 'none', 0), `${SPAN_OR} none`, { title: 'duration or `none`' })
 export const size = simpleField(parseCapacity, `${SIZE}, more than 0`, { title: 'size', pattern: SIZE_FORM })
 /** 0 stands for unlimited. */
 export const sizeOrUnlimited = simpleField(orWord(parseCapacity, 'unlimited', 0), `${SIZE}, more than 0, or unlimited`, {

@@ -234,6 +234,38 @@ describe('bad files get exactly these lines', () => {
     test(name, () => assert.deepEqual(errors(text, { NAME: 'x' }), lines))
   }
 
+  for (const [key, write] of Object.entries({
+    drainTimeout: (value: string) => `drainTimeout: ${value}`,
+    'timeouts.head': (value: string) => `timeouts: { head: ${value} }`,
+    'timeouts.call': (value: string) => `timeouts: { call: ${value} }`,
+    'queues.q.expireAfter': (value: string) => `queues: { q: { expireAfter: ${value} } }`,
+  })) {
+    test(`${key} may be ten years, and not a second longer`, () => {
+      for (const value of ['3650d', '315360000s']) assert.deepEqual(errors(`${BASE}${ROUTE}${write(value)}`), [])
+      for (const value of ['315360001s', '3651d', '999999999d']) {
+        const [line, ...more] = errors(`${BASE}${ROUTE}${write(value)}`)
+        assert.deepEqual([line?.replace(/^\d+:\d+ {2}/, ''), ...more], [`${key}  must be at most 3650d, not "${value}"`])
+      }
+    })
+  }
+
+  test('what every object has is neither in the file nor in the environment', () => {
+    for (const name of Object.getOwnPropertyNames(Object.prototype).filter((each) => !each.startsWith('_'))) {
+      assert.deepEqual(errors(`${BASE}${ROUTE}${name}: 1\n`), [`3:1  ${name}  unknown key`])
+      assert.deepEqual(errors(`${BASE}routes: [{ match: POST /a, mode: queue, queue: ${name} }]\n`), [
+        `2:48  routes[0].queue  there is no queue "${name}"; define it under queues, or leave this key out`,
+      ])
+      assert.deepEqual(errors(`${BASE}routes: [{ match: /a, pool: ${name} }]\n`), [
+        `2:29  routes[0].pool  there is no pool "${name}"; there is api`,
+      ])
+      assert.deepEqual(errors(`${BASE}${ROUTE}name: "\${${name}}"\n`), [
+        `3:7  name  the environment has no ${name}, and there is no default (\${${name}:-…})`,
+      ])
+      const credentials = `cors: { origins: [https://a.example], credentials: "\${WORD}" }\n`
+      assert.deepEqual(errors(`${BASE}${ROUTE}${credentials}`, { WORD: name }), ['3:52  cors.credentials  must be true or false, not text'])
+    }
+  })
+
   test('a text of 4 MiB is read, a longer one is not', () => {
     const room = 4 * 1024 * 1024
     const text = `${BASE}${ROUTE}#`

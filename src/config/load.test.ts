@@ -273,6 +273,38 @@ cors: { origins: ["https://\${EMPTY:-app}.example.com"], credentials: "\${YES}" 
   })
 })
 
+describe('names that every object has are names like any other', () => {
+  const names = Object.getOwnPropertyNames(Object.prototype).filter((name) => !name.startsWith('_'))
+
+  test('of queues that routes imply', () => {
+    const routes = names.map((name) => `  - { match: POST /${name}, mode: queue }`)
+    const config = good(`pools: { api: [http://a] }\nroutes:\n${routes.join('\n')}\n  - { match: POST /__proto__, mode: queue }\n`)
+    assert.deepEqual(
+      config.queues.map(({ name }) => name),
+      [...names, 'proto__'],
+    )
+    for (const queue of config.queues) assert.deepEqual([queue.concurrency, queue.attempts], [8, 20])
+  })
+
+  test('of pools and queues that stand in the file, of headers, queries and parameters', () => {
+    for (const name of names) {
+      const config = good(`
+pools: { ${name}: { servers: [http://a], maxInFlight: 3 }, api: [http://b] }
+queues: { ${name}: { attempts: 7 } }
+routes:
+  - match: { method: POST, path: "/{${name}}", headers: { ${name}: a }, query: { ${name}: b } }
+    pool: ${name}
+    mode: queue
+    queue: ${name}
+    key: path:${name}
+`)
+      assert.equal(config.pools[0]?.maxInFlight, 3)
+      assert.deepEqual([config.queues[0]?.name, config.queues[0]?.attempts, config.queues[0]?.pool], [name, 7, name])
+      assert.deepEqual(config.routes[0]?.match.query, [[name, 'b']])
+    }
+  })
+})
+
 describe('warnings', () => {
   test('a memory store under a route that keeps jobs, pools and queues that nobody uses', () => {
     const result = load(

@@ -113,13 +113,18 @@ function toProblems({ path, issue }: Leaf): Problem[] {
   return [{ path, message: issue.message, suggestion }]
 }
 
+const TRUTH_VALUES: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['false', false],
+])
+
 /** What came from the environment is text; where a number or a truth value is wanted, it is read as one. True: something was changed. */
 function convertNumbers(value: unknown, leaves: readonly Leaf[], isFromEnvironment: (path: Path) => boolean): boolean {
   let changed = false
   for (const { path, issue } of leaves) {
     if (issue.code !== 'invalid_type' || typeof issue.input !== 'string' || !isFromEnvironment(path)) continue
     const text = issue.input
-    const wanted = issue.expected === 'boolean' ? { true: true, false: false }[text] : /^-?\d{1,15}$/.test(text) ? Number(text) : undefined
+    const wanted = issue.expected === 'boolean' ? TRUTH_VALUES.get(text) : /^-?\d{1,15}$/.test(text) ? Number(text) : undefined
     const parent = containerAt(value, path.slice(0, -1))
     const step = path.at(-1)
     if (wanted === undefined || parent === undefined || step === undefined || typeof parent[step] !== 'string') continue

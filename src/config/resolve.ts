@@ -108,7 +108,8 @@ function resolveServers(pool: string, servers: readonly ParsedServer[], report: 
 }
 
 function resolveQueue(name: string, pool: string, file: ParsedFile, report: Report): QueueConfig {
-  const queue = file.queues[name] ?? QUEUE_DEFAULTS
+  // A queue may be called `constructor`: only what stands in the file counts, not what every object has.
+  const queue = (Object.hasOwn(file.queues, name) ? file.queues[name] : undefined) ?? QUEUE_DEFAULTS
   const { base, max } = queue.backoff
   if (base > max) report.error({ path: ['queues', name, 'backoff', 'base'], message: 'is longer than backoff.max' })
   return {

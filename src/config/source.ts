@@ -133,7 +133,7 @@ class YamlReader {
         })
         return ''
       }
-      const value = this.#environment[name]
+      const value = Object.hasOwn(this.#environment, name) ? this.#environment[name] : undefined
       // As in a shell: `:-` also replaces an empty variable.
       if (fallback !== undefined) return value === undefined || value === '' ? fallback : value
       if (value !== undefined) return value

@@ -48,6 +48,14 @@ test('a value longer than a key may be still tells requests apart', () => {
   assert.notEqual(hashed, keyOf('query', 'a', { query: `a=${long}y` }))
 })
 
+test('half a character makes a key that any store can keep, and still tells requests apart', () => {
+  const values = ['\\ud800', '\\ud801', 'a\\udc00', '\\ufffd', '\\ud83d\\ude00', `\\ud800${'x'.repeat(300)}`, `\\ud801${'x'.repeat(300)}`]
+  const keys = values.map((value) => keyOf('json', '/k', { body: `{"k":"${value}"}` }) ?? '')
+  assert.ok(keys.every((key) => key.isWellFormed() && key.length > 0 && key.length <= KEY_LENGTH_MAX))
+  assert.equal(new Set(keys).size, values.length)
+  assert.deepEqual([keys[3], keys[4]], ['\ufffd', '😀'], 'what is text stays as it is')
+})
+
 test('any body and pointer yield a key or none', () => {
   fc.assert(
     fc.property(fc.oneof(fc.json(), fc.string()), fc.string(), (body, pointer) => {

@@ -13,8 +13,14 @@ export interface KeyedRequest {
 export function extractKey(source: KeySource, request: KeyedRequest): string | undefined {
   const value = rawKey(source, request)
   if (value === undefined || value === '') return undefined
+  // Half a character (`"\ud800"` in JSON) has no UTF-8: on its way to a disk or into a header every one of them would become the same key.
+  if (!value.isWellFormed()) return `sha256-utf16:${sha256(Buffer.from(value, 'utf16le'))}`
   // A long value still tells requests apart, and the store keeps short keys.
-  return value.length <= KEY_LENGTH_MAX ? value : `sha256:${createHash('sha256').update(value).digest('base64url')}`
+  return value.length <= KEY_LENGTH_MAX ? value : `sha256:${sha256(value)}`
+}
+
+function sha256(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('base64url')
 }
 
 function rawKey(source: KeySource, { head, params, body }: KeyedRequest): string | undefined {

@@ -52,6 +52,8 @@ export interface CallLog {
 export interface Call {
   readonly head: RequestHead
   readonly peer: Peer
+  /** What the gateway that has the call calls itself. */
+  readonly gateway: string
   readonly receivedAt: MonotonicMillis
   readonly body: RequestBody
   /** The client's connection is gone: writing is pointless. */

@@ -55,6 +55,10 @@ export class DownstreamCall implements Call, RequestBody {
     return this.#connection.peer
   }
 
+  get gateway(): string {
+    return this.#connection.name
+  }
+
   get body(): RequestBody {
     return this
   }

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { ERRORS, type Failure, problem } from '../core/errors.ts'
+import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { TOKEN } from '../http1/chars.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
 import { findHead } from '../http1/find-head.ts'
@@ -18,6 +19,8 @@ import { Output } from './output.ts'
 import { type Deadline, NEVER, type Sweepable, type Sweeper } from './sweeper.ts'
 
 export interface DownstreamOptions {
+  /** What the gateway calls itself. */
+  readonly name: string
   readonly clock: Clock
   readonly sweeper: Sweeper
   readonly limits: HeadLimits & { readonly headBytesMax: Bytes }
@@ -69,6 +72,10 @@ export class DownstreamConnection implements Sweepable {
     socket.on('error', this.#onError)
     socket.on('close', this.#onClose)
     options.sweeper.add(this)
+  }
+
+  get name(): string {
+    return this.#options.name
   }
 
   get idle(): boolean {
@@ -331,7 +338,7 @@ export class DownstreamConnection implements Sweepable {
         'Cache-Control',
         'private, no-store',
         'Proxy-Status',
-        `spillway; error=${kind.proxy}`,
+        proxyStatus(this.name, kind.proxy),
       ],
       ...['Date', httpDate(), 'Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'],
     ])

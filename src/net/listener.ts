@@ -1,6 +1,7 @@
 /** An address that we accept connections on, and the connections that came in there. */
 import { BlockList, createServer, isIPv6, type Server, type Socket } from 'node:net'
-import { problem } from '../core/errors.ts'
+import { ERRORS, problem } from '../core/errors.ts'
+import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
 
@@ -20,11 +21,15 @@ export interface ConnectionCount {
   onFull(open: number): void
 }
 
-const BUSY_BODY = JSON.stringify(problem({ code: 'too_many_connections', detail: 'try again in a second' }))
-const BUSY = `${statusLine(503, reasonPhrase(503))}${fieldLines([
-  ...['Content-Type', 'application/problem+json', 'Content-Length', String(BUSY_BODY.length), 'Retry-After', '1'],
-  ...['Proxy-Status', 'spillway; error=connection_limit_reached', 'Connection', 'close'],
-])}\r\n${BUSY_BODY}`
+function busyAnswer(name: string): string {
+  const { status, proxy } = ERRORS.too_many_connections
+  const body = JSON.stringify(problem({ code: 'too_many_connections', detail: 'try again in a second' }))
+  const headers = fieldLines([
+    ...['Content-Type', 'application/problem+json', 'Content-Length', String(body.length), 'Retry-After', '1'],
+    ...['Proxy-Status', proxyStatus(name, proxy), 'Connection', 'close'],
+  ])
+  return `${statusLine(status, reasonPhrase(status))}${headers}\r\n${body}`
+}
 
 const TURNING_AWAY_MAX = 256
 const TURNING_AWAY_MS = 1_000
@@ -34,12 +39,14 @@ export class Listener {
   readonly #connections = new Set<DownstreamConnection>()
   readonly #options: ListenerOptions
   readonly #trusted: BlockList
+  readonly #busyAnswer: string
   #idleListener: (() => void) | undefined
   #turningAway = 0
 
   private constructor(options: ListenerOptions) {
     this.#options = options
     this.#trusted = blockList(options.trustedPeers)
+    this.#busyAnswer = busyAnswer(options.name)
     this.#server = createServer({ noDelay: true, allowHalfOpen: true }, this.#onConnection)
   }
 
@@ -110,7 +117,7 @@ export class Listener {
     socket.on('end', () => socket.destroy())
     socket.setTimeout(TURNING_AWAY_MS, () => socket.destroy())
     socket.resume()
-    socket.end(BUSY)
+    socket.end(this.#busyAnswer)
   }
 
   readonly #onClosed = (connection: DownstreamConnection): void => {

@@ -1,6 +1,6 @@
 /** One health check: a TCP connect, or a GET whose answer must be 2xx or 3xx. A connection of its own each time: that is what is tested. */
 import { connect } from 'node:net'
-import type { ProbeResult } from '../core/health/health.ts'
+import { ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { parseResponseHead } from '../http1/parse-response.ts'
 import type { Millis } from '../lib/units.ts'
 
@@ -13,22 +13,29 @@ export interface ProbeTarget {
 }
 
 const ANSWER_BYTES_MAX = 64 * 1024
+/** What a timer can wait; one that is to wait longer would fire at once. */
+const TIMER_MS_MAX: Millis = 2 ** 31 - 1
 
 export function probe(target: ProbeTarget): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const socket = connect({ host: target.host, port: target.port, noDelay: true })
     let answer = ''
     const settle = (result: ProbeResult): void => {
+      clearTimeout(timer)
       socket.destroy()
       resolve(result)
     }
-    const fail = (reason: string, refused = false): void => settle({ ok: false, refused, reason })
-    socket.setTimeout(target.timeoutMs, () => fail(`no answer to the check within ${target.timeoutMs} ms`))
-    socket.on('error', (error: NodeJS.ErrnoException) => fail(plainReason(error), error.code === 'ECONNREFUSED'))
+    const fail = (reason: string, refused = false): void => settle({ kind: 'failed', refused, reason })
+    // From the connect to the verdict, not since the last byte: a server that drips its answer would never be judged.
+    const timer = setTimeout(
+      () => fail(`no answer to the check within ${target.timeoutMs} ms`),
+      Math.min(target.timeoutMs, TIMER_MS_MAX),
+    ).unref()
+    socket.on('error', (error: NodeJS.ErrnoException) => settle(judgeError(error)))
     socket.on('end', () => fail('connection closed during the check'))
     socket.on('close', () => fail('connection closed during the check'))
     socket.on('connect', () => {
-      if (target.path === undefined) return settle({ ok: true })
+      if (target.path === undefined) return settle({ kind: 'passed' })
       socket.write(
         `GET ${target.path} HTTP/1.1\r\nHost: ${hostHeader(target)}\r\nUser-Agent: spillway-check\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
       )
@@ -44,9 +51,14 @@ export function probe(target: ProbeTarget): Promise<ProbeResult> {
 
 function judge(text: string): ProbeResult {
   const head = parseResponseHead(text, 'GET', 1000)
-  if (typeof head === 'string') return { ok: false, refused: false, reason: `the answer to the check is not valid: ${head}` }
-  if (head.status >= 200 && head.status < 400) return { ok: true }
-  return { ok: false, refused: false, reason: `the check answered ${head.status}` }
+  if (typeof head === 'string') return { kind: 'failed', refused: false, reason: `the answer to the check is not valid: ${head}` }
+  if (head.status >= 200 && head.status < 400) return { kind: 'passed' }
+  return { kind: 'failed', refused: false, reason: `the check answered ${head.status}` }
+}
+
+function judgeError(error: NodeJS.ErrnoException): ProbeResult {
+  if (error.code !== undefined && ownShortage(error.code) !== undefined) return { kind: 'unasked', errno: error.code }
+  return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: plainReason(error) }
 }
 
 export function hostHeader(target: { readonly host: string; readonly port: number }): string {

@@ -3,7 +3,7 @@
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
 import { pickLeastRequests, pickRoundRobin } from '../core/balancing/balancing.ts'
-import { afterConnectFailure, afterProbe, type Health, nextProbeMs, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
+import { afterConnectFailure, afterProbe, type Health, nextProbeMs, ownShortage, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import { probe } from '../net/probe.ts'
@@ -70,6 +70,8 @@ export interface PoolPorts {
 }
 
 const EXPIRY_RESOLUTION_MS: Millis = 20
+/** A shortage of ours meets every connect; it is told of once in a while. */
+const SHORTAGE_EVERY_MS: Millis = 10_000
 
 export class Pool {
   readonly name: string
@@ -81,6 +83,7 @@ export class Pool {
   readonly #slotListeners = new Set<(server: Server) => void>()
   #expiryTimer: Timer | undefined
   #resumeTimer: Timer | undefined
+  #shortageToldAt: MonotonicMillis = Number.NEGATIVE_INFINITY
   #closed = false
 
   constructor(config: PoolConfig, ports: PoolPorts) {
@@ -204,6 +207,15 @@ export class Pool {
     this.#schedule(server)
   }
 
+  /** The gateway itself lacked what a connection takes: no server is judged by that. */
+  connectLacked(errno: string): void {
+    const now = this.#ports.clock.monotonic()
+    if (now - this.#shortageToldAt < SHORTAGE_EVERY_MS) return
+    this.#shortageToldAt = now
+    const message = `no connection to pool ${this.name} can be opened (${errno}): ${ownShortage(errno) ?? 'it is short of something'}`
+    this.#ports.telemetry.event({ type: 'warning', message })
+  }
+
   /** A connection broke while it was in use: look now instead of at the next interval. */
   connectionBroke(server: Server): void {
     this.#probeNow(server)
@@ -269,11 +281,12 @@ export class Pool {
   }
 
   #probed(server: Server, result: ProbeResult): void {
+    if (result.kind === 'unasked') return this.connectLacked(result.errno)
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
     if (server.health.state === before) return
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
-    else this.#become(server, 'down', result.ok ? '' : result.reason, 'check')
+    else this.#become(server, 'down', result.kind === 'failed' ? result.reason : '', 'check')
   }
 
   #become(server: Server, to: 'up' | 'down', reason: string, cause: 'check' | 'connection'): void {

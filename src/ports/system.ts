@@ -1,15 +1,27 @@
 /** The real clock and the real randomness of this machine. */
 import { randomFillSync } from 'node:crypto'
-import type { Clock, Random } from './clock.ts'
+import type { Millis } from '../lib/units.ts'
+import type { Clock, Random, Timer } from './clock.ts'
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  after(delay, fn) {
-    const timer = setTimeout(fn, delay)
-    timer.unref()
-    return { cancel: () => clearTimeout(timer) }
-  },
+  after,
+}
+
+/** 2^31 - 1: a longer `setTimeout` would fire at once. */
+const TIMEOUT_MAX_MS: Millis = 2_147_483_647
+
+function after(delay: Millis, fn: () => void): Timer {
+  if (delay > TIMEOUT_MAX_MS) {
+    let rest = after(TIMEOUT_MAX_MS, () => {
+      rest = after(delay - TIMEOUT_MAX_MS, fn)
+    })
+    return { cancel: () => rest.cancel() }
+  }
+  const timer = setTimeout(fn, delay)
+  timer.unref()
+  return { cancel: () => clearTimeout(timer) }
 }
 
 /** Asking the system costs the same for 16 bytes as for thousands, so it is asked for many at once. */

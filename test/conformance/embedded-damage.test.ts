@@ -127,6 +127,67 @@ describe('a damaged', () => {
     })
   }
 
+  damaged('index that has a job in a wrong place stops nobody', async (rig, damage) => {
+    const [a, b, c] = await rig.submitAll([{}, {}, { key: 'k' }])
+    await damage('UPDATE runnable SET lane = (lane + 1) % 256 WHERE seq = ?', a?.id ?? '')
+    const first = await rig.leaseOne()
+    assert.equal(first.ref.id, a?.id)
+    assert.deepEqual(await rig.leaseIds(), [b?.id, c?.id])
+    assert.equal(rig.corrupt.length, 1)
+    assert.match(rig.corrupt[0] ?? '', new RegExp(`job ${a?.id}: it is in the line, but cannot run; all indexes are made anew`))
+    assert.equal((await rig.succeed(first.ref)).status, 'succeeded', 'its own attempt goes on')
+    assert.equal((await rig.stats()).counts.running, 2)
+    await rig.reopen()
+    assert.equal(rig.corrupt.length, 1, 'it is mended')
+  })
+
+  damaged('index that names a job which has ended stops nobody', async (rig, damage) => {
+    const ended = await rig.submit()
+    await rig.succeed((await rig.leaseOne()).ref)
+    const [a, b] = await rig.submitAll([{}, { key: 'k' }])
+    await damage(`UPDATE runnable SET seq = ? WHERE seq = (SELECT min(seq) FROM runnable)`, ended.id)
+    assert.deepEqual(await rig.leaseIds(), [a?.id, b?.id])
+    assert.match(rig.corrupt.join(), new RegExp(`job ${ended.id}: it is in the line, but cannot run`))
+    assert.equal((await rig.read(ended.id))?.status, 'succeeded')
+  })
+
+  damaged('record of a job that waits for its key is put aside when its turn comes', async (rig, damage) => {
+    const jobs = await rig.submitAll([{ key: 'k' }, { key: 'k' }, { key: 'k', priority: 9 }])
+    await damage("UPDATE jobs SET record = record || ' ' WHERE seq = ?", jobs[1]?.id ?? '')
+    await rig.succeed((await rig.leaseOne()).ref)
+    assert.deepEqual(await rig.leaseIds(), [jobs[2]?.id])
+    const { counts } = await rig.stats()
+    assert.deepEqual([counts.queued, counts.running, counts.succeeded], [0, 1, 1])
+    await rig.reopen()
+    assert.equal(rig.corrupt.length, 1, `the figures are right: ${rig.corrupt.join()}`)
+  })
+
+  damaged('record of a job whose key an earlier one takes back is put aside', async (rig, damage) => {
+    // Looked at with the first tick, so that the damage is met before it is looked for.
+    await rig.submitAll(Array.from({ length: 40 }, () => ({ priority: 9 })))
+    const [delayed, holder, last] = await rig.submitAll([{ key: 'k', delayMs: 5000 }, { key: 'k' }, { key: 'k' }])
+    await damage("UPDATE jobs SET record = record || ' ' WHERE seq = ?", holder?.id ?? '')
+    await rig.pass(5000)
+    assert.equal(rig.corrupt.length, 1)
+    assert.equal((await rig.lease({ max: 40 })).length, 40)
+    const { ref } = await rig.leaseOne({ max: 9 })
+    assert.equal(ref.id, delayed?.id)
+    await rig.succeed(ref)
+    assert.equal((await rig.stats()).counts.queued, 1)
+    await rig.reopen()
+    assert.equal(rig.corrupt.length, 1, `the figures are right: ${rig.corrupt.join()}`)
+    assert.ok((await rig.leaseIds()).includes(last?.id ?? ''))
+  })
+
+  damaged('index is mended also when the first attempt at it was undone', async (rig, damage) => {
+    const [a, b] = await rig.submitAll([{ delayMs: 5000 }, {}])
+    await damage('UPDATE timers SET at = at + 1000000000 WHERE ? > 0', a?.id ?? '')
+    await Promise.all([rig.store.tick(), assert.rejects(rig.submit({ queue: 'nowhere' }))])
+    for (let tick = 0; tick < 3; tick++) await rig.store.tick()
+    await rig.pass(5000)
+    assert.deepEqual(await rig.leaseIds(), [a?.id, b?.id])
+  })
+
   damaged('set of counters that cannot be read is counted anew', async (rig, damage) => {
     const { id } = await rig.submit()
     await damage("UPDATE queues SET counters = substr(counters, 2) WHERE ? > 0 AND name = 'q'", id)

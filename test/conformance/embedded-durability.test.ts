@@ -1,7 +1,7 @@
 /** What only a durable engine can promise: all of it is there when the store is opened again, and nobody else has it open. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, it } from 'node:test'
@@ -85,6 +85,22 @@ describe('opening a store again', () => {
       assert.equal(ref.id, job.id)
       await rig.succeed(ref)
     }
+  })
+
+  withStore('keys of any text are known', async (rig) => {
+    const keys = ['\ud800', '\ud801', '\ufffd', '\ufffd"\\ud800"', 'k\0', '"k"', '💥']
+    const jobs = await rig.submitAll([...keys, ...keys].map((key) => ({ key })))
+    await rig.reopen()
+    for (const round of [jobs.slice(0, keys.length), jobs.slice(keys.length)]) {
+      const leases = await rig.lease()
+      assert.deepEqual(
+        leases.map(({ ref, job }) => [ref.id, job.key]),
+        round.map(({ id, key }) => [id, key]),
+      )
+      await rig.store.tick()
+      for (const { ref } of leases) await rig.succeed(ref)
+    }
+    assert.deepEqual(rig.corrupt, [], 'and they agree with all that is derived from them')
   })
 
   withStore('idempotency keys are known', async (rig) => {
@@ -208,6 +224,26 @@ describe('syncs', () => {
 })
 
 describe('the data folder', () => {
+  withStore('gives what was asked before it was closed, however large', async (rig) => {
+    const jobs = await rig.submitAll(Array.from({ length: 10 }, () => ({})))
+    for (const { ref } of await rig.lease()) await rig.succeed(ref, { ...ANSWER, body: Buffer.alloc(2_000_000, ref.id) })
+    const reads = jobs.map(({ id }) => rig.result(id))
+    await rig.store.close()
+    for (const [n, read] of (await Promise.all(reads)).entries())
+      assert.ok(Buffer.alloc(2_000_000, jobs[n]?.id).equals(read?.answer?.body ?? Buffer.alloc(0)))
+    await rig.open()
+  })
+
+  withStore('does once what it has promised, also when a body that is no longer needed cannot be removed', async (rig) => {
+    const { id } = await rig.submit({ body: Buffer.alloc(300_000) })
+    const { ref } = await rig.leaseOne()
+    const file = join(rig.path, 'bodies', `${id}.request`)
+    rmSync(file)
+    mkdirSync(file)
+    assert.equal((await rig.succeed(ref)).status, 'succeeded')
+    rmdirSync(file)
+  })
+
   withStore('is for its owner only', async (rig) => {
     await rig.submit({ body: Buffer.alloc(300_000) })
     const mode = (path: string): number => statSync(path).mode & 0o777

@@ -162,6 +162,16 @@ suite('a connection between requests', () => {
   })
 })
 
+test('a gateway says in Proxy-Status what it is called, whatever failed', async () => {
+  await using server = await startRawServer(() => undefined)
+  await using gateway = await startGatewayRig([server.port], { pool: CALM, config: { name: 'edge-1' } })
+  const answers = [
+    await rawAsk(gateway.port, 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n'),
+    await rawAsk(gateway.port, 'GET /../x HTTP/1.1\r\nHost: a\r\n\r\n'),
+  ]
+  for (const answer of answers) assert.match(answer.header('proxy-status') ?? '', /^edge-1; error=http_request_error/)
+})
+
 test('a call whose body is wrong or late is counted once, with the status that it got', async () => {
   await using server = await startRawServer(() => undefined)
   await using gateway = await startGatewayProcess(`

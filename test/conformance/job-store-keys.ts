@@ -1,8 +1,12 @@
 /** Jobs of one key: one at a time, in order of acceptance, whatever happens to the one in front. */
 import assert from 'node:assert/strict'
+import { addBucket } from '../../src/core/jobs/buckets.ts'
 import type { StoredJob } from '../../src/ports/job-store.ts'
 import type { Cases } from './job-store.ts'
 import { LEASE_MS, type Rig } from './rig.ts'
+
+/** Half a character has no UTF-8; the rest are what somebody might store in its place. */
+const HALF_CHARACTERS = ['\ud800', '\ud801', 'a\udc00', '\ud800\ud800', '\ufffd', 'a\ufffd', '"\\ud800"', '\ufffd"\\ud800"']
 
 async function three(rig: Rig): Promise<readonly [StoredJob, StoredJob, StoredJob]> {
   const [a, b, c] = await rig.submitAll([{ key: 'k' }, { key: 'k' }, { key: 'k' }])
@@ -159,7 +163,7 @@ export const keyCases: Cases = {
   },
 
   async 'keys of any text are kept apart'(rig) {
-    const keys = ['', ' ', 'a', 'A', 'a ', "'", '%', 'é', '💥', 'x'.repeat(5000), `${'x'.repeat(4999)}y`]
+    const keys = ['', ' ', 'a', 'A', 'a ', "'", '%', 'é', '💥', 'k\0', 'k\0k', 'x'.repeat(5000), `${'x'.repeat(4999)}y`]
     const jobs = await rig.submitAll(keys.flatMap((key) => [{ key }, { key }]))
     assert.deepEqual(
       await rig.leaseIds(),
@@ -169,6 +173,38 @@ export const keyCases: Cases = {
       jobs.map(({ key }) => key),
       keys.flatMap((key) => [key, key]),
     )
+  },
+
+  async 'half a character in a key makes a key like any other'(rig) {
+    const jobs = await rig.submitAll([...HALF_CHARACTERS, ...HALF_CHARACTERS, ...HALF_CHARACTERS].map((key) => ({ key })))
+    assert.deepEqual(
+      jobs.map(({ key }) => key),
+      [...HALF_CHARACTERS, ...HALF_CHARACTERS, ...HALF_CHARACTERS],
+    )
+    for (let round = 0; round < 3; round++) {
+      const leases = await rig.lease()
+      const expected = jobs.slice(round * HALF_CHARACTERS.length, (round + 1) * HALF_CHARACTERS.length)
+      assert.deepEqual(
+        leases.map(({ ref }) => ref.id),
+        expected.map(({ id }) => id),
+        'one of each key, in order of acceptance',
+      )
+      for (const { ref } of leases) await rig.succeed(ref)
+    }
+    await rig.submit()
+    assert.equal((await rig.lease()).length, 1, 'and nobody else is held up')
+    assert.deepEqual(rig.corrupt, [])
+  },
+
+  async 'the next of a key waits in its own bucket, whoever was before it'(rig) {
+    const keys = ['\ud800', '\ud801', 'k']
+    const jobs = await rig.submitAll([...keys, ...keys].map((key) => ({ key })))
+    for (const { ref } of await rig.lease()) await rig.succeed(ref)
+    for (const job of jobs.slice(keys.length)) {
+      const buckets = new Uint8Array(32)
+      addBucket(buckets, job.bucket)
+      assert.deepEqual(await rig.leaseIds({ buckets }), [job.id])
+    }
   },
 
   async 'thousands of jobs behind one key are in nobody’s way'(rig) {

@@ -36,6 +36,21 @@ export const leaseCases: Cases = {
     assert.deepEqual(await rig.lease(), [], 'it is not handed out twice')
   },
 
+  async 'no two jobs and no two attempts have the same secret, whatever comes together'(rig) {
+    const secrets: string[] = []
+    const submit = async (): Promise<void> =>
+      void secrets.push(...(await rig.submitAll([{}, { expireAfterMs: 10 }])).map(({ secret }) => secret))
+    const lease = async (): Promise<void> => void secrets.push(...(await rig.lease({ max: 1 })).map(({ ref }) => ref.secret))
+    for (let round = 0; round < 20; round++) {
+      // A call that fails may have the others done once more.
+      const failing = round % 2 === 0 ? [] : [assert.rejects(rig.submit({ queue: 'nowhere' }))]
+      await Promise.all([submit(), lease(), ...failing, submit(), lease()])
+      rig.clock.advance(10)
+    }
+    assert.ok(secrets.length > 100, `${secrets.length} were seen`)
+    assert.equal(new Set(secrets).size, secrets.length)
+  },
+
   async 'the oldest goes first, over all buckets'(rig) {
     const jobs = await rig.submitAll(Array.from({ length: 50 }, (_, n) => (n % 3 === 0 ? { key: `k${n}` } : {})))
     assert.ok(new Set(jobs.map(({ bucket }) => bucket)).size > 20, 'they are in many buckets')

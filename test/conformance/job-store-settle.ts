@@ -10,6 +10,28 @@ async function answerOf(rig: Rig, id: string): Promise<JobAnswer | undefined> {
 }
 
 export const settleCases: Cases = {
+  async 'large results asked for at once arrive whole, and in their turn with everything else'(rig) {
+    const jobs = await rig.submitAll(Array.from({ length: 12 }, () => ({})))
+    const leases = await rig.lease()
+    const large = (n: number): Buffer => Buffer.alloc(1_500_000, `${n} `)
+    for (const [n, { ref }] of leases.slice(1).entries()) await rig.succeed(ref, { ...ANSWER, body: large(n + 1) })
+    const ids = jobs.map(({ id }) => id)
+    const [before, , first, , all, status] = await Promise.all([
+      rig.result(ids[0] ?? ''),
+      Promise.all(ids.map((id) => rig.result(id))),
+      rig.succeed(leases[0]?.ref ?? assert.fail(), { ...ANSWER, body: large(0) }),
+      rig.submit(),
+      rig.store.read(ids, 'result'),
+      rig.store.read(ids, 'status'),
+    ])
+    assert.deepEqual([before?.job.status, before?.answer, first.status], ['running', undefined, 'succeeded'])
+    for (const [n, read] of all.entries()) assert.ok(large(n).equals(read?.answer?.body ?? Buffer.alloc(0)), `result ${n}`)
+    assert.deepEqual(
+      status.map((read) => [read?.job.id, read?.job.status]),
+      ids.map((id) => [id, 'succeeded']),
+    )
+  },
+
   async 'a job that succeeded shows it together with its result'(rig) {
     const { id } = await rig.submit()
     const { ref } = await rig.leaseOne()

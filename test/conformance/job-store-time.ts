@@ -1,11 +1,15 @@
 /** What time does: delays end, jobs expire, ended jobs are removed. */
 import assert from 'node:assert/strict'
+import type { Millis } from '../../src/lib/units.ts'
 import type { Cases } from './job-store.ts'
 import { ANSWER, NO_LIMITS, type Rig } from './rig.ts'
 
+const KEPT_LONGER = { keepMs: 86_400_000 }
+
 /** Submits, runs and ends a job whose result is `bytes` long. */
-async function finished(rig: Rig, bytes: number, dead = false): Promise<string> {
-  const { id } = await rig.submit()
+async function finished(rig: Rig, bytes: number, how: { readonly dead?: boolean; readonly keepMs?: Millis } = {}): Promise<string> {
+  const { dead = false, ...options } = how
+  const { id } = await rig.submit(options)
   const { ref } = await rig.leaseOne()
   const answer = { ...ANSWER, body: Buffer.alloc(bytes) }
   if (dead) await rig.fail(ref, true, answer)
@@ -54,6 +58,20 @@ export const timeCases: Cases = {
       'the next tick tells',
     )
     assert.deepEqual((await rig.store.tick()).changed, [], 'once')
+  },
+
+  async 'what ended while nobody asked is told once, also when calls fail before'(rig) {
+    const failing = (): Promise<void> => assert.rejects(rig.submit({ queue: 'nowhere' }))
+    const [job] = await rig.submitAll([{ expireAfterMs: 5000 }, {}])
+    rig.clock.advance(5000)
+    assert.equal((await rig.lease()).length, 1)
+    await failing()
+    const [tick] = await Promise.all([rig.store.tick(), failing()])
+    assert.deepEqual(
+      tick.changed.map(({ id, status }) => [id, status]),
+      [[job?.id, 'expired']],
+    )
+    assert.deepEqual((await rig.store.tick()).changed, [])
   },
 
   async 'the time to expire begins when a delayed job is due'(rig) {
@@ -151,7 +169,7 @@ export const timeCases: Cases = {
   },
 
   async 'dead letters go last, and what has just ended stays'(rig) {
-    const dead = await finished(rig, 10_000, true)
+    const dead = await finished(rig, 10_000, { dead: true })
     const good = await finished(rig, 10_000)
     await rig.store.command([{ kind: 'configure', queue: 'q', limits: { ...NO_LIMITS, finished: 15_000 } }])
     const last = await finished(rig, 10_000)
@@ -160,6 +178,16 @@ export const timeCases: Cases = {
     assert.equal((await rig.result(last))?.answer?.body.length, 10_000)
     const large = await finished(rig, 20_000)
     assert.equal((await rig.result(large))?.answer?.body.length, 20_000, 'succeeded is never seen without its result')
+  },
+
+  async 'dead letters go last, also when what has just ended would be the first to go'(rig) {
+    const dead = await finished(rig, 10_000, { dead: true })
+    const good = [await finished(rig, 10_000, KEPT_LONGER), await finished(rig, 10_000, KEPT_LONGER)]
+    const each = (await rig.stats()).finishedBytes / 3
+    await rig.store.command([{ kind: 'configure', queue: 'q', limits: { ...NO_LIMITS, finished: 3 * each } }])
+    const last = await finished(rig, 10_000)
+    assert.ok((await rig.read(dead)) && (await rig.read(last)) && (await rig.read(good[1] ?? '')))
+    assert.equal(await rig.read(good[0] ?? ''), undefined, 'the first of those that are no dead letters, but for the last')
   },
 
   async 'a lowered limit is kept by and by'(rig) {

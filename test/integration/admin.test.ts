@@ -7,6 +7,7 @@ import { test, type TestContext } from 'node:test'
 import { type Admin, type AdminOptions, startAdmin } from '../../src/admin/admin.ts'
 import type { AdminSources, AdminStatus, Readiness } from '../../src/admin/status.ts'
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts'
+import { until } from '../support/until.ts'
 
 const STATUS: AdminStatus = {
   version: '1.2.3',
@@ -148,6 +149,14 @@ test('the n-th connection is served, the n+1-th is closed', async (t) => {
     return outcome as string
   }
   assert.deepEqual([await open(), await open(), await open()], ['served', 'served', 'closed'])
+})
+
+test('connections that say nothing are closed when their time is up, and free their place', async (t) => {
+  const { admin } = await start(t, { connectionsMax: 2, headMs: 50 })
+  const silent = [0, 1].map(() => connect(admin.address.port, admin.address.host))
+  t.after(() => silent.map((socket) => socket.destroy()))
+  await Promise.all(silent.map((socket) => once(socket, 'connect')))
+  await until('somebody is served again', async () => (await ask(admin, '/healthz').catch(() => undefined))?.status === 200)
 })
 
 test('close ends idle keep-alive connections and frees the port', async (t) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,6 +13,7 @@ import { ask } from '../support/http-client.ts'
 import { until } from '../support/until.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
+const IS_ROOT = process.getuid?.() === 0
 let folder = ''
 let app: Server
 /** Requests to /slow that wait for `finish()`. */
@@ -131,6 +132,30 @@ describe('run', () => {
     assert.equal(await running.ended(), 1)
     assert.equal(running.err, `spillway: 127.0.0.1:${port} is in use by another process; change listeners, or stop that process\n`)
     taken.close()
+  })
+
+  test('an access log that cannot be written is one clear line and exit code 1', async () => {
+    writeFileSync(join(folder, 'no-folder'), '')
+    mkdirSync(join(folder, 'is-folder'))
+    for (const [access, code, hint] of [
+      ['missing/a.log', 'ENOENT', 'make its folder, or change log.access'],
+      ['no-folder/a.log', 'ENOTDIR', 'change log.access or its rights'],
+      ['is-folder', 'EISDIR', 'change log.access or its rights'],
+    ] as const) {
+      const running = new Running(['run', configured('l.yaml', `log: { access: ./${access} }\n`)])
+      assert.equal(await running.ended(), 1)
+      assert.equal(running.err, `spillway: the access log ${join(folder, access)} cannot be written (${code}); ${hint}\n`)
+    }
+  })
+
+  test('an access log without the right to write is not blamed on the store', {
+    skip: IS_ROOT && 'root may write everywhere',
+  }, async () => {
+    mkdirSync(join(folder, 'locked'), { mode: 0o500 })
+    const running = new Running(['run', configured('m.yaml', 'log: { access: ./locked/a.log }\n')])
+    assert.equal(await running.ended(), 1)
+    const path = join(folder, 'locked', 'a.log')
+    assert.equal(running.err, `spillway: the access log ${path} cannot be written (EACCES); change log.access or its rights\n`)
   })
 
   test('a store that cannot be written is one clear line and exit code 1', async () => {

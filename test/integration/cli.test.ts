@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import type { Server } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, test } from 'node:test'
+import { after, before, describe, test, type TestContext } from 'node:test'
 import { INITIAL_CONFIG } from '../../src/cli/commands/init.ts'
 import { runCli } from '../../src/cli/main.ts'
 import { loadText } from '../../src/config/load.ts'
@@ -55,10 +55,28 @@ describe('wrong arguments: one line on standard error, a hint, exit code 2', () 
       ['explain', 'GET', '/', '--host'],
       'spillway explain: --host needs a value; see: spillway help explain',
     ],
+    'an option that is only a name of what every object has': [
+      ['check', '--constructor'],
+      'spillway check: there is no option --constructor; see: spillway help check',
+    ],
     'a value for an option without': [['check', '--json=1'], 'spillway check: --json takes no value; see: spillway help check'],
     'one argument too many': [['run', 'a', 'b'], 'spillway run: "b" is one argument too many; see: spillway help run'],
     'one argument too few': [['explain', 'GET'], 'spillway explain: PATH is missing; see: spillway help explain'],
     'no path': [['explain', 'GET', 'x'], 'spillway explain: PATH begins with "/"; "x" does not'],
+    'a method that is none': [['explain', 'G T', '/x'], 'spillway explain: METHOD is a word such as GET; "G T" is not'],
+    'an empty method': [['explain', '', '/x'], 'spillway explain: METHOD is a word such as GET; "" is not'],
+    'a path with a blank': [
+      ['explain', 'GET', '/a b'],
+      'spillway explain: PATH is visible ASCII without "#", as in a request line; "/a b" is not',
+    ],
+    'a path with a fragment': [
+      ['explain', 'GET', '/a#b'],
+      'spillway explain: PATH is visible ASCII without "#", as in a request line; "/a#b" is not',
+    ],
+    'a header with a name that is none': [
+      ['explain', 'GET', '/', '--header', 'a b: c'],
+      'spillway explain: --header wants \'NAME: VALUE\', not "a b: c"',
+    ],
     'no header': [['explain', 'GET', '/', '--header', 'x'], 'spillway explain: --header wants \'NAME: VALUE\', not "x"'],
     'a queue without a server': [
       ['--queue', 'POST /x'],
@@ -70,6 +88,22 @@ describe('wrong arguments: one line on standard error, a hint, exit code 2', () 
       'spillway  --spill  must be a path, or methods and a path, such as POST /reports, not "reports"',
     ],
     'a demo port that is none': [['demo', '--port', 'x'], 'spillway demo: --port must be a port, not "x"'],
+    'an admin address that is no URL': [
+      ['status', '--admin', 'notaurl'],
+      'spillway status: --admin must be a URL such as http://127.0.0.1:9900, not "notaurl"',
+    ],
+    'an admin address without its scheme': [
+      ['status', '--admin', 'localhost:9900'],
+      'spillway status: --admin must be a URL such as http://127.0.0.1:9900, not "localhost:9900"',
+    ],
+    'an admin address with a query': [
+      ['status', '--admin', 'http://a?b'],
+      'spillway status: --admin must be a URL such as http://127.0.0.1:9900, not "http://a?b"',
+    ],
+    'an admin address with a password, which is not repeated': [
+      ['status', '--admin', 'http://me:secret@a'],
+      'spillway status: --admin takes no user and password; the token is read from SPILLWAY_ADMIN_TOKEN',
+    ],
     'help for an unknown command': [['help', 'runn'], 'spillway: there is no command "runn" (did you mean run?); see: spillway help'],
   }
   for (const [name, [args, line]] of Object.entries(cases)) {
@@ -257,5 +291,46 @@ queue reports -> api  4 queued  oldest waits 2 min  dead: 1 poison
     const { code, err } = await spillway(['status', '--admin', url])
     assert.deepEqual([code, err.split('\n').length], [1, 2])
     assert.match(err, /^spillway status: no gateway answers at http:\/\/127\.0\.0\.1:9 \(/)
+  })
+
+  /** The address of something that is no gateway. */
+  async function startOther(t: TestContext, answer: (response: ServerResponse) => unknown): Promise<string> {
+    const other = createServer((_, response) => void answer(response))
+    t.after(() => {
+      other.close()
+      other.closeAllConnections()
+    })
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    return `http://127.0.0.1:${(other.address() as AddressInfo).port}`
+  }
+
+  test('whatever else answers there is one line and exit code 1', async (t) => {
+    const no = (url: string): string => `spillway status: what answers at ${url} is not the admin address of a gateway\n`
+    const silent = (url: string): string => `spillway status: no gateway answers at ${url} (no whole answer within 5000 ms)\n`
+    const outline = { version: '1', pid: 1, uptimeMs: 1, ready: {}, listeners: [], pools: [{}], queues: [] }
+    const cases: readonly (readonly [answer: (response: ServerResponse) => unknown, line: (url: string) => string])[] = [
+      [(response) => response.end('<html>hello</html>'), no],
+      [(response) => response.end(''), no],
+      [(response) => response.end('{}'), no],
+      [(response) => response.end('null'), no],
+      [(response) => response.end(JSON.stringify({ ...outline, uptimeMs: '1' })), no],
+      [(response) => response.end(JSON.stringify(outline)), no],
+      [(response) => response.writeHead(500).end('<html>'), (url) => `spillway status: ${url} answered 500\n`],
+      [(response) => response.write('{'), silent],
+    ]
+    const asked = cases.flatMap(([answer, line]) => [[], ['--json']].map((flags) => ({ answer, line, flags })))
+    await Promise.all(
+      asked.map(async ({ answer, line, flags }) => {
+        const url = await startOther(t, answer)
+        assert.deepEqual(await inProcess(['status', '--admin', url, ...flags]), { code: 1, out: '', err: line(url) })
+      }),
+    )
+  })
+
+  test('an answer that breaks off is one line and exit code 1', async (t) => {
+    const url = await startOther(t, (response) => response.write('{', () => response.destroy()))
+    const { code, out, err } = await inProcess(['status', '--admin', url])
+    assert.deepEqual([code, out, err.split('\n').length], [1, '', 2])
+    assert.ok(err.startsWith(`spillway status: no gateway answers at ${url} (`), err)
   })
 })

@@ -97,7 +97,8 @@ export function gatewayReader(): Reader {
     }
     const socket = new MemorySocket()
     const peer = { address: '127.0.0.1', port: 1, trusted: false }
-    const options: DownstreamOptions = { clock, sweeper, timeouts, limits: LIMITS, onCall, onRefused, onClosed: () => undefined }
+    const told = { onCall, onRefused, onClosed: () => undefined }
+    const options: DownstreamOptions = { name: 'spillway', clock, sweeper, timeouts, limits: LIMITS, ...told }
     const connection = new DownstreamConnection(socket.asSocket, peer, options)
     await send(socket, pieces)
     return { requests, refusal, open: refusal === '' && !connection.closing }

@@ -17,12 +17,15 @@ export class Invariants {
   readonly #running = new Map<string, string>()
   /** What was seen at all, so that a run that tested nothing is noticed. */
   readonly kinds: Set<string> = new Set()
+  /** Of all jobs and all attempts. */
+  readonly #secrets = new Set<string>()
   #lastId = ''
   #lastFence = 0
 
   accepted(job: StoredJob, spec: NewJob): void {
     assert.ok(job.id > this.#lastId, 'ids grow, and are never given twice')
     this.#lastId = job.id
+    this.#isNew(job.secret)
     this.#jobs.set(job.id, { spec, expiresAt: job.expiresAt, version: job.version, handOuts: 0, counted: 0, ended: false })
   }
 
@@ -34,6 +37,7 @@ export class Invariants {
     assert.equal(seen.ended, false, 'what has ended never runs again')
     assert.ok(ref.fence > this.#lastFence, 'fences grow, over restarts too')
     this.#lastFence = ref.fence
+    this.#isNew(ref.secret)
     assert.ok(seen.counted > 0 || now < (seen.expiresAt ?? Number.POSITIVE_INFINITY), 'what has expired is never handed out')
     assert.ok(job.attempt <= job.attempts, 'no more attempts than it has')
     if (stolen) this.kinds.add('stolen')
@@ -71,6 +75,11 @@ export class Invariants {
   /** All leases are void. */
   reopened(): void {
     this.#running.clear()
+  }
+
+  #isNew(secret: string): void {
+    assert.equal(this.#secrets.has(secret), false, 'no two jobs and no two attempts have the same secret')
+    this.#secrets.add(secret)
   }
 
   #stopped(job: StoredJob): void {

@@ -9,6 +9,8 @@ import { Invariants } from './job-store-invariants.ts'
 import { isEnded, JobStoreModel, type ModelJob, type Now } from './job-store-model.ts'
 
 const LEASE_MS = 3000
+/** With halves of characters, which have no UTF-8. */
+const KEYS = ['k0', 'k1', 'k2', 'k3', '\ud800', '\ud801']
 /** Ended jobs and leases that the program still remembers and tries again. */
 const MEMORY = 60
 
@@ -276,7 +278,7 @@ export class Program {
   #newJob(): NewJob {
     this.#serial += 1
     const { random } = this
-    const key = random.chance(0.6) ? { key: `k${random.integer(6)}` } : {}
+    const key = random.chance(0.6) ? { key: random.pick(KEYS) } : {}
     const again = random.integer(8)
     const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
     const idempotency = {

@@ -78,6 +78,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const parts = { config, clock, random, sweeper, telemetry, router, pools, upstream, budget, jobs }
   const context = { ...parts, forwarding: { name: config.name, proto: 'http' as const }, routeStates: new RouteStates(telemetry, clock) }
   const listener = await Listener.open({
+    name: config.name,
     host: '127.0.0.1',
     port: 0,
     clock,

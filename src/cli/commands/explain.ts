@@ -3,6 +3,7 @@ import type { Config, RouteConfig } from '../../config/config.ts'
 import { checkPath } from '../../core/routing/check-path.ts'
 import type { RoutableHead, Verdict } from '../../core/routing/router.ts'
 import { compileRoutes } from '../../core/routing/router.ts'
+import { TARGET, TOKEN } from '../../http1/chars.ts'
 import { spanText } from '../../telemetry/event-text.ts'
 import type { Arguments, Command, Io } from '../command.ts'
 import { EXIT } from '../command.ts'
@@ -40,16 +41,24 @@ export const explainCommand: Command = {
 
 function readHead(args: Arguments): RoutableHead | string {
   const [method = '', target = ''] = args.positionals
+  if (!consistsOf(method, TOKEN)) return `METHOD is a word such as GET; ${JSON.stringify(method)} is not`
   if (!target.startsWith('/')) return `PATH begins with "/"; ${JSON.stringify(target)} does not`
+  if (!consistsOf(target, TARGET)) return `PATH is visible ASCII without "#", as in a request line; ${JSON.stringify(target)} is not`
   const headers: string[] = []
   for (const text of args.texts('header')) {
     const at = text.indexOf(':')
-    if (at < 1) return `--header wants 'NAME: VALUE', not ${JSON.stringify(text)}`
+    if (!consistsOf(text.slice(0, Math.max(at, 0)).trim(), TOKEN)) return `--header wants 'NAME: VALUE', not ${JSON.stringify(text)}`
     headers.push(text.slice(0, at).trim(), text.slice(at + 1).trim())
   }
   const at = target.indexOf('?')
   const [path, query] = at === -1 ? [target, ''] : [target.slice(0, at), target.slice(at + 1)]
   return { method: method.toUpperCase(), host: (args.text('host') ?? '').toLowerCase(), path, query, headers }
+}
+
+/** By the tables of the gateway's own parser: what it would refuse takes no route. */
+function consistsOf(text: string, allowed: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (allowed[text.charCodeAt(i)] !== 1) return false
+  return text !== ''
 }
 
 function printJson(io: Io, taken: RouteConfig | undefined, verdicts: readonly Verdict[]): void {

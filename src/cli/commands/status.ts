@@ -21,25 +21,59 @@ export const statusCommand: Command = {
   async run(args, io) {
     const admin = await findAdmin(args, io)
     if (admin === undefined) return EXIT.usage
-    let answer: Response
-    try {
-      const headers = admin.token === undefined ? {} : { authorization: `Bearer ${admin.token}` }
-      answer = await fetch(`${admin.url}/status`, { headers, signal: AbortSignal.timeout(PATIENCE_MS) })
-    } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-      const code = (cause as NodeJS.ErrnoException).code ?? (cause instanceof Error ? cause.message : String(cause))
-      io.err(`spillway status: no gateway answers at ${admin.url} (${code})\n`)
-      return EXIT.failed
-    }
-    const text = await answer.text()
-    if (!answer.ok) {
-      const hint = answer.status === 401 || answer.status === 403 ? `; it wants its admin token, see ${TOKEN_VARIABLE}` : ''
-      io.err(`spillway status: ${admin.url} answered ${answer.status}${hint}\n`)
-      return EXIT.failed
-    }
-    io.out(args.has('json') ? `${text.trimEnd()}\n` : statusText(JSON.parse(text) as AdminStatus))
-    return EXIT.ok
+    const told = await askAdmin(admin, args.has('json'))
+    if ('text' in told) io.out(told.text)
+    else io.err(`spillway status: ${told.wrong}\n`)
+    return 'text' in told ? EXIT.ok : EXIT.failed
   },
+}
+
+type Told = { readonly text: string } | { readonly wrong: string }
+
+async function askAdmin({ url, token }: AdminAddress, json: boolean): Promise<Told> {
+  let answer: Response
+  let body: string
+  try {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+    answer = await fetch(`${url}/status`, { headers, signal: AbortSignal.timeout(PATIENCE_MS) })
+    body = await answer.text()
+  } catch (error) {
+    return { wrong: `no gateway answers at ${url} (${reason(error)})` }
+  }
+  if (!answer.ok) {
+    const hint = answer.status === 401 || answer.status === 403 ? `; it wants its admin token, see ${TOKEN_VARIABLE}` : ''
+    return { wrong: `${url} answered ${answer.status}${hint}` }
+  }
+  const text = readStatus(body, json)
+  return text === undefined ? { wrong: `what answers at ${url} is not the admin address of a gateway` } : { text }
+}
+
+/** Only what the network said: what `fetch` itself says about a request could quote the token. */
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.name === 'TimeoutError') return `no whole answer within ${PATIENCE_MS} ms`
+  const cause: NodeJS.ErrnoException | undefined = error.cause instanceof Error ? error.cause : undefined
+  return cause?.code ?? cause?.message ?? 'the request could not be made'
+}
+
+/** Undefined: this is no gateway's status. */
+function readStatus(body: string, json: boolean): string | undefined {
+  try {
+    const status: unknown = JSON.parse(body)
+    if (!isStatus(status)) return undefined
+    const text = statusText(status)
+    return json ? `${body.trimEnd()}\n` : text
+  } catch {
+    return undefined
+  }
+}
+
+/** By its outline; who has that and something else inside is found out when it is written as text. */
+function isStatus(value: unknown): value is AdminStatus {
+  if (typeof value !== 'object' || value === null) return false
+  const { version, pid, uptimeMs, ready, listeners, pools, queues } = value as Partial<Record<keyof AdminStatus, unknown>>
+  if (typeof version !== 'string' || typeof pid !== 'number' || typeof uptimeMs !== 'number') return false
+  return typeof ready === 'object' && ready !== null && [listeners, pools, queues].every(Array.isArray)
 }
 
 interface AdminAddress {
@@ -51,6 +85,11 @@ async function findAdmin(args: Arguments, io: Io): Promise<AdminAddress | undefi
   const url = args.text('admin')
   const file = args.positionals[0]
   const token = io.environment[TOKEN_VARIABLE]
+  const wrong = url === undefined ? undefined : wrongUrl(url)
+  if (wrong !== undefined) {
+    io.err(`spillway status: ${wrong}\n`)
+    return undefined
+  }
   if (url !== undefined || (file === undefined && !existsSync(DEFAULT_FILE))) {
     return { url: (url ?? 'http://127.0.0.1:9900').replace(/\/+$/, ''), token }
   }
@@ -60,6 +99,16 @@ async function findAdmin(args: Arguments, io: Io): Promise<AdminAddress | undefi
   // A wildcard is an address to listen on, not one to connect to.
   const target = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return { url: `http://${target.includes(':') ? `[${target}]` : target}:${port}`, token: config.admin.token ?? token }
+}
+
+function wrongUrl(text: string): string | undefined {
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    return `--admin must be a URL such as http://127.0.0.1:9900, not ${JSON.stringify(text)}`
+  }
+  return url.username === '' && url.password === ''
+    ? undefined
+    : `--admin takes no user and password; the token is read from ${TOKEN_VARIABLE}`
 }
 
 export function statusText(status: AdminStatus): string {

@@ -170,7 +170,7 @@ test('in Forwarded, an IPv6 address has brackets and quotes, a host with a port 
 
 test('an answer passes as it came, each Set-Cookie by itself, less what steers the gateway', () => {
   const came = ['Set-Cookie: a=b', 'Server: x', 'set-cookie: c=d, e', 'Date: today', 'Via: 1.1 b', 'X-Forwarded-For: y', 'Forwarded: z']
-  const steering = ['Spillway-Retry: no', 'SPILLWAY-ANYTHING: x', 'spillway-: y']
+  const steering = ['Spillway-Retry: no', 'SPILLWAY-ANYTHING: x', 'spillway-: y', 'Spillway_Status: z', 'spillway_job-: z']
   assert.deepEqual(lines(forwardResponseHeaders(flat([...steering, ...came]))), came)
   assert.deepEqual(lines(endToEndHeaders(flat([...steering, ...came, 'Connection: close']), 'close')), [...steering, ...came])
   assert.deepEqual(lines(endToEndHeaders(flat([...steering, ...came, 'Connection: server']), 'server')), [

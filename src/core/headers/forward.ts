@@ -170,7 +170,7 @@ function endToEnd(headers: FlatHeaders, connection: string, controls: boolean): 
       continue
     }
     const lower = name.toLowerCase()
-    if (ENDS_HERE.has(lower) || (!controls && lower.startsWith('spillway-'))) continue
+    if (ENDS_HERE.has(lower) || (!controls && canonical(name).startsWith('spillway-'))) continue
     if (named?.has(lower) === true && !NOT_BY_CONNECTION.has(lower)) continue
     out.push(name, headers[i + 1] as string)
   }

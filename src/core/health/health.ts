@@ -17,14 +17,36 @@ export interface HealthRules {
   readonly rise: number
 }
 
-export type ProbeResult = { readonly ok: true } | { readonly ok: false; readonly refused: boolean; readonly reason: string }
+export type ProbeResult =
+  | { readonly kind: 'passed' }
+  | { readonly kind: 'failed'; readonly refused: boolean; readonly reason: string }
+  /** The gateway lacked what it takes to ask: this says nothing about the server. */
+  | { readonly kind: 'unasked'; readonly errno: string }
 
 export const UNKNOWN: Health = { state: 'unknown', against: 0 }
 
+/**
+ * Errors of a connect that tell of a shortage on this side: it meets all servers alike, and passes. Not EPERM and EACCES: these are rules
+ * of this machine about one address, and as long as they stand, that server is of no more use to us than one that is down.
+ */
+const OWN_SHORTAGES: ReadonlyMap<string, string> = new Map([
+  ['EMFILE', 'this process has as many files open as it may; raise its limit (ulimit -n)'],
+  ['ENFILE', 'this machine has as many files open as it may'],
+  ['ENOBUFS', 'this machine has no memory left for sockets'],
+  ['ENOMEM', 'this machine has no memory left for sockets'],
+  ['EADDRNOTAVAIL', 'this machine has no local address or port left to connect from'],
+])
+
+/** What this side is short of, for people; undefined: the error says something about the server. */
+export function ownShortage(errno: string | undefined): string | undefined {
+  return errno === undefined ? undefined : OWN_SHORTAGES.get(errno)
+}
+
 /** The first result decides at once: there is no history to outweigh it. */
 export function afterProbe(health: Health, result: ProbeResult, rules: HealthRules): Health {
-  if (health.state === 'unknown') return { state: result.ok ? 'up' : 'down', against: 0 }
-  if (result.ok) {
+  if (result.kind === 'unasked') return health
+  if (health.state === 'unknown') return { state: result.kind === 'passed' ? 'up' : 'down', against: 0 }
+  if (result.kind === 'passed') {
     if (health.state === 'up') return health.against === 0 ? health : { state: 'up', against: 0 }
     const against = health.against + 1
     return against >= rules.rise ? { state: 'up', against: 0 } : { state: 'down', against }

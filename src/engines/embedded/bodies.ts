@@ -66,14 +66,14 @@ export class Bodies {
     const doomed = this.#doomed
     this.#written = []
     this.#doomed = []
-    for (const path of doomed) remove(path)
+    for (const path of doomed) removeOrLeave(path)
   }
 
   rolledBack(): void {
     const written = this.#written
     this.#written = []
     this.#doomed = []
-    for (const path of written) remove(path)
+    for (const path of written) removeOrLeave(path)
   }
 
   /** Removes files that nothing refers to. */
@@ -89,6 +89,13 @@ export class Bodies {
   #path(kind: BodyKind, seq: number): string {
     return join(this.#folder, `${formatJobId(seq)}.${kind}`)
   }
+}
+
+/** The transaction is over and cannot fail any more: what resists is an orphan, which the next open removes. */
+function removeOrLeave(path: string): void {
+  try {
+    remove(path)
+  } catch {}
 }
 
 function remove(path: string): void {

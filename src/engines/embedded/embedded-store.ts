@@ -99,9 +99,21 @@ class Client implements Executor {
   }
 
   call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
+    const asked: Call = call
+    const reply = asked.kind === 'read' && asked.want === 'result' ? this.#readOneByOne(asked) : this.#ask(asked)
+    return reply as Promise<ReplyByKind[K]>
+  }
+
+  /** So that how many results travel at once depends on their size, not on who asked for them together. */
+  async #readOneByOne(call: CallOf<'read'>): Promise<Reply> {
+    const reads = await Promise.all(call.ids.map((id) => this.#ask({ ...call, ids: [id] })))
+    return reads.flat() as ReplyByKind['read']
+  }
+
+  #ask(call: Call): Promise<Reply> {
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal)
-    const { promise, resolve, reject } = Promise.withResolvers<ReplyByKind[K]>()
-    this.#waiting.push({ call, resolve: resolve as (reply: Reply) => void, reject })
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>()
+    this.#waiting.push({ call, resolve, reject })
     this.#schedule()
     return promise
   }
@@ -163,9 +175,12 @@ class Client implements Executor {
       reply,
       batch.map(({ call }) => call),
     )
+    // Where the answers are large there are not all of them; the others are asked for again, and are still the first.
+    const answered = Math.max(1, results.length)
+    if (answered < batch.length) this.#waiting.unshift(...batch.slice(answered))
     // What waits goes first: the store thread works while the answers are handed on.
     this.#send()
-    batch.forEach((waiting, at) => settle(waiting, results[at]))
+    batch.slice(0, answered).forEach((waiting, at) => settle(waiting, results[at]))
     this.#tell(reply.notices)
     this.#closeWhenIdle()
   }

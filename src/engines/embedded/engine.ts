@@ -8,7 +8,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Bytes, Millis } from '../../lib/units.ts'
 import type { QueueLimits, Submitted } from '../../ports/job-store.ts'
 import type { Call, CallOf } from '../ledger/calls.ts'
-import { execute, operationsIn, type Reply } from '../ledger/execute.ts'
+import { execute, operationsIn, type Reply, replyBytes } from '../ledger/execute.ts'
 import { type Context, Ledger } from '../ledger/ledger.ts'
 import { payloadBytes } from '../ledger/tables.ts'
 import { Bodies } from './bodies.ts'
@@ -35,6 +35,11 @@ export interface EngineEvents {
 
 export type CallResult = { readonly reply: Reply } | { readonly error: string }
 
+export interface BatchContext extends Context {
+  /** Nothing of what was done with the secrets remains: they may serve again. */
+  startOver(): void
+}
+
 /** The disk or the file is not what it was a moment ago; going on could lose what was promised. */
 export class StoreFatalError extends Error {
   override readonly name = 'StoreFatalError'
@@ -47,6 +52,8 @@ const SCRUB_STEP = 32
 const REBUILDS_MAX = 3
 const FREE_SPACE_CHECK_MS = 100
 const FREE_SPACE_CHECK_BYTES = 4 * 1024 * 1024
+/** All bodies of a reply are in memory at once, on both sides. */
+const REPLY_BYTES_MAX: Bytes = 8 * 1024 * 1024
 /** SQLite's primary result codes. */
 const SQLITE_CORRUPT = 11
 const SQLITE_FULL = 13
@@ -95,15 +102,19 @@ export class EmbeddedEngine {
     }
   }
 
-  /** Results in the order of the calls. Throws `StoreFatalError` when the store cannot go on. */
-  run(calls: readonly Call[], context: Context): readonly CallResult[] {
+  /**
+   * Results in the order of the calls. The first call always has one; when the results have become large, the last ones have none and
+   * nothing was done for them. Throws `StoreFatalError` when the store cannot go on.
+   */
+  run(calls: readonly Call[], context: BatchContext): readonly CallResult[] {
     this.#checkFreeSpace(calls, context)
     try {
-      return this.#transaction(calls, context, () => calls.map((call) => ({ reply: execute(this.#ledger, call) })))
+      return this.#transaction(calls, context, () => upTo(REPLY_BYTES_MAX, calls, (call) => ({ reply: execute(this.#ledger, call) })))
     } catch (error) {
       this.#throwIfFatal(error)
+      context.startOver()
       // One of them spoiled it for all: each for itself, so that only the guilty ones fail.
-      return calls.map((call) => this.#runAlone(call, context))
+      return upTo(REPLY_BYTES_MAX, calls, (call) => this.#runAlone(call, context))
     }
   }
 
@@ -126,7 +137,8 @@ export class EmbeddedEngine {
   #runAlone(call: Call, context: Context): CallResult {
     if (call.kind === 'submit' && call.jobs.length > 1) return this.#submitAlone(call, context)
     try {
-      return this.#transaction([call], context, () => ({ reply: execute(this.#ledger, call) }))
+      const [result] = this.#transaction([call], context, () => [{ reply: execute(this.#ledger, call) }])
+      return result as CallResult
     } catch (error) {
       this.#throwIfFatal(error)
       if (primaryCode(error) === SQLITE_CORRUPT) this.#reportDamage(error as Error)
@@ -151,28 +163,34 @@ export class EmbeddedEngine {
     return { reply: submitted }
   }
 
-  #transaction<T>(calls: readonly Call[], context: Context, work: () => T): T {
+  /** `work` gives the results of the first so many calls; of the others nothing was done. */
+  #transaction(calls: readonly Call[], context: Context, work: () => readonly CallResult[]): readonly CallResult[] {
     const promises = calls.some(needsSync)
+    const lastWrong = this.#lastWrong
     this.#setSynchronous(promises ? 'FULL' : 'NORMAL')
     this.#ledger.begin(context)
     // Deferred: a batch that only reads takes no write transaction.
     this.#db.exec('BEGIN')
-    let result: T
+    let done: readonly Call[]
+    let results: readonly CallResult[]
     try {
       if (calls.some(({ kind }) => kind === 'tick')) this.#lookForDamage()
-      result = work()
+      results = work()
+      done = calls.slice(0, results.length)
       this.#ledger.commit()
       this.#bodies.sync()
-      this.#commit(promises, calls)
+      this.#commit(promises, done)
     } catch (error) {
       // Before anything else is asked of the file.
       this.#throwIfFatal(error)
       this.#rollback()
+      // What was mended is as it was.
+      this.#lastWrong = lastWrong
       throw error
     }
-    if (!promises && (this.#ledger.mustSync || this.#bodies.hasDoomed)) this.#syncNow(calls)
+    if (!promises && (this.#ledger.mustSync || this.#bodies.hasDoomed)) this.#syncNow(done)
     this.#bodies.committed()
-    return result
+    return results
   }
 
   #lookForDamage(): void {
@@ -245,6 +263,19 @@ export class EmbeddedEngine {
     if ((code === undefined || !FATAL_CODES.has(code)) && systemCode !== 'EIO' && systemCode !== 'EROFS') return
     throw new StoreFatalError(`the store cannot go on: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
+}
+
+/** The results of the calls from the front, until they weigh more than `max`; at least one. */
+function upTo(max: Bytes, calls: readonly Call[], resultOf: (call: Call) => CallResult): readonly CallResult[] {
+  const results: CallResult[] = []
+  let bytes = 0
+  for (const call of calls) {
+    const result = resultOf(call)
+    results.push(result)
+    if ('reply' in result) bytes += replyBytes(call, result.reply)
+    if (bytes > max) break
+  }
+  return results
 }
 
 /** These promise that what they did is kept. */

@@ -7,7 +7,7 @@ import { formatJobId } from '../../core/jobs/job-id.ts'
 import { holdsKey, type JobRecord, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
 import { laneOf } from '../ledger/lanes.ts'
 import { DAMAGED } from '../ledger/tables.ts'
-import { parseRecord } from './sqlite-tables.ts'
+import { keyColumn, parseRecord } from './sqlite-tables.ts'
 
 export class Scrub {
   readonly #sql: Readonly<Record<keyof typeof SQL, StatementSync>>
@@ -54,11 +54,11 @@ export class Scrub {
   }
 
   #holder(queue: number, key: string): number | undefined {
-    return (this.#sql.holder.get(queue, key) as [number] | undefined)?.[0]
+    return (this.#sql.holder.get(queue, keyColumn(key)) as [number] | undefined)?.[0]
   }
 
   #isBlocked(queue: number, { key = '', seq, priority }: JobRecord): boolean {
-    return this.#has('blocked', queue, key, seq, priority)
+    return this.#has('blocked', queue, keyColumn(key), seq, priority)
   }
 
   #has(what: 'timer' | 'ended' | 'runnable' | 'blocked', ...values: readonly (number | string)[]): boolean {

@@ -153,28 +153,27 @@ export class SqliteTables implements Tables {
   }
 
   keyHolder(queue: number, key: string): number | undefined {
-    return (this.#sql.keyHolder.get(queue, key) as [number] | undefined)?.[0]
+    return (this.#sql.keyHolder.get(queue, keyColumn(key)) as [number] | undefined)?.[0]
   }
 
   setKeyHolder(queue: number, key: string, seq: number): void {
-    this.#sql.setKeyHolder.run(queue, key, seq)
+    this.#sql.setKeyHolder.run(queue, keyColumn(key), seq)
   }
 
   dropKey(queue: number, key: string): void {
-    this.#sql.dropKey.run(queue, key)
+    this.#sql.dropKey.run(queue, keyColumn(key))
   }
 
   addBlocked(queue: number, key: string, { seq, priority }: Blocked): void {
-    this.#sql.addBlocked.run(queue, key, seq, priority)
+    this.#sql.addBlocked.run(queue, keyColumn(key), seq, priority)
   }
 
   removeBlocked(queue: number, key: string, seq: number): void {
-    this.#sql.removeBlocked.run(queue, key, seq)
+    this.#sql.removeBlocked.run(queue, keyColumn(key), seq)
   }
 
-  firstBlocked(queue: number, key: string): Blocked | undefined {
-    const row = this.#sql.firstBlocked.get(queue, key) as [number, number] | undefined
-    return row === undefined ? undefined : { seq: row[0], priority: row[1] }
+  firstBlocked(queue: number, key: string): number | undefined {
+    return (this.#sql.firstBlocked.get(queue, keyColumn(key)) as [number] | undefined)?.[0]
   }
 
   oldestBlocked(queue: number): number | undefined {
@@ -206,8 +205,8 @@ export class SqliteTables implements Tables {
     this.#sql.removeEnded.run(queue, dead ? 1 : 0, keepUntil, seq)
   }
 
-  firstEnded(queue: number, dead: boolean): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined {
-    const row = this.#sql.firstEnded.get(queue, dead ? 1 : 0) as [number, number] | undefined
+  firstEnded(queue: number, dead: boolean, except = 0): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined {
+    const row = this.#sql.firstEnded.get(queue, dead ? 1 : 0, except) as [number, number] | undefined
     return row === undefined ? undefined : { keepUntil: row[0], seq: row[1] }
   }
 
@@ -282,6 +281,14 @@ function joined(head: Uint8Array, body: Uint8Array): Uint8Array {
   return Buffer.concat([head, body])
 }
 
+/**
+ * A key as its column holds it. A half of a surrogate pair has no UTF-8, and SQLite would store every one of them as U+FFFD: two keys
+ * for the ledger would be one in the database. Such keys are written as JSON behind that very character.
+ */
+export function keyColumn(key: string): string {
+  return key.isWellFormed() && !key.startsWith('\ufffd') ? key : `\ufffd${JSON.stringify(key)}`
+}
+
 /** Checked against its checksum and its place. */
 export function parseRecord(text: string, crc: number, seq: number): JobRecord | typeof DAMAGED {
   if (crc32(text) !== crc) return DAMAGED
@@ -325,7 +332,7 @@ const SQL = {
   dropKey: 'DELETE FROM keys WHERE queue = ? AND key = ?',
   addBlocked: 'INSERT INTO blocked (queue, key, seq, priority) VALUES (?, ?, ?, ?)',
   removeBlocked: 'DELETE FROM blocked WHERE queue = ? AND key = ? AND seq = ?',
-  firstBlocked: 'SELECT seq, priority FROM blocked WHERE queue = ? AND key = ? ORDER BY seq LIMIT 1',
+  firstBlocked: 'SELECT seq FROM blocked WHERE queue = ? AND key = ? ORDER BY seq LIMIT 1',
   oldestBlocked: 'SELECT seq FROM blocked WHERE queue = ? ORDER BY seq LIMIT 1',
   countBlocked: 'SELECT count(*) FROM blocked WHERE queue = ?',
   addTimer: 'INSERT INTO timers (at, seq) VALUES (?, ?)',
@@ -333,7 +340,7 @@ const SQL = {
   firstTimer: 'SELECT at, seq FROM timers ORDER BY at, seq LIMIT 1',
   addEnded: 'INSERT INTO ended (queue, dead, keep_until, seq) VALUES (?, ?, ?, ?)',
   removeEnded: 'DELETE FROM ended WHERE queue = ? AND dead = ? AND keep_until = ? AND seq = ?',
-  firstEnded: 'SELECT keep_until, seq FROM ended WHERE queue = ? AND dead = ? ORDER BY keep_until, seq LIMIT 1',
+  firstEnded: 'SELECT keep_until, seq FROM ended WHERE queue = ? AND dead = ? AND seq <> ? ORDER BY keep_until, seq LIMIT 1',
 } as const
 
 type Statements = Readonly<Record<keyof typeof SQL, StatementSync>>

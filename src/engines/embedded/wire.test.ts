@@ -71,6 +71,15 @@ test('a batch arrives as it was sent, with its moment and its secrets', () => {
   )
 })
 
+test('a batch gives no secret twice, unless all that was done is undone', () => {
+  const { context } = decodeBatch(encodeBatch(CALLS, MOMENT, Buffer.from(Array.from({ length: 32 }, (_, n) => n))))
+  const given = [context.secret(), context.secret()]
+  assert.throws(() => context.secret(), /more secrets than it brought/)
+  context.startOver()
+  assert.deepEqual([context.secret(), context.secret()], given)
+  assert.throws(() => context.secret(), /more secrets than it brought/)
+})
+
 test('all bodies travel in one buffer of their own size', () => {
   const batch = encodeBatch(CALLS, MOMENT, Buffer.alloc(16))
   const sizes = ['a', 'b', 'c'].reduce((sum, text) => sum + payload(text).head.length + payload(text).body.length, 16)
@@ -97,4 +106,18 @@ test('results arrive as they were given, errors too', () => {
     undefined,
     'what is not there is undefined',
   )
+})
+
+test('a reply for which there is no memory is an error for those who asked for bytes, and for nobody else', () => {
+  const job = { id: 'x' } as never
+  // No such array can be had; its length is all that is looked at.
+  const endless = { head: Buffer.from('[]'), body: { length: 2 ** 52 } as Uint8Array }
+  const read = { kind: 'read', ids: ['x'], want: 'result' } as const
+  const results = [{ reply: ['stale'] }, { reply: [{ job, answer: endless }] }, { reply: [{ job }] }] as const
+  const calls: readonly Call[] = [{ kind: 'extend', leases: [REF], forMs: 5 }, read, read]
+  assert.deepEqual(decodeReply(encodeReply(results as never, calls, []), calls), [
+    { reply: ['stale'] },
+    { error: 'there is not enough memory for the reply' },
+    { reply: [{ job }] },
+  ])
 })

@@ -5,10 +5,9 @@
 import type { Bytes, EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
 import type { LeaseRequest } from '../../ports/job-store.ts'
 import type { Call, PackedJob, PackedLease, PackedRead, PackedSettlement } from '../ledger/calls.ts'
-import type { Reply } from '../ledger/execute.ts'
-import type { Context } from '../ledger/ledger.ts'
+import { type Reply, replyBytes } from '../ledger/execute.ts'
 import { type Payload, payloadBytes } from '../ledger/tables.ts'
-import type { CallResult } from './engine.ts'
+import type { BatchContext, CallResult } from './engine.ts'
 
 /** The store thread has neither clock nor chance of its own; a batch brings both. */
 export interface Batch {
@@ -55,26 +54,38 @@ export function encodeBatch(
   return { ...moment, calls: text, secretsAt: writer.append(secrets), bytes: writer.buffer }
 }
 
-export function decodeBatch(batch: Batch): { readonly calls: readonly Call[]; readonly context: Context } {
+export function decodeBatch(batch: Batch): { readonly calls: readonly Call[]; readonly context: BatchContext } {
   const calls = (JSON.parse(batch.calls) as WiredCall[]).map((call) => decodeCall(call, batch.bytes))
   const secrets = Buffer.from(batch.bytes, batch.secretsAt)
   let at = 0
-  const context: Context = {
+  const context: BatchContext = {
     now: batch.now,
     monotonic: batch.monotonic,
     secret() {
-      const secret = secrets.toString('base64url', at, at + SECRET_BYTES)
-      // Only a batch that is run again in pieces comes around; nothing of its first run remains, so those secrets may serve again.
-      at = (at + SECRET_BYTES) % secrets.length
-      return secret
+      // Two jobs, or two attempts, of one secret would be open to each other's clients and servers.
+      if (at + SECRET_BYTES > secrets.length) throw new Error('a batch needs more secrets than it brought')
+      at += SECRET_BYTES
+      return secrets.toString('base64url', at - SECRET_BYTES, at)
+    },
+    startOver() {
+      at = 0
     },
   }
   return { calls, context }
 }
 
 export function encodeReply(results: readonly CallResult[], calls: readonly Call[], notices: readonly Notice[]): BatchReply {
-  const writer = new PayloadWriter(results.reduce((sum, result, at) => sum + replyBytes(result, calls[at]), 0))
-  const wired = results.map((result, at) => ('error' in result ? result : { reply: encodeReplyOf(calls[at], result.reply, writer) }))
+  const bytes = results.map((result, at) => bytesOf(result, calls[at]))
+  let writer: PayloadWriter
+  let affordable = results
+  try {
+    writer = new PayloadWriter(bytes.reduce((sum, each) => sum + each, 0))
+  } catch {
+    // What was done stays done. Whoever asked for no bytes is told so, memory or not.
+    writer = new PayloadWriter(0)
+    affordable = results.map((result, at) => (bytes[at] === 0 ? result : { error: 'there is not enough memory for the reply' }))
+  }
+  const wired = affordable.map((result, at) => ('error' in result ? result : { reply: encodeReplyOf(calls[at], result.reply, writer) }))
   return { results: JSON.stringify(wired), bytes: writer.buffer, notices }
 }
 
@@ -154,11 +165,8 @@ function decodeSettlement(settlement: WiredSettlement, bytes: ArrayBuffer): Pack
   return (answer === undefined ? rest : { ...rest, answer: payloadAt(answer, bytes) }) as PackedSettlement
 }
 
-function replyBytes(result: CallResult, call: Call | undefined): Bytes {
-  if ('error' in result) return 0
-  if (call?.kind === 'lease') return leasesOf(result.reply).reduce((sum, lease) => sum + payloadBytes(lease.request), 0)
-  if (call?.kind !== 'read') return 0
-  return readsOf(result.reply).reduce((sum, read) => sum + (read?.answer === undefined ? 0 : payloadBytes(read.answer)), 0)
+function bytesOf(result: CallResult, call: Call | undefined): Bytes {
+  return 'error' in result || call === undefined ? 0 : replyBytes(call, result.reply)
 }
 
 function encodeReplyOf(call: Call | undefined, reply: Reply, writer: PayloadWriter): unknown {
@@ -167,7 +175,8 @@ function encodeReplyOf(call: Call | undefined, reply: Reply, writer: PayloadWrit
     return leases.map((batch) => batch.map((lease) => ({ ...lease, request: writer.put(lease.request) })))
   }
   if (call?.kind !== 'read') return reply
-  return readsOf(reply).map((read) => (read?.answer === undefined ? read : { ...read, answer: writer.put(read.answer) }))
+  const reads = reply as readonly (PackedRead | undefined)[]
+  return reads.map((read) => (read?.answer === undefined ? read : { ...read, answer: writer.put(read.answer) }))
 }
 
 function decodeReplyOf(call: Call | undefined, reply: unknown, bytes: ArrayBuffer): Reply {
@@ -184,14 +193,6 @@ function decodeReplyOf(call: Call | undefined, reply: unknown, bytes: ArrayBuffe
 function decodeRead(read: Wired<PackedRead> | null, bytes: ArrayBuffer): PackedRead | undefined {
   if (read === null) return undefined
   return read.answer === undefined ? { job: read.job } : { job: read.job, answer: payloadAt(read.answer, bytes) }
-}
-
-function leasesOf(reply: Reply): readonly PackedLease[] {
-  return (reply as readonly (readonly PackedLease[])[]).flat()
-}
-
-function readsOf(reply: Reply): readonly (PackedRead | undefined)[] {
-  return reply as readonly (PackedRead | undefined)[]
 }
 
 function hex(bytes: Uint8Array): string {

@@ -26,11 +26,16 @@ export class Book {
   readonly #aside = new Set<number>()
   /** Since `begin`: what could be taken back step by step is gone. */
   #rebuilt = false
+  /** A job is being changed: until that is done, indexes cannot be made from the records. */
+  #changing = false
+  #rebuildDue = false
+  /** Since `begin`: found in the line although they cannot run. */
+  readonly #refiled = new Set<number>()
 
   constructor(tables: Tables, onCorrupt: (what: string) => void) {
     this.tables = tables
     this.#onCorrupt = onCorrupt
-    this.line = new Line(tables, (seq) => this.get(seq))
+    this.line = new Line(tables, (seq) => this.indexed(seq))
     this.orphans = this.#load()
     if (this.#isSound()) return
     this.rebuild()
@@ -74,6 +79,7 @@ export class Book {
 
   add(record: JobRecord): JobRecord {
     const queue = this.#queueOf(record)
+    this.#changing = true
     const added = placeOf(record) === 'line' ? numbered(queue, record) : record
     queue.count(added, 1)
     const timer = timerOf(added)
@@ -81,11 +87,13 @@ export class Book {
     if (placeOf(added) === 'line') this.#enter(queue, added)
     this.tables.insertRecord(added)
     this.#remember(added)
+    this.#changed()
     return added
   }
 
   change(before: JobRecord, after: JobRecord): JobRecord {
     const queue = this.#queueOf(before)
+    this.#changing = true
     const from = placeOf(before)
     const to = placeOf(after)
     const changed = to === 'line' && from !== 'line' ? numbered(queue, after) : after
@@ -97,6 +105,7 @@ export class Book {
     if (from !== to) this.#move(queue, before, changed)
     this.tables.updateRecord(changed)
     this.#remember(changed)
+    this.#changed()
     return changed
   }
 
@@ -173,6 +182,9 @@ export class Book {
 
   begin(): void {
     this.#rebuilt = false
+    this.#changing = false
+    this.#rebuildDue = false
+    this.#refiled.clear()
     this.leases.begin()
     for (const queue of this.#queues.values()) queue.lanes.begin()
   }
@@ -214,10 +226,7 @@ export class Book {
   }
 
   #firstEnded(queue: QueueState, spare: number | undefined): number | undefined {
-    const plain = this.tables.firstEnded(queue.id, false)
-    if (plain !== undefined && plain.seq !== spare) return plain.seq
-    const dead = this.tables.firstEnded(queue.id, true)
-    return dead === undefined || dead.seq === spare ? undefined : dead.seq
+    return (this.tables.firstEnded(queue.id, false, spare) ?? this.tables.firstEnded(queue.id, true, spare))?.seq
   }
 
   #remember(record: JobRecord): void {
@@ -270,6 +279,14 @@ export class Book {
     this.#onCorrupt(`job ${formatJobId(seq)}: ${why}; it is put aside and will not run`)
     this.tables.quarantine(seq)
     this.#aside.add(seq)
+    if (this.#changing) this.#rebuildDue = true
+    else this.rebuild()
+  }
+
+  #changed(): void {
+    this.#changing = false
+    if (!this.#rebuildDue) return
+    this.#rebuildDue = false
     this.rebuild()
   }
 
@@ -279,6 +296,7 @@ export class Book {
    */
   rebuild(): void {
     this.#rebuilt = true
+    this.#recent.clear()
     this.tables.clearIndexes()
     for (const queue of this.#queues.values()) {
       queue.load({ ...NO_COUNTERS, entered: queue.entered })
@@ -286,11 +304,25 @@ export class Book {
       queue.lanes.clear()
     }
     // First whoever holds a key, so that nobody else takes it.
-    for (const record of this.tables.records()) if (!this.#aside.has(record.seq)) this.#index(record)
-    for (const record of this.tables.records()) {
-      if (this.#aside.has(record.seq)) continue
+    for (const record of this.#trusted()) this.#index(record)
+    for (const record of this.#trusted()) {
       const queue = this.#queues.get(record.queue)
       if (queue !== undefined && placeOf(record) === 'line') this.#enter(queue, record)
+    }
+  }
+
+  /** An index says that the job can be handed out, its record that it cannot. The record counts; if that does not help, the job goes aside. */
+  refile(seq: number): void {
+    if (this.#refiled.has(seq)) return this.#quarantine(seq, 'it is in the line, but cannot run')
+    this.#refiled.add(seq)
+    this.#onCorrupt(`job ${formatJobId(seq)}: it is in the line, but cannot run; all indexes are made anew`)
+    this.rebuild()
+  }
+
+  /** All jobs, as `get` gives them. */
+  *#trusted(): Iterable<JobRecord> {
+    for (const record of this.tables.records()) {
+      if (!this.#aside.has(record.seq)) yield this.leases.get(record.seq)?.record ?? record
     }
   }
 

@@ -1,6 +1,8 @@
 /** One call on a ledger: the batch methods of the port, item by item. */
+import type { Bytes } from '../../lib/units.ts'
 import type { Call, CallKind, ReplyByKind } from './calls.ts'
 import type { Ledger } from './ledger.ts'
+import { payloadBytes } from './tables.ts'
 
 export type Reply = ReplyByKind[CallKind]
 
@@ -25,13 +27,23 @@ export function execute(ledger: Ledger, call: Call): Reply {
   }
 }
 
-/** How many secrets the call may need at most. */
+/** Of the bodies and heads that the reply brings. */
+export function replyBytes(call: Call, reply: Reply): Bytes {
+  if (call.kind === 'lease') {
+    const leases = (reply as ReplyByKind['lease']).flat()
+    return leases.reduce((sum, lease) => sum + payloadBytes(lease.request), 0)
+  }
+  if (call.kind !== 'read') return 0
+  return (reply as ReplyByKind['read']).reduce((sum, read) => sum + (read?.answer === undefined ? 0 : payloadBytes(read.answer)), 0)
+}
+
+/** How many secrets the call draws at most: one for each job, one for each lease. */
 export function secretsNeeded(call: Call): number {
   switch (call.kind) {
     case 'submit':
       return call.jobs.length
     case 'lease':
-      return call.requests.reduce((sum, request) => sum + request.max, 0)
+      return call.requests.reduce((sum, request) => sum + Math.max(0, Math.ceil(request.max)), 0)
     default:
       return 0
   }

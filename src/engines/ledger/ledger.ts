@@ -30,7 +30,7 @@ import { DAMAGED, payloadBytes, type Tables } from './tables.ts'
 export interface Context {
   readonly now: EpochMillis
   readonly monotonic: MonotonicMillis
-  /** 128 random bits, base64url. */
+  /** 128 random bits, base64url; never the same ones twice. */
   secret(): string
 }
 
@@ -63,6 +63,8 @@ export class Ledger {
   #rebuilt = false
   /** Changed outside of `tick`, by whom nobody asked: the next tick tells. */
   #untold: JobRecord[] = []
+  /** As they were at `begin`. */
+  #untoldBefore: readonly JobRecord[] = []
 
   constructor(tables: Tables, options: LedgerOptions) {
     this.#tables = tables
@@ -83,6 +85,7 @@ export class Ledger {
     this.#context = { ...context, now: Math.floor(context.now) }
     this.#moment = { now: this.#context.now, versionFloor: this.#versionFloor }
     this.#mustSync = false
+    this.#untoldBefore = [...this.#untold]
     this.#book.begin()
   }
 
@@ -99,7 +102,7 @@ export class Ledger {
     this.#book.rollback()
     this.#lastSequence = this.#tables.lastSequence()
     this.#savedSequence = this.#lastSequence
-    this.#untold = []
+    this.#untold = [...this.#untoldBefore]
   }
 
   /** The leases of earlier generations are void; their jobs are handed out again. Once, in the first transaction after opening. */
@@ -201,7 +204,7 @@ export class Ledger {
 
   tick(): Tick {
     this.#book.becameReady.clear()
-    const changed = this.#untold
+    const changed = [...this.#untold]
     this.#untold = []
     const { now, monotonic } = this.#context
     const nextMs = sweep(this.#book, { now, monotonic, limits: SWEEP_LIMITS }, (record, event) => {
@@ -262,24 +265,28 @@ export class Ledger {
   #handOut(seq: number, request: LeaseRequest, stolen: boolean): PackedLease | undefined {
     const record = this.#book.indexed(seq)
     if (record === undefined) return undefined
+    if (placeOf(record) !== 'line') return void this.#book.refile(seq)
+    if (this.#endUntold(record, { kind: 'time' })) return undefined
     const payload = this.#tables.request(seq)
-    if (payload === DAMAGED) return this.#endUntold(record, { kind: 'damaged' })
+    if (payload === DAMAGED) return void this.#endUntold(record, { kind: 'damaged' })
+    // What is in the line and has not expired can be leased. A secret is drawn for nothing else: there are as many as there may be leases.
     this.#leased += 1
     const fence = this.#tables.generation * LEASES_PER_GENERATION + this.#leased
     const secret = this.#context.secret()
     const leased = this.#step(record, { kind: 'lease', fence, secret, server: request.server })
-    // It is in the line, so nothing but its expiry stands against it.
-    if (leased === undefined) return this.#endUntold(record, { kind: 'time' })
+    if (leased === undefined) return void this.#book.refile(seq)
     this.#book.leases.set(seq, { record: leased, until: this.#context.monotonic + request.leaseMs })
     if (leased.sendOnce) this.#mustSync = true
     return { ref: { id: formatJobId(seq), fence, secret }, job: this.#book.view(leased), request: payload, stolen }
   }
 
-  #endUntold(record: JobRecord, event: JobEvent): undefined {
+  /** False: the event does not end it. */
+  #endUntold(record: JobRecord, event: JobEvent): boolean {
     const changed = this.#step(record, event)
-    if (changed === undefined) throw new Error(`job ${formatJobId(record.seq)} is in the line, but cannot run and does not end`)
+    if (changed === undefined) return false
     this.#untold.push(changed)
     this.#mustSync = true
+    return true
   }
 
   #cancel(record: JobRecord, onlyUnbegun: boolean): CommandOutcome {

@@ -10,6 +10,7 @@ import type { Tables } from './tables.ts'
 
 export class Line {
   readonly #tables: Tables
+  /** undefined: it cannot be read, and has been put aside. */
   readonly #record: (seq: number) => JobRecord | undefined
 
   constructor(tables: Tables, record: (seq: number) => JobRecord | undefined) {
@@ -85,7 +86,7 @@ export class Line {
       return false
     }
     if (inLine) this.#removeReady(queue, before)
-    return this.#promote(queue, key, before.bucket)
+    return this.#promote(queue, key)
   }
 
   /** The job that has to end before this one can run. */
@@ -107,24 +108,31 @@ export class Line {
   #yields(queue: QueueState, key: string, holder: number, seq: number): boolean {
     if (holder < seq) return false
     const record = this.#record(holder)
-    // A holder that cannot be read has just been put aside; whoever came after it holds the key now, and was accepted later as well.
-    if (record === undefined) return this.#tables.keyHolder(queue.id, key) === undefined
+    // A holder that cannot be read has just been put aside, and yields to everybody.
+    if (record === undefined) return true
     if (holdsKey(record)) return false
     this.#removeReady(queue, record)
     this.#tables.addBlocked(queue.id, key, { seq: holder, priority: record.priority })
     return true
   }
 
-  #promote(queue: QueueState, key: string, bucket: number): boolean {
-    const next = this.#tables.firstBlocked(queue.id, key)
-    if (next === undefined) {
-      this.#tables.dropKey(queue.id, key)
-      return false
+  /** The next of the key, with the priority and the bucket of its own record: whatever else says them could differ. */
+  #promote(queue: QueueState, key: string): boolean {
+    for (let last = 0; ; ) {
+      const next = this.#tables.firstBlocked(queue.id, key)
+      // A damaged storage may still list what it cannot delete.
+      if (next === undefined || next <= last) break
+      last = next
+      this.#tables.removeBlocked(queue.id, key, next)
+      const record = this.#record(next)
+      // It cannot be read, and has just been put aside.
+      if (record === undefined) continue
+      this.#tables.setKeyHolder(queue.id, key, next)
+      this.#addReady(queue, record)
+      return true
     }
-    this.#tables.removeBlocked(queue.id, key, next.seq)
-    this.#tables.setKeyHolder(queue.id, key, next.seq)
-    this.#addReady(queue, { key, bucket, ...next })
-    return true
+    this.#tables.dropKey(queue.id, key)
+    return false
   }
 
   #addReady(queue: QueueState, job: Pick<JobRecord, 'seq' | 'bucket' | 'priority' | 'key'>): void {

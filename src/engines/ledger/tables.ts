@@ -49,6 +49,7 @@ export interface Runnable {
 
 export interface Blocked {
   readonly seq: number
+  /** Said once more, for whoever looks for damage. */
   readonly priority: number
 }
 
@@ -96,7 +97,7 @@ export interface Tables {
   dropKey(queue: number, key: string): void
   addBlocked(queue: number, key: string, blocked: Blocked): void
   removeBlocked(queue: number, key: string, seq: number): void
-  firstBlocked(queue: number, key: string): Blocked | undefined
+  firstBlocked(queue: number, key: string): number | undefined
   oldestBlocked(queue: number): number | undefined
   countBlocked(queue: number): number
 
@@ -107,7 +108,8 @@ export interface Tables {
   /** Ended jobs by the end of their keeping, dead letters apart. */
   addEnded(queue: number, dead: boolean, keepUntil: EpochMillis, seq: number): void
   removeEnded(queue: number, dead: boolean, keepUntil: EpochMillis, seq: number): void
-  firstEnded(queue: number, dead: boolean): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined
+  /** Not the one with the number `except`. */
+  firstEnded(queue: number, dead: boolean, except?: number): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined
 
   /** Puts a damaged record aside. What other tables say of it stays, until they are cleared. */
   quarantine(seq: number): void

@@ -23,7 +23,6 @@ interface QueueTables {
   counters: QueueCounters
   readonly keys: Map<string, KeyLine>
   readonly blocked: OrderedSet
-  readonly blockedPriority: Map<number, number>
   readonly ended: OrderedSet
   readonly endedDead: OrderedSet
 }
@@ -31,11 +30,11 @@ interface QueueTables {
 export class MemoryTables implements Tables {
   readonly generation = 1
   #lastSequence = 0
-  readonly #queues: QueueTables[] = []
+  #queues: QueueTables[] = []
   readonly #records = new Map<number, JobRecord>()
   readonly #requests = new Map<number, Payload>()
   readonly #results = new Map<number, Payload>()
-  readonly #timers = new OrderedSet()
+  #timers = new OrderedSet()
   readonly #dedup = new Map<string, DedupEntry>()
 
   lastSequence(): number {
@@ -51,17 +50,7 @@ export class MemoryTables implements Tables {
   }
 
   addQueue(name: string, counters: QueueCounters): number {
-    return (
-      this.#queues.push({
-        name,
-        counters,
-        keys: new Map(),
-        blocked: new OrderedSet(),
-        blockedPriority: new Map(),
-        ended: new OrderedSet(),
-        endedDead: new OrderedSet(),
-      }) - 1
-    )
+    return this.#queues.push(newQueue(name, counters)) - 1
   }
 
   saveQueue(id: number, counters: QueueCounters): void {
@@ -145,24 +134,20 @@ export class MemoryTables implements Tables {
     this.#queue(queue).keys.delete(key)
   }
 
-  addBlocked(queue: number, key: string, { seq, priority }: Blocked): void {
-    const { keys, blocked, blockedPriority } = this.#queue(queue)
+  addBlocked(queue: number, key: string, { seq }: Blocked): void {
+    const { keys, blocked } = this.#queue(queue)
     keys.get(key)?.blocked.add(seq, seq)
     blocked.add(seq, seq)
-    blockedPriority.set(seq, priority)
   }
 
   removeBlocked(queue: number, key: string, seq: number): void {
-    const { keys, blocked, blockedPriority } = this.#queue(queue)
+    const { keys, blocked } = this.#queue(queue)
     keys.get(key)?.blocked.delete(seq)
     blocked.delete(seq)
-    blockedPriority.delete(seq)
   }
 
-  firstBlocked(queue: number, key: string): Blocked | undefined {
-    const { keys, blockedPriority } = this.#queue(queue)
-    const seq = keys.get(key)?.blocked.first()
-    return seq === undefined ? undefined : { seq, priority: blockedPriority.get(seq) ?? 0 }
+  firstBlocked(queue: number, key: string): number | undefined {
+    return this.#queue(queue).keys.get(key)?.blocked.first()
   }
 
   oldestBlocked(queue: number): number | undefined {
@@ -195,17 +180,26 @@ export class MemoryTables implements Tables {
     this.#ended(queue, dead).delete(seq)
   }
 
-  firstEnded(queue: number, dead: boolean): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined {
+  firstEnded(queue: number, dead: boolean, except?: number): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined {
     const ended = this.#ended(queue, dead)
     const seq = ended.first()
     const keepUntil = ended.firstRank()
-    return seq === undefined || keepUntil === undefined ? undefined : { keepUntil, seq }
+    if (seq === undefined || keepUntil === undefined) return undefined
+    if (seq !== except) return { keepUntil, seq }
+    ended.delete(seq)
+    const next = this.firstEnded(queue, dead)
+    ended.add(seq, keepUntil)
+    return next
   }
 
-  /** Memory is not damaged in part, so this and the next are never asked for. */
-  quarantine(): void {}
+  quarantine(seq: number): void {
+    this.#records.delete(seq)
+  }
 
-  clearIndexes(): void {}
+  clearIndexes(): void {
+    this.#timers = new OrderedSet()
+    this.#queues = this.#queues.map(({ name, counters }) => newQueue(name, counters))
+  }
 
   dedup(scopeKey: string): DedupEntry | undefined {
     return this.#dedup.get(scopeKey)
@@ -228,6 +222,10 @@ export class MemoryTables implements Tables {
     const tables = this.#queue(queue)
     return dead ? tables.endedDead : tables.ended
   }
+}
+
+function newQueue(name: string, counters: QueueCounters): QueueTables {
+  return { name, counters, keys: new Map(), blocked: new OrderedSet(), ended: new OrderedSet(), endedDead: new OrderedSet() }
 }
 
 /** What comes in may be a piece of a much larger buffer, which must not be kept alive for it, and may be written to again. */
