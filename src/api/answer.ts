@@ -1,11 +1,15 @@
 /** The answers that are about one job: accepted, its status, its result, and what stands for a result where there is none. */
 import type { JobAnswer, StoredJob } from '../ports/job-store.ts'
 import { type ErrorCode, failure } from '../core/errors.ts'
+import type { Result } from '../jobs/stored-results.ts'
+import type { Bytes } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import { acceptedDocument, type DocumentParts, errorCode, jobHeaders, jobLinks, statusDocument } from './document.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 
 const JSON_TYPE: readonly string[] = ['Content-Type', 'application/json']
+/** A long body goes out in pieces of this size: each that the client takes is a sign of life. */
+const PIECE_BYTES: Bytes = 64 * 1024
 
 /** 202: the job is durable. */
 export function sendAccepted(call: Call, parts: DocumentParts, job: StoredJob, extraHeaders: readonly string[]): void {
@@ -39,10 +43,18 @@ export interface EndedOptions {
   readonly extraHeaders: readonly string[]
 }
 
-/** What an ended job answers: the server's answer of any status as it was, else a problem that says why there is none. */
-export function sendEnded(call: Call, job: StoredJob, answer: JobAnswer | undefined, options: EndedOptions): void {
+/**
+ * What an ended job answers: the server's answer of any status as it was, else a problem that says why there is none.
+ * The result is freed when the client has taken it, or has gone.
+ */
+export function sendEnded(call: Call, result: Omit<Result, 'kind'>, options: EndedOptions): void {
+  const { job, answer, free } = result
   const extra = [...jobHeaders(job), ...options.extraHeaders]
-  if (answer !== undefined) return sendAnswer(call, answer, options.to === 'held' ? answer.headers : replayHeaders(answer.headers), extra)
+  if (answer !== undefined) {
+    sendAnswerHead(call, answer, options.to === 'held' ? answer.headers : replayHeaders(answer.headers), extra)
+    return writeBody(call, answer.body, free)
+  }
+  free()
   const code = codeWithoutAnswer(job)
   sendFailure(call, failure(code, job.error?.detail ?? defaultDetail(job)), extra, { job: job.id })
 }
@@ -60,10 +72,26 @@ function replayHeaders(headers: readonly string[]): readonly string[] {
   return cacheControl ? kept : [...kept, 'Cache-Control', 'no-store']
 }
 
-function sendAnswer(call: Call, answer: JobAnswer, headers: readonly string[], extra: readonly string[]): void {
+function sendAnswerHead(call: Call, answer: JobAnswer, headers: readonly string[], extra: readonly string[]): void {
   const bodyless = answer.status === 204 || answer.status === 304
   call.sendHead(answer.status, answer.reason, [...headers, ...extra], bodyless ? 'none' : answer.body.length)
-  call.writeAll(answer.body)
+}
+
+/** At the client's pace, and the end. `done` is called when nothing of the body is needed any more. */
+function writeBody(call: Call, body: Uint8Array, done: () => void): void {
+  let at = 0
+  const more = (): void => {
+    while (at < body.length) {
+      const piece = body.subarray(at, at + PIECE_BYTES)
+      at += piece.length
+      if (!call.write(piece)) return
+    }
+    call.end()
+    done()
+  }
+  call.onGone(done)
+  call.onDrain(more)
+  more()
 }
 
 function codeWithoutAnswer(job: StoredJob): ErrorCode {

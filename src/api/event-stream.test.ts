@@ -13,13 +13,14 @@ function job(version: number, change: Partial<StoredJob> = {}): StoredJob {
 }
 
 /** A client whose reading the test controls. */
-function reader(format: StreamFormat) {
+function reader(format: StreamFormat, first: StoredJob = job(1)) {
   const closing = new AbortController()
   const written: string[] = []
   let flowing = true
   let drain = (): void => undefined
   let gone = (): void => undefined
   let ended = false
+  let aborted = false
   let listener: WatchListener | undefined
   const call = {
     head: { method: 'GET', headers: [] },
@@ -31,6 +32,8 @@ function reader(format: StreamFormat) {
     onDrain: (fn: () => void) => void (drain = fn),
     onGone: (fn: () => void) => void (gone = fn),
     end: () => void (ended = true),
+    abort: () => void (aborted = true),
+    log: {},
   } as unknown as Call
   const jobs = {
     closing: closing.signal,
@@ -41,7 +44,7 @@ function reader(format: StreamFormat) {
     },
   }
   const config = testConfig({ pools: [], queues: [], routes: [] })
-  streamEvents(call, { config, jobs, random: new SeededRandom(1) }, job(1), { format, status: 200, extraHeaders: [] })
+  streamEvents(call, { config, jobs, random: new SeededRandom(1) }, first, { format, status: 200, extraHeaders: [] })
   return {
     written,
     change: (changed: StoredJob) => listener?.job(changed, undefined),
@@ -54,6 +57,7 @@ function reader(format: StreamFormat) {
     leave: () => gone(),
     shutDown: () => closing.abort(),
     ended: () => ended,
+    aborted: () => aborted,
     watching: () => listener !== undefined,
   }
 }
@@ -143,4 +147,20 @@ test('a client that leaves is forgotten, and a job whose retention is over ends 
   const over = reader('sse')
   over.beat(undefined)
   assert.ok(over.ended() && !over.watching())
+})
+
+test('a snapshot that cannot be written breaks this stream off, and nobody else hears of it', () => {
+  const unwritable = { progress: 'no JSON' }
+  const first = reader('sse', job(1, unwritable))
+  assert.deepEqual([first.aborted(), first.ended(), first.watching()], [true, false, false])
+  const later = reader('sse')
+  later.change(job(2, unwritable))
+  assert.deepEqual([later.aborted(), later.ended(), later.watching()], [true, false, false])
+  const slow = reader('sse')
+  slow.stall()
+  slow.change(job(2))
+  slow.change(job(3, unwritable))
+  assert.ok(!slow.aborted())
+  slow.drain()
+  assert.deepEqual([slow.aborted(), slow.ended(), slow.watching()], [true, false, false])
 })

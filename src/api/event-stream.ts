@@ -74,16 +74,27 @@ class EventStream {
 
   start(job: StoredJob): void {
     const { config, jobs } = this.#parts
-    this.#call.onDrain(() => this.#drained())
+    this.#call.onDrain(() => this.#orBreakOff(() => this.#drained()))
     this.#call.onGone(() => this.#leave())
     jobs.closing.addEventListener('abort', this.#closing, { once: true })
     this.#unwatch = jobs.watch(job.id, job.version, config.jobs.heartbeatMs, {
-      job: (changed) => this.#offer(changed),
-      beat: (read) => this.#beat(read),
+      job: (changed) => this.#orBreakOff(() => this.#offer(changed)),
+      beat: (read) => this.#orBreakOff(() => this.#beat(read)),
     })
     this.#progress = job.progress
-    this.#send(isEnded(job.status) ? 'end' : 'status', job)
+    this.#orBreakOff(() => this.#send(isEnded(job.status) ? 'end' : 'status', job))
     if (jobs.closing.aborted) this.#closing()
+  }
+
+  /** A snapshot that cannot be written ends this stream and nothing else: its callers serve everybody. */
+  #orBreakOff(step: () => void): void {
+    try {
+      step()
+    } catch {
+      this.#leave()
+      this.#call.log.error = 'internal'
+      this.#call.abort()
+    }
   }
 
   #offer(job: StoredJob): void {

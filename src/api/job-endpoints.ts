@@ -15,8 +15,10 @@ import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 import { sendEnded, sendStatus } from './answer.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
+import { jobHeaders } from './document.ts'
 import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
+import { compactProgress, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
 
 /** A progress report. Small, because every one of them is stored and sent to every watcher. */
@@ -98,7 +100,7 @@ interface Asked {
 async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> {
   if (asked.token === undefined) return noSuchJob()
   const { id, secret } = asked.token
-  const found = await api.jobs.read(id, asked.resource === 'result' ? 'result' : 'status')
+  const found = await api.jobs.read(id, 'status')
   if (!secretMatches(found?.job, secret) || found === undefined) return noSuchJob()
   call.log.job = id
   if (call.gone) return undefined
@@ -110,15 +112,17 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   const now = ended ?? (await api.jobs.read(id, 'status'))
   if (call.gone) return undefined
   if (now === undefined) return noSuchJob()
-  sendFound(call, api, now, asked)
+  if (asked.resource === 'result' && isEnded(now.job.status)) return sendResult(call, api, now, asked)
+  sendStatus(call, api, now.job, { status: asked.resource === 'status' ? 200 : 202, extraHeaders: asked.extraHeaders })
   return undefined
 }
 
-function sendFound(call: Call, api: JobsApi, found: ReadJob, asked: Asked): void {
-  const { extraHeaders } = asked
-  if (asked.resource === 'status') return sendStatus(call, api, found.job, { status: 200, extraHeaders })
-  if (!isEnded(found.job.status)) return sendStatus(call, api, found.job, { status: 202, extraHeaders })
-  sendEnded(call, found.job, found.answer, { to: 'replay', extraHeaders })
+async function sendResult(call: Call, api: JobsApi, ended: ReadJob, asked: Asked): Promise<Outcome> {
+  const taken = await api.jobs.result(ended, { budget: api.budget, wanted: () => !call.gone })
+  if (taken.kind === 'missing') return noSuchJob()
+  if (taken.kind === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
+  sendEnded(call, taken, { to: 'replay', extraHeaders: asked.extraHeaders })
+  return undefined
 }
 
 /** Ends early when the client leaves or the gateway shuts down: a poll costs the client nothing to repeat. */
@@ -149,7 +153,7 @@ function events(call: Call, api: JobsApi, job: StoredJob, extraHeaders: readonly
     return failure('bad_request', 'No WebSocket here; events come as text/event-stream or application/x-ndjson.')
   const format = streamFormat(headerValue(call.head.headers, 'accept'))
   if (format === undefined) return failure('not_acceptable', 'Events come as text/event-stream or application/x-ndjson.')
-  if (hasSeenEnd(call, job)) call.send(204, [...PRIVATE_HEADERS, ...extraHeaders], '')
+  if (hasSeenEnd(call, job)) call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
   else streamEvents(call, api, job, { format, status: 200, extraHeaders })
   return undefined
 }
@@ -169,20 +173,11 @@ async function report(call: Call, api: JobsApi, token: TokenParts | undefined): 
     if (body.failed.code !== 'body_too_large') return body.failed
     return failure('body_too_large', `A report has at most ${REPORT_BYTES_MAX} bytes.`)
   }
-  const progress = compactJson(body.bytes)
+  const progress = compactProgress(body.bytes)
   body.free()
-  if (progress === undefined) return failure('bad_request', 'A report is a JSON document.')
+  if (progress === undefined) return failure('bad_request', `A report is a JSON document of at most ${PROGRESS_DEPTH_MAX} levels.`)
   if (token === undefined || !(await api.jobs.report(token.id, token.secret, progress))) return noSuchJob()
   call.log.job = token.id
   call.send(204, PRIVATE_HEADERS, '')
   return undefined
-}
-
-/** On one line, as event streams need it. */
-function compactJson(bytes: Uint8Array): string | undefined {
-  try {
-    return JSON.stringify(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)))
-  } catch {
-    return undefined
-  }
 }

@@ -16,7 +16,7 @@ import { redactPath } from '../telemetry/redact.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, type SpillHandOver } from './direct.ts'
-import { type EnqueueReason, enqueueCall } from './enqueue.ts'
+import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
@@ -41,14 +41,14 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
     case 'direct':
       return serve(call, match, pool, context)
     case 'spill':
-      if (mustBecomeJob(call, route)) return settle(call, store(call, match, 'asked', context), context)
+      if (mustBecomeJob(call, route)) return settle(call, answered(call, store(call, match, 'asked', context), context), context)
       return serve(call, match, pool, context)
     case 'queue':
       if (!mayBecomeJob(call, route)) {
         const methods = route.methods.join(', ')
         return sendFailure(call, failure('not_queueable', `on this route only ${methods} become jobs, and nothing with an Upgrade`))
       }
-      return settle(call, store(call, match, 'queue', context), context)
+      return settle(call, answered(call, store(call, match, 'queue', context), context), context)
   }
 }
 
@@ -85,7 +85,7 @@ function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: Cal
   const { route } = match
   const spill =
     route.mode === 'spill' && mayBecomeJob(call, route)
-      ? (taken: SpillHandOver) => settle(call, spillOver(call, match, taken, context), context)
+      ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
@@ -93,40 +93,59 @@ function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: Cal
 }
 
 /** Queue mode, and whatever asks to be a job: the body whole, then the store. */
-async function store(call: DownstreamCall, match: RouteMatch, reason: EnqueueReason, context: CallContext): Promise<void> {
-  await enqueue(call, match, { reason, body: await collectBody(call, context.config.limits.jobBody, context.budget) }, context)
+async function store(
+  call: DownstreamCall,
+  match: RouteMatch,
+  reason: EnqueueReason,
+  context: CallContext,
+): Promise<Submission | undefined> {
+  return submit(call, match, { reason, body: await collectBody(call, context.config.limits.jobBody, context.budget) }, context)
 }
 
 /** The direct path gave up before anything was done: what it read of the body, and the rest, become a job. */
-async function spillOver(call: DownstreamCall, match: RouteMatch, taken: SpillHandOver, context: CallContext): Promise<void> {
+async function spillOver(
+  call: DownstreamCall,
+  match: RouteMatch,
+  taken: SpillHandOver,
+  context: CallContext,
+): Promise<Submission | undefined> {
   context.routeStates.spilled(match.route, taken.reason)
   const { jobBody } = context.config.limits
-  if (taken.untouched) return enqueue(call, match, { reason: 'spill', body: await collectBody(call, jobBody, context.budget) }, context)
+  if (taken.untouched) return submit(call, match, { reason: 'spill', body: await collectBody(call, jobBody, context.budget) }, context)
   const collector = new BodyCollector(jobBody, context.budget)
   for (const chunk of taken.chunks) collector.data(chunk)
   if (taken.complete) collector.end()
   else taken.rest = collector satisfies BodySink
-  return enqueue(call, match, { reason: 'spill', body: await collector.done }, context)
+  return submit(call, match, { reason: 'spill', body: await collector.done }, context)
 }
 
-async function enqueue(
+async function submit(
   call: DownstreamCall,
   match: RouteMatch,
   what: { readonly reason: EnqueueReason; readonly body: CollectedBody },
   context: CallContext,
-): Promise<void> {
+): Promise<Submission | undefined> {
   const { body, reason } = what
-  if (body.kind === 'gone') return
+  if (body.kind === 'gone') return undefined
   if (body.kind === 'failed') {
     // There may be more of it.
     call.closeAfter()
-    return sendFailure(call, body.failed, corsHeaders(match.route.cors, call))
+    sendFailure(call, body.failed, corsHeaders(match.route.cors, call))
+    return undefined
   }
   try {
-    await enqueueCall(call, match, { body: body.bytes, headers: forwarded(call, context), reason, free: body.free }, context)
+    return await submitCall(call, match, { body: body.bytes, headers: forwarded(call, context), reason }, context)
   } finally {
     body.free()
+    // The call lives as long as its client is held, and with it what collected the body.
+    call.sink = undefined
   }
+}
+
+/** What was submitted is answered by who does not know the request's body: a client may be held for long, its body belongs to the store. */
+async function answered(call: DownstreamCall, submitting: Promise<Submission | undefined>, context: CallContext): Promise<void> {
+  const submission = await submitting
+  if (submission !== undefined) await answerSubmission(call, submission, context)
 }
 
 /** Counts and logs the call when it ends. */

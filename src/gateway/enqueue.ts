@@ -1,10 +1,12 @@
 /**
- * From a request to a durable job and the first answer about it: 202, the job's events, or, after holding the client, its result.
- * Nothing is said to the client before the store has promised to keep the job.
+ * From a request to a durable job, and then the first answer about it: 202, the job's events, or, after holding the client, its result.
+ * Nothing is said to the client before the store has promised to keep the job. Two functions, because who waits for the second one must
+ * not keep the request in memory: the store has it.
  */
 import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from '../api/event-stream.ts'
+import { jobHeaders } from '../api/document.ts'
 import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
 import type { Config, QueueConfig } from '../config/config.ts'
 import { type Failure, failure } from '../core/errors.ts'
@@ -34,14 +36,27 @@ export interface StorableRequest {
   readonly body: Uint8Array
   /** As a server shall get them: through `forwardRequestHeaders`. */
   readonly headers: readonly string[]
-  /** Called when the gateway need not keep the body in memory any more. */
-  readonly free?: () => void
 }
 
-export async function enqueueCall(call: Call, match: RouteMatch, request: StorableRequest, context: EnqueueContext): Promise<void> {
+/** Durable: what is still to be said to the client. */
+export interface Submission {
+  readonly job: StoredJob
+  readonly replayed: boolean
+  readonly match: RouteMatch
+  readonly policies: Policies
+  readonly cors: readonly string[]
+}
+
+/** Undefined: it was refused, and the client has been told. */
+export async function submitCall(
+  call: Call,
+  match: RouteMatch,
+  request: StorableRequest,
+  context: EnqueueContext,
+): Promise<Submission | undefined> {
   const { route } = match
   const cors = corsHeaders(route.cors, call)
-  const refuse = (failed: Failure): void => {
+  const refuse = (failed: Failure): undefined => {
     if (!call.gone) sendFailure(call, failed, cors)
   }
   const policies = readPolicies(call.head, route)
@@ -53,8 +68,6 @@ export async function enqueueCall(call: Call, match: RouteMatch, request: Storab
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
-  } finally {
-    request.free?.()
   }
   if (submitted.kind === 'conflict') {
     return refuse(
@@ -62,9 +75,8 @@ export async function enqueueCall(call: Call, match: RouteMatch, request: Storab
     )
   }
   if (submitted.kind === 'refused') return refuse(refusal(submitted, queue, context))
-  const replayed = submitted.kind === 'duplicate'
   call.log.job = submitted.job.id
-  return answerJob(call, { job: submitted.job, replayed, match, policies, cors }, context)
+  return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, cors }
 }
 
 function queueOf(config: Config, match: RouteMatch): QueueConfig {
@@ -108,15 +120,8 @@ function refusal(refused: Submitted & { kind: 'refused' }, queue: QueueConfig, c
   return failure(refused.limit === 'disk' ? 'store_unavailable' : 'queue_full', refused.detail, retryAfterSeconds)
 }
 
-interface Submission {
-  readonly job: StoredJob
-  readonly replayed: boolean
-  readonly match: RouteMatch
-  readonly policies: Policies
-  readonly cors: readonly string[]
-}
-
-async function answerJob(call: Call, submission: Submission, context: EnqueueContext): Promise<void> {
+/** Resolves when the client has been answered, its events flow, or it is gone. */
+export async function answerSubmission(call: Call, submission: Submission, context: EnqueueContext): Promise<void> {
   const { job, replayed, match, policies, cors } = submission
   const { preferences } = policies
   const { waitMs, applied } = waitOf(submission, context.config.jobs.waitMaxMs)
@@ -133,7 +138,7 @@ async function answerJob(call: Call, submission: Submission, context: EnqueueCon
   }
   if (call.gone) return
   if (format === undefined) sendAccepted(call, context, job, extraHeaders)
-  else if (hasSeenEnd(call, job)) call.send(204, [...PRIVATE_HEADERS, ...extraHeaders], '')
+  else if (hasSeenEnd(call, job)) call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
   else streamEvents(call, context, job, { format, status: 202, extraHeaders: [...streamHeaders(context, job), ...extraHeaders] })
 }
 

@@ -7,13 +7,16 @@ import { type DocumentParts, jobHeaders, jobLinks } from '../api/document.ts'
 import { sendFailure } from '../api/problem.ts'
 import { failure } from '../core/errors.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import type { TakenResult } from '../jobs/stored-results.ts'
 import { isEnded } from '../jobs/watch.ts'
 import type { Millis } from '../lib/units.ts'
+import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 
 export interface HoldContext extends DocumentParts {
   readonly jobs: Jobs
+  readonly budget: BufferBudget
 }
 
 export interface HeldJob {
@@ -33,7 +36,7 @@ export async function holdClient(call: Call, context: HoldContext, held: HeldJob
     if (held.onWait === 'cancel' && !held.replayed) await context.jobs.cancel(held.job.id, true)
     return
   }
-  if (ended !== undefined) return answerEnded(call, held, ended)
+  if (ended !== undefined) return answerEnded(call, context, held, ended)
   if (held.onWait === 'cancel' && !held.replayed) return cancelUnbegun(call, context, held)
   return answerLater(call, context, held)
 }
@@ -59,14 +62,24 @@ async function endWaitAtShutdown(context: HoldContext, id: string, leave: AbortC
   if (read?.job.status !== 'running') leave.abort()
 }
 
-function answerEnded(call: Call, held: HeldJob, ended: ReadJob): void {
-  sendEnded(call, ended.job, ended.answer, { to: held.replayed ? 'replay' : 'held', extraHeaders: held.extraHeaders })
+async function answerEnded(call: Call, context: HoldContext, held: HeldJob, { job, answer }: ReadJob): Promise<void> {
+  // Another client's wait for the same job was over before this one's: this one is told the same.
+  if (job.status === 'cancelled' && context.jobs.isTakenBack(job.id)) return sendNothingDone(call, context, job, held.extraHeaders)
+  const room = { budget: context.budget, wanted: () => !call.gone }
+  const taken = await context.jobs
+    .result(answer === undefined ? { job } : { job, answer }, room)
+    .catch((): TakenResult => ({ kind: 'full' }))
+  const options = { to: held.replayed ? 'replay' : 'held', extraHeaders: held.extraHeaders } as const
+  if (taken.kind === 'result') sendEnded(call, taken, options)
+  else if (taken.kind === 'missing') sendEnded(call, { job, answer: undefined, free: () => undefined }, options)
+  // It is stored, and there may be room for it in a moment.
+  else if (!call.gone) sendAccepted(call, context, job, held.extraHeaders)
 }
 
 async function answerLater(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
-  const latest = await context.jobs.read(held.job.id, 'result').catch(() => undefined)
+  const latest = await context.jobs.read(held.job.id, 'status').catch(() => undefined)
   if (call.gone) return
-  if (latest !== undefined && isEnded(latest.job.status)) return answerEnded(call, held, latest)
+  if (latest !== undefined && isEnded(latest.job.status)) return answerEnded(call, context, held, latest)
   sendAccepted(call, context, latest?.job ?? held.job, held.extraHeaders)
 }
 
@@ -76,16 +89,15 @@ async function cancelUnbegun(call: Call, context: HoldContext, held: HeldJob): P
   const outcome = await context.jobs.cancel(job.id, true)
   if (call.gone) return
   const after = outcome.kind === 'done' || outcome.kind === 'unchanged' ? (outcome.job ?? job) : job
-  const extra = [...jobHeaders(after), ...held.extraHeaders]
-  if (outcome.kind === 'done') {
-    const { retryAfterSeconds } = context.jobs.estimate(job.queue, undefined)
-    const detail = 'No server took it in time. It was cancelled before it began: nothing was done, and it may be sent again.'
-    sendFailure(call, failure('wait_ended', detail, retryAfterSeconds), extra, { job: job.id })
-    return
-  }
+  if (outcome.kind === 'done') return sendNothingDone(call, context, after, held.extraHeaders)
   if (isEnded(after.status)) return answerLater(call, context, held)
-  const location = ['Location', jobLinks(context.config, after).self]
-  sendFailure(call, failure('wait_ended_begun', 'It has begun and goes on; its result will be at Location.'), [...extra, ...location], {
-    job: job.id,
-  })
+  const extra = [...jobHeaders(after), ...held.extraHeaders, 'Location', jobLinks(context.config, after).self]
+  sendFailure(call, failure('wait_ended_begun', 'It has begun and goes on; its result will be at Location.'), extra, { job: job.id })
+}
+
+/** Its idempotency key is free again. */
+function sendNothingDone(call: Call, context: HoldContext, job: StoredJob, extraHeaders: readonly string[]): void {
+  const { retryAfterSeconds } = context.jobs.estimate(job.queue, undefined)
+  const detail = 'No server took it in time. It was cancelled before it began: nothing was done, and it may be sent again.'
+  sendFailure(call, failure('wait_ended', detail, retryAfterSeconds), [...jobHeaders(job), ...extraHeaders], { job: job.id })
 }

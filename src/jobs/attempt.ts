@@ -63,12 +63,14 @@ export interface AttemptResult {
 
 export interface RunningAttempt {
   readonly lease: Lease
+  /** As `ended`, to be asked. */
+  readonly over: boolean
   /** The server has answered, failed, or been left: its slot is free. */
   readonly ended: Promise<{ readonly broke: boolean }>
   readonly settled: Promise<AttemptResult>
   /** Breaks it off and settles it as failed with this code. */
   abort(code: ErrorCode, detail: string): void
-  /** Breaks it off because the job has ended already: nothing is settled. */
+  /** Breaks it off because its lease is gone: nothing is settled. */
   discard(): void
 }
 
@@ -76,19 +78,26 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
   const begunAt = context.clock.monotonic()
   const attempt = send(context, target, lease)
   let discarded = false
-  const ended = attempt.outcome.then((outcome) => ({ broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }))
+  let over = false
+  const ended = attempt.outcome.then((outcome) => {
+    over = true
+    return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
+  })
   const settled = attempt.outcome.then((outcome) => {
     if (discarded) return { job: undefined, afterMs: 0 }
     return settleAttempt(context, target, lease, { outcome, tookMs: context.clock.monotonic() - begunAt })
   })
   return {
     lease,
+    get over() {
+      return over
+    },
     ended,
     settled,
     abort: (code, detail) => attempt.abort(code, detail),
     discard: () => {
       discarded = true
-      attempt.abort('job_cancelled', 'The job ended while it ran.')
+      attempt.abort('job_cancelled', 'The lease was gone while it ran.')
     },
   }
 }

@@ -2,7 +2,7 @@
 import type { QueueConfig } from '../config/config.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { LeaseRef, QueueName } from '../ports/job-store.ts'
+import type { QueueName, StoredJob } from '../ports/job-store.ts'
 import type { AttemptContext } from './attempt.ts'
 import { Line, type LineHooks } from './line.ts'
 
@@ -47,9 +47,13 @@ export class Dispatcher {
     return sum
   }
 
-  /** The attempt of a job that was cancelled while it ran. */
-  discard(queue: QueueName, ref: LeaseRef): void {
-    this.#lines.get(queue)?.discard(ref.id, ref.fence)
+  /** The job does not run any more, and not because its attempt was settled here. */
+  left(job: StoredJob): void {
+    this.#lines.get(job.queue)?.left(job)
+  }
+
+  async extendLeases(): Promise<void> {
+    await Promise.all([...this.#lines.values()].map((line) => line.extendLeases()))
   }
 
   /** Hands out nothing more, lets what runs end within `timeoutMs`, then breaks the rest off and hands it back uncounted. */

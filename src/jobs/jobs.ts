@@ -23,10 +23,13 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
+import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
 import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
 
 const WAKE_EVERY_MS: Millis = 20_000
+/** Who waits for a job that is taken back hears of it at once, so this is plenty. */
+const TAKEN_BACK_MAX = 1000
 
 export interface JobsParts {
   readonly config: Config
@@ -52,11 +55,15 @@ export interface Jobs {
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined>
-  /** The job's end within `forMs`; undefined: the time is up, or there is no such job. */
+  /** The job's end within `forMs`, with its answer if that is in hand; undefined: the time is up, or there is no such job. */
   waitEnd(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
   /** From version `seen` on. Returns what ends it. */
   watch(id: JobId, seen: number, beatMs: Millis, listener: WatchListener): () => void
+  /** The answer of a job that has ended, for a client to whom it is written at once. Rejects when the engine failed. */
+  result(ended: ReadJob, room: ResultRoom): Promise<TakenResult>
   cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome>
+  /** It was cancelled with `onlyUnbegun`, just now: nothing was done. */
+  isTakenBack(id: JobId): boolean
   /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
   report(id: JobId, secret: string, progress: string): Promise<boolean>
   estimate(queue: QueueName, position: number | undefined): Estimate
@@ -81,6 +88,8 @@ export function createJobs(parts: JobsParts): Jobs {
 class LocalJobs implements Jobs {
   readonly #parts: JobsParts
   readonly #watch: Watch
+  readonly #results: StoredResults
+  readonly #takenBack = new Set<JobId>()
   readonly #ticker: Ticker
   readonly #dispatcher: Dispatcher
   readonly #drains: ReadonlyMap<QueueName, Drain>
@@ -91,9 +100,10 @@ class LocalJobs implements Jobs {
     const { config, store, bus, clock } = parts
     this.#parts = parts
     this.#wokenAt = clock.monotonic()
-    this.#watch = new Watch(store, bus, clock)
+    this.#watch = new Watch(store, bus, clock, this.#listenerFailed)
+    this.#results = new StoredResults(store, config.limits)
     this.#drains = new Map(config.queues.map((queue) => [queue.name, new Drain(clock.monotonic())]))
-    this.#ticker = new Ticker(store, clock, (tick) => this.#ticked(tick), this.#tickFailed)
+    this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
     const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
@@ -129,11 +139,20 @@ class LocalJobs implements Jobs {
     return this.#watch.watch(id, seen, beatMs, listener)
   }
 
+  result(ended: ReadJob, room: ResultRoom): Promise<TakenResult> {
+    return this.#results.take(ended, room)
+  }
+
+  isTakenBack(id: JobId): boolean {
+    return this.#takenBack.has(id)
+  }
+
   async cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome> {
     const outcome = (await this.#parts.store.command([{ kind: 'cancel', id, onlyUnbegun }]))[0] as CommandOutcome
     if (outcome.kind === 'done' && outcome.job !== undefined) {
       const { job } = outcome
-      if (outcome.aborted !== undefined) this.#dispatcher.discard(job.queue, outcome.aborted)
+      if (onlyUnbegun) this.#noteTakenBack(job.id)
+      this.#dispatcher.left(job)
       this.#parts.bus.publish({ kind: 'job', job })
       if (job.key !== undefined) this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
     }
@@ -185,13 +204,29 @@ class LocalJobs implements Jobs {
     this.#watch.close()
   }
 
+  #noteTakenBack(id: JobId): void {
+    this.#takenBack.add(id)
+    if (this.#takenBack.size > TAKEN_BACK_MAX) this.#takenBack.delete(this.#takenBack.values().next().value as JobId)
+  }
+
   readonly #reportUrl = (ref: LeaseRef): string => {
     const { jobs } = this.#parts.config
     return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${ref.id}.${ref.secret}`
   }
 
+  /**
+   * A process that was stopped or busy serves its timers before it reads what has arrived. So this lets it read first, and tells the
+   * store which attempts are alive; only then may leases lapse.
+   */
+  async #tick(): Promise<Tick> {
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    await this.#dispatcher.extendLeases()
+    return this.#parts.store.tick()
+  }
+
   #ticked(tick: Tick): void {
     const { bus, telemetry } = this.#parts
+    for (const job of tick.changed) this.#dispatcher.left(job)
     for (const queue of tick.ready) bus.publish({ kind: 'ready', queue })
     for (const job of tick.changed) {
       bus.publish({ kind: 'job', job })
@@ -207,6 +242,10 @@ class LocalJobs implements Jobs {
     if (now - this.#wokenAt < WAKE_EVERY_MS) return
     this.#wokenAt = now
     this.#dispatcher.wakeAll()
+  }
+
+  readonly #listenerFailed = (error: unknown): void => {
+    this.#parts.telemetry.event({ type: 'warning', message: `a watcher of a job failed: ${String(error)}` })
   }
 
   readonly #tickFailed = (error: unknown): void => {

@@ -1,7 +1,8 @@
 /**
  * One queue's dispatch over the servers of its pool. Slots are reserved first and leases asked for second, so that only what can be sent
  * is leased; one lease call at a time serves all servers, so that ten thousand submits in a burst cost a handful of calls.
- * Invariants: never more attempts on a server than the queue's concurrency, every reserved slot is released exactly once.
+ * Invariants: never more attempts on a server than the queue's concurrency, every reserved slot is released exactly once, and of a key
+ * (of a job without one) never two attempts at once: not even where the store has given up a lease whose attempt is still under way here.
  */
 import type { QueueConfig } from '../config/config.ts'
 import { assignBuckets, BUCKETS, bucketsOf, countBuckets } from '../core/jobs/buckets.ts'
@@ -11,8 +12,10 @@ import type { Timer } from '../ports/clock.ts'
 import type { JobId, Lease, LeaseRequest, StoredJob } from '../ports/job-store.ts'
 import { type AttemptContext, type AttemptResult, countOutcomes, type Outcomes, type RunningAttempt, startAttempt } from './attempt.ts'
 
-/** A lease outlives its attempt by this: time for a slow store to take the settlement. It needs no extension then. */
+/** A lease outlives its attempt by this: time for a slow store to take the settlement. So as a rule none has to be extended. */
 const LEASE_SLACK_MS: Millis = 15_000
+/** For how long it is extended where the process was stopped, or the store is slower than that. */
+const LEASE_EXTENSION_MS: Millis = 2 * LEASE_SLACK_MS
 /** Leases asked for in one request: keeps a transaction, and the bodies that it brings, small. */
 const LEASE_BATCH_MAX = 64
 const LEASE_RETRY_MS: Millis = 1000
@@ -37,6 +40,13 @@ interface Lane {
   brokenAt: MonotonicMillis
 }
 
+/** An attempt that is not settled yet. */
+interface Running {
+  readonly attempt: RunningAttempt
+  /** Not before this does the lease end: the store counted from a moment later. */
+  leaseUntil: MonotonicMillis
+}
+
 interface Ask {
   readonly lane: Lane
   readonly request: LeaseRequest
@@ -58,7 +68,10 @@ export class Line {
   readonly #lanes: readonly Lane[]
   readonly #outcomes: Outcomes
   readonly #owners: (Lane | undefined)[] = []
-  readonly #running = new Map<JobId, RunningAttempt>()
+  /** By key; by id for jobs without one. */
+  readonly #running = new Map<string, Running>()
+  /** While the store is asked for leases: jobs that stopped running meanwhile, with their version. Answers may overtake each other. */
+  readonly #left = new Map<JobId, number>()
   readonly #unsubscribe: (() => void)[] = []
   #pumpPlanned = false
   #leasing = false
@@ -124,10 +137,24 @@ export class Line {
     return this.#lanes.map((lane) => ({ server: lane.server.name, buckets: lane.owned }))
   }
 
-  /** The job ended elsewhere (a cancel): its attempt is broken off. */
-  discard(id: JobId, fence: number): void {
-    const attempt = this.#running.get(id)
-    if (attempt?.lease.ref.fence === fence) attempt.discard()
+  /** The store says that the job does not run any more (cancelled, lease lapsed): its attempt is broken off, or never begins. */
+  left(job: StoredJob): void {
+    if (this.#leasing) this.#left.set(job.id, job.version)
+    const attempt = this.#running.get(placeOf(job))?.attempt
+    if (attempt?.lease.job.id === job.id && attempt.lease.job.version < job.version) attempt.discard()
+  }
+
+  /** To be done before the store looks for lapsed leases: an attempt ends by its own timeout, never because its lease was forgotten. */
+  async extendLeases(): Promise<void> {
+    const now = this.#context.clock.monotonic()
+    const near = [...this.#running.values()].filter((each) => each.leaseUntil - now <= LEASE_SLACK_MS)
+    if (near.length === 0) return
+    const refs = near.map(({ attempt }) => attempt.lease.ref)
+    const outcomes = await this.#context.store.extend(refs, LEASE_EXTENSION_MS)
+    for (const [i, running] of near.entries()) {
+      if (outcomes[i] === 'extended') running.leaseUntil = now + LEASE_EXTENSION_MS
+      else running.attempt.discard()
+    }
   }
 
   /** Hands out nothing more. Resolves when nothing is in flight. */
@@ -144,7 +171,9 @@ export class Line {
 
   /** After `stop`: what still runs is broken off and handed back. */
   abortAll(): void {
-    for (const attempt of this.#running.values()) attempt.abort('shutting_down', 'The gateway shuts down; the job is handed out again.')
+    for (const { attempt } of this.#running.values()) {
+      attempt.abort('shutting_down', 'The gateway shuts down; the job is handed out again.')
+    }
   }
 
   // --- who gets what
@@ -235,6 +264,7 @@ export class Line {
     if (asks.length === 0) return
     this.#leasing = true
     const wakes = this.#wakes
+    const askedAt = this.#context.clock.monotonic()
     let answers: readonly (readonly Lease[])[] | undefined
     try {
       answers = await this.#context.store.lease(asks.map((ask) => ask.request))
@@ -242,7 +272,9 @@ export class Line {
       this.#context.telemetry.event({ type: 'warning', message: `queue ${this.queue.name}: no leases from the store: ${String(error)}` })
     }
     this.#leasing = false
-    for (const [i, ask] of asks.entries()) this.#take(ask, answers?.[i] ?? [], this.#wakes === wakes && answers !== undefined)
+    const exact = this.#wakes === wakes && answers !== undefined
+    for (const [i, ask] of asks.entries()) this.#take(ask, answers?.[i] ?? [], { askedAt, exact })
+    this.#left.clear()
     if (answers === undefined) this.#wakeIn(LEASE_RETRY_MS)
     else this.#plan()
     this.#checkIdle()
@@ -312,23 +344,33 @@ export class Line {
   }
 
   /** `exact`: nothing was announced meanwhile, so a short answer means that there is no more. */
-  #take(ask: Ask, leases: readonly Lease[], exact: boolean): void {
+  #take(ask: Ask, leases: readonly Lease[], asked: { readonly askedAt: MonotonicMillis; readonly exact: boolean }): void {
     const { lane, request } = ask
+    const { askedAt, exact } = asked
     lane.reserved -= request.max
     const full = leases.length === request.max
     if (!request.stealUnkeyed && (full || !exact)) lane.hungry = true
     if (request.stealUnkeyed && !full && exact) this.#stealable = false
     let unused = request.max
     for (const lease of leases) {
+      if ((this.#left.get(lease.job.id) ?? 0) > lease.job.version) continue
       // The server may have gone while the store was asked, or with the attempt before.
-      if (this.#stopped || lane.server.state !== 'up') this.#handBack(lease)
+      if (this.#stopped || lane.server.state !== 'up' || this.#isTaken(lease)) this.#handBack(lease)
       else {
         unused--
-        this.#run(lane, lease)
+        this.#run(lane, lease, askedAt + request.leaseMs)
       }
     }
     for (; unused > 0; unused--) this.#pool.release(lane.server)
     if (leases.length > 0) this.#hooks.dueIn(request.leaseMs)
+  }
+
+  /** An attempt is in the way that has lost its lease, or this one would not be: it is broken off, and this one comes again after it. */
+  #isTaken(lease: Lease): boolean {
+    const attempt = this.#running.get(placeOf(lease.job))?.attempt
+    if (attempt === undefined || attempt.over) return false
+    attempt.discard()
+    return true
   }
 
   #handBack(lease: Lease): void {
@@ -342,7 +384,7 @@ export class Line {
 
   // --- running
 
-  #run(lane: Lane, lease: Lease): void {
+  #run(lane: Lane, lease: Lease, leaseUntil: MonotonicMillis): void {
     const begunAt = this.#context.clock.monotonic()
     const attempt = startAttempt(
       this.#context,
@@ -350,7 +392,8 @@ export class Line {
       lease,
     )
     lane.running.add(attempt)
-    this.#running.set(lease.ref.id, attempt)
+    const place = placeOf(lease.job)
+    this.#running.set(place, { attempt, leaseUntil })
     this.#hooks.changed(lease.job)
     void attempt.ended.then(({ broke }) => {
       if (broke) this.#noteBreak(lane)
@@ -358,7 +401,7 @@ export class Line {
       this.#pool.release(lane.server)
     })
     void attempt.settled.then((result) => {
-      if (this.#running.get(lease.ref.id) === attempt) this.#running.delete(lease.ref.id)
+      if (this.#running.get(place)?.attempt === attempt) this.#running.delete(place)
       this.#settled(lease, result, this.#context.clock.monotonic() - begunAt)
       this.#checkIdle()
     })
@@ -394,4 +437,9 @@ export class Line {
     if (!this.#stopped || this.#leasing || this.#running.size > 0) return
     this.#idle?.()
   }
+}
+
+/** Where there is room for one attempt at a time. An id has no colon. */
+function placeOf(job: StoredJob): string {
+  return job.key === undefined ? job.id : `key:${job.key}`
 }

@@ -13,7 +13,7 @@ const TICK_MIN_MS: Millis = 5
 const RETRY_MS: Millis = 1000
 
 export class Ticker {
-  readonly #store: JobStore
+  readonly #store: Pick<JobStore, 'tick'>
   readonly #clock: Clock
   readonly #onTick: (tick: Tick) => void
   readonly #onError: (error: unknown) => void
@@ -22,7 +22,7 @@ export class Ticker {
   #running: Promise<void> | undefined
   #stopped = true
 
-  constructor(store: JobStore, clock: Clock, onTick: (tick: Tick) => void, onError: (error: unknown) => void) {
+  constructor(store: Pick<JobStore, 'tick'>, clock: Clock, onTick: (tick: Tick) => void, onError: (error: unknown) => void) {
     this.#store = store
     this.#clock = clock
     this.#onTick = onTick

@@ -31,7 +31,6 @@ export function isEnded(status: JobStatus): boolean {
 
 interface Watcher {
   readonly id: JobId
-  readonly want: 'status' | 'result'
   dueAt: MonotonicMillis
   changed(job: StoredJob, answer: JobAnswer | undefined): void
   /** The job as read at `dueAt`; a rejected read counts as unknown. */
@@ -39,17 +38,20 @@ interface Watcher {
 }
 
 export class Watch {
-  readonly #store: JobStore
+  readonly #store: Pick<JobStore, 'read'>
   readonly #clock: Clock
+  readonly #onError: (error: unknown) => void
   readonly #watchers = new Map<JobId, Set<Watcher>>()
   readonly #unsubscribe: () => void
   #count = 0
   #timer: Timer | undefined
   #closed = false
 
-  constructor(store: JobStore, bus: Bus, clock: Clock) {
+  /** `onError`: a listener threw. It hears nothing more; that harms nobody else. */
+  constructor(store: Pick<JobStore, 'read'>, bus: Bus, clock: Clock, onError: (error: unknown) => void) {
     this.#store = store
     this.#clock = clock
+    this.#onError = onError
     this.#unsubscribe = bus.subscribe((event) => {
       if (event.kind === 'job') this.#deliver(event.job, event.answer)
     })
@@ -59,7 +61,7 @@ export class Watch {
     return this.#count
   }
 
-  /** Resolves when the job has ended, with its answer where it has one; undefined: the time is up, or there is no such job. */
+  /** Resolves when the job has ended, with its answer if that is in hand; undefined: the time is up, or there is no such job. */
   waitEnd(id: JobId, forMs: Millis, options: WaitOptions = {}): Promise<ReadJob | undefined> {
     return new Promise((resolve) => {
       if (this.#closed || options.signal?.aborted === true) return resolve(undefined)
@@ -69,29 +71,25 @@ export class Watch {
         options.signal?.removeEventListener('abort', leave)
         resolve(outcome)
       }
-      const withAnswer = (job: StoredJob, answer: JobAnswer | undefined): void => {
-        if (answer !== undefined) return settle({ job, answer })
-        if (!job.hasAnswer) return settle({ job })
-        // It ended elsewhere, or long ago: the answer is in the store.
-        this.#readOne(id).then((read) => settle(read ?? { job }), leave)
-      }
       const watcher: Watcher = {
         id,
-        want: 'result',
         dueAt: this.#clock.monotonic() + forMs,
         changed: (job, answer) => {
-          if (isEnded(job.status)) withAnswer(job, answer)
+          if (isEnded(job.status)) settle(answer === undefined ? { job } : { job, answer })
         },
         due: (read) => settle(read !== undefined && read !== 'unknown' && isEnded(read.job.status) ? read : undefined),
       }
       this.#add(watcher)
       options.signal?.addEventListener('abort', leave, { once: true })
       if (options.fresh !== true)
-        this.#readOne(id).then((read) => (read === undefined ? leave() : isEnded(read.job.status) && settle(read)), leave)
+        this.#readNow(id).then((read) => (read === undefined ? leave() : isEnded(read.job.status) && settle(read)), leave)
     })
   }
 
-  /** Follows a job from version `seen` on. The listener's `beat` comes every `beatMs` with what the store says then. */
+  /**
+   * Follows a job from version `seen` on, also if it has changed between that reading and now. The listener's `beat` comes every
+   * `beatMs` with what the store says then.
+   */
   watch(id: JobId, seen: number, beatMs: Millis, listener: WatchListener): () => void {
     let version = seen
     const newer = (job: StoredJob, answer: JobAnswer | undefined): void => {
@@ -101,7 +99,6 @@ export class Watch {
     }
     const watcher: Watcher = {
       id,
-      want: 'status',
       dueAt: this.#clock.monotonic() + beatMs,
       changed: newer,
       due: (read) => {
@@ -112,6 +109,12 @@ export class Watch {
       },
     }
     this.#add(watcher)
+    this.#readNow(id).then(
+      (read) => {
+        if (read !== undefined) this.#tell(watcher, () => newer(read.job, undefined))
+      },
+      () => undefined,
+    )
     return () => this.#remove(watcher)
   }
 
@@ -122,7 +125,7 @@ export class Watch {
     this.#timer?.cancel()
     this.#timer = undefined
     for (const watchers of this.#watchers.values()) {
-      for (const watcher of watchers) watcher.due('unknown')
+      for (const watcher of watchers) this.#tell(watcher, () => watcher.due('unknown'))
     }
   }
 
@@ -130,7 +133,18 @@ export class Watch {
     const watchers = this.#watchers.get(job.id)
     if (watchers === undefined) return
     // Whoever leaves meanwhile leaves a Set that is being walked: that is defined, and nobody comes in.
-    for (const watcher of watchers) watcher.changed(job, answer)
+    for (const watcher of watchers) this.#tell(watcher, () => watcher.changed(job, answer))
+  }
+
+  /** Unless it has left, or ended, meanwhile. */
+  #tell(watcher: Watcher, news: () => void): void {
+    if (this.#watchers.get(watcher.id)?.has(watcher) !== true) return
+    try {
+      news()
+    } catch (error) {
+      this.#remove(watcher)
+      this.#onError(error)
+    }
   }
 
   #add(watcher: Watcher): void {
@@ -170,25 +184,14 @@ export class Watch {
   }
 
   #readDue(due: readonly Watcher[]): void {
-    for (const want of ['status', 'result'] as const) {
-      const group = due.filter((watcher) => watcher.want === want)
-      if (group.length === 0) continue
-      const tell = (reads: readonly (ReadJob | undefined)[] | undefined): void => {
-        for (const [i, watcher] of group.entries()) {
-          // It may have left, or ended, while the store was asked.
-          if (this.#watchers.get(watcher.id)?.has(watcher) === true) watcher.due(reads === undefined ? 'unknown' : reads[i])
-        }
-      }
-      this.#store
-        .read(
-          group.map((watcher) => watcher.id),
-          want,
-        )
-        .then(tell, () => tell(undefined))
+    const tell = (reads: readonly (ReadJob | undefined)[] | undefined): void => {
+      for (const [i, watcher] of due.entries()) this.#tell(watcher, () => watcher.due(reads === undefined ? 'unknown' : reads[i]))
     }
+    const ids = due.map((watcher) => watcher.id)
+    this.#store.read(ids, 'status').then(tell, () => tell(undefined))
   }
 
-  async #readOne(id: JobId): Promise<ReadJob | undefined> {
-    return (await this.#store.read([id], 'result'))[0]
+  async #readNow(id: JobId): Promise<ReadJob | undefined> {
+    return (await this.#store.read([id], 'status'))[0]
   }
 }

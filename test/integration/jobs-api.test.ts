@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import { type Answer, ask, blocks, open } from '../support/http-client.ts'
 import { type JobsRig, type RigOptions, startJobsRig } from '../support/jobs-rig.ts'
-import { testRoute } from '../support/test-config.ts'
+import { testConfig, testRoute } from '../support/test-config.ts'
 import { until } from '../support/until.ts'
 
 interface Links {
@@ -254,6 +254,7 @@ test('events as SSE: status, progress, end; after the end a reconnect gets 204',
 
   const again = await ask(rig.url + links.events, { headers: { 'Last-Event-ID': end.id } })
   assert.deepEqual([again.status, again.body.length], [204, 0])
+  assert.deepEqual([again.headers['spillway-status'], again.headers['spillway-job']], ['succeeded', id])
   const earlier = await ask(rig.url + links.events, { headers: { 'Last-Event-ID': progress.id } })
   assert.match(earlier.text, /^event: end\n/)
   const head = await ask(rig.url + links.events, { method: 'HEAD' })
@@ -291,7 +292,8 @@ test('a report is JSON of at most 16 KiB, from the attempt that runs', async () 
   assert.equal((await post(url, `"${'x'.repeat(16 * 1024 - 2)}"`)).status, 204)
   const large = await post(url, `"${'x'.repeat(16 * 1024 - 1)}"`)
   assert.deepEqual([large.status, large.json()['code']], [413, 'body_too_large'])
-  for (const body of ['', '{', 'nope', '\xff']) assert.equal((await post(url, body)).status, 400)
+  const deep = `${'['.repeat(65)}${']'.repeat(65)}`
+  for (const body of ['', '{', 'nope', '\xff', deep]) assert.equal((await post(url, body)).status, 400)
   const foreign = [
     `${url}x`,
     url.replace(/\.[^.]+$/, '.wrong'),
@@ -300,6 +302,40 @@ test('a report is JSON of at most 16 KiB, from the attempt that runs', async () 
   ]
   for (const target of foreign) assert.equal((await post(target, '1')).status, 404, target)
   assert.equal(((await ask(rig.url + links.self)).json()['progress'] as string).length, 16 * 1024 - 2)
+})
+
+test('results that clients are slow to take stay within the budget for bodies, and the next ones are told to come back', async () => {
+  const body = Buffer.alloc(12 << 20, 'r')
+  const { limits } = testConfig({ pools: [], queues: [], routes: [] })
+  await using rig = await startJobsRig({
+    handle: (_, response) => void response.end(body),
+    config: { limits: { ...limits, buffered: 30 << 20 } },
+  })
+  const { links, id } = await submit(rig)
+  await rig.ended(id)
+  const slow = await Promise.all([open(rig.url + links.result), open(rig.url + links.result)])
+  assert.deepEqual(
+    slow.map((response) => response.statusCode),
+    [200, 200],
+  )
+  const refused = await ask(rig.url + links.result)
+  assert.deepEqual([refused.status, refused.json()['code'], refused.headers['retry-after']], [503, 'buffers_full', '1'])
+  assert.equal((await ask(rig.url + links.self)).json()['status'], 'succeeded', 'its status takes no such room')
+  slow[0]!.destroy()
+  const again = async (): Promise<Answer> => {
+    let answer = await ask(rig.url + links.result)
+    await until('there is room again', async () => answer.status === 200 || (answer = await ask(rig.url + links.result)).status === 200)
+    return answer
+  }
+  assert.ok((await again()).body.equals(body), 'one has gone')
+  const chunks: Buffer[] = []
+  for await (const chunk of slow[1]!) chunks.push(chunk as Buffer)
+  assert.ok(Buffer.concat(chunks).equals(body))
+  const both = await Promise.all([again(), again()])
+  assert.ok(
+    both.every((answer) => answer.body.equals(body)),
+    'one has been taken whole',
+  )
 })
 
 test('at shutdown polls are answered and streams end with a hint', async () => {

@@ -350,7 +350,7 @@ test('progress is taken from the attempt that runs, and from nobody else', async
   assert.equal(await rig.jobs.report(job.id, secret, '{"done":2}'), false)
 })
 
-test('a wait ends with the answer, or when its time is up, or when its caller leaves', async () => {
+test('a wait ends with the job, or when its time is up, or when its caller leaves', async () => {
   const answers: (() => void)[] = []
   await using rig = await startJobsRig({ handle: (_, response) => void answers.push(() => void response.end('answer')) })
   const job = await rig.submit()
@@ -366,7 +366,9 @@ test('a wait ends with the answer, or when its time is up, or when its caller le
   assert.equal(ended?.job.status, 'succeeded')
   assert.equal(Buffer.from(ended!.answer!.body).toString(), 'answer')
   const late = await rig.jobs.waitEnd(job.id, 60_000)
-  assert.equal(Buffer.from(late!.answer!.body).toString(), 'answer')
+  assert.equal(late?.job.status, 'succeeded')
+  const stored = await rig.jobs.read(job.id, 'result')
+  assert.equal(Buffer.from(stored!.answer!.body).toString(), 'answer')
   assert.equal(await rig.jobs.waitEnd('00000000000', 60_000), undefined)
   assert.equal(rig.jobs.watchers, 0)
 })

@@ -3,9 +3,11 @@ import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
 import type { RouteConfig } from '../../src/config/config.ts'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { type Answer, type Asked, ask, blocks, open } from '../support/http-client.ts'
 import { type JobsRig, type RigOptions, startJobsRig } from '../support/jobs-rig.ts'
-import { testRoute } from '../support/test-config.ts'
+import { testConfig, testRoute } from '../support/test-config.ts'
 import { until } from '../support/until.ts'
 
 function rigWith(route: Partial<RouteConfig>, options: RigOptions = {}): Promise<JobsRig> {
@@ -14,6 +16,15 @@ function rigWith(route: Partial<RouteConfig>, options: RigOptions = {}): Promise
 
 function post(rig: JobsRig, headers: Record<string, string> = {}, more: Asked = {}): Promise<Answer> {
   return ask(`${rig.url}/work?a=b`, { method: 'POST', body: 'input', headers, ...more })
+}
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
+/** Bytes in buffers that somebody refers to. */
+function collected(): number {
+  collectGarbage()
+  return process.memoryUsage().arrayBuffers
 }
 
 function gate(): { handle: NonNullable<RigOptions['handle']>; waiting: ServerResponse[] } {
@@ -96,6 +107,15 @@ test('the events of the job as the body of the 202', async () => {
   }
 })
 
+test('a repeat that has seen the end of its events gets 204, with what every job answer carries', async () => {
+  await using rig = await rigWith({})
+  const headers = { Prefer: 'respond-async, events', 'Idempotency-Key': 'a' }
+  const id = /id: (\d+)\n(?!.*id: )/s.exec((await post(rig, headers)).text)?.[1]
+  const answer = await post(rig, { ...headers, 'Last-Event-ID': String(id) })
+  assert.deepEqual([answer.status, answer.headers['spillway-status']], [204, 'succeeded'])
+  assert.match(String(answer.headers['spillway-job']), /^[a-z0-9]{11}$/)
+})
+
 test('onWait: cancel cancels what has not begun and says that nothing was done', async () => {
   await using rig = await rigWith({ waitMs: 50, onWait: 'cancel' })
   await rig.servers[0]!.kill()
@@ -149,6 +169,73 @@ test('with onWait: cancel a client that leaves takes what has not begun with it'
   leave.abort()
   await assert.rejects(left)
   await until('it is cancelled', async () => (await rig.jobs.stats())[0]?.counts.cancelled === 1)
+})
+
+test('with onWait: cancel a repeat that waits for the same job is told as well that nothing was done', async () => {
+  await using rig = await rigWith({ waitMs: 60_000, onWait: 'cancel' })
+  await rig.servers[0]!.kill()
+  await until('it is down', () => rig.pool.upServers().length === 0)
+  const key = { 'Idempotency-Key': 'a' }
+  const leave = new AbortController()
+  const first = post(rig, key, { signal: leave.signal })
+  await until('it is held', () => rig.jobs.watchers === 1)
+  const repeat = post(rig, key)
+  await until('both are held', () => rig.jobs.watchers === 2)
+  leave.abort()
+  await assert.rejects(first)
+  const answer = await repeat
+  assert.deepEqual([answer.status, answer.json()['code'], answer.headers['spillway-status']], [503, 'wait_ended', 'cancelled'])
+  assert.deepEqual([answer.headers['idempotency-replayed'], answer.headers['retry-after'] !== undefined], ['true', true])
+  await rig.servers[0]!.revive()
+  await until('it is up', () => rig.pool.upServers().length === 1)
+  assert.equal((await post(rig, key)).status, 200)
+  assert.equal(rig.servers[0]!.received.length, 1)
+})
+
+test('a repeat that waits for a job that somebody cancels is told so', async () => {
+  await using rig = await rigWith({ waitMs: 60_000, onWait: 'cancel' })
+  await rig.servers[0]!.kill()
+  await until('it is down', () => rig.pool.upServers().length === 0)
+  const key = { 'Idempotency-Key': 'a' }
+  const accepted = await post(rig, { ...key, Prefer: 'respond-async' })
+  const repeat = post(rig, key)
+  await until('it is held', () => rig.jobs.watchers === 1)
+  assert.equal((await ask(rig.url + accepted.headers.location, { method: 'DELETE' })).status, 200)
+  const answer = await repeat
+  assert.deepEqual([answer.status, answer.json()['code']], [410, 'job_cancelled'])
+})
+
+test('a held client leaves its request to the store: the gateway keeps none of it in memory', async () => {
+  for (const mode of ['queue', 'spill'] as const) {
+    await using rig = await rigWith({ mode, waitMs: 60_000 })
+    await rig.servers[0]!.kill()
+    await until('it is down', () => rig.pool.upServers().length === 0)
+    const body = Buffer.alloc(1 << 20, 'b')
+    const leave = new AbortController()
+    const before = collected()
+    const held = Array.from({ length: 100 }, () => post(rig, {}, { body, signal: leave.signal }).catch(() => undefined))
+    await until('all are held', () => rig.jobs.watchers === 100)
+    // The store's thread collects its own garbage, in its own time: some of the last batches are still there.
+    await until('most bodies are gone', () => collected() - before < 60 << 20)
+    leave.abort()
+    await Promise.all(held)
+    await until('nobody waits', () => rig.jobs.watchers === 0)
+  }
+})
+
+test('a held client whose answer finds no room in the budget for bodies is told where it is', async () => {
+  const { limits } = testConfig({ pools: [], queues: [], routes: [] })
+  await using rig = await rigWith({ waitMs: 30_000 }, { config: { limits: { ...limits, buffered: 15 << 20 } } })
+  const key = { 'Idempotency-Key': 'a' }
+  assert.equal((await post(rig, key)).status, 200)
+  rig.servers[0]!.handle = (_, response) => void response.end(Buffer.alloc(12 << 20))
+  const slow = await open(`${rig.url}/work`, { method: 'POST', body: 'input' })
+  assert.equal(slow.statusCode, 200)
+  const repeat = await post(rig, key)
+  assert.deepEqual([repeat.status, repeat.headers['spillway-status']], [202, 'succeeded'])
+  slow.destroy()
+  await until('there is room', async () => (await ask(`${rig.url}${repeat.headers.location}/result`)).status === 200)
+  assert.equal((await post(rig, key)).text, 'done')
 })
 
 test('hold and replay: plain requests against dead servers are answered when the servers are back, each run once', async () => {

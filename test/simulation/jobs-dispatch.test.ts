@@ -1,14 +1,14 @@
 /**
  * Dispatch on a virtual clock: servers that answer, fail, hang, refuse and pause at random, go down and come back; jobs with and without keys,
- * delays and cancels. Whatever the seed: limits hold at every step, keys stay in order, and when the faults stop everything drains.
+ * delays and cancels; the process itself is stopped now and then. Whatever the seed: limits hold at every step, keys stay in order, and when the faults stop everything drains.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openMemoryStore } from '../../src/engines/memory/memory-store.ts'
-import { createJobs } from '../../src/jobs/jobs.ts'
+import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
 import { createLocalBus } from '../../src/jobs/local-bus.ts'
 import type { Pool, PoolChange, Server } from '../../src/pools/pool.ts'
-import type { StoredJob } from '../../src/ports/job-store.ts'
+import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import type { Attempt, AttemptOutcome, OutgoingRequest, Upstream } from '../../src/upstream/upstream.ts'
 import { recordingTelemetry } from '../support/jobs-rig.ts'
 import { ManualClock } from '../support/manual-clock.ts'
@@ -180,14 +180,27 @@ const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 12; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-async function simulate(seed: number): Promise<void> {
-  const random = new SeededRandom(seed)
-  const clock = new ManualClock()
-  const pool = new SimPool(clock)
-  const upstream = new SimUpstream(clock, random, pool)
-  const queue = testQueue({ name: 'work', concurrency: CONCURRENCY, attempts: 1000, timeoutMs: 5000, backoff: { baseMs: 10, maxMs: 400 } })
-  const config = testConfig({ pools: [pool.config], queues: [queue], routes: [] })
-  const store = openMemoryStore({ clock, random, queues: config.queues, events: {} })
+const QUEUE = testQueue({ name: 'work', concurrency: CONCURRENCY, attempts: 1000, timeoutMs: 5000, backoff: { baseMs: 10, maxMs: 400 } })
+
+interface SimParts {
+  readonly clock: ManualClock
+  readonly random: SeededRandom
+  readonly pool: SimPool
+  readonly upstream: Pick<Upstream, 'attempt'>
+  /** Called when the store has handed out leases, before anybody hears of it. */
+  readonly leased?: () => void
+}
+
+function start(parts: SimParts): { readonly store: JobStore; readonly jobs: Jobs } {
+  const { clock, random, pool, upstream, leased } = parts
+  const config = testConfig({ pools: [pool.config], queues: [QUEUE], routes: [] })
+  const memory = openMemoryStore({ clock, random, queues: config.queues, events: {} })
+  const lease: JobStore['lease'] = (requests) => {
+    const leases = memory.lease(requests)
+    leased?.()
+    return leases
+  }
+  const store = { ...memory, lease }
   const jobs = createJobs({
     config,
     store,
@@ -200,23 +213,41 @@ async function simulate(seed: number): Promise<void> {
     ownUrl: () => 'http://gateway',
   })
   jobs.start()
+  return { store, jobs }
+}
+
+function newJob(change: Partial<NewJob> = {}): NewJob {
+  return {
+    queue: QUEUE.name,
+    route: 'r',
+    request: { method: 'POST', target: change.key ?? '/', headers: [], body: new Uint8Array(0) },
+    priority: 0,
+    attempts: QUEUE.attempts,
+    keepMs: 1e9,
+    keepDeadMs: 1e9,
+    sendOnce: false,
+    ...change,
+  }
+}
+
+async function simulate(seed: number): Promise<void> {
+  const random = new SeededRandom(seed)
+  const clock = new ManualClock()
+  const pool = new SimPool(clock)
+  const upstream = new SimUpstream(clock, random, pool)
+  const { store, jobs } = start({ clock, random, pool, upstream: upstream as unknown as Upstream })
   const accepted: StoredJob[] = []
   const waits: Promise<unknown>[] = []
 
   const submit = async (): Promise<void> => {
     const key = random.chance(0.6) ? `/k${random.integer(5)}` : undefined
-    const submitted = await jobs.submit({
-      queue: 'work',
-      route: 'r',
-      request: { method: 'POST', target: key ?? '/', headers: [], body: new Uint8Array(0) },
-      priority: random.integer(3),
-      attempts: queue.attempts,
-      keepMs: 1e9,
-      keepDeadMs: 1e9,
-      sendOnce: false,
-      ...(key === undefined ? {} : { key }),
-      ...(key === undefined && random.chance(0.2) ? { delayMs: random.integer(500) } : {}),
-    })
+    const submitted = await jobs.submit(
+      newJob({
+        priority: random.integer(3),
+        ...(key === undefined ? {} : { key }),
+        ...(key === undefined && random.chance(0.2) ? { delayMs: random.integer(500) } : {}),
+      }),
+    )
     assert.ok(submitted.kind === 'created')
     accepted.push(submitted.job)
     if (random.chance(0.5)) waits.push(jobs.waitEnd(submitted.job.id, 1e9, { fresh: true }))
@@ -227,7 +258,8 @@ async function simulate(seed: number): Promise<void> {
     if (random.chance(0.03)) pool.become(random.pick(pool.servers), 'down', 'check')
     for (const server of pool.servers) if (server.state === 'down' && random.chance(0.1)) pool.become(server, 'up', 'check')
     if (accepted.length > 0 && random.chance(0.02)) await jobs.cancel(random.pick(accepted).id, random.chance(0.5))
-    clock.advance(random.integer(40))
+    // Stopped for longer than any lease: timers come before what has arrived meanwhile.
+    clock.advance(random.chance(0.02) ? 60_000 : random.integer(40))
     await settle()
   }
   upstream.faults = false
@@ -260,4 +292,127 @@ test('limits, order and slots hold under faults, and everything drains when they
   for (let round = 0; round < rounds; round++) {
     await t.test(`SEED=${first + round}`, () => simulate(first + round))
   }
+})
+
+/** A server that works on everything until the test says otherwise. */
+class PatientUpstream {
+  readonly begun: string[] = []
+  readonly running = new Map<string, (outcome: AttemptOutcome) => void>()
+  atOnce = 0
+
+  attempt(_: Pool, __: Server, request: OutgoingRequest): Attempt {
+    const id = request.headers[request.headers.indexOf('Spillway-Job') + 1] as string
+    assert.ok(!this.running.has(id), 'one job twice at once')
+    this.begun.push(id)
+    let finish: (outcome: AttemptOutcome) => void = () => undefined
+    const outcome = new Promise<AttemptOutcome>((resolve) => {
+      finish = (ended) => {
+        if (this.running.get(id) === finish) this.running.delete(id)
+        resolve(ended)
+      }
+    })
+    this.running.set(id, finish)
+    this.atOnce = Math.max(this.atOnce, this.running.size)
+    return { outcome, abort: (code, detail) => finish({ kind: 'failed', code, detail, sent: true }) }
+  }
+
+  answer(id: string): void {
+    this.running.get(id)?.({ kind: 'answer', answer: { status: 200, reason: '', headers: [], body: new Uint8Array(0) } })
+  }
+}
+
+function patientRig(leased?: () => void) {
+  const clock = new ManualClock()
+  const random = new SeededRandom(1)
+  const pool = new SimPool(clock)
+  const upstream = new PatientUpstream()
+  const { store, jobs } = start({ clock, random, pool, upstream, ...(leased === undefined ? {} : { leased }) })
+  const submit = async (change: Partial<NewJob> = {}): Promise<string> => {
+    const submitted = await jobs.submit(newJob(change))
+    assert.ok(submitted.kind === 'created')
+    return submitted.job.id
+  }
+  const pass = async (ms: number): Promise<void> => {
+    clock.advance(ms)
+    await settle()
+  }
+  const statusOf = async (id: string): Promise<string | undefined> => (await jobs.read(id, 'status'))?.job.status
+  const close = async (): Promise<void> => {
+    const closed = jobs.close()
+    await pass(1)
+    return closed
+  }
+  return { clock, upstream, store, jobs, submit, pass, statusOf, close }
+}
+
+test('while its attempt is under way here, a job is nobody else’s, however long that takes', async () => {
+  const { upstream, submit, pass, statusOf, close } = patientRig()
+  const first = await submit({ key: '/k' })
+  const second = await submit({ key: '/k' })
+  const alone = await submit()
+  for (let tenSeconds = 0; tenSeconds < 30; tenSeconds++) await pass(10_000)
+  assert.deepEqual(upstream.begun, [first, alone])
+  upstream.answer(first)
+  upstream.answer(alone)
+  await pass(0)
+  assert.deepEqual([await statusOf(first), await statusOf(alone), upstream.begun.at(-1)], ['succeeded', 'succeeded', second])
+  await close()
+})
+
+test('what had arrived when a stopped process goes on is settled before leases lapse', async () => {
+  const { clock, upstream, submit, pass, statusOf, close } = patientRig()
+  const id = await submit()
+  await pass(0)
+  // Nothing but timers runs until this returns.
+  clock.after(60_000, () => upstream.answer(id))
+  clock.advance(120_000)
+  await pass(0)
+  assert.deepEqual([await statusOf(id), upstream.begun], ['succeeded', [id]])
+  await close()
+})
+
+test('where the store has given up a lease all the same, its attempt is broken off before the next one begins', async () => {
+  for (const change of [{}, { key: '/k' }]) {
+    const { clock, upstream, store, submit, pass, close } = patientRig()
+    const id = await submit(change)
+    await pass(0)
+    clock.advance(60_000)
+    await store.tick()
+    await submit({ ...change, delayMs: 3_600_000 })
+    for (let times = 0; times < 3; times++) await pass(25_000)
+    assert.deepEqual([upstream.begun, upstream.atOnce], [[id, id], 1])
+    await close()
+  }
+})
+
+test('a job that dies with its lease keeps its key until its attempt is broken off', async () => {
+  const { clock, upstream, store, submit, pass, statusOf, close } = patientRig()
+  const first = await submit({ key: '/k', attempts: 1 })
+  const second = await submit({ key: '/k' })
+  await pass(0)
+  clock.advance(60_000)
+  await store.tick()
+  assert.equal(await statusOf(first), 'failed')
+  // Wakes the queue before anything else could tell that the lease is gone.
+  await submit({ key: '/k' })
+  for (let times = 0; times < 3; times++) await pass(1000)
+  assert.deepEqual([upstream.begun, upstream.atOnce], [[first, second], 1])
+  await close()
+})
+
+test('a job that is cancelled while its lease is on its way is never sent, and the next one of its key runs alone', async () => {
+  let cancelled: Promise<unknown> | undefined
+  let first = ''
+  const { upstream, jobs, submit, pass, statusOf, close } = patientRig(() => {
+    cancelled ??= first === '' ? undefined : jobs.cancel(first, false)
+  })
+  first = await submit({ key: '/k' })
+  const second = await submit({ key: '/k' })
+  await pass(0)
+  assert.ok(cancelled !== undefined)
+  assert.deepEqual([await statusOf(first), upstream.begun, upstream.atOnce], ['cancelled', [second], 1])
+  upstream.answer(second)
+  await pass(0)
+  assert.equal(jobs.inFlight, 0)
+  await close()
 })

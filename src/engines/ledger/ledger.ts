@@ -265,7 +265,10 @@ export class Ledger {
   #handOut(seq: number, request: LeaseRequest, stolen: boolean): PackedLease | undefined {
     const record = this.#book.indexed(seq)
     if (record === undefined) return undefined
-    if (placeOf(record) !== 'line') return void this.#book.refile(seq)
+    if (placeOf(record) !== 'line') {
+      this.#book.refile(seq)
+      return undefined
+    }
     if (this.#endUntold(record, { kind: 'time' })) return undefined
     const payload = this.#tables.request(seq)
     if (payload === DAMAGED) return void this.#endUntold(record, { kind: 'damaged' })
@@ -274,7 +277,10 @@ export class Ledger {
     const fence = this.#tables.generation * LEASES_PER_GENERATION + this.#leased
     const secret = this.#context.secret()
     const leased = this.#step(record, { kind: 'lease', fence, secret, server: request.server })
-    if (leased === undefined) return void this.#book.refile(seq)
+    if (leased === undefined) {
+      this.#book.refile(seq)
+      return undefined
+    }
     this.#book.leases.set(seq, { record: leased, until: this.#context.monotonic + request.leaseMs })
     if (leased.sendOnce) this.#mustSync = true
     return { ref: { id: formatJobId(seq), fence, secret }, job: this.#book.view(leased), request: payload, stolen }

@@ -1,0 +1,29 @@
+/** What a server may report about its work: any JSON, on one line as event streams need it, and not so deep that no document could hold it. */
+
+/** Deep JSON costs stack wherever it is read or written, and every watcher of the job writes it. */
+export const PROGRESS_DEPTH_MAX = 64
+
+/** Undefined: it is no JSON in UTF-8, or too deep. */
+export function compactProgress(bytes: Uint8Array): string | undefined {
+  try {
+    const text = JSON.stringify(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)))
+    return depthOf(text) > PROGRESS_DEPTH_MAX ? undefined : text
+  } catch {
+    return undefined
+  }
+}
+
+function depthOf(json: string): number {
+  let depth = 0
+  let deepest = 0
+  let quoted = false
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at] as string
+    if (quoted && character === '\\') at++
+    else if (character === '"') quoted = !quoted
+    else if (quoted) continue
+    else if (character === '[' || character === '{') deepest = Math.max(deepest, ++depth)
+    else if (character === ']' || character === '}') depth--
+  }
+  return deepest
+}
