@@ -12,6 +12,7 @@ import type { Bytes, Millis } from '../lib/units.ts'
 import { collectBody } from '../net/body.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Call } from '../net/call.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 import { sendEnded, sendStatus } from './answer.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
@@ -23,10 +24,13 @@ import { parseToken, secretMatches, type TokenParts } from './token.ts'
 
 /** A progress report. Small, because every one of them is stored and sent to every watcher. */
 export const REPORT_BYTES_MAX: Bytes = 16 * 1024
+/** For room in memory: a report that comes late is better left out. */
+const REPORT_WAIT_MS: Millis = 1_000
 
 export interface JobsApi extends StreamParts {
   readonly jobs: Jobs
   readonly budget: BufferBudget
+  readonly clock: Clock
 }
 
 /** Matched on the raw path, before any route. */
@@ -167,7 +171,8 @@ async function cancel(call: Call, api: JobsApi, job: StoredJob, extraHeaders: re
 }
 
 async function report(call: Call, api: JobsApi, token: TokenParts | undefined): Promise<Outcome> {
-  const body = await collectBody(call, REPORT_BYTES_MAX, api.budget)
+  const { budget, clock } = api
+  const body = await collectBody(call, { bytesMax: REPORT_BYTES_MAX, budget, clock, waitMs: REPORT_WAIT_MS })
   if (body.kind === 'gone') return undefined
   if (body.kind === 'failed') {
     if (body.failed.code !== 'body_too_large') return body.failed

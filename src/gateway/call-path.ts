@@ -10,7 +10,7 @@ import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import type { BodySink } from '../net/call.ts'
-import { BodyCollector, type CollectedBody, collectBody } from '../net/body.ts'
+import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { redactPath } from '../telemetry/redact.ts'
 import type { CallContext } from './context.ts'
@@ -99,7 +99,13 @@ async function store(
   reason: EnqueueReason,
   context: CallContext,
 ): Promise<Submission | undefined> {
-  return submit(call, match, { reason, body: await collectBody(call, context.config.limits.jobBody, context.budget) }, context)
+  return submit(call, match, { reason, body: await collectBody(call, bodyLimits(match, context)) }, context)
+}
+
+function bodyLimits({ route }: RouteMatch, context: CallContext): BodyLimits {
+  const { budget, clock } = context
+  const { waitMs } = (context.pools.get(route.pool) as Pool).config
+  return { bytesMax: context.config.limits.jobBody, budget, clock, waitMs }
 }
 
 /** The direct path gave up before anything was done: what it read of the body, and the rest, become a job. */
@@ -110,9 +116,8 @@ async function spillOver(
   context: CallContext,
 ): Promise<Submission | undefined> {
   context.routeStates.spilled(match.route, taken.reason)
-  const { jobBody } = context.config.limits
-  if (taken.untouched) return submit(call, match, { reason: 'spill', body: await collectBody(call, jobBody, context.budget) }, context)
-  const collector = new BodyCollector(jobBody, context.budget)
+  if (taken.untouched) return submit(call, match, { reason: 'spill', body: await collectBody(call, bodyLimits(match, context)) }, context)
+  const collector = new BodyCollector(call, bodyLimits(match, context))
   for (const chunk of taken.chunks) collector.data(chunk)
   if (taken.complete) collector.end()
   else taken.rest = collector satisfies BodySink

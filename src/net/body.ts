@@ -1,8 +1,9 @@
 /** A request's whole body in memory, within a limit and the gateway's budget for bodies. */
 import { type Failure, failure } from '../core/errors.ts'
-import { ByteList } from '../lib/byte-list.ts'
-import type { Bytes } from '../lib/units.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
 import type { BufferBudget } from './buffer-budget.ts'
+import { BudgetedBytes } from './budgeted-bytes.ts'
 import type { BodySink, Call } from './call.ts'
 
 export type CollectedBody =
@@ -12,22 +13,35 @@ export type CollectedBody =
   /** The client left, or its framing was wrong and has been answered. */
   | { readonly kind: 'gone' }
 
-export function collectBody(call: Call, bytesMax: Bytes, budget: BufferBudget): Promise<CollectedBody> {
-  const collector = new BodyCollector(bytesMax, budget)
+export interface BodyLimits {
+  readonly bytesMax: Bytes
+  readonly budget: BufferBudget
+  /** When the budget is full the client is not read from for so long; then it is refused. */
+  readonly waitMs: Millis
+  readonly clock: Clock
+}
+
+export function collectBody(call: Call, limits: BodyLimits): Promise<CollectedBody> {
+  const collector = new BodyCollector(call, limits)
   if (collector.expect(call.body.length)) call.body.start(collector)
   return collector.done
 }
 
 export class BodyCollector implements BodySink {
   readonly done: Promise<CollectedBody>
-  readonly #bytesMax: Bytes
-  readonly #budget: BufferBudget
+  readonly #limits: BodyLimits
+  readonly #bytes: BudgetedBytes
   #resolve: ((body: CollectedBody) => void) | undefined
-  readonly #bytes = new ByteList()
+  #ended = false
+  #timer: Timer | undefined
 
-  constructor(bytesMax: Bytes, budget: BufferBudget) {
-    this.#bytesMax = bytesMax
-    this.#budget = budget
+  constructor(call: Call, limits: BodyLimits) {
+    this.#limits = limits
+    this.#bytes = new BudgetedBytes(limits.budget, () => {
+      this.#stopWaiting()
+      if (this.#ended) this.#complete()
+      else call.body.resume()
+    })
     this.done = new Promise((resolve) => {
       this.#resolve = resolve
     })
@@ -35,21 +49,26 @@ export class BodyCollector implements BodySink {
 
   /** Refuses at once what is announced to be too large: nothing of it need be read. */
   expect(length: number | undefined): boolean {
-    if (length !== undefined && length > this.#bytesMax) this.#tooLarge()
+    if (length !== undefined && length > this.#limits.bytesMax) this.#tooLarge()
     return this.#resolve !== undefined
   }
 
   data(chunk: Uint8Array): boolean {
     if (this.#resolve === undefined) return true
-    if (this.#bytes.length + chunk.length > this.#bytesMax) this.#tooLarge()
-    else if (!this.#budget.take(chunk.length))
-      this.#fail(failure('buffers_full', 'the bodies held in memory are at their limit (limits.buffered)', 1))
-    else this.#bytes.add(chunk)
-    return true
+    if (this.#bytes.length + chunk.length > this.#limits.bytesMax) {
+      this.#tooLarge()
+      return true
+    }
+    if (this.#bytes.add(chunk)) return true
+    this.#timer ??= this.#limits.clock.after(this.#limits.waitMs, () =>
+      this.#fail(failure('buffers_full', 'the bodies held in memory are at their limit (limits.buffered)', 1)),
+    )
+    return false
   }
 
   end(): void {
-    this.#settle({ kind: 'body', bytes: this.#bytes.joined(), free: () => this.#free() })
+    this.#ended = true
+    if (!this.#bytes.waiting) this.#complete()
   }
 
   abort(): void {
@@ -57,8 +76,12 @@ export class BodyCollector implements BodySink {
     this.#settle({ kind: 'gone' })
   }
 
+  #complete(): void {
+    this.#settle({ kind: 'body', bytes: this.#bytes.joined(), free: () => this.#free() })
+  }
+
   #tooLarge(): void {
-    this.#fail(failure('body_too_large', `the body is larger than ${this.#bytesMax} bytes (limits.jobBody)`))
+    this.#fail(failure('body_too_large', `the body is larger than ${this.#limits.bytesMax} bytes (limits.jobBody)`))
   }
 
   #fail(failed: Failure): void {
@@ -67,8 +90,13 @@ export class BodyCollector implements BodySink {
   }
 
   #free(): void {
-    this.#budget.give(this.#bytes.length)
-    this.#bytes.clear()
+    this.#stopWaiting()
+    this.#bytes.free()
+  }
+
+  #stopWaiting(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
   }
 
   #settle(body: CollectedBody): void {

@@ -1,10 +1,16 @@
 /** How many bytes of bodies the gateway holds in memory, all calls together. Full is an answer, not an exception. */
 import type { Bytes } from '../lib/units.ts'
 
+interface Waiter {
+  readonly bytes: Bytes
+  readonly then: () => void
+}
+
 export class BufferBudget {
   #used: Bytes = 0
   readonly #bytesMax: Bytes
-  #onFull: ((used: Bytes) => void) | undefined
+  readonly #onFull: ((used: Bytes) => void) | undefined
+  readonly #waiting = new Set<Waiter>()
 
   constructor(bytesMax: Bytes, onFull?: (used: Bytes) => void) {
     this.#bytesMax = bytesMax
@@ -13,6 +19,11 @@ export class BufferBudget {
 
   get used(): Bytes {
     return this.#used
+  }
+
+  /** How many wait for room. */
+  get waiting(): number {
+    return this.#waiting.size
   }
 
   /** False, and nothing is taken, when it would not fit. */
@@ -25,7 +36,20 @@ export class BufferBudget {
     return true
   }
 
+  /** Takes when there is room again, in the order of asking, and says so. The returned function leaves the line. */
+  takeLater(bytes: Bytes, then: () => void): () => void {
+    const waiter = { bytes, then }
+    this.#waiting.add(waiter)
+    return () => void this.#waiting.delete(waiter)
+  }
+
   give(bytes: Bytes): void {
     this.#used -= bytes
+    for (const waiter of this.#waiting) {
+      if (this.#used + waiter.bytes > this.#bytesMax) return
+      this.#waiting.delete(waiter)
+      this.#used += waiter.bytes
+      waiter.then()
+    }
   }
 }

@@ -8,9 +8,9 @@ import { ownShortage } from '../core/health/health.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { ResponseHead } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
-import { ByteList } from '../lib/byte-list.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
+import { BudgetedBytes } from '../net/budgeted-bytes.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool, Server } from '../pools/pool.ts'
 import type { Timer } from '../ports/clock.ts'
@@ -168,16 +168,16 @@ class Collector implements ResponseSink, Attempt {
   readonly outcome: Promise<AttemptOutcome>
   /** Until the outcome is known; then it serves others. */
   connection: UpstreamConnection | undefined
-  readonly #budget: BufferBudget
   readonly #limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }
   #resolve: ((outcome: AttemptOutcome) => void) | undefined
   #head: ResponseHead | undefined
   #timer: Timer
-  readonly #bytes = new ByteList()
+  readonly #bytes: BudgetedBytes
+  #ended = false
 
   constructor(budget: BufferBudget, ports: UpstreamOptions, limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }) {
-    this.#budget = budget
     this.#limits = limits
+    this.#bytes = new BudgetedBytes(budget, () => this.#roomAgain())
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
@@ -200,9 +200,14 @@ class Collector implements ResponseSink, Attempt {
 
   data(chunk: Buffer): boolean {
     if (this.#bytes.length + chunk.length > this.#limits.resultBytesMax) this.#tooLarge()
-    else if (!this.#budget.take(chunk.length)) this.abort('buffers_full', 'the gateway holds as many bodies in memory as it may')
-    else this.#bytes.addCopy(chunk)
+    else return this.#bytes.add(chunk, true)
     return true
+  }
+
+  /** While the budget was full the server was not read from. The attempt's own time went on. */
+  #roomAgain(): void {
+    if (this.#ended) this.#complete()
+    else this.connection?.resume()
   }
 
   #tooLarge(): void {
@@ -210,6 +215,13 @@ class Collector implements ResponseSink, Attempt {
   }
 
   end(): void {
+    this.#ended = true
+    // It is idle now, or somebody else's.
+    this.connection = undefined
+    if (!this.#bytes.waiting) this.#complete()
+  }
+
+  #complete(): void {
     const head = this.#head as ResponseHead
     const { status, reason } = head
     const headers = endToEndHeaders(head.headers, head.connection)
@@ -235,8 +247,7 @@ class Collector implements ResponseSink, Attempt {
     if (this.#resolve === undefined) return
     this.#timer.cancel()
     this.connection = undefined
-    this.#budget.give(this.#bytes.length)
-    this.#bytes.clear()
+    this.#bytes.free()
     this.#resolve(outcome)
     this.#resolve = undefined
   }

@@ -118,6 +118,13 @@ export const KNOWN: readonly KnownDifference[] = [
     covers: ({ kind, request }) => kind === 'refused' && request !== undefined && !METHODS.includes(request.method),
   },
   {
+    name: 'PRI behind a request',
+    reason:
+      'it makes Node expect HTTP/2 (RFC 9113, section 3.4) and forget the end of the request before it; for the gateway it is a method',
+    example: 'GET / HTTP/1.1\r\nHost: a\r\n\r\nPRI p://\nt:\r\nt:\r\n\r\n',
+    covers: ({ kind, what }, text) => kind === 'refused' && what === '' && /\nPRI /.test(text),
+  },
+  {
     name: 'CONNECT',
     reason: 'for Node the rest is a tunnel; the gateway refuses it with 501 and goes on reading requests (RFC 9110, section 9.3.6)',
     example: `CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n${NEXT}`,

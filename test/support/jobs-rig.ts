@@ -32,6 +32,7 @@ export interface JobsRig extends AsyncDisposable {
   readonly url: string
   readonly port: number
   readonly store: JobStore
+  readonly budget: BufferBudget
   readonly events: GatewayEvent[]
   readonly calls: Calls
   /** So many of the next calls are rejected. */
@@ -101,6 +102,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     url: ownUrl(),
     port: listener.address.port,
     store,
+    budget,
     events,
     calls,
     failNext,
