@@ -116,11 +116,17 @@ function isRefusedByGateway(request: SeenRequest): boolean {
 }
 
 function isUpgrade({ headers, minor }: SeenRequest): boolean {
-  return minor === 1 && headerValue(headers, 'upgrade') !== undefined && /upgrade/i.test(connectionOf(headers))
+  return minor === 1 && headerValue(headers, 'upgrade') !== undefined && connectionNames(headers).includes('upgrade')
 }
 
 function connectionOf(headers: readonly string[]): string {
   return headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'connection').join(',')
+}
+
+function connectionNames(headers: readonly string[]): string[] {
+  return connectionOf(headers)
+    .split(',')
+    .map((member) => member.trim().toLowerCase())
 }
 
 /** After these the gateway may close, so that fewer answers come than there are requests. */

@@ -12,7 +12,7 @@ import { FULL, mib, MIB, sized, tellFigures } from './form.ts'
 
 const SECONDS = sized([300, 10])
 /** Long enough for V8's heap to reach the size that this load asks for, so that what grows afterwards is what clients left behind. */
-const WARM_UP_SECONDS = sized([120, 3])
+const WARM_UP_SECONDS = sized([180, 3])
 const CLIENTS = 40
 /** Of those that mean to leave some are served before: a fifth of all remain. */
 const MEAN_TO_LEAVE = 0.45
