@@ -3,7 +3,7 @@ import type { Bytes } from '../lib/units.ts'
 
 interface Waiter {
   readonly bytes: Bytes
-  readonly then: () => void
+  readonly onRoom: () => void
 }
 
 export class BufferBudget {
@@ -37,8 +37,8 @@ export class BufferBudget {
   }
 
   /** Takes when there is room again, in the order of asking, and says so. The returned function leaves the line. */
-  takeLater(bytes: Bytes, then: () => void): () => void {
-    const waiter = { bytes, then }
+  takeLater(bytes: Bytes, onRoom: () => void): () => void {
+    const waiter = { bytes, onRoom }
     this.#waiting.add(waiter)
     return () => void this.#waiting.delete(waiter)
   }
@@ -49,7 +49,7 @@ export class BufferBudget {
       if (this.#used + waiter.bytes > this.#bytesMax) return
       this.#waiting.delete(waiter)
       this.#used += waiter.bytes
-      waiter.then()
+      waiter.onRoom()
     }
   }
 }
