@@ -19,6 +19,8 @@ const SEED = seedOf()
 const KILLS = FULL ? 200 : 20
 const ACCEPTED_MIN = 1000
 const CLIENTS = { keyed: 8, plain: 6, once: 3 }
+/** For the store that does not survive: so many are surely lost. */
+const ACCEPTED_BEFORE_KILL = 20
 
 interface Run {
   readonly history: History
@@ -36,7 +38,8 @@ async function run(kills: number, acceptedMin: number, engine: 'embedded' | 'mem
     const lives = new GatewayLives(folder, urls, engine)
     const load = new Workload(random, () => lives.url)
     load.start(CLIENTS)
-    for (let kill = 0; kill < kills; kill++) await lives.liveAndDie(random)
+    const accepted = (): boolean => load.accepted.length >= ACCEPTED_BEFORE_KILL
+    for (let kill = 0; kill < kills; kill++) await lives.liveAndDie(random, engine === 'memory' ? accepted : undefined)
     await lives.begin()
     await load.stop(acceptedMin)
     await load.allEnded()

@@ -38,7 +38,8 @@ export class GatewayLives {
     return this.#gateway?.started === true ? this.#gateway.url : undefined
   }
 
-  async liveAndDie(random: SeededRandom): Promise<void> {
+  /** `mayDie`: it lives until then at least. */
+  async liveAndDie(random: SeededRandom, mayDie: () => boolean = () => true): Promise<void> {
     const name = `life-${this.all.length}`
     const early = random.chance(EARLY_KILLS)
     const forMs = random.integer(early ? START_MS : LIFE_MS)
@@ -46,6 +47,7 @@ export class GatewayLives {
     this.#gateway = gateway
     if (!early) await until('the gateway listens', () => gateway.started)
     await new Promise((resolve) => setTimeout(resolve, forMs))
+    await until('it may die', mayDie)
     this.#gateway = undefined
     await gateway.kill()
     this.all.push({ name, inFlightAtKill: this.#inFlight() })
