@@ -2,14 +2,11 @@
 import type { JobAnswer, StoredJob } from '../ports/job-store.ts'
 import { type ErrorCode, failure } from '../core/errors.ts'
 import type { Result } from '../jobs/stored-results.ts'
-import type { Bytes } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import { acceptedDocument, type DocumentParts, errorCode, jobHeaders, jobLinks, statusDocument } from './document.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 
 const JSON_TYPE: readonly string[] = ['Content-Type', 'application/json']
-/** A long body goes out in pieces of this size: each that the client takes is a sign of life. */
-const PIECE_BYTES: Bytes = 64 * 1024
 
 /** 202: the job is durable. */
 export function sendAccepted(call: Call, parts: DocumentParts, job: StoredJob, extraHeaders: readonly string[]): void {
@@ -52,7 +49,8 @@ export function sendEnded(call: Call, result: Omit<Result, 'kind'>, options: End
   const extra = [...jobHeaders(job), ...options.extraHeaders]
   if (answer !== undefined) {
     sendAnswerHead(call, answer, options.to === 'held' ? answer.headers : replayHeaders(answer.headers), extra)
-    return writeBody(call, answer.body, free)
+    call.onGone(free)
+    return call.writeAll(answer.body, free)
   }
   free()
   const code = codeWithoutAnswer(job)
@@ -75,23 +73,6 @@ function replayHeaders(headers: readonly string[]): readonly string[] {
 function sendAnswerHead(call: Call, answer: JobAnswer, headers: readonly string[], extra: readonly string[]): void {
   const bodyless = answer.status === 204 || answer.status === 304
   call.sendHead(answer.status, answer.reason, [...headers, ...extra], bodyless ? 'none' : answer.body.length)
-}
-
-/** At the client's pace, and the end. `done` is called when nothing of the body is needed any more. */
-function writeBody(call: Call, body: Uint8Array, done: () => void): void {
-  let at = 0
-  const more = (): void => {
-    while (at < body.length) {
-      const piece = body.subarray(at, at + PIECE_BYTES)
-      at += piece.length
-      if (!call.write(piece)) return
-    }
-    call.end()
-    done()
-  }
-  call.onGone(done)
-  call.onDrain(more)
-  more()
 }
 
 function codeWithoutAnswer(job: StoredJob): ErrorCode {

@@ -70,8 +70,8 @@ export interface Call {
   send(status: number, headers: readonly string[], body: string | Uint8Array): void
   /** Head of a streamed response. `chunked` becomes close-delimited for HTTP/1.0. No framing headers in `headers`. */
   sendHead(status: number, reason: string, headers: readonly string[], framing: BodyFraming): void
-  /** The whole body, however long, at the client's pace, and the end. */
-  writeAll(body: Uint8Array): void
+  /** The whole body, however long, at the client's pace, and the end. `done`: nothing of it is needed any more, if the client stays. */
+  writeAll(body: Uint8Array, done?: () => void): void
   /** False: hold back until the drain listener is called. */
   write(chunk: Uint8Array | string): boolean
   /** One listener; replaced by the next. */

@@ -166,15 +166,16 @@ export class DownstreamCall implements Call, RequestBody {
     return `${lines}\r\n`
   }
 
-  writeAll(body: Uint8Array): void {
+  writeAll(body: Uint8Array, done?: () => void): void {
     let at = 0
     const more = (): void => {
       while (at < body.length) {
         const piece = body.subarray(at, at + PIECE_BYTES)
         at += piece.length
-        if (!this.write(piece) && at < body.length) return
+        if (!this.write(piece)) return
       }
       this.end()
+      done?.()
     }
     this.onDrain(more)
     more()
