@@ -280,6 +280,14 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  job_deadline: { status: 504, title: 'The job was not done by its deadline', source: 'gateway', retry: 'no', proxy: 'http_response_timeout' },
+  queue_overflow: {
+    status: 502,
+    title: 'The job was dropped because its queue was full',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
   job_cancelled: { status: 410, title: 'The job was cancelled', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
 } as const satisfies Record<string, ErrorKind>
 

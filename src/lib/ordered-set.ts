@@ -24,6 +24,10 @@ export class OrderedSet {
     return this.#ranks.has(value)
   }
 
+  rankOf(value: number): number | undefined {
+    return this.#ranks.get(value)
+  }
+
   /** Adds `value`, or moves it to another rank. Equal ranks are ordered by value. */
   add(value: number, rank: number): void {
     if (this.#ranks.get(value) === rank) return

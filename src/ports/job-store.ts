@@ -58,6 +58,10 @@ export interface NewJob {
   readonly attempts: number
   /** From `notBefore` to the first attempt. */
   readonly expireAfterMs?: Millis
+  /** From acceptance to its end: past it, it is not begun (again). */
+  readonly deadlineMs?: Millis
+  /** Whose job it is: where tenants share a queue, they take turns. */
+  readonly tenant?: string
   /** How long a finished job stays readable; `keepDeadMs` for dead letters. */
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
@@ -91,6 +95,10 @@ export interface StoredJob {
   readonly submittedAt: EpochMillis
   readonly notBefore?: EpochMillis
   readonly expiresAt?: EpochMillis
+  /** Past it, it is not begun (again). */
+  readonly deadlineAt?: EpochMillis
+  readonly tenant?: string
+  /** When its first hand-out began. */
   readonly startedAt?: EpochMillis
   readonly finishedAt?: EpochMillis
   readonly reference?: string
@@ -103,7 +111,14 @@ export interface StoredJob {
   readonly error?: JobError
   /** Set when the job is a dead letter: the reason. */
   readonly dead?: string
+  /** It failed, and its key waits until somebody releases it. */
+  readonly blocksKey: boolean
+  /** How often it was sent again after it had failed for good. */
+  readonly redrives: number
+  readonly requestBytes: Bytes
   readonly hasAnswer: boolean
+  /** Of the answer, head and body; only with `hasAnswer`. */
+  readonly resultBytes?: Bytes
   readonly sendOnce: boolean
   readonly method: string
   /** The server that works on it or did last. */
@@ -115,7 +130,7 @@ export type Submitted =
   | { readonly kind: 'duplicate'; readonly job: StoredJob }
   /** Same idempotency key, another fingerprint. */
   | { readonly kind: 'conflict' }
-  /** `limit` names what is full: `jobs`, `bytes`, `finished`, `disk`. */
+  /** `limit` names what is full: `jobs`, `bytes`, `age`, `disk`. */
   | { readonly kind: 'refused'; readonly limit: string; readonly detail: string }
 
 export interface LeaseRequest {
@@ -162,7 +177,8 @@ export type Settlement =
   | { readonly kind: 'fail'; readonly lease: LeaseRef; readonly error: JobError; readonly answer?: JobAnswer; readonly deadLetter: boolean }
 
 export type SettleOutcome =
-  | { readonly kind: 'settled'; readonly job: StoredJob }
+  /** `ready`: by it, a job of the queue can be handed out that could not before. */
+  | { readonly kind: 'settled'; readonly job: StoredJob; readonly ready?: boolean }
   /** Another lease, a cancel or an end came first: nothing was changed. */
   | { readonly kind: 'stale' }
 
@@ -171,14 +187,179 @@ export type JobCommand =
   | { readonly kind: 'cancel'; readonly id: JobId; readonly onlyUnbegun?: boolean }
   /** From the server that works on it; `secret` is the lease's. */
   | { readonly kind: 'progress'; readonly id: JobId; readonly secret: string; readonly progress: string }
-  | { readonly kind: 'configure'; readonly queue: QueueName; readonly limits: QueueLimits }
+  /** Makes the queue if it is not there. `definition`: what its maker wants to read again, kept as it is. */
+  | {
+      readonly kind: 'configure'
+      readonly queue: QueueName
+      readonly limits: QueueLimits
+      readonly rules?: QueueRules
+      readonly definition?: string
+    }
+  /** Forgets a queue that holds no job, no schedule and no task. */
+  | { readonly kind: 'drop'; readonly queue: QueueName }
+  /** Nothing is handed out until `resume`; over restarts too. */
+  | { readonly kind: 'pause'; readonly queue: QueueName }
+  | { readonly kind: 'resume'; readonly queue: QueueName }
+  /** The failed job that blocks the key gives it up: the next one goes. */
+  | { readonly kind: 'release'; readonly queue: QueueName; readonly key: string }
+  /** A dead letter runs again, with all its attempts, under its own id; with another request, in another queue, where these are given. */
+  | { readonly kind: 'redrive'; readonly id: JobId; readonly request?: JobRequest; readonly queue?: QueueName; readonly delayMs?: Millis }
+  /** A job that waits goes to the line of another queue, by its age. */
+  | { readonly kind: 'move'; readonly id: JobId; readonly queue: QueueName }
+  /** An ended job is removed before its time. */
+  | { readonly kind: 'forget'; readonly id: JobId }
+  /** Makes or replaces it. */
+  | { readonly kind: 'schedule'; readonly schedule: NewSchedule }
+  | { readonly kind: 'unschedule'; readonly name: string }
+  /** A small text that the gateway wants to find again, under a name of its choice; without text it is removed. */
+  | { readonly kind: 'note'; readonly name: string; readonly text?: string }
+  /** Work on many jobs, done by `tick` in small steps; goes on after a restart. The outcome tells its number. */
+  | { readonly kind: 'begin'; readonly task: NewTask }
+  | { readonly kind: 'stop'; readonly task: number }
 
 export type CommandOutcome =
-  | { readonly kind: 'done'; readonly job?: StoredJob /** cancel: the attempt that was running */; readonly aborted?: LeaseRef }
-  /** cancel: it had ended (or, with `onlyUnbegun`, begun) before; unchanged. */
-  | { readonly kind: 'unchanged'; readonly job: StoredJob }
+  | {
+      readonly kind: 'done'
+      readonly job?: StoredJob
+      /** cancel: the attempt that was running */
+      readonly aborted?: LeaseRef
+      /** begin: its number */
+      readonly task?: number
+    }
+  /** It was so before, or (a job) where it is the command does not apply. */
+  | { readonly kind: 'unchanged'; readonly job?: StoredJob }
   | { readonly kind: 'stale' }
   | { readonly kind: 'missing' }
+  /** There is no room where it should go, or what it should do is not possible: `detail` says why. */
+  | { readonly kind: 'refused'; readonly limit: string; readonly detail: string }
+
+/** Which jobs, for browsing and for tasks. All that are given must hold. */
+export interface JobFilter {
+  readonly queue?: QueueName
+  readonly statuses?: readonly JobStatus[]
+  /** Dead letters only; with a reason only those of that reason. */
+  readonly dead?: true | string
+  readonly key?: string
+  readonly tenant?: string
+  readonly reference?: string
+  /** Submitted at or after. */
+  readonly since?: EpochMillis
+  /** Submitted before. */
+  readonly until?: EpochMillis
+}
+
+export interface BrowseRequest {
+  readonly filter: JobFilter
+  /** Those after it, in the order asked for; absent: from the beginning. */
+  readonly after?: JobId
+  readonly newestFirst?: boolean
+  readonly max: number
+}
+
+export interface BrowsePage {
+  readonly jobs: readonly StoredJob[]
+  /** Where to go on; absent: that was all. A page may be short, even empty, and not be the last: a step looks at a bounded number of jobs. */
+  readonly next?: JobId
+}
+
+/** A key that is held: by a job that runs, waits for its retry or for a server, or failed and blocks it. */
+export interface KeyState {
+  readonly key: string
+  readonly holder: JobId
+  readonly status: JobStatus
+  readonly blocked: boolean
+  /** Jobs that wait behind the holder. */
+  readonly waiting: number
+}
+
+export interface KeysRequest {
+  readonly queue: QueueName
+  /** Only keys that a failed job blocks. */
+  readonly blockedOnly: boolean
+  readonly after?: string
+  readonly max: number
+}
+
+export interface NewSchedule {
+  readonly name: string
+  /** A cron expression in a time zone, or a period from `startAt`. */
+  readonly when: { readonly cron: string; readonly timeZone: string } | { readonly everyMs: Millis; readonly startAt: EpochMillis }
+  /** What became due while nobody looked: `skip` it, run it `once`, or `all` of it (at most 1,000 times). */
+  readonly missed: 'skip' | 'once' | 'all'
+  readonly job: NewJob
+  readonly paused: boolean
+  /** As its maker wrote it, kept as it is. */
+  readonly definition?: string
+}
+
+export interface ScheduleState extends Omit<NewSchedule, 'job'> {
+  readonly queue: QueueName
+  readonly nextAt?: EpochMillis
+  readonly lastAt?: EpochMillis
+  readonly lastJob?: JobId
+  /** Jobs that it made, and due times that were skipped or refused. */
+  readonly made: number
+  readonly missedCount: number
+  /** Why the last due time made no job. */
+  readonly lastProblem?: string
+}
+
+/** `redrive`, `move` and `forget` as the commands of that name; `cancel` ends what waits. Only what the filter meets when it begins. */
+export interface NewTask {
+  readonly kind: 'redrive' | 'move' | 'forget' | 'cancel'
+  readonly filter: JobFilter & { readonly queue: QueueName }
+  /** redrive, move: to where. */
+  readonly to?: QueueName
+  /** At most so many jobs each second. */
+  readonly perSecond?: number
+}
+
+export interface TaskState extends NewTask {
+  readonly id: number
+  readonly startedAt: EpochMillis
+  readonly endedAt?: EpochMillis
+  readonly done: number
+  /** Met, but could not be done. */
+  readonly refused: number
+  readonly stopped: boolean
+}
+
+/** One hand-out that is over. */
+export interface AttemptRecord {
+  /** Number of the hand-out, from 1; and of the attempt, where it was one. */
+  readonly handOut: number
+  readonly attempt?: number
+  readonly server?: string
+  readonly startedAt: EpochMillis
+  readonly endedAt: EpochMillis
+  /** `succeeded`, or the code of the error. */
+  readonly outcome: string
+  readonly status?: number
+  readonly detail?: string
+}
+
+export interface RateLimit {
+  readonly count: number
+  readonly perMs: Millis
+}
+
+/** How a queue hands out. */
+export interface QueueRules {
+  /** A keyed job that failed for good or expired: the next of its key goes, or waits until somebody releases the key. */
+  readonly onFailure: 'skip' | 'block'
+  /** So much waiting counts as one step of priority; absent: priority is strict. */
+  readonly ageingMs?: Millis
+  /** Jobs of the queue that run at once, wherever. */
+  readonly maxRunning?: number
+  /** Hand-outs. */
+  readonly rate?: RateLimit
+  /** Hand-outs of each key. */
+  readonly keyRate?: RateLimit
+  /** Jobs of one tenant that run at once. */
+  readonly tenantMaxRunning?: number
+  /** At the limit of jobs, bytes or age: a submission is refused, or the oldest waiting job becomes a dead letter (`overflow`). */
+  readonly overflow: 'refuse' | 'drop-oldest'
+}
 
 export interface QueueLimits {
   /** Unfinished jobs. */
@@ -190,6 +371,8 @@ export interface QueueLimits {
    * never the one that ended just now.
    */
   readonly finished: Bytes
+  /** How long the oldest may have waited; absent: for ever. */
+  readonly age?: Millis
 }
 
 export interface QueueStats {
@@ -199,6 +382,17 @@ export interface QueueStats {
   readonly finishedBytes: Bytes
   /** When the oldest job that waits for a server was submitted. */
   readonly oldestWaitingAt?: EpochMillis
+  /** When the hand-out that has been running longest began. */
+  readonly oldestRunningAt?: EpochMillis
+  /** Of the queued and retrying: those that wait for time. */
+  readonly scheduled: number
+  readonly paused: boolean
+  /** Keys that wait for somebody to release them. */
+  readonly blockedKeys: number
+  readonly limits: QueueLimits
+  readonly rules: QueueRules
+  /** As `configure` was given it. */
+  readonly definition?: string
   /** Dead letters by reason. */
   readonly dead: Readonly<Record<string, number>>
 }
@@ -207,6 +401,43 @@ export interface ReadJob {
   readonly job: StoredJob
   /** Only with `want: 'result'` and `job.hasAnswer`. */
   readonly answer?: JobAnswer
+  /** Only with `want: 'request'`, and while it is kept. */
+  readonly request?: JobRequest
+  /** Only with `want: 'history'`: the hand-outs that are over, oldest first. */
+  readonly history?: readonly AttemptRecord[]
+}
+
+export type ReadWant = 'status' | 'result' | 'request' | 'history'
+
+export interface StoreInfo {
+  readonly engine: string
+  /** Grows with every opening of the store. */
+  readonly generation: number
+  /** Used by the store; of that, free for its next use. Absent where there is no disk. */
+  readonly diskBytes?: Bytes
+  readonly reusableBytes?: Bytes
+  /** Free on the disk; below `floorBytes` nothing is accepted. */
+  readonly freeBytes?: Bytes
+  readonly floorBytes?: Bytes
+  /** Why submissions are refused now, whatever the queue. */
+  readonly refusing?: { readonly limit: string; readonly detail: string }
+  /** Records that were put aside since the store was opened. */
+  readonly corrupt: number
+}
+
+/** What an engine that has files can do with them while it runs. */
+export type Maintenance =
+  /** A copy of the whole store as it is at one moment, in a folder that does not exist yet. */
+  | { readonly kind: 'backup'; readonly path: string }
+  /** Every checksum, every index against its record, the file's own structure. */
+  | { readonly kind: 'verify' }
+
+export interface MaintenanceReport {
+  readonly ok: boolean
+  readonly jobs: number
+  readonly bytes: Bytes
+  /** What is wrong, at most 100 of it. */
+  readonly problems: readonly string[]
 }
 
 export interface Tick {
@@ -226,11 +457,21 @@ export interface JobStore {
   extend(leases: readonly LeaseRef[], forMs: Millis): Promise<readonly LeaseOutcome[]>
   settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]>
   command(commands: readonly JobCommand[]): Promise<readonly CommandOutcome[]>
-  read(ids: readonly JobId[], want: 'status' | 'result'): Promise<readonly (ReadJob | undefined)[]>
+  read(ids: readonly JobId[], want: ReadWant): Promise<readonly (ReadJob | undefined)[]>
   /** Lapsed leases, due delays, expiry, retention; in small steps. */
   tick(): Promise<Tick>
   /** One per queue known to the store. O(queues). */
   stats(): Promise<readonly QueueStats[]>
+  browse(request: BrowseRequest): Promise<BrowsePage>
+  keys(request: KeysRequest): Promise<readonly KeyState[]>
+  /** All whose names begin so, by name. */
+  notes(prefix: string): Promise<readonly { readonly name: string; readonly text: string }[]>
+  schedules(): Promise<readonly ScheduleState[]>
+  /** Those that run, and those that ended lately. */
+  tasks(): Promise<readonly TaskState[]>
+  info(): Promise<StoreInfo>
+  /** Absent: the engine has no files. */
+  maintain?(work: Maintenance): Promise<MaintenanceReport>
   close(): Promise<void>
 }
 

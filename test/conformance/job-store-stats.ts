@@ -1,14 +1,17 @@
 /** Figures: they are exact, and they are of now. */
 import assert from 'node:assert/strict'
 import type { Cases } from './job-store.ts'
-import { ANSWER, FAILURE } from './rig.ts'
+import { ANSWER, FAILURE, NO_LIMITS } from './rig.ts'
 
 export const statsCases: Cases = {
   async 'every known queue has figures, also an empty one'(rig) {
     const none = { queued: 0, running: 0, retrying: 0, succeeded: 0, failed: 0, cancelled: 0, expired: 0 }
     assert.deepEqual(
       (await rig.store.stats()).toSorted((a, b) => (a.queue < b.queue ? -1 : 1)),
-      ['other', 'q'].map((queue) => ({ queue, counts: none, bytes: 0, finishedBytes: 0, dead: {} })),
+      ['other', 'q'].map((queue) => ({
+        ...{ queue, counts: none, bytes: 0, finishedBytes: 0, dead: {} },
+        ...{ scheduled: 0, blockedKeys: 0, paused: false, limits: NO_LIMITS, rules: { onFailure: 'skip', overflow: 'refuse' } },
+      })),
     )
   },
 

@@ -25,6 +25,9 @@ export const submitCases: Cases = {
       reference: 'order 17',
       position: 1,
       hasAnswer: false,
+      blocksKey: false,
+      redrives: 0,
+      requestBytes: rest.requestBytes,
       sendOnce: true,
       method: 'PUT',
     })

@@ -20,6 +20,7 @@ export function openInProcess(options: InProcessOptions): JobStore {
   const engine = new EmbeddedEngine(engineOptions, all, { ...moment(), secret: () => '' })
   let closed = false
   return jobStoreOver({
+    engine: 'embedded',
     async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
       if (closed) throw new Error('the store is closed')
       const batch = encodeBatch([call], moment(), random.bytes(secretsNeeded(call) * SECRET_BYTES))

@@ -2,7 +2,7 @@
  * Job ids: a sequence number that grows with every acceptance, and its text form, fixed-width Crockford base32 in lower case,
  * so that numbers, texts and acceptance are in one and the same order. The number is safe for JavaScript until the year 2093.
  */
-import type { EpochMillis } from '../../lib/units.ts'
+import type { EpochMillis, Millis } from '../../lib/units.ts'
 
 /** 2024-01-01T00:00:00Z: ids count from here. */
 const EPOCH: EpochMillis = 1_704_067_200_000
@@ -17,6 +17,16 @@ const VALUES: ReadonlyMap<string, number> = new Map(Array.from(ALPHABET, (digit,
 /** The next number after `last`: of the time when the clock allows, and always greater, also when the clock went back. */
 export function nextSequence(last: number, now: EpochMillis): number {
   return Math.max(last + 1, Math.floor(now - EPOCH) * PER_MILLISECOND)
+}
+
+/** How many numbers lie between acceptances that are so far apart, as long as the clock did not run behind. */
+export function sequencesIn(span: Millis): number {
+  return span * PER_MILLISECOND
+}
+
+/** The first number that can have been given at that time, as long as the clock did not run behind. */
+export function firstSequenceAt(time: EpochMillis): number {
+  return Math.max(0, Math.floor(time - EPOCH) * PER_MILLISECOND)
 }
 
 export function formatJobId(sequence: number): string {

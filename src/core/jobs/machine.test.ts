@@ -35,7 +35,9 @@ const RUNNING: JobRecord = { ...QUEUED, status: 'running', handOuts: 1, lease: {
 const RETRYING: JobRecord = { ...QUEUED, status: 'retrying', counted: 1, handOuts: 1, scheduled: true, notBefore: NOW + 10, error: ERROR }
 const ENDED: JobRecord = { ...QUEUED, status: 'succeeded', counted: 1, handOuts: 1, finishedAt: NOW - 1, resultBytes: 20 }
 
-const STATES = { queued: QUEUED, delayed: DELAYED, running: RUNNING, retrying: RETRYING, ended: ENDED } as const
+const DEAD: JobRecord = { ...ENDED, status: 'failed', dead: 'attempts', error: ERROR }
+
+const STATES = { queued: QUEUED, delayed: DELAYED, running: RUNNING, retrying: RETRYING, ended: ENDED, dead: DEAD } as const
 const EVENTS = {
   lease: { kind: 'lease', fence: 10, secret: 'n', server: 'b' },
   succeed: { kind: 'succeed', resultBytes: 20 },
@@ -48,21 +50,25 @@ const EVENTS = {
   progress: { kind: 'progress', progress: '{}' },
   time: { kind: 'time' },
   damaged: { kind: 'damaged' },
+  overflow: { kind: 'overflow' },
+  redrive: { kind: 'redrive', afterMs: 0 },
 } as const satisfies Record<JobEvent['kind'], JobEvent>
 
 /** The status after each event in each state; `-`: it does not apply. */
 const TABLE: Readonly<Record<keyof typeof EVENTS, Readonly<Record<keyof typeof STATES, string>>>> = {
-  lease: { queued: 'running', delayed: '-', running: '-', retrying: '-', ended: '-' },
-  succeed: { queued: '-', delayed: '-', running: 'succeeded', retrying: '-', ended: '-' },
-  retry: { queued: '-', delayed: '-', running: 'retrying', retrying: '-', ended: '-' },
-  handBack: { queued: '-', delayed: '-', running: 'queued', retrying: '-', ended: '-' },
-  fail: { queued: '-', delayed: '-', running: 'failed', retrying: '-', ended: '-' },
-  lapse: { queued: '-', delayed: '-', running: 'retrying', retrying: '-', ended: '-' },
-  void: { queued: '-', delayed: '-', running: 'queued', retrying: '-', ended: '-' },
-  cancel: { queued: 'cancelled', delayed: 'cancelled', running: 'cancelled', retrying: 'cancelled', ended: '-' },
-  progress: { queued: '-', delayed: '-', running: 'running', retrying: '-', ended: '-' },
-  time: { queued: '-', delayed: '-', running: '-', retrying: '-', ended: '-' },
-  damaged: { queued: 'failed', delayed: 'failed', running: 'failed', retrying: 'failed', ended: '-' },
+  lease: { queued: 'running', delayed: '-', running: '-', retrying: '-', ended: '-', dead: '-' },
+  succeed: { queued: '-', delayed: '-', running: 'succeeded', retrying: '-', ended: '-', dead: '-' },
+  retry: { queued: '-', delayed: '-', running: 'retrying', retrying: '-', ended: '-', dead: '-' },
+  handBack: { queued: '-', delayed: '-', running: 'queued', retrying: '-', ended: '-', dead: '-' },
+  fail: { queued: '-', delayed: '-', running: 'failed', retrying: '-', ended: '-', dead: '-' },
+  lapse: { queued: '-', delayed: '-', running: 'retrying', retrying: '-', ended: '-', dead: '-' },
+  void: { queued: '-', delayed: '-', running: 'queued', retrying: '-', ended: '-', dead: '-' },
+  cancel: { queued: 'cancelled', delayed: 'cancelled', running: 'cancelled', retrying: 'cancelled', ended: '-', dead: '-' },
+  progress: { queued: '-', delayed: '-', running: 'running', retrying: '-', ended: '-', dead: '-' },
+  time: { queued: '-', delayed: '-', running: '-', retrying: '-', ended: '-', dead: '-' },
+  overflow: { queued: 'failed', delayed: 'failed', running: '-', retrying: 'failed', ended: '-', dead: '-' },
+  redrive: { queued: '-', delayed: '-', running: '-', retrying: '-', ended: '-', dead: 'queued' },
+  damaged: { queued: 'failed', delayed: 'failed', running: 'failed', retrying: 'failed', ended: '-', dead: '-' },
 }
 
 function after(record: JobRecord, event: JobEvent, moment: Moment = AT): JobRecord {

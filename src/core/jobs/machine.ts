@@ -3,7 +3,7 @@
  * apply to where the job is (a stale lease, a second cancel): then nothing may change.
  */
 import type { Bytes, EpochMillis, Millis } from '../../lib/units.ts'
-import { type JobError, type JobRecord, mayExpire, placeOf } from './record.ts'
+import { handOutsOf, type JobError, type JobRecord, mayExpire, placeOf } from './record.ts'
 
 /** A job that was handed out more than so many times its `attempts` without being done is poison. */
 export const HAND_OUTS_PER_ATTEMPT = 10
@@ -26,6 +26,10 @@ export type JobEvent =
   | { readonly kind: 'time' }
   /** Its stored request cannot be read any more. */
   | { readonly kind: 'damaged' }
+  /** The queue is full, and it is the oldest that waits. */
+  | { readonly kind: 'overflow' }
+  /** A dead letter runs again, with all its attempts. `requestBytes`: of another request than it had. */
+  | { readonly kind: 'redrive'; readonly afterMs: Millis; readonly requestBytes?: Bytes }
 
 export interface Moment {
   readonly now: EpochMillis
@@ -35,16 +39,19 @@ export interface Moment {
 
 export function step(record: JobRecord, event: JobEvent, moment: Moment): JobRecord | undefined {
   const place = placeOf(record)
+  if (event.kind === 'redrive') return record.dead === undefined ? undefined : redriven(record, event, moment)
   if (place === 'ended') return undefined
   switch (event.kind) {
     case 'lease':
-      return place === 'line' && !isExpired(record, moment) ? leased(record, event, moment) : undefined
+      return place === 'line' && !isOver(record, moment) ? leased(record, event, moment) : undefined
     case 'cancel':
       return ended(event.forgetKey ? { ...record, dedup: undefined } : record, { status: 'cancelled' }, moment)
     case 'damaged':
       return ended(record, dead('corrupt', { code: 'corrupt', detail: 'The stored request failed its checks' }), moment)
     case 'time':
       return place === 'running' ? undefined : timePassed(record, moment)
+    case 'overflow':
+      return place === 'running' ? undefined : ended(record, OVERFLOW, moment)
     default:
       return place === 'running' ? attemptEnded(record, event, moment) : undefined
   }
@@ -61,10 +68,12 @@ function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): J
       const end: End = event.deadLetter ? dead(event.error.code, event.error) : { status: 'failed', error: event.error }
       return ended({ ...record, counted, resultBytes: event.resultBytes }, end, moment)
     }
-    case 'retry':
-      if (counted >= record.attempts)
-        return ended({ ...record, counted, resultBytes: event.resultBytes }, dead('attempts', event.error), moment)
+    case 'retry': {
+      const failed = { ...record, counted, resultBytes: event.resultBytes }
+      if (counted >= record.attempts) return ended(failed, dead('attempts', event.error), moment)
+      if (isTooLate(record, event.afterMs, moment)) return ended(failed, dead('deadline', event.error), moment)
       return again({ ...record, counted, error: event.error }, event.afterMs, moment)
+    }
     case 'handBack':
       return handedBack(event.error === undefined ? record : { ...record, error: event.error }, event, moment)
     case 'lapse':
@@ -88,6 +97,7 @@ function leased(record: JobRecord, lease: Extract<JobEvent, { kind: 'lease' }>, 
     lease: { fence: lease.fence, secret: lease.secret },
     server: lease.server,
     startedAt: record.startedAt ?? moment.now,
+    attemptAt: moment.now,
   }
 }
 
@@ -95,18 +105,20 @@ function lapsed(record: JobRecord, moment: Moment): JobRecord {
   if (record.sendOnce) return ended(record, outcomeUnknown('The attempt was not settled in time'), moment)
   const error: JobError = { code: 'lease_lapsed', detail: 'The attempt was not settled in time' }
   if (record.counted >= record.attempts) return ended(record, dead('attempts', error), moment)
+  if (isTooLate(record, 0, moment)) return ended(record, dead('deadline', error), moment)
   return again({ ...record, error }, 0, moment)
 }
 
 function handedBack(record: JobRecord, how: { readonly afterMs: Millis; readonly resultBytes: Bytes }, moment: Moment): JobRecord {
-  if (record.handOuts > HAND_OUTS_PER_ATTEMPT * record.attempts) {
+  const handOuts = handOutsOf(record)
+  if (handOuts > HAND_OUTS_PER_ATTEMPT * record.attempts) {
     const last = record.error === undefined ? '' : `; the last one: ${record.error.detail}`
     const status = record.error?.status === undefined ? {} : { status: record.error.status }
-    const error: JobError = { code: 'poison', detail: `Handed out ${record.handOuts} times without being done${last}`, ...status }
+    const error: JobError = { code: 'poison', detail: `Handed out ${handOuts} times without being done${last}`, ...status }
     return ended({ ...record, resultBytes: how.resultBytes }, dead('poison', error), moment)
   }
   const back = again(record, how.afterMs, moment)
-  return isExpired(back, moment) ? expired(back, moment) : back
+  return isOver(back, moment) ? over(back, moment) : back
 }
 
 /** Back to waiting: in the line at once, or scheduled. */
@@ -114,6 +126,7 @@ function again(record: JobRecord, afterMs: Millis, moment: Moment): JobRecord {
   return {
     ...record,
     lease: undefined,
+    attemptAt: undefined,
     progress: undefined,
     status: record.counted === 0 ? 'queued' : 'retrying',
     version: nextVersion(record, moment),
@@ -122,14 +135,50 @@ function again(record: JobRecord, afterMs: Millis, moment: Moment): JobRecord {
   }
 }
 
+/**
+ * As it was accepted, but for what it has been through: hand-outs go on counting, and a deadline gives it as much time as it had at first.
+ * It does not expire: somebody has just asked for it.
+ */
+function redriven(record: JobRecord, how: Extract<JobEvent, { kind: 'redrive' }>, moment: Moment): JobRecord {
+  const { deadlineAt, submittedAt } = record
+  const fresh: JobRecord = {
+    ...record,
+    counted: 0,
+    // One that blocked its key goes on holding it: nobody passes it while it waits.
+    handOutsBefore: record.blocksKey === true ? record.handOuts - 1 : record.handOuts,
+    redrives: (record.redrives ?? 0) + 1,
+    requestBytes: how.requestBytes ?? record.requestBytes,
+    resultBytes: -1,
+    error: undefined,
+    dead: undefined,
+    blocksKey: undefined,
+    startedAt: undefined,
+    finishedAt: undefined,
+    expiresAt: undefined,
+    ordinal: 0,
+    ...(deadlineAt !== undefined && { deadlineAt: moment.now + (deadlineAt - submittedAt) }),
+  }
+  return again(fresh, how.afterMs, moment)
+}
+
 function timePassed(record: JobRecord, moment: Moment): JobRecord | undefined {
-  if (isExpired(record, moment)) return expired(record, moment)
+  if (isOver(record, moment)) return over(record, moment)
   if (!record.scheduled || (record.notBefore ?? 0) > moment.now) return undefined
   return { ...record, scheduled: false, version: nextVersion(record, moment) }
 }
 
+/** Its time is over before it could begin (again). */
+function isOver(record: JobRecord, moment: Moment): boolean {
+  return isExpired(record, moment) || isTooLate(record, 0, moment)
+}
+
 function isExpired(record: JobRecord, moment: Moment): boolean {
   return mayExpire(record) && (record.expiresAt ?? 0) <= moment.now
+}
+
+/** The deadline is no later than the moment at which it could run again. */
+function isTooLate(record: JobRecord, afterMs: Millis, moment: Moment): boolean {
+  return record.deadlineAt !== undefined && record.deadlineAt <= moment.now + Math.ceil(afterMs)
 }
 
 interface End {
@@ -146,9 +195,21 @@ function outcomeUnknown(detail: string): End {
   return dead('outcome_unknown', { code: 'outcome_unknown', detail })
 }
 
-function expired(record: JobRecord, moment: Moment): JobRecord {
-  const error: JobError = { code: 'job_expired', detail: 'No server took it before it expired' }
-  return ended(record, { status: 'expired', error, dead: 'expired' }, moment)
+const OVERFLOW: End = {
+  status: 'failed',
+  error: { code: 'queue_overflow', detail: 'The queue was full, and this was its oldest waiting job' },
+  dead: 'overflow',
+}
+
+/** What never had an attempt has expired; what had some has failed. */
+function over(record: JobRecord, moment: Moment): JobRecord {
+  if (isExpired(record, moment)) {
+    const error: JobError = { code: 'job_expired', detail: 'No server took it before it expired' }
+    return ended(record, { status: 'expired', error, dead: 'expired' }, moment)
+  }
+  const last = record.error === undefined ? '' : `; its last attempt: ${record.error.detail}`
+  const error: JobError = { code: 'job_deadline', detail: `It was not done by its deadline${last}` }
+  return ended(record, { status: record.counted === 0 ? 'expired' : 'failed', error, dead: 'deadline' }, moment)
 }
 
 function ended(record: JobRecord, end: End, moment: Moment): JobRecord {

@@ -32,19 +32,24 @@ export interface JobRecord {
   readonly attempts: number
   readonly sendOnce: boolean
   readonly reference?: string
+  readonly tenant?: string
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   /** It deduplicates until then at least, so it is kept until then at least. */
   readonly dedup?: { readonly scopeKey: string; readonly until: EpochMillis } | undefined
   readonly requestBytes: Bytes
   readonly submittedAt: EpochMillis
-  readonly expiresAt?: EpochMillis
+  readonly expiresAt?: EpochMillis | undefined
+  /** Past it, it is not begun (again). */
+  readonly deadlineAt?: EpochMillis
 
   readonly status: JobStatus
   readonly version: number
   /** Attempts that ended and counted. */
   readonly counted: number
+  /** Ever; of those, before it was redriven last. */
   readonly handOuts: number
+  readonly handOutsBefore?: number
   /** Waits for `notBefore`: not in the line. Only while queued or retrying. */
   readonly scheduled: boolean
   readonly notBefore?: EpochMillis | undefined
@@ -52,12 +57,19 @@ export interface JobRecord {
   readonly ordinal: number
   readonly lease?: RecordLease | undefined
   readonly server?: string
-  readonly startedAt?: EpochMillis
-  readonly finishedAt?: EpochMillis
+  /** When its first hand-out began, and the one that runs or that ended it. */
+  readonly startedAt?: EpochMillis | undefined
+  readonly attemptAt?: EpochMillis | undefined
+  readonly finishedAt?: EpochMillis | undefined
   readonly progress?: string | undefined
   readonly error?: JobError | undefined
   /** Set on a dead letter: the reason. */
-  readonly dead?: string
+  readonly dead?: string | undefined
+  /** It ended, and keeps its key all the same until somebody releases it. */
+  readonly blocksKey?: true | undefined
+  readonly redrives?: number
+  /** Hand-outs before the last that the storage keeps the story of. */
+  readonly told?: number
   /** Bytes of the stored answer; -1: there is none. */
   readonly resultBytes: Bytes
 }
@@ -80,9 +92,14 @@ export function placeOf(record: JobRecord): Place {
   }
 }
 
+/** Hand-outs since it was accepted or redriven. */
+export function handOutsOf(record: JobRecord): number {
+  return record.handOuts - (record.handOutsBefore ?? 0)
+}
+
 /** Can no longer give up its key before it ends: later jobs of the key must not pass it. */
 export function holdsKey(record: JobRecord): boolean {
-  return record.handOuts > 0 && placeOf(record) !== 'ended'
+  return record.blocksKey === true || (handOutsOf(record) > 0 && placeOf(record) !== 'ended')
 }
 
 /** Until its first attempt a job may expire. A hand-out that was no attempt does not change that. */
@@ -90,17 +107,21 @@ export function mayExpire(record: JobRecord): boolean {
   return record.expiresAt !== undefined && record.counted === 0 && (record.status === 'queued' || record.status === 'retrying')
 }
 
-/** When time has next to act on a job that has not ended: it becomes due, or it expires. */
+/** When time has next to act on a job that has not ended: it becomes due, it expires, or its deadline passes. */
 export function timerOf(record: JobRecord): EpochMillis | undefined {
   const place = placeOf(record)
   if (place !== 'line' && place !== 'scheduled') return undefined
   const expiry = mayExpire(record) ? record.expiresAt : undefined
   const due = place === 'scheduled' ? record.notBefore : undefined
-  if (due === undefined || expiry === undefined) return due ?? expiry
-  return Math.min(due, expiry)
+  return earliest(earliest(due, expiry), record.deadlineAt)
 }
 
-/** When an ended job may be removed. */
+function earliest(a: EpochMillis | undefined, b: EpochMillis | undefined): EpochMillis | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  return Math.min(a, b)
+}
+
+/** When an ended job may be removed. One that blocks its key is not removed by time. */
 export function keepUntilOf(record: JobRecord): EpochMillis {
   const finishedAt = record.finishedAt ?? record.submittedAt
   const kept = finishedAt + (record.dead === undefined ? record.keepMs : record.keepDeadMs)

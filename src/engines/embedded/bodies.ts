@@ -2,7 +2,7 @@
  * Large bodies as files beside the database. A file is written and synced, and its name synced, before the commit that refers to it;
  * it is removed only after the commit that stops to. What a crash leaves over in between is found at the next open.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatJobId, parseJobId } from '../../core/jobs/job-id.ts'
 import type { Bytes } from '../../lib/units.ts'
@@ -19,11 +19,17 @@ export class Bodies {
   #written: string[] = []
   /** To be removed after the commit. */
   #doomed: string[] = []
+  /** Of all files: what `removeOrphans` found, and what came and went since. */
+  #bytes: Bytes = 0
 
   constructor(storePath: string) {
     this.#folder = join(storePath, 'bodies')
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     syncFolder(storePath)
+  }
+
+  get bytes(): Bytes {
+    return this.#bytes
   }
 
   get hasDoomed(): boolean {
@@ -36,6 +42,7 @@ export class Bodies {
     const file = openSync(path, 'w', 0o600)
     try {
       for (let at = 0; at < body.length; ) at += writeSync(file, body, at)
+      this.#bytes += body.length
       fsyncSync(file)
     } finally {
       closeSync(file)
@@ -66,14 +73,14 @@ export class Bodies {
     const doomed = this.#doomed
     this.#written = []
     this.#doomed = []
-    for (const path of doomed) removeOrLeave(path)
+    for (const path of doomed) this.#removeOrLeave(path)
   }
 
   rolledBack(): void {
     const written = this.#written
     this.#written = []
     this.#doomed = []
-    for (const path of written) removeOrLeave(path)
+    for (const path of written) this.#removeOrLeave(path)
   }
 
   /** Removes files that nothing refers to. */
@@ -82,20 +89,23 @@ export class Bodies {
       const [id = '', kind] = name.split('.')
       const seq = parseJobId(id)
       if (seq === undefined || (kind !== 'request' && kind !== 'result')) continue
-      if (!isReferred(kind, seq)) remove(join(this.#folder, name))
+      const path = join(this.#folder, name)
+      if (isReferred(kind, seq)) this.#bytes += statSync(path).size
+      else remove(path)
     }
+  }
+
+  /** The transaction is over and cannot fail any more: what resists is an orphan, which the next open removes. */
+  #removeOrLeave(path: string): void {
+    try {
+      this.#bytes -= statSync(path, { throwIfNoEntry: false })?.size ?? 0
+      remove(path)
+    } catch {}
   }
 
   #path(kind: BodyKind, seq: number): string {
     return join(this.#folder, `${formatJobId(seq)}.${kind}`)
   }
-}
-
-/** The transaction is over and cannot fail any more: what resists is an orphan, which the next open removes. */
-function removeOrLeave(path: string): void {
-  try {
-    remove(path)
-  } catch {}
 }
 
 function remove(path: string): void {

@@ -6,7 +6,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Bytes } from '../../lib/units.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
-import type { JobStore, QueueLimits, StoreEvents } from '../../ports/job-store.ts'
+import type { JobStore, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
 import { operationsIn, type Reply, secretsNeeded } from '../ledger/execute.ts'
 import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
@@ -20,13 +20,13 @@ export interface EmbeddedStoreOptions {
   readonly path: string
   readonly clock: Clock
   readonly random: Random
-  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits }[]
+  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly events: StoreEvents
   /** With less free space on the disk, nothing is accepted. Default 64 MiB. */
   readonly diskFloorBytes?: Bytes
 }
 
-const DISK_FLOOR_BYTES: Bytes = 64 * 1024 * 1024
+export const DISK_FLOOR_BYTES: Bytes = 64 * 1024 * 1024
 /** A batch that is longer or larger makes all its callers wait for the whole of it, and is in memory twice. */
 const BATCH_OPERATIONS_MAX = 1000
 const BATCH_BYTES_MAX: Bytes = 8 * 1024 * 1024
@@ -61,6 +61,7 @@ interface Waiting {
 }
 
 class Client implements Executor {
+  readonly engine = 'embedded'
   readonly opened: Promise<void>
   readonly #worker: Worker
   readonly #options: EmbeddedStoreOptions
@@ -100,7 +101,8 @@ class Client implements Executor {
 
   call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
     const asked: Call = call
-    const reply = asked.kind === 'read' && asked.want === 'result' ? this.#readOneByOne(asked) : this.#ask(asked)
+    const reply =
+      asked.kind === 'read' && (asked.want === 'result' || asked.want === 'request') ? this.#readOneByOne(asked) : this.#ask(asked)
     return reply as Promise<ReplyByKind[K]>
   }
 

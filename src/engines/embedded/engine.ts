@@ -6,8 +6,8 @@ import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Bytes, Millis } from '../../lib/units.ts'
-import type { QueueLimits, Submitted } from '../../ports/job-store.ts'
-import type { Call, CallOf } from '../ledger/calls.ts'
+import type { QueueLimits, QueueRules, Submitted } from '../../ports/job-store.ts'
+import type { Call, CallOf, LedgerInfo } from '../ledger/calls.ts'
 import { execute, operationsIn, type Reply, replyBytes } from '../ledger/execute.ts'
 import { type Context, Ledger } from '../ledger/ledger.ts'
 import { payloadBytes } from '../ledger/tables.ts'
@@ -19,7 +19,7 @@ import { SqliteTables } from './sqlite-tables.ts'
 
 export interface EngineOptions {
   readonly path: string
-  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits }[]
+  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   /** With less free space on the disk, nothing is accepted. */
   readonly diskFloorBytes: Bytes
   /** Pages in the write-ahead log above which it is written back into the database. Default 2048: 8 MiB. */
@@ -54,6 +54,8 @@ const FREE_SPACE_CHECK_MS = 100
 const FREE_SPACE_CHECK_BYTES = 4 * 1024 * 1024
 /** All bodies of a reply are in memory at once, on both sides. */
 const REPLY_BYTES_MAX: Bytes = 8 * 1024 * 1024
+const SPACE = `SELECT (SELECT page_count FROM pragma_page_count) AS pages, (SELECT freelist_count FROM pragma_freelist_count) AS free,
+  (SELECT page_size FROM pragma_page_size) AS size`
 /** SQLite's primary result codes. */
 const SQLITE_CORRUPT = 11
 const SQLITE_FULL = 13
@@ -64,6 +66,7 @@ export class EmbeddedEngine {
   /** The write-ahead log, to sync it. */
   readonly #log: number
   readonly #logSize: StatementSync
+  readonly #space: StatementSync
   readonly #tables: SqliteTables
   readonly #bodies: Bodies
   readonly #scrub: Scrub
@@ -89,6 +92,7 @@ export class EmbeddedEngine {
       this.#log = openSync(join(options.path, `${DATABASE_FILE}-wal`), 'r+')
       this.#scrub = new Scrub(this.#db)
       this.#logSize = this.#db.prepare('PRAGMA wal_checkpoint(NOOP)')
+      this.#space = this.#db.prepare(SPACE)
       this.#setSynchronous('FULL')
       this.#db.exec('BEGIN IMMEDIATE')
       this.#ledger = new Ledger(this.#tables, { queues: options.queues, onCorrupt: events.onCorrupt })
@@ -109,12 +113,27 @@ export class EmbeddedEngine {
   run(calls: readonly Call[], context: BatchContext): readonly CallResult[] {
     this.#checkFreeSpace(calls, context)
     try {
-      return this.#transaction(calls, context, () => upTo(REPLY_BYTES_MAX, calls, (call) => ({ reply: execute(this.#ledger, call) })))
+      return this.#transaction(calls, context, () => upTo(REPLY_BYTES_MAX, calls, (call) => ({ reply: this.#execute(call) })))
     } catch (error) {
       this.#throwIfFatal(error)
       context.startOver()
       // One of them spoiled it for all: each for itself, so that only the guilty ones fail.
       return upTo(REPLY_BYTES_MAX, calls, (call) => this.#runAlone(call, context))
+    }
+  }
+
+  #execute(call: Call): Reply {
+    const reply = execute(this.#ledger, call)
+    return call.kind === 'info' ? { ...(reply as LedgerInfo), ...this.#disk() } : reply
+  }
+
+  #disk(): Partial<LedgerInfo> {
+    const { pages, free, size } = this.#space.get() as { pages: number; free: number; size: number }
+    return {
+      diskBytes: pages * size + this.#bodies.bytes,
+      reusableBytes: free * size,
+      freeBytes: freeBytes(this.#options.path),
+      floorBytes: this.#options.diskFloorBytes,
     }
   }
 
@@ -137,7 +156,7 @@ export class EmbeddedEngine {
   #runAlone(call: Call, context: Context): CallResult {
     if (call.kind === 'submit' && call.jobs.length > 1) return this.#submitAlone(call, context)
     try {
-      const [result] = this.#transaction([call], context, () => [{ reply: execute(this.#ledger, call) }])
+      const [result] = this.#transaction([call], context, () => [{ reply: this.#execute(call) }])
       return result as CallResult
     } catch (error) {
       this.#throwIfFatal(error)
@@ -281,7 +300,7 @@ function upTo(max: Bytes, calls: readonly Call[], resultOf: (call: Call) => Call
 /** These promise that what they did is kept. */
 function needsSync(call: Call): boolean {
   return (
-    call.kind === 'submit' || call.kind === 'settle' || (call.kind === 'command' && call.commands.some(({ kind }) => kind === 'cancel'))
+    call.kind === 'submit' || call.kind === 'settle' || (call.kind === 'command' && call.commands.some(({ kind }) => kind !== 'progress'))
   )
 }
 

@@ -37,9 +37,13 @@ export class Scrub {
   #wrongWith(record: JobRecord): string | undefined {
     const queue = (this.#sql.queue.get(record.queue) as [number] | undefined)?.[0]
     if (queue === undefined) return 'its queue is not known'
-    const timer = timerOf(record)
+    // Its record says what it was before it ran.
+    const runs = this.#has('running', record.seq)
+    const timer = runs ? undefined : timerOf(record)
     if (timer !== undefined && !this.#has('timer', timer, record.seq)) return 'its timer is missing'
     const place = placeOf(record)
+    if (record.blocksKey === true)
+      return this.#has('blocks', queue, keyColumn(record.key ?? ''), record.seq) ? undefined : 'it does not block its key'
     if (place === 'ended') {
       const dead = record.dead === undefined ? 0 : 1
       return this.#has('ended', queue, dead, keepUntilOf(record), record.seq) ? undefined : 'nothing says how long it is kept'
@@ -49,8 +53,7 @@ export class Scrub {
     if (place === 'scheduled') return undefined
     if (holder !== record.seq) return this.#isBlocked(queue, record) && holder !== undefined ? undefined : 'it does not wait for its key'
     const lane = laneOf(record.bucket, record.key !== undefined)
-    const running = place === 'running' ? 1 : 0
-    return this.#has('runnable', record.seq, queue, record.priority, lane, running) ? undefined : 'it is not where it can be handed out'
+    return this.#has('runnable', record.seq, queue, record.priority, lane) ? undefined : 'it is not where it can be handed out'
   }
 
   #holder(queue: number, key: string): number | undefined {
@@ -61,7 +64,7 @@ export class Scrub {
     return this.#has('blocked', queue, keyColumn(key), seq, priority)
   }
 
-  #has(what: 'timer' | 'ended' | 'runnable' | 'blocked', ...values: readonly (number | string)[]): boolean {
+  #has(what: Exclude<keyof typeof SQL, 'page' | 'queue' | 'holder'>, ...values: readonly (number | string)[]): boolean {
     return this.#sql[what].get(...values) !== undefined
   }
 }
@@ -73,5 +76,7 @@ const SQL = {
   ended: 'SELECT 1 FROM ended WHERE queue = ? AND dead = ? AND keep_until = ? AND seq = ?',
   holder: 'SELECT seq FROM keys WHERE queue = ? AND key = ?',
   blocked: 'SELECT 1 FROM blocked WHERE queue = ? AND key = ? AND seq = ? AND priority = ?',
-  runnable: 'SELECT 1 FROM runnable WHERE seq = ? AND queue = ? AND priority = ? AND lane = ? AND running = ?',
+  running: 'SELECT 1 FROM runnable WHERE seq = ? AND server IS NOT NULL',
+  blocks: 'SELECT 1 FROM keys WHERE queue = ? AND key = ? AND seq = ? AND blocked = 1',
+  runnable: 'SELECT 1 FROM runnable WHERE seq = ? AND queue = ? AND priority = ? AND lane = ?',
 } as const

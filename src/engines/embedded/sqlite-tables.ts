@@ -7,12 +7,17 @@ import { crc32 } from 'node:zlib'
 import { formatJobId } from '../../core/jobs/job-id.ts'
 import type { JobRecord } from '../../core/jobs/record.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
+import type { AttemptRecord } from '../../ports/job-store.ts'
 import {
   type Blocked,
   DAMAGED,
   type DedupEntry,
+  type HeldKey,
+  type Note,
   type Payload,
   type QueueCounters,
+  type QueueSettings,
+  type RecordPage,
   type Runnable,
   type StoredQueue,
   type Tables,
@@ -51,8 +56,13 @@ export class SqliteTables implements Tables {
   }
 
   queues(): readonly StoredQueue[] {
-    const rows = this.#sql.queues.all() as unknown as [number, string, string][]
-    return rows.map(([id, name, counters]) => ({ id, name, counters: parseCounters(counters) }))
+    const rows = this.#sql.queues.all() as unknown as [number, string, string, string | null][]
+    return rows.map(([id, name, counters, settings]) => ({
+      id,
+      name,
+      counters: parseCounters(counters),
+      settings: parseSettings(settings),
+    }))
   }
 
   addQueue(name: string, counters: QueueCounters): number {
@@ -61,6 +71,14 @@ export class SqliteTables implements Tables {
 
   saveQueue(id: number, counters: QueueCounters): void {
     this.#sql.saveQueue.run(JSON.stringify(counters), id)
+  }
+
+  saveSettings(id: number, settings: QueueSettings): void {
+    this.#sql.saveSettings.run(JSON.stringify(settings), id)
+  }
+
+  removeQueue(id: number): void {
+    this.#sql.removeQueue.run(id)
   }
 
   insertRecord(record: JobRecord): void {
@@ -95,6 +113,17 @@ export class SqliteTables implements Tables {
       }
       if (rows.length === 0) return
     }
+  }
+
+  recordPage(after: number, max: number, newestFirst: boolean): RecordPage {
+    const page = newestFirst ? this.#sql.pageBefore : this.#sql.pageAfter
+    const rows = page.all(after, max) as unknown as [number, string, number][]
+    const records: JobRecord[] = []
+    for (const [seq, text, crc] of rows) {
+      const record = parseRecord(text, crc, seq)
+      if (record !== DAMAGED) records.push(record)
+    }
+    return { records, last: rows.length === max ? rows.at(-1)?.[0] : undefined }
   }
 
   deleteRecord(record: JobRecord): void {
@@ -133,12 +162,25 @@ export class SqliteTables implements Tables {
     return row?.[0] === 1
   }
 
-  addRunnable(seq: number, queue: number, priority: number, lane: number): void {
-    this.#sql.addRunnable.run(seq, queue, priority, lane)
+  addHistory(seq: number, entry: AttemptRecord): void {
+    this.#sql.addHistory.run(seq, entry.handOut, JSON.stringify(entry))
   }
 
-  markRunning(seq: number, running: boolean): void {
-    this.#sql.markRunning.run(running ? 1 : 0, seq)
+  history(seq: number): readonly AttemptRecord[] {
+    const rows = this.#sql.history.all(seq) as unknown as [string][]
+    return rows.flatMap(([text]) => parseObject<AttemptRecord>(text) ?? [])
+  }
+
+  deleteHistory(seq: number): void {
+    this.#sql.deleteHistory.run(seq)
+  }
+
+  addRunnable({ seq, queue, priority, lane, tenant }: Omit<Runnable, 'server'>): void {
+    this.#sql.addRunnable.run(seq, queue, priority, lane, tenant === '' ? null : keyColumn(tenant))
+  }
+
+  markRunning(seq: number, server: string | undefined): void {
+    this.#sql.markRunning.run(server ?? null, seq)
   }
 
   removeRunnable(seq: number): void {
@@ -147,8 +189,8 @@ export class SqliteTables implements Tables {
 
   *runnable(): Iterable<Runnable> {
     for (const row of this.#sql.runnable.iterate()) {
-      const [seq, queue, priority, lane, running] = row as unknown as [number, number, number, number, number]
-      yield { seq, queue, priority, lane, running: running === 1 }
+      const [seq, queue, priority, lane, tenant, server] = row as unknown as [number, number, number, number, string | null, string | null]
+      yield { seq, queue, priority, lane, tenant: tenant === null ? '' : fromKeyColumn(tenant), server: server ?? undefined }
     }
   }
 
@@ -156,8 +198,18 @@ export class SqliteTables implements Tables {
     return (this.#sql.keyHolder.get(queue, keyColumn(key)) as [number] | undefined)?.[0]
   }
 
-  setKeyHolder(queue: number, key: string, seq: number): void {
-    this.#sql.setKeyHolder.run(queue, keyColumn(key), seq)
+  setKeyHolder(queue: number, key: string, seq: number, blocked: boolean): void {
+    this.#sql.setKeyHolder.run(queue, keyColumn(key), seq, blocked ? 1 : 0)
+  }
+
+  heldKeys(queue: number, request: { readonly after?: string; readonly max: number; readonly blockedOnly: boolean }): readonly HeldKey[] {
+    const { after, max, blockedOnly } = request
+    const statement = blockedOnly ? this.#sql.blockedKeys : this.#sql.heldKeys
+    const rows = statement.all(queue, after === undefined ? '' : keyColumn(after), max) as unknown as [string, number, number][]
+    return rows.map(([key, holder, blocked]) => {
+      const [waiting] = this.#sql.countBehind.get(queue, key) as unknown as [number]
+      return { key: fromKeyColumn(key), holder, blocked: blocked === 1, waiting }
+    })
   }
 
   dropKey(queue: number, key: string): void {
@@ -231,6 +283,23 @@ export class SqliteTables implements Tables {
     return this.#dedup.sweep(now)
   }
 
+  notes(prefix: string): readonly Note[] {
+    const rows = this.#sql.notes.all(prefix, `${prefix}\u{10ffff}`) as unknown as [string, string][]
+    return rows.map(([name, text]) => ({ name, text }))
+  }
+
+  putNote(name: string, text: string): void {
+    this.#sql.putNote.run(name, text)
+  }
+
+  dropNote(name: string): void {
+    this.#sql.dropNote.run(name)
+  }
+
+  giveBack(): boolean {
+    return false
+  }
+
   #meta(name: string): number {
     return (this.#sql.meta.get(name) as [number] | undefined)?.[0] ?? 0
   }
@@ -289,6 +358,10 @@ export function keyColumn(key: string): string {
   return key.isWellFormed() && !key.startsWith('\ufffd') ? key : `\ufffd${JSON.stringify(key)}`
 }
 
+export function fromKeyColumn(column: string): string {
+  return column.startsWith('\ufffd') ? (JSON.parse(column.slice(1)) as string) : column
+}
+
 /** Checked against its checksum and its place. */
 export function parseRecord(text: string, crc: number, seq: number): JobRecord | typeof DAMAGED {
   if (crc32(text) !== crc) return DAMAGED
@@ -297,8 +370,19 @@ export function parseRecord(text: string, crc: number, seq: number): JobRecord |
 }
 
 function parseCounters(text: string): QueueCounters | undefined {
+  const counters = parseObject<QueueCounters>(text)
+  return Array.isArray(counters?.counts) ? counters : undefined
+}
+
+function parseSettings(text: string | null): QueueSettings | undefined {
+  const settings = text === null ? undefined : parseObject<QueueSettings>(text)
+  return settings?.limits === undefined || settings.rules === undefined ? undefined : settings
+}
+
+function parseObject<T>(text: string): T | undefined {
   try {
-    return JSON.parse(text) as QueueCounters
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as T) : undefined
   } catch {
     return undefined
   }
@@ -307,13 +391,17 @@ function parseCounters(text: string): QueueCounters | undefined {
 const SQL = {
   meta: 'SELECT value FROM meta WHERE name = ?',
   saveMeta: 'INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)',
-  queues: 'SELECT id, name, counters FROM queues ORDER BY id',
+  queues: 'SELECT id, name, counters, settings FROM queues ORDER BY id',
   addQueue: 'INSERT INTO queues (name, counters) VALUES (?, ?)',
   saveQueue: 'UPDATE queues SET counters = ? WHERE id = ?',
+  saveSettings: 'UPDATE queues SET settings = ? WHERE id = ?',
+  removeQueue: 'DELETE FROM queues WHERE id = ?',
   insertRecord: 'INSERT INTO jobs (seq, record, crc) VALUES (?, ?, ?)',
   updateRecord: 'UPDATE jobs SET record = ?, crc = ? WHERE seq = ?',
   record: 'SELECT record, crc FROM jobs WHERE seq = ?',
   recordPage: 'SELECT seq, record, crc FROM jobs WHERE seq > ? ORDER BY seq LIMIT 1000',
+  pageAfter: 'SELECT seq, record, crc FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?',
+  pageBefore: 'SELECT seq, record, crc FROM jobs WHERE seq < ? ORDER BY seq DESC LIMIT ?',
   deleteRecord: 'DELETE FROM jobs WHERE seq = ?',
   putRequest: 'INSERT OR REPLACE INTO requests (seq, head_bytes, file, crc, data) VALUES (?, ?, ?, ?, ?)',
   request: 'SELECT head_bytes, file, crc, data FROM requests WHERE seq = ?',
@@ -323,12 +411,21 @@ const SQL = {
   result: 'SELECT head_bytes, file, crc, data FROM results WHERE seq = ?',
   resultIsFile: 'SELECT file FROM results WHERE seq = ?',
   deleteResult: 'DELETE FROM results WHERE seq = ?',
-  addRunnable: 'INSERT INTO runnable (seq, queue, priority, lane, running) VALUES (?, ?, ?, ?, 0)',
-  markRunning: 'UPDATE runnable SET running = ? WHERE seq = ?',
+  addHistory: 'INSERT OR REPLACE INTO history (seq, hand_out, entry) VALUES (?, ?, ?)',
+  history: 'SELECT entry FROM history WHERE seq = ? ORDER BY hand_out',
+  deleteHistory: 'DELETE FROM history WHERE seq = ?',
+  addRunnable: 'INSERT INTO runnable (seq, queue, priority, lane, tenant, server) VALUES (?, ?, ?, ?, ?, NULL)',
+  markRunning: 'UPDATE runnable SET server = ? WHERE seq = ?',
   removeRunnable: 'DELETE FROM runnable WHERE seq = ?',
-  runnable: 'SELECT seq, queue, priority, lane, running FROM runnable',
+  runnable: 'SELECT seq, queue, priority, lane, tenant, server FROM runnable',
   keyHolder: 'SELECT seq FROM keys WHERE queue = ? AND key = ?',
-  setKeyHolder: 'INSERT OR REPLACE INTO keys (queue, key, seq) VALUES (?, ?, ?)',
+  setKeyHolder: 'INSERT OR REPLACE INTO keys (queue, key, seq, blocked) VALUES (?, ?, ?, ?)',
+  heldKeys: 'SELECT key, seq, blocked FROM keys WHERE queue = ? AND key > ? ORDER BY key LIMIT ?',
+  blockedKeys: 'SELECT key, seq, blocked FROM keys WHERE queue = ? AND key > ? AND blocked = 1 ORDER BY key LIMIT ?',
+  countBehind: 'SELECT count(*) FROM (SELECT 1 FROM blocked WHERE queue = ? AND key = ? LIMIT 100000)',
+  notes: 'SELECT name, text FROM notes WHERE name >= ? AND name < ? ORDER BY name',
+  putNote: 'INSERT OR REPLACE INTO notes (name, text) VALUES (?, ?)',
+  dropNote: 'DELETE FROM notes WHERE name = ?',
   dropKey: 'DELETE FROM keys WHERE queue = ? AND key = ?',
   addBlocked: 'INSERT INTO blocked (queue, key, seq, priority) VALUES (?, ?, ?, ?)',
   removeBlocked: 'DELETE FROM blocked WHERE queue = ? AND key = ? AND seq = ?',

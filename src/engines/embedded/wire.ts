@@ -4,7 +4,7 @@
  */
 import type { Bytes, EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
 import type { LeaseRequest } from '../../ports/job-store.ts'
-import type { Call, PackedJob, PackedLease, PackedRead, PackedSettlement } from '../ledger/calls.ts'
+import type { Call, PackedCommand, PackedJob, PackedLease, PackedRead, PackedSettlement } from '../ledger/calls.ts'
 import { type Reply, replyBytes } from '../ledger/execute.ts'
 import { type Payload, payloadBytes } from '../ledger/tables.ts'
 import type { BatchContext, CallResult } from './engine.ts'
@@ -38,8 +38,16 @@ type PayloadRef = readonly [offset: number, head: number, body: number]
 type Wired<T> = { readonly [K in keyof T]: K extends 'request' | 'answer' ? PayloadRef : K extends 'buckets' ? string : T[K] }
 type WiredJob = Wired<PackedJob>
 type WiredSettlement = PackedSettlement extends infer S ? (S extends PackedSettlement ? Wired<S> : never) : never
+type WiredCommand =
+  | Exclude<PackedCommand, { kind: 'redrive' | 'schedule' }>
+  | Wired<Extract<PackedCommand, { kind: 'redrive' }>>
+  | {
+      readonly kind: 'schedule'
+      readonly schedule: Omit<Extract<PackedCommand, { kind: 'schedule' }>['schedule'], 'job'> & { readonly job: WiredJob }
+    }
 type WiredCall =
-  | Exclude<Call, { kind: 'submit' | 'lease' | 'settle' }>
+  | Exclude<Call, { kind: 'submit' | 'lease' | 'settle' | 'command' }>
+  | { readonly kind: 'command'; readonly commands: readonly WiredCommand[] }
   | { readonly kind: 'submit'; readonly jobs: readonly WiredJob[] }
   | { readonly kind: 'lease'; readonly requests: readonly Wired<LeaseRequest>[] }
   | { readonly kind: 'settle'; readonly settlements: readonly WiredSettlement[] }
@@ -125,8 +133,14 @@ function payloadAt([offset, head, body]: PayloadRef, bytes: ArrayBuffer): Payloa
 /** Of the bodies and heads that go with it. */
 export function callBytes(call: Call): Bytes {
   if (call.kind === 'submit') return call.jobs.reduce((sum, job) => sum + payloadBytes(job.request), 0)
+  if (call.kind === 'command') return call.commands.reduce((sum, command) => sum + commandBytes(command), 0)
   if (call.kind !== 'settle') return 0
   return call.settlements.reduce((sum, { answer }) => sum + (answer === undefined ? 0 : payloadBytes(answer)), 0)
+}
+
+function commandBytes(command: PackedCommand): Bytes {
+  if (command.kind === 'schedule') return payloadBytes(command.schedule.job.request)
+  return command.kind === 'redrive' && command.request !== undefined ? payloadBytes(command.request) : 0
 }
 
 function encodeCall(call: Call, writer: PayloadWriter): WiredCall {
@@ -137,6 +151,8 @@ function encodeCall(call: Call, writer: PayloadWriter): WiredCall {
       return { kind: 'lease', requests: call.requests.map((request) => ({ ...request, buckets: hex(request.buckets) })) }
     case 'settle':
       return { kind: 'settle', settlements: call.settlements.map((settlement) => encodeSettlement(settlement, writer)) }
+    case 'command':
+      return { kind: 'command', commands: call.commands.map((command) => encodeCommand(command, writer)) }
     default:
       return call
   }
@@ -147,6 +163,26 @@ function encodeSettlement(settlement: PackedSettlement, writer: PayloadWriter): 
   return (answer === undefined ? rest : { ...rest, answer: writer.put(answer) }) as WiredSettlement
 }
 
+function encodeCommand(command: PackedCommand, writer: PayloadWriter): WiredCommand {
+  if (command.kind === 'schedule') {
+    const { schedule } = command
+    return { kind: 'schedule', schedule: { ...schedule, job: { ...schedule.job, request: writer.put(schedule.job.request) } } }
+  }
+  if (command.kind !== 'redrive') return command
+  const { request, ...rest } = command
+  return request === undefined ? rest : { ...rest, request: writer.put(request) }
+}
+
+function decodeCommand(command: WiredCommand, bytes: ArrayBuffer): PackedCommand {
+  if (command.kind === 'schedule') {
+    const { schedule } = command
+    return { kind: 'schedule', schedule: { ...schedule, job: { ...schedule.job, request: payloadAt(schedule.job.request, bytes) } } }
+  }
+  if (command.kind !== 'redrive') return command
+  const { request, ...rest } = command
+  return request === undefined ? rest : { ...rest, request: payloadAt(request, bytes) }
+}
+
 function decodeCall(call: WiredCall, bytes: ArrayBuffer): Call {
   switch (call.kind) {
     case 'submit':
@@ -155,6 +191,8 @@ function decodeCall(call: WiredCall, bytes: ArrayBuffer): Call {
       return { kind: 'lease', requests: call.requests.map((request) => ({ ...request, buckets: Buffer.from(request.buckets, 'hex') })) }
     case 'settle':
       return { kind: 'settle', settlements: call.settlements.map((settlement) => decodeSettlement(settlement, bytes)) }
+    case 'command':
+      return { kind: 'command', commands: call.commands.map((command) => decodeCommand(command, bytes)) }
     default:
       return call
   }
@@ -176,7 +214,7 @@ function encodeReplyOf(call: Call | undefined, reply: Reply, writer: PayloadWrit
   }
   if (call?.kind !== 'read') return reply
   const reads = reply as readonly (PackedRead | undefined)[]
-  return reads.map((read) => (read?.answer === undefined ? read : { ...read, answer: writer.put(read.answer) }))
+  return reads.map((read) => read && encodeRead(read, writer))
 }
 
 function decodeReplyOf(call: Call | undefined, reply: unknown, bytes: ArrayBuffer): Reply {
@@ -189,10 +227,23 @@ function decodeReplyOf(call: Call | undefined, reply: unknown, bytes: ArrayBuffe
   return reads.map((read) => decodeRead(read, bytes))
 }
 
+function encodeRead({ answer, request, ...rest }: PackedRead, writer: PayloadWriter): Wired<PackedRead> {
+  return {
+    ...rest,
+    ...(answer !== undefined && { answer: writer.put(answer) }),
+    ...(request !== undefined && { request: writer.put(request) }),
+  }
+}
+
 /** JSON has null where the port has undefined. */
 function decodeRead(read: Wired<PackedRead> | null, bytes: ArrayBuffer): PackedRead | undefined {
   if (read === null) return undefined
-  return read.answer === undefined ? { job: read.job } : { job: read.job, answer: payloadAt(read.answer, bytes) }
+  const { answer, request, ...rest } = read
+  return {
+    ...rest,
+    ...(answer !== undefined && { answer: payloadAt(answer, bytes) }),
+    ...(request !== undefined && { request: payloadAt(request, bytes) }),
+  }
 }
 
 function hex(bytes: Uint8Array): string {

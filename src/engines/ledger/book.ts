@@ -3,12 +3,12 @@
  * through `add`, `change` and `remove`, which compare before with after and move exactly what differs.
  */
 import { formatJobId } from '../../core/jobs/job-id.ts'
-import { holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
-import type { QueueLimits, StoredJob } from '../../ports/job-store.ts'
+import { handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
+import type { StoredJob } from '../../ports/job-store.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
-import { NO_COUNTERS, QueueState } from './queue-state.ts'
-import { DAMAGED, type Tables } from './tables.ts'
+import { NO_COUNTERS, NO_SETTINGS, QueueState } from './queue-state.ts'
+import { DAMAGED, type QueueSettings, type Runnable, type Tables } from './tables.ts'
 
 export class Book {
   readonly tables: Tables
@@ -16,8 +16,8 @@ export class Book {
   readonly line: Line
   /** Queues in which a job became ready since this was last cleared. */
   readonly becameReady: Set<string> = new Set()
-  /** Jobs that ran when the store was opened; whoever ran them is gone. */
-  readonly orphans: readonly number[]
+  /** Put aside since the store was opened. */
+  corrupt = 0
   readonly #queues = new Map<string, QueueState>()
   /** As they are in the storage: most jobs are needed again soon after they changed. */
   readonly #recent = new Map<number, JobRecord>()
@@ -36,11 +36,10 @@ export class Book {
     this.tables = tables
     this.#onCorrupt = onCorrupt
     this.line = new Line(tables, (seq) => this.indexed(seq))
-    this.orphans = this.#load()
+    this.#load()
     if (this.#isSound()) return
     this.rebuild()
     this.flush()
-    this.orphans = this.#load()
   }
 
   queue(name: string): QueueState | undefined {
@@ -51,10 +50,20 @@ export class Book {
     return this.#queues.values()
   }
 
-  configure(name: string, limits: QueueLimits): void {
-    const known = this.#queues.get(name)
-    if (known !== undefined) known.limits = limits
-    else this.#queues.set(name, new QueueState(this.tables.addQueue(name, NO_COUNTERS), name, limits))
+  configure(name: string, settings: QueueSettings): void {
+    let queue = this.#queues.get(name)
+    if (queue === undefined) {
+      queue = new QueueState(this.tables.addQueue(name, NO_COUNTERS), name, settings)
+      this.#queues.set(name, queue)
+    }
+    queue.settings = settings
+    this.tables.saveSettings(queue.id, settings)
+  }
+
+  /** An empty one. */
+  drop(queue: QueueState): void {
+    this.tables.removeQueue(queue.id)
+    this.#queues.delete(queue.name)
   }
 
   /** undefined: there is no such job, or it was damaged and has been put aside. */
@@ -84,7 +93,8 @@ export class Book {
     queue.count(added, 1)
     const timer = timerOf(added)
     if (timer !== undefined) this.tables.addTimer(timer, added.seq)
-    if (placeOf(added) === 'line') this.#enter(queue, added)
+    // Whoever submits it knows that it is ready.
+    if (placeOf(added) === 'line') this.line.enter(queue, added)
     this.tables.insertRecord(added)
     this.#remember(added)
     this.#changed()
@@ -92,17 +102,56 @@ export class Book {
   }
 
   change(before: JobRecord, after: JobRecord): JobRecord {
+    if (before.queue !== after.queue) return this.#transfer(before, after)
     const queue = this.#queueOf(before)
     this.#changing = true
     const from = placeOf(before)
     const to = placeOf(after)
-    const changed = to === 'line' && from !== 'line' ? numbered(queue, after) : after
+    let changed = to === 'line' && from !== 'line' ? numbered(queue, after) : after
+    if (to === 'ended' && from !== 'ended' && blocksKey(queue, changed) && this.line.block(queue, before)) {
+      changed = { ...changed, blocksKey: true }
+    }
     if (from !== to || before.status !== after.status) {
       queue.count(before, -1)
       queue.count(changed, 1)
       this.#moveTimer(before, changed)
     }
     if (from !== to) this.#move(queue, before, changed)
+    // That it runs is worth a mark, no more: what it was before is what it is again when its process is gone.
+    if (to !== 'running' || changed.sendOnce) this.tables.updateRecord(changed)
+    this.#remember(changed)
+    this.#changed()
+    return changed
+  }
+
+  /** A job that waits, or that waits again in a line of another queue. */
+  #transfer(before: JobRecord, after: JobRecord): JobRecord {
+    const from = this.#queueOf(before)
+    const to = this.#queueOf(after)
+    this.#changing = true
+    from.count(before, -1)
+    if (placeOf(before) !== 'ended') {
+      if (this.line.end(from, before)) this.becameReady.add(from.name)
+    } else this.#unend(from, before, true)
+    const changed = placeOf(after) === 'line' ? numbered(to, { ...after, ordinal: 0 }) : { ...after, ordinal: 0 }
+    to.count(changed, 1)
+    this.#moveTimer(before, changed)
+    if (placeOf(changed) === 'line') this.#enter(to, changed)
+    this.tables.updateRecord(changed)
+    this.#remember(changed)
+    this.#changed()
+    return changed
+  }
+
+  /** A job that blocks its key gives it up; it stays what it is. */
+  release(record: JobRecord): JobRecord {
+    const queue = this.#queueOf(record)
+    this.#changing = true
+    const changed: JobRecord = { ...record, blocksKey: undefined }
+    queue.count(record, -1)
+    queue.count(changed, 1)
+    if (this.line.release(queue, record)) this.becameReady.add(queue.name)
+    this.tables.addEnded(queue.id, changed.dead !== undefined, keepUntilOf(changed), changed.seq)
     this.tables.updateRecord(changed)
     this.#remember(changed)
     this.#changed()
@@ -113,7 +162,8 @@ export class Book {
   remove(record: JobRecord): void {
     const queue = this.#queueOf(record)
     queue.count(record, -1)
-    this.tables.removeEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
+    this.#unend(queue, record, true)
+    if (record.told !== undefined) this.tables.deleteHistory(record.seq)
     if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes)
     if (keepsRequest(record)) this.tables.deleteRequest(record.seq, record.requestBytes)
     this.tables.deleteRecord(record)
@@ -148,7 +198,10 @@ export class Book {
       priority: record.priority,
       attempt: place === 'running' ? record.counted + 1 : record.counted,
       attempts: record.attempts,
-      handOuts: record.handOuts,
+      handOuts: handOutsOf(record),
+      redrives: record.redrives ?? 0,
+      blocksKey: record.blocksKey === true,
+      requestBytes: record.requestBytes,
       submittedAt: record.submittedAt,
       hasAnswer: record.resultBytes >= 0,
       sendOnce: record.sendOnce,
@@ -157,6 +210,9 @@ export class Book {
     if (record.key !== undefined) view.key = record.key
     if (record.notBefore !== undefined) view.notBefore = record.notBefore
     if (record.expiresAt !== undefined) view.expiresAt = record.expiresAt
+    if (record.deadlineAt !== undefined) view.deadlineAt = record.deadlineAt
+    if (record.tenant !== undefined) view.tenant = record.tenant
+    if (record.resultBytes >= 0) view.resultBytes = record.resultBytes
     if (record.startedAt !== undefined) view.startedAt = record.startedAt
     if (record.finishedAt !== undefined) view.finishedAt = record.finishedAt
     if (record.reference !== undefined) view.reference = record.reference
@@ -186,37 +242,45 @@ export class Book {
     this.#rebuildDue = false
     this.#refiled.clear()
     this.leases.begin()
-    for (const queue of this.#queues.values()) queue.lanes.begin()
+    for (const queue of this.#queues.values()) queue.ready.begin()
   }
 
   /** After the storage rolled back: so does what memory holds beside it. */
   rollback(): void {
     this.leases.rollback()
     this.#recent.clear()
-    for (const queue of this.#queues.values()) queue.lanes.rollback()
+    for (const queue of this.#queues.values()) queue.ready.rollback()
     if (this.#rebuilt) this.#load()
-    else this.#loadCounters()
+    else this.#loadQueues()
   }
 
-  /** Gives the jobs that run. */
-  #load(): readonly number[] {
-    const byId = this.#loadCounters()
-    for (const queue of this.#queues.values()) queue.lanes.clear()
-    const running: number[] = []
-    for (const { seq, queue, priority, lane, running: runs } of this.tables.runnable()) {
-      if (runs) running.push(seq)
-      else byId.get(queue)?.lanes.add(priority, lane, seq)
+  #load(): void {
+    const byId = this.#loadQueues()
+    for (const queue of this.#queues.values()) queue.ready.clear()
+    const running: Runnable[] = []
+    for (const runnable of this.tables.runnable()) {
+      if (runnable.server === undefined) byId.get(runnable.queue)?.ready.add(runnable)
+      else if (this.leases.get(runnable.seq) === undefined) running.push(runnable)
     }
-    for (const queue of this.#queues.values()) queue.lanes.begin()
-    return running
+    for (const queue of this.#queues.values()) queue.ready.begin()
+    for (const { seq, server = '' } of running) this.#adopt(seq, server)
   }
 
-  #loadCounters(): ReadonlyMap<number, QueueState> {
+  /** A job that ran when the store was opened. Whoever ran it is gone, and so is its lease: it is nobody's, and over. */
+  #adopt(seq: number, server: string): void {
+    const record = this.indexed(seq)
+    if (record === undefined) return
+    const left: JobRecord = { ...record, status: 'running', handOuts: record.handOuts + 1, server, lease: { fence: 0, secret: '' } }
+    this.leases.set(seq, { record: placeOf(record) === 'running' ? record : left, until: Number.NEGATIVE_INFINITY })
+  }
+
+  #loadQueues(): ReadonlyMap<number, QueueState> {
     const byId = new Map<number, QueueState>()
-    for (const { id, name, counters } of this.tables.queues()) {
-      const queue = this.#queues.get(name) ?? new QueueState(id, name, NO_LIMITS)
+    for (const { id, name, counters, settings } of this.tables.queues()) {
+      const queue = this.#queues.get(name) ?? new QueueState(id, name, NO_SETTINGS)
       // Counters that no index can agree with, where they cannot be read.
-      queue.load(counters ?? { ...NO_COUNTERS, inLine: -1 })
+      queue.load(counters === undefined ? { ...NO_COUNTERS, inLine: -1 } : { ...NO_COUNTERS, ...counters })
+      if (settings !== undefined) queue.settings = settings
       this.#queues.set(name, queue)
       byId.set(id, queue)
     }
@@ -252,7 +316,10 @@ export class Book {
     if (from === 'running') {
       this.leases.delete(before.seq)
       if (to !== 'line') this.line.stop(before)
+      if (queue.starved) this.becameReady.add(queue.name)
+      queue.starved = false
     }
+    if (from === 'ended') this.#unend(queue, before, false)
     if (to === 'running') this.line.take(queue, after)
     if (to === 'line' && from === 'running') {
       this.line.giveBack(queue, after)
@@ -262,9 +329,17 @@ export class Book {
   }
 
   #end(queue: QueueState, before: JobRecord, ended: JobRecord): void {
+    if (!keepsRequest(ended)) this.tables.deleteRequest(ended.seq, ended.requestBytes)
+    if (ended.blocksKey === true) return
     if (this.line.end(queue, before)) this.becameReady.add(queue.name)
     this.tables.addEnded(queue.id, ended.dead !== undefined, keepUntilOf(ended), ended.seq)
-    if (!keepsRequest(ended)) this.tables.deleteRequest(ended.seq, ended.requestBytes)
+  }
+
+  /** An ended job is there no longer (`gone`), or no longer ended. */
+  #unend(queue: QueueState, record: JobRecord, gone: boolean): void {
+    if (record.blocksKey !== true) this.tables.removeEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
+    else if (!gone) this.line.unblock(queue, record)
+    else if (this.line.release(queue, record)) this.becameReady.add(queue.name)
   }
 
   #moveTimer(before: JobRecord, after: JobRecord): void {
@@ -278,6 +353,7 @@ export class Book {
   #quarantine(seq: number, why: string): void {
     this.#onCorrupt(`job ${formatJobId(seq)}: ${why}; it is put aside and will not run`)
     this.tables.quarantine(seq)
+    this.corrupt += 1
     this.#aside.add(seq)
     if (this.#changing) this.#rebuildDue = true
     else this.rebuild()
@@ -301,7 +377,7 @@ export class Book {
     for (const queue of this.#queues.values()) {
       queue.load({ ...NO_COUNTERS, entered: queue.entered })
       queue.dirty = true
-      queue.lanes.clear()
+      queue.ready.clear()
     }
     // First whoever holds a key, so that nobody else takes it.
     for (const record of this.#trusted()) this.#index(record)
@@ -334,14 +410,15 @@ export class Book {
     if (timer !== undefined) this.tables.addTimer(timer, record.seq)
     if (holdsKey(record)) this.line.holdKey(queue, record)
     if (placeOf(record) === 'running') this.line.resume(queue, record)
-    if (placeOf(record) === 'ended') this.tables.addEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
+    if (placeOf(record) !== 'ended' || record.blocksKey === true) return
+    this.tables.addEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
   }
 
   /** Counters and indexes were written in one commit, so a difference is damage. */
   #isSound(): boolean {
-    const unsound = [...this.#queues.values()].find((queue) => queue.lanes.size + this.tables.countBlocked(queue.id) !== queue.inLine)
+    const unsound = [...this.#queues.values()].find((queue) => queue.ready.size + this.tables.countBlocked(queue.id) !== queue.inLine)
     if (unsound === undefined) return true
-    const found = unsound.lanes.size + this.tables.countBlocked(unsound.id)
+    const found = unsound.ready.size + this.tables.countBlocked(unsound.id)
     this.#onCorrupt(`queue ${unsound.name}: ${unsound.inLine} jobs should be in its line, there are ${found}; all indexes are made anew`)
     return false
   }
@@ -350,7 +427,11 @@ export class Book {
 /** Some two megabytes of them. */
 const RECENT_MAX = 2048
 
-const NO_LIMITS: QueueLimits = { jobs: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY, finished: Number.POSITIVE_INFINITY }
+/** Nobody may pass it: it failed for good, and was not dropped to make room. */
+function blocksKey(queue: QueueState, ended: JobRecord): boolean {
+  const failed = ended.status === 'failed' || ended.status === 'expired'
+  return queue.rules.onFailure === 'block' && ended.key !== undefined && failed && ended.dead !== undefined && ended.dead !== 'overflow'
+}
 
 /** A job gets its place in the queue's count when it first enters the line. */
 function numbered(queue: QueueState, record: JobRecord): JobRecord {

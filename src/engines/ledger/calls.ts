@@ -3,17 +3,27 @@
  * keeps and moves them as bytes and never looks inside.
  */
 import type {
+  AttemptRecord,
+  BrowsePage,
+  BrowseRequest,
   CommandOutcome,
   JobCommand,
   JobError,
+  KeysRequest,
+  KeyState,
   LeaseOutcome,
   LeaseRef,
   LeaseRequest,
   NewJob,
+  NewSchedule,
   QueueStats,
+  ReadWant,
+  ScheduleState,
   SettleOutcome,
   StoredJob,
+  StoreInfo,
   Submitted,
+  TaskState,
   Tick,
 } from '../../ports/job-store.ts'
 import type { Millis } from '../../lib/units.ts'
@@ -40,17 +50,38 @@ export interface PackedLease {
 export interface PackedRead {
   readonly job: StoredJob
   readonly answer?: Payload
+  readonly request?: Payload
+  readonly history?: readonly AttemptRecord[]
 }
+
+/** Commands without requests are the port's own. */
+export type PackedCommand =
+  | Exclude<JobCommand, { kind: 'redrive' | 'schedule' }>
+  | (Omit<Extract<JobCommand, { kind: 'redrive' }>, 'request'> & { readonly request?: Payload; readonly method?: string })
+  | { readonly kind: 'schedule'; readonly schedule: PackedSchedule }
+
+export interface PackedSchedule extends Omit<NewSchedule, 'job'> {
+  readonly job: PackedJob
+}
+
+/** What the ledger knows of its store, and what the engine adds that has a disk. */
+export type LedgerInfo = Omit<StoreInfo, 'engine'>
 
 export type Call =
   | { readonly kind: 'submit'; readonly jobs: readonly PackedJob[] }
   | { readonly kind: 'lease'; readonly requests: readonly LeaseRequest[] }
   | { readonly kind: 'extend'; readonly leases: readonly LeaseRef[]; readonly forMs: Millis }
   | { readonly kind: 'settle'; readonly settlements: readonly PackedSettlement[] }
-  | { readonly kind: 'command'; readonly commands: readonly JobCommand[] }
-  | { readonly kind: 'read'; readonly ids: readonly string[]; readonly want: 'status' | 'result' }
+  | { readonly kind: 'command'; readonly commands: readonly PackedCommand[] }
+  | { readonly kind: 'read'; readonly ids: readonly string[]; readonly want: ReadWant }
   | { readonly kind: 'tick' }
   | { readonly kind: 'stats' }
+  | { readonly kind: 'browse'; readonly request: BrowseRequest }
+  | { readonly kind: 'keys'; readonly request: KeysRequest }
+  | { readonly kind: 'notes'; readonly prefix: string }
+  | { readonly kind: 'schedules' }
+  | { readonly kind: 'tasks' }
+  | { readonly kind: 'info' }
 
 export type CallKind = Call['kind']
 export type CallOf<K extends CallKind> = Extract<Call, { kind: K }>
@@ -64,4 +95,10 @@ export interface ReplyByKind {
   readonly read: readonly (PackedRead | undefined)[]
   readonly tick: Tick
   readonly stats: readonly QueueStats[]
+  readonly browse: BrowsePage
+  readonly keys: readonly KeyState[]
+  readonly notes: readonly { readonly name: string; readonly text: string }[]
+  readonly schedules: readonly ScheduleState[]
+  readonly tasks: readonly TaskState[]
+  readonly info: LedgerInfo
 }

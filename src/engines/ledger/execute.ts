@@ -2,7 +2,8 @@
 import type { Bytes } from '../../lib/units.ts'
 import type { Call, CallKind, ReplyByKind } from './calls.ts'
 import type { Ledger } from './ledger.ts'
-import { payloadBytes } from './tables.ts'
+import { SCHEDULED_JOBS_PER_TICK } from './schedules.ts'
+import { type Payload, payloadBytes } from './tables.ts'
 
 export type Reply = ReplyByKind[CallKind]
 
@@ -24,6 +25,18 @@ export function execute(ledger: Ledger, call: Call): Reply {
       return ledger.tick()
     case 'stats':
       return ledger.stats()
+    case 'browse':
+      return ledger.browse(call.request)
+    case 'keys':
+      return ledger.keys(call.request)
+    case 'notes':
+      return ledger.notes(call.prefix)
+    case 'schedules':
+      return ledger.schedules.list()
+    case 'tasks':
+      return ledger.tasks.list()
+    case 'info':
+      return ledger.info()
   }
 }
 
@@ -34,7 +47,11 @@ export function replyBytes(call: Call, reply: Reply): Bytes {
     return leases.reduce((sum, lease) => sum + payloadBytes(lease.request), 0)
   }
   if (call.kind !== 'read') return 0
-  return (reply as ReplyByKind['read']).reduce((sum, read) => sum + (read?.answer === undefined ? 0 : payloadBytes(read.answer)), 0)
+  return (reply as ReplyByKind['read']).reduce((sum, read) => sum + optionalBytes(read?.answer) + optionalBytes(read?.request), 0)
+}
+
+function optionalBytes(payload: Payload | undefined): Bytes {
+  return payload === undefined ? 0 : payloadBytes(payload)
 }
 
 /** How many secrets the call draws at most: one for each job, one for each lease. */
@@ -44,6 +61,8 @@ export function secretsNeeded(call: Call): number {
       return call.jobs.length
     case 'lease':
       return call.requests.reduce((sum, request) => sum + Math.max(0, Math.ceil(request.max)), 0)
+    case 'tick':
+      return SCHEDULED_JOBS_PER_TICK
     default:
       return 0
   }
@@ -64,8 +83,7 @@ export function operationsIn(call: Call): number {
       return call.commands.length
     case 'read':
       return call.ids.length
-    case 'tick':
-    case 'stats':
+    default:
       return 1
   }
 }

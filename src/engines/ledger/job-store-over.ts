@@ -1,10 +1,13 @@
 /** The port's methods over anything that executes calls: packs what goes in, unpacks what comes out. */
-import type { JobStore } from '../../ports/job-store.ts'
+import type { JobStore, Maintenance, MaintenanceReport } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from './calls.ts'
-import { packJob, packSettlement, unpackAnswer, unpackRequest } from './payload.ts'
+import { packCommand, packJob, packSettlement, unpackRead, unpackRequest } from './payload.ts'
 
 export interface Executor {
   call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]>
+  /** Its name. */
+  readonly engine: string
+  maintain?(work: Maintenance): Promise<MaintenanceReport>
   close(): Promise<void>
 }
 
@@ -17,15 +20,20 @@ export function jobStoreOver(executor: Executor): JobStore {
     },
     extend: (leases, forMs) => executor.call({ kind: 'extend', leases, forMs }),
     settle: async (settlements) => executor.call({ kind: 'settle', settlements: settlements.map(packSettlement) }),
-    command: (commands) => executor.call({ kind: 'command', commands }),
+    command: async (commands) => executor.call({ kind: 'command', commands: commands.map(packCommand) }),
     async read(ids, want) {
       const found = await executor.call({ kind: 'read', ids, want })
-      return found.map(
-        (read) => read && (read.answer === undefined ? { job: read.job } : { job: read.job, answer: unpackAnswer(read.answer) }),
-      )
+      return found.map((read) => read && unpackRead(read))
     },
     tick: () => executor.call({ kind: 'tick' }),
     stats: () => executor.call({ kind: 'stats' }),
+    browse: (request) => executor.call({ kind: 'browse', request }),
+    keys: (request) => executor.call({ kind: 'keys', request }),
+    notes: (prefix) => executor.call({ kind: 'notes', prefix }),
+    schedules: () => executor.call({ kind: 'schedules' }),
+    tasks: () => executor.call({ kind: 'tasks' }),
+    info: async () => ({ engine: executor.engine, ...(await executor.call({ kind: 'info' })) }),
+    ...(executor.maintain !== undefined && { maintain: executor.maintain.bind(executor) }),
     close: () => executor.close(),
   }
 }

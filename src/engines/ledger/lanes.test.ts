@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../../test/support/seed-fast-check.ts'
+import { addBucket, allBuckets } from '../../core/jobs/buckets.ts'
 import { laneOf, Lanes } from './lanes.ts'
 
 interface Job {
@@ -13,7 +14,7 @@ interface Job {
 
 const operations = fc.array(
   fc.record({
-    kind: fc.constantFrom('add', 'add', 'remove', 'removeFirst', 'begin', 'rollback'),
+    kind: fc.constantFrom('add', 'add', 'remove', 'removeFirst'),
     priority: fc.constantFrom(0, 4, 9),
     bucket: fc.constantFrom(0, 1, 255),
     keyed: fc.boolean(),
@@ -26,12 +27,19 @@ function best(jobs: readonly Job[]): number {
   return jobs.toSorted((a, b) => b.priority - a.priority || a.seq - b.seq)[0]?.seq ?? 0
 }
 
-test('what is best is best, whatever came, went and was taken back', () => {
+/** As if accepted `ageing` numbers earlier for each step of priority. */
+function mostUrgent(jobs: readonly Job[], ageing: number): number {
+  return jobs.toSorted((a, b) => a.seq - a.priority * ageing - (b.seq - b.priority * ageing) || b.priority - a.priority)[0]?.seq ?? 0
+}
+
+test('what is best is best, whatever came and went', () => {
+  const some = new Uint8Array(32)
+  for (const bucket of [1, 255]) addBucket(some, bucket)
+  const all = allBuckets()
   fc.assert(
     fc.property(operations, (list) => {
       const lanes = new Lanes()
       let jobs: Job[] = []
-      let saved: Job[] = []
       for (const { kind, ...job } of list) {
         if (kind === 'add' && !jobs.some(({ seq }) => seq === job.seq)) {
           jobs.push(job)
@@ -43,17 +51,11 @@ test('what is best is best, whatever came, went and was taken back', () => {
           jobs = jobs.filter((each) => each !== gone)
           lanes.remove(gone.priority, laneOf(gone.bucket, gone.keyed), gone.seq)
         }
-        if (kind === 'begin') {
-          lanes.begin()
-          saved = [...jobs]
-        }
-        if (kind === 'rollback') {
-          lanes.rollback()
-          jobs = [...saved]
-        }
         assert.equal(lanes.size, jobs.length)
-        assert.equal(lanes.bestOf(Uint8Array.of(1, 255)), best(jobs.filter(({ bucket }) => bucket !== 0)))
-        assert.equal(lanes.bestUnkeyed(), best(jobs.filter(({ keyed }) => !keyed)))
+        const inSome = jobs.filter(({ bucket }) => bucket !== 0)
+        assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: undefined }), best(inSome))
+        assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: 5 }), mostUrgent(inSome, 5))
+        assert.equal(lanes.best({ buckets: all, unkeyedOnly: true, ageing: undefined }), best(jobs.filter(({ keyed }) => !keyed)))
         assert.equal(lanes.oldest(), Math.min(...jobs.map(({ seq }) => seq), Number.POSITIVE_INFINITY) % Number.POSITIVE_INFINITY || 0)
       }
     }),

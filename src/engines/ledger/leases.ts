@@ -4,7 +4,7 @@
  */
 import type { JobRecord } from '../../core/jobs/record.ts'
 import { OrderedSet } from '../../lib/ordered-set.ts'
-import type { MonotonicMillis } from '../../lib/units.ts'
+import type { EpochMillis, MonotonicMillis } from '../../lib/units.ts'
 
 export interface LiveLease {
   /** The running job, so that settling it need not read it again. */
@@ -15,11 +15,32 @@ export interface LiveLease {
 export class Leases {
   readonly #leases = new Map<number, LiveLease>()
   readonly #ends = new OrderedSet()
+  /** By queue and tenant. */
+  readonly #running = new Map<string, number>()
   /** What the changes since `begin` replaced. */
   #replaced: { readonly seq: number; readonly was: LiveLease | undefined }[] = []
 
   get size(): number {
     return this.#leases.size
+  }
+
+  all(): readonly LiveLease[] {
+    return [...this.#leases.values()]
+  }
+
+  /** Jobs of a tenant that run. */
+  runningOf(queue: string, tenant: string): number {
+    return this.#running.get(tenantOf(queue, tenant)) ?? 0
+  }
+
+  /** For each queue, when the hand-out that runs longest began. */
+  oldestByQueue(): ReadonlyMap<string, EpochMillis> {
+    const oldest = new Map<string, EpochMillis>()
+    for (const { record } of this.#leases.values()) {
+      const { queue, attemptAt } = record
+      if (attemptAt !== undefined && attemptAt < (oldest.get(queue) ?? Number.POSITIVE_INFINITY)) oldest.set(queue, attemptAt)
+    }
+    return oldest
   }
 
   get(seq: number): LiveLease | undefined {
@@ -53,6 +74,8 @@ export class Leases {
   }
 
   #put(seq: number, lease: LiveLease | undefined): void {
+    this.#count(this.#leases.get(seq), -1)
+    this.#count(lease, 1)
     if (lease === undefined) {
       this.#leases.delete(seq)
       this.#ends.delete(seq)
@@ -61,4 +84,17 @@ export class Leases {
       this.#ends.add(seq, lease.until)
     }
   }
+
+  #count(lease: LiveLease | undefined, change: number): void {
+    const tenant = lease?.record.tenant
+    if (lease === undefined || tenant === undefined) return
+    const name = tenantOf(lease.record.queue, tenant)
+    const count = (this.#running.get(name) ?? 0) + change
+    if (count === 0) this.#running.delete(name)
+    else this.#running.set(name, count)
+  }
+}
+
+function tenantOf(queue: string, tenant: string): string {
+  return `${queue}\n${tenant}`
 }

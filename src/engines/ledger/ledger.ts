@@ -2,116 +2,105 @@
  * The job store's logic over any storage: synchronous, one call after another, so there is nothing to lock. The caller wraps calls in
  * `begin` and `commit` (or `rollback`) and in the storage's own transaction; `mustSync` says whether the answers may leave before a sync.
  */
-import { BUCKETS, bucketOf, hasBucket } from '../../core/jobs/buckets.ts'
-import { formatJobId, nextSequence, parseJobId } from '../../core/jobs/job-id.ts'
-import { type JobEvent, type Moment, step } from '../../core/jobs/machine.ts'
+import { formatJobId, parseJobId, sequencesIn } from '../../core/jobs/job-id.ts'
 import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
-import type { EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
+import type { Millis } from '../../lib/units.ts'
 import type {
+  BrowsePage,
+  BrowseRequest,
   CommandOutcome,
-  JobCommand,
+  KeysRequest,
+  KeyState,
   LeaseOutcome,
   LeaseRef,
   LeaseRequest,
   QueueLimits,
+  QueueRules,
   QueueStats,
+  ReadWant,
   SettleOutcome,
   Submitted,
   Tick,
 } from '../../ports/job-store.ts'
+import { Acts, type Context, isRefusal, type Refusal } from './acts.ts'
 import { Book } from './book.ts'
-import type { PackedJob, PackedLease, PackedRead, PackedSettlement } from './calls.ts'
+import { meets, nextPage } from './browse.ts'
+import type { LedgerInfo, PackedCommand, PackedJob, PackedLease, PackedRead, PackedSettlement } from './calls.ts'
+import { applyTask, carryOut, NOTE } from './commands.ts'
+import type { Wanted } from './lanes.ts'
 import type { LiveLease } from './leases.ts'
-import type { QueueState } from './queue-state.ts'
+import { readyJob } from './line.ts'
+import { NO_RULES, type QueueState } from './queue-state.ts'
+import { sameSecret } from './same-secret.ts'
+import { type MadeJob, Schedules } from './schedules.ts'
 import { sweep, type SweepLimits } from './sweep.ts'
 import { DAMAGED, payloadBytes, type Tables } from './tables.ts'
+import { Tasks } from './tasks.ts'
 
-/** Time and secrets for the calls of one batch. */
-export interface Context {
-  readonly now: EpochMillis
-  readonly monotonic: MonotonicMillis
-  /** 128 random bits, base64url; never the same ones twice. */
-  secret(): string
-}
+export type { Context } from './acts.ts'
 
 export interface LedgerOptions {
-  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits }[]
+  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly onCorrupt: (what: string) => void
 }
 
 /** A fence is generation * this + the number of the lease in it. */
 const LEASES_PER_GENERATION = 2 ** 32
-const VERSIONS_PER_GENERATION = 2 ** 20
-const PRIORITY_MAX = 9
-/** So many ended jobs are removed to make room for one more. */
-const EVICTIONS_PER_END = 64
 const SWEEP_LIMITS: SweepLimits = { timers: 1000, removals: 500 }
 
 export class Ledger {
-  /** Set while submissions cannot be taken: what the client is told. */
-  refuseSubmissions: { readonly limit: string; readonly detail: string } | undefined
+  readonly schedules: Schedules
+  readonly tasks: Tasks
   readonly #tables: Tables
   readonly #book: Book
-  readonly #versionFloor: number
-  #context: Context = { now: 0, monotonic: 0, secret: () => '' }
-  #moment: Moment = { now: 0, versionFloor: 0 }
-  #mustSync = false
-  #lastSequence: number
-  #savedSequence: number
+  readonly #acts: Acts
   #leased = 0
   /** Any queue may have ready jobs of which nobody was told. */
   #rebuilt = false
-  /** Changed outside of `tick`, by whom nobody asked: the next tick tells. */
-  #untold: JobRecord[] = []
-  /** As they were at `begin`. */
-  #untoldBefore: readonly JobRecord[] = []
 
   constructor(tables: Tables, options: LedgerOptions) {
     this.#tables = tables
     this.#book = new Book(tables, options.onCorrupt)
-    this.#versionFloor = (tables.generation - 1) * VERSIONS_PER_GENERATION
-    this.#lastSequence = tables.lastSequence()
-    this.#savedSequence = this.#lastSequence
-    for (const { name, limits } of options.queues) this.#book.configure(name, limits)
+    this.#acts = new Acts(this.#book)
+    this.schedules = new Schedules(tables)
+    this.tasks = new Tasks(tables)
+    for (const { name, limits, rules = NO_RULES } of options.queues) {
+      const paused = this.#book.queue(name)?.settings.paused ?? false
+      this.#book.configure(name, { limits, rules, paused })
+    }
   }
 
   /** Something was done since `begin` whose answer must not leave before it is synced. */
   get mustSync(): boolean {
-    return this.#mustSync
+    return this.#acts.mustSync
+  }
+
+  /** Set while submissions cannot be taken: what the client is told. */
+  set refuseSubmissions(refusal: Refusal | undefined) {
+    this.#acts.refuseSubmissions = refusal
   }
 
   begin(context: Context): void {
-    // Times are stored as whole milliseconds.
-    this.#context = { ...context, now: Math.floor(context.now) }
-    this.#moment = { now: this.#context.now, versionFloor: this.#versionFloor }
-    this.#mustSync = false
-    this.#untoldBefore = [...this.#untold]
-    this.#book.begin()
+    this.#acts.begin(context)
   }
 
   /** Before the storage's commit. */
   commit(): void {
-    this.#book.flush()
-    if (this.#lastSequence === this.#savedSequence) return
-    this.#tables.saveLastSequence(this.#lastSequence)
-    this.#savedSequence = this.#lastSequence
+    this.#acts.commit()
   }
 
   /** After the storage's rollback: nothing since `begin` has happened. */
   rollback(): void {
-    this.#book.rollback()
-    this.#lastSequence = this.#tables.lastSequence()
-    this.#savedSequence = this.#lastSequence
-    this.#untold = [...this.#untoldBefore]
+    this.#acts.rollback()
+    this.schedules.reload()
+    this.tasks.reload()
   }
 
   /** The leases of earlier generations are void; their jobs are handed out again. Once, in the first transaction after opening. */
   voidOldLeases(): void {
-    for (const seq of this.#book.orphans) {
-      const record = this.#book.indexed(seq)
-      if (record === undefined) continue
-      const changed = this.#step(record, { kind: 'void' })
-      if (changed !== undefined && placeOf(changed) === 'ended') this.#untold.push(changed)
+    for (const { record } of this.#book.leases.all()) {
+      const changed = this.#acts.step(record, { kind: 'void' })
+      if (changed !== undefined && placeOf(changed) === 'ended') this.#acts.untold.push(changed)
     }
   }
 
@@ -132,30 +121,24 @@ export class Ledger {
         return { kind: 'duplicate', job: this.#book.view(record) }
       }
     }
-    const bytes = payloadBytes(job.request)
-    const full = this.refuseSubmissions ?? fullLimit(queue, bytes)
-    if (full !== undefined) return { kind: 'refused', ...full }
-    this.#lastSequence = nextSequence(this.#lastSequence, this.#context.now)
-    const record = this.#newRecord(this.#lastSequence, job)
-    this.#tables.putRequest(record.seq, job.request)
-    if (job.idempotency !== undefined && record.dedup !== undefined) {
-      const { scopeKey, fingerprint } = job.idempotency
-      this.#tables.addDedup(scopeKey, { seq: record.seq, fingerprint }, record.dedup.until)
-    }
-    this.#mustSync = true
-    return { kind: 'created', job: this.#book.view(this.#book.add(record)) }
+    const accepted = this.#acts.accept(job, queue)
+    return isRefusal(accepted) ? { kind: 'refused', ...accepted } : { kind: 'created', job: this.#book.view(accepted) }
   }
 
   lease(request: LeaseRequest): readonly PackedLease[] {
     const queue = this.#book.queue(request.queue)
     const leases: PackedLease[] = []
-    if (queue === undefined) return leases
-    const own = bucketList(request.buckets)
-    while (leases.length < request.max) {
-      const fromOwn = queue.lanes.bestOf(own)
-      const seq = fromOwn !== 0 || !request.stealUnkeyed ? fromOwn : queue.lanes.bestUnkeyed()
+    if (queue === undefined || queue.settings.paused) return leases
+    const { ageingMs } = queue.rules
+    const ageing = ageingMs === undefined ? undefined : sequencesIn(ageingMs)
+    const own: Wanted = { buckets: request.buckets, unkeyedOnly: false, ageing }
+    const others: Wanted = { buckets: ALL_BUCKETS, unkeyedOnly: true, ageing }
+    const mayRun = this.#mayRun(queue)
+    while (leases.length < request.max && this.#mayHandOut(queue)) {
+      const fromOwn = queue.ready.best(own, mayRun)
+      const seq = fromOwn !== 0 || !request.stealUnkeyed ? fromOwn : queue.ready.best(others, mayRun)
       if (seq === 0) break
-      const lease = this.#handOut(seq, request, fromOwn === 0)
+      const lease = this.#handOut(queue, seq, request, fromOwn === 0)
       if (lease !== undefined) leases.push(lease)
     }
     return leases
@@ -164,166 +147,201 @@ export class Ledger {
   extend(ref: LeaseRef, forMs: Millis): LeaseOutcome {
     const live = this.#live(ref)
     if (live === undefined) return 'stale'
-    this.#book.leases.set(live.record.seq, { record: live.record, until: this.#context.monotonic + forMs })
+    this.#book.leases.set(live.record.seq, { record: live.record, until: this.#acts.context.monotonic + forMs })
     return 'extended'
   }
 
   settle(settlement: PackedSettlement): SettleOutcome {
     const live = this.#live(settlement.lease)
     if (live === undefined) return { kind: 'stale' }
+    const { record } = live
     const resultBytes = settlement.answer === undefined ? -1 : payloadBytes(settlement.answer)
-    const changed = this.#step(live.record, { ...settlement, resultBytes })
+    const event = { ...settlement, resultBytes }
+    // Whoever has to decide about a blocked key must be able to send the job again.
+    const blocks = event.kind === 'fail' && record.key !== undefined && this.#book.queue(record.queue)?.rules.onFailure === 'block'
+    const { becameReady } = this.#book
+    const known = becameReady.delete(record.queue)
+    const changed = this.#acts.step(record, blocks ? { ...event, deadLetter: true } : event)
+    const ready = becameReady.has(record.queue)
+    if (known) becameReady.add(record.queue)
     if (changed === undefined) return { kind: 'stale' }
-    this.#mustSync = true
+    this.#acts.mustSync = true
     if (placeOf(changed) === 'ended') {
       // A job that was handed back and expired has no result, whatever the server said.
       if (settlement.answer !== undefined && changed.resultBytes >= 0) this.#tables.putResult(changed.seq, settlement.answer)
-      this.#makeRoom(changed)
+      this.#acts.evictFor(changed)
     }
-    return { kind: 'settled', job: this.#book.view(changed) }
+    const job = this.#book.view(changed)
+    return ready ? { kind: 'settled', job, ready } : { kind: 'settled', job }
   }
 
-  command(command: JobCommand): CommandOutcome {
-    if (command.kind === 'configure') {
-      this.#book.configure(command.queue, command.limits)
-      return { kind: 'done' }
-    }
-    const record = this.#find(command.id)
-    if (record === undefined) return { kind: 'missing' }
-    return command.kind === 'cancel' ? this.#cancel(record, command.onlyUnbegun === true) : this.#progress(record, command)
+  command(command: PackedCommand): CommandOutcome {
+    return carryOut({ acts: this.#acts, schedules: this.schedules, tasks: this.tasks }, command)
   }
 
-  read(id: string, want: 'status' | 'result'): PackedRead | undefined {
-    const record = this.#find(id)
+  read(id: string, want: ReadWant): PackedRead | undefined {
+    const record = this.#acts.find(id)
     if (record === undefined) return undefined
     const job = this.#book.view(record)
+    if (want === 'history') return { job, history: this.#acts.history(record) }
+    if (want === 'request') {
+      const request = job.finishedAt === undefined || job.dead !== undefined ? this.#tables.request(record.seq) : DAMAGED
+      return request === DAMAGED ? { job } : { job, request }
+    }
     if (want === 'status' || !job.hasAnswer) return { job }
     const answer = this.#tables.result(record.seq)
     return answer === DAMAGED ? { job: { ...job, hasAnswer: false } } : { job, answer }
   }
 
   tick(): Tick {
-    this.#book.becameReady.clear()
-    const changed = [...this.#untold]
-    this.#untold = []
-    const { now, monotonic } = this.#context
-    const nextMs = sweep(this.#book, { now, monotonic, limits: SWEEP_LIMITS }, (record, event) => {
-      const after = this.#step(record, event)
+    const { becameReady } = this.#book
+    const changed = [...this.#acts.untold]
+    this.#acts.untold = []
+    const { now, monotonic } = this.#acts.context
+    const swept = sweep(this.#book, { now, monotonic, limits: SWEEP_LIMITS }, (record, event) => {
+      const after = this.#acts.step(record, event)
       if (after !== undefined && after.status !== record.status) {
         changed.push(after)
-        this.#mustSync = true
+        this.#acts.mustSync = true
       }
       return after !== undefined
     })
-    if (this.#rebuilt) for (const queue of this.#book.queues()) this.#book.becameReady.add(queue.name)
+    const made = this.schedules.run(now, (job) => this.#make(job))
+    const worked = this.tasks.run({ now, monotonic }, (task, record) =>
+      applyTask(this.#acts, task, record, (after, was) => {
+        if (after.status !== was) changed.push(after)
+        if (placeOf(after) === 'line') becameReady.add(after.queue)
+      }),
+    )
+    const opened = this.#openGates()
+    if (this.#rebuilt) for (const queue of this.#book.queues()) becameReady.add(queue.name)
     this.#rebuilt = false
-    const tick: Tick = { ready: [...this.#book.becameReady], changed: changed.map((record) => this.#book.view(record)) }
-    return nextMs === undefined ? tick : { ...tick, nextMs }
+    const ready = [...becameReady]
+    becameReady.clear()
+    const nextMs = Math.min(...[swept, made, worked, opened].map((each) => each ?? Number.POSITIVE_INFINITY))
+    const tick: Tick = { ready, changed: changed.map((record) => this.#book.view(record)) }
+    return nextMs === Number.POSITIVE_INFINITY ? tick : { ...tick, nextMs }
   }
 
   stats(): readonly QueueStats[] {
+    const running = this.#book.leases.oldestByQueue()
     return [...this.#book.queues()].map((queue) => {
       const oldest = this.#book.line.oldest(queue)
-      return queue.stats(oldest === undefined ? undefined : this.#book.indexed(oldest)?.submittedAt)
+      const waitingAt = oldest === undefined ? undefined : this.#book.indexed(oldest)?.submittedAt
+      return queue.stats({ waitingAt, runningAt: running.get(queue.name) })
     })
   }
 
-  #newRecord(seq: number, job: PackedJob): JobRecord {
-    const { now } = this.#context
-    const { delayMs, expireAfterMs, idempotency } = job
-    const delayed = delayMs !== undefined && delayMs > 0
-    const due = delayed ? now + Math.ceil(delayMs) : now
-    return {
-      seq,
-      secret: this.#context.secret(),
-      queue: job.queue,
-      route: job.route,
-      method: job.method,
-      bucket: bucketOf(job.key ?? formatJobId(seq)),
-      priority: Math.min(PRIORITY_MAX, Math.max(0, Math.trunc(job.priority))),
-      attempts: job.attempts,
-      sendOnce: job.sendOnce,
-      keepMs: Math.ceil(job.keepMs),
-      keepDeadMs: Math.ceil(job.keepDeadMs),
-      requestBytes: payloadBytes(job.request),
-      submittedAt: now,
-      status: 'queued',
-      version: this.#versionFloor + 1,
-      counted: 0,
-      handOuts: 0,
-      scheduled: delayed,
-      ordinal: 0,
-      resultBytes: -1,
-      ...(job.key !== undefined && { key: job.key }),
-      ...(job.reference !== undefined && { reference: job.reference }),
-      ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
-      ...(delayed && { notBefore: due }),
-      ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),
+  browse({ filter, after, newestFirst = false, max }: BrowseRequest): BrowsePage {
+    const jobs: JobRecord[] = []
+    const page = nextPage(this.#tables, { filter, after: after === undefined ? undefined : parseJobId(after), newestFirst })
+    for (const stored of page.records) {
+      const record = this.#book.get(stored.seq)
+      if (record === undefined || !meets(filter, record)) continue
+      jobs.push(record)
+      if (jobs.length >= max) break
+    }
+    const full = jobs.length >= max
+    const last = full ? jobs.at(-1)?.seq : page.last
+    const views = jobs.map((record) => this.#book.view(record))
+    return last === undefined ? { jobs: views } : { jobs: views, next: formatJobId(last) }
+  }
+
+  keys({ queue: name, blockedOnly, after, max }: KeysRequest): readonly KeyState[] {
+    const queue = this.#book.queue(name)
+    if (queue === undefined) return []
+    const request = { max, blockedOnly, ...(after !== undefined && { after }) }
+    return this.#tables.heldKeys(queue.id, request).flatMap(({ key, holder, blocked, waiting }) => {
+      const record = this.#book.indexed(holder)
+      return record === undefined ? [] : [{ key, holder: formatJobId(holder), status: record.status, blocked, waiting }]
+    })
+  }
+
+  notes(prefix: string): readonly { readonly name: string; readonly text: string }[] {
+    return this.#tables.notes(NOTE + prefix).map(({ name, text }) => ({ name: name.slice(NOTE.length), text }))
+  }
+
+  info(): LedgerInfo {
+    const { refuseSubmissions: refusing } = this.#acts
+    return { generation: this.#tables.generation, corrupt: this.#book.corrupt, ...(refusing !== undefined && { refusing }) }
+  }
+
+  /** A job that a schedule makes. */
+  #make(job: PackedJob): MadeJob {
+    const queue = this.#book.queue(job.queue)
+    if (queue === undefined) return { problem: `there is no queue ${job.queue}` }
+    const accepted = this.#acts.accept(job, queue)
+    if (isRefusal(accepted)) return { problem: accepted.detail }
+    this.#book.becameReady.add(queue.name)
+    return { id: formatJobId(accepted.seq) }
+  }
+
+  /** Whether the queue's own limits let out another; if not, whoever waits is told when they do. */
+  #mayHandOut(queue: QueueState): boolean {
+    const { maxRunning, rate } = queue.rules
+    if (maxRunning !== undefined && queue.running >= maxRunning) {
+      queue.starved = true
+      return false
+    }
+    queue.throttled = queue.gate.waitFor(rate, this.#acts.context.monotonic) > 0
+    return !queue.throttled
+  }
+
+  #mayRun(queue: QueueState): ((tenant: string) => boolean) | undefined {
+    const { tenantMaxRunning } = queue.rules
+    if (tenantMaxRunning === undefined) return undefined
+    return (tenant) => {
+      const may = tenant === '' || this.#book.leases.runningOf(queue.name, tenant) < tenantMaxRunning
+      if (!may) queue.starved = true
+      return may
     }
   }
 
-  #handOut(seq: number, request: LeaseRequest, stolen: boolean): PackedLease | undefined {
+  #handOut(queue: QueueState, seq: number, request: LeaseRequest, stolen: boolean): PackedLease | undefined {
+    const { context } = this.#acts
     const record = this.#book.indexed(seq)
     if (record === undefined) return undefined
     if (placeOf(record) !== 'line') {
       this.#book.refile(seq)
       return undefined
     }
-    if (this.#endUntold(record, { kind: 'time' })) return undefined
+    if (this.#acts.endUntold(record, { kind: 'time' })) return undefined
+    const restMs = queue.gate.waitForKey(record.key, queue.rules.keyRate, context.monotonic)
+    if (restMs > 0) return void queue.ready.rest(readyJob(record), context.monotonic + restMs)
     const payload = this.#tables.request(seq)
-    if (payload === DAMAGED) return void this.#endUntold(record, { kind: 'damaged' })
+    if (payload === DAMAGED) return void this.#acts.endUntold(record, { kind: 'damaged' })
     // What is in the line and has not expired can be leased. A secret is drawn for nothing else: there are as many as there may be leases.
     this.#leased += 1
     const fence = this.#tables.generation * LEASES_PER_GENERATION + this.#leased
-    const secret = this.#context.secret()
-    const leased = this.#step(record, { kind: 'lease', fence, secret, server: request.server })
+    const secret = context.secret()
+    const leased = this.#acts.step(record, { kind: 'lease', fence, secret, server: request.server })
     if (leased === undefined) {
       this.#book.refile(seq)
       return undefined
     }
-    this.#book.leases.set(seq, { record: leased, until: this.#context.monotonic + request.leaseMs })
-    if (leased.sendOnce) this.#mustSync = true
+    this.#book.leases.set(seq, { record: leased, until: context.monotonic + request.leaseMs })
+    queue.gate.passed(record.key, queue.rules, context.monotonic)
+    if (record.tenant !== undefined || queue.ready.size > 0) queue.ready.served(record.tenant ?? '')
+    if (leased.sendOnce) this.#acts.mustSync = true
     return { ref: { id: formatJobId(seq), fence, secret }, job: this.#book.view(leased), request: payload, stolen }
   }
 
-  /** False: the event does not end it. */
-  #endUntold(record: JobRecord, event: JobEvent): boolean {
-    const changed = this.#step(record, event)
-    if (changed === undefined) return false
-    this.#untold.push(changed)
-    this.#mustSync = true
-    return true
-  }
-
-  #cancel(record: JobRecord, onlyUnbegun: boolean): CommandOutcome {
-    const begun = record.counted > 0 || placeOf(record) === 'running'
-    const changed = onlyUnbegun && begun ? undefined : this.#step(record, { kind: 'cancel', forgetKey: onlyUnbegun })
-    if (changed === undefined) return { kind: 'unchanged', job: this.#book.view(record) }
-    this.#mustSync = true
-    this.#makeRoom(changed)
-    const job = this.#book.view(changed)
-    return record.lease === undefined ? { kind: 'done', job } : { kind: 'done', job, aborted: { id: job.id, ...record.lease } }
-  }
-
-  #progress(record: JobRecord, command: Extract<JobCommand, { kind: 'progress' }>): CommandOutcome {
-    if (record.lease === undefined || !sameSecret(record.lease.secret, command.secret)) return { kind: 'stale' }
-    const changed = this.#step(record, { kind: 'progress', progress: command.progress })
-    return changed === undefined ? { kind: 'stale' } : { kind: 'done', job: this.#book.view(changed) }
-  }
-
-  /** Takes the step if the event applies. */
-  #step(record: JobRecord, event: JobEvent): JobRecord | undefined {
-    const after = step(record, event, this.#moment)
-    if (after === undefined) return undefined
-    const live = this.#book.leases.get(record.seq)
-    const changed = this.#book.change(record, after)
-    if (live !== undefined && placeOf(changed) === 'running') this.#book.leases.set(record.seq, { ...live, record: changed })
-    return changed
-  }
-
-  #find(id: string): JobRecord | undefined {
-    const seq = parseJobId(id)
-    return seq === undefined ? undefined : this.#book.get(seq)
+  /** Wakes those that a rate held up, when it no longer does. Says how long until it must look again. */
+  #openGates(): Millis | undefined {
+    const { monotonic } = this.#acts.context
+    let next = Number.POSITIVE_INFINITY
+    for (const queue of this.#book.queues()) {
+      if (queue.ready.rouse(monotonic)) this.#book.becameReady.add(queue.name)
+      next = Math.min(next, (queue.ready.restsUntil ?? Number.POSITIVE_INFINITY) - monotonic)
+      if (!queue.throttled) continue
+      const waitMs = queue.gate.waitFor(queue.rules.rate, monotonic)
+      if (waitMs > 0) next = Math.min(next, waitMs)
+      else {
+        queue.throttled = false
+        this.#book.becameReady.add(queue.name)
+      }
+    }
+    return next === Number.POSITIVE_INFINITY ? undefined : next
   }
 
   #live(ref: LeaseRef): LiveLease | undefined {
@@ -331,33 +349,6 @@ export class Ledger {
     const lease = live?.record.lease
     return lease !== undefined && lease.fence === ref.fence && sameSecret(lease.secret, ref.secret) ? live : undefined
   }
-
-  /** The oldest ended jobs go when all of them weigh too much; never the one that ended just now. */
-  #makeRoom(ended: JobRecord): void {
-    const queue = this.#book.queue(ended.queue)
-    if (queue !== undefined) this.#book.evict(queue, { max: EVICTIONS_PER_END, spare: ended.seq })
-  }
 }
 
-function fullLimit(queue: QueueState, bytes: number): { limit: string; detail: string } | undefined {
-  const { limits } = queue
-  if (queue.unfinished >= limits.jobs) return { limit: 'jobs', detail: `Queue ${queue.name} holds ${limits.jobs} jobs, as many as it may` }
-  if (queue.bytes + bytes > limits.bytes)
-    return { limit: 'bytes', detail: `Queue ${queue.name} holds as many bytes as it may (${limits.bytes})` }
-  return undefined
-}
-
-function bucketList(bitmap: Uint8Array): Uint8Array {
-  const list = new Uint8Array(BUCKETS)
-  let count = 0
-  for (let bucket = 0; bucket < BUCKETS; bucket++) if (hasBucket(bitmap, bucket)) list[count++] = bucket
-  return list.subarray(0, count)
-}
-
-/** In time that does not depend on where they differ. */
-function sameSecret(a: string, b: string): boolean {
-  if (a.length !== b.length) return false
-  let difference = 0
-  for (let at = 0; at < a.length; at++) difference |= a.charCodeAt(at) ^ b.charCodeAt(at)
-  return difference === 0
-}
+const ALL_BUCKETS: Uint8Array = new Uint8Array(32).fill(0xff)

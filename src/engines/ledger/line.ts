@@ -6,6 +6,7 @@
 import { holdsKey, type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import { laneOf } from './lanes.ts'
 import type { QueueState } from './queue-state.ts'
+import type { ReadyJob } from './ready.ts'
 import type { Tables } from './tables.ts'
 
 export class Line {
@@ -32,36 +33,41 @@ export class Line {
       this.#tables.addBlocked(queue.id, key, { seq, priority: record.priority })
       return false
     }
-    if (holder !== seq) this.#tables.setKeyHolder(queue.id, key, seq)
+    if (holder !== seq) this.#tables.setKeyHolder(queue.id, key, seq, false)
     this.#addReady(queue, record)
     return true
+  }
+
+  /** A job that blocked its key runs again, or gives it up: it holds it as any other does. */
+  unblock(queue: QueueState, record: JobRecord): void {
+    if (record.key !== undefined) this.#tables.setKeyHolder(queue.id, record.key, record.seq, false)
   }
 
   /** A ready job was handed out. It keeps its key. */
   take(queue: QueueState, record: JobRecord): void {
     queue.inLine -= 1
     queue.dirty = true
-    this.#tables.markRunning(record.seq, true)
-    queue.lanes.remove(record.priority, laneOf(record.bucket, record.key !== undefined), record.seq)
+    this.#tables.markRunning(record.seq, record.server ?? '')
+    queue.ready.remove(readyJob(record))
   }
 
   /** A running job goes back to the line at once. */
   giveBack(queue: QueueState, record: JobRecord): void {
     queue.inLine += 1
     queue.dirty = true
-    this.#tables.markRunning(record.seq, false)
-    queue.lanes.add(record.priority, laneOf(record.bucket, record.key !== undefined), record.seq)
+    this.#tables.markRunning(record.seq, undefined)
+    queue.ready.add(readyJob(record))
   }
 
   /** Again, after the indexes were cleared: a job that runs. */
   resume(queue: QueueState, record: JobRecord): void {
-    this.#tables.addRunnable(record.seq, queue.id, record.priority, laneOf(record.bucket, record.key !== undefined))
-    this.#tables.markRunning(record.seq, true)
+    this.#tables.addRunnable({ queue: queue.id, ...readyJob(record) })
+    this.#tables.markRunning(record.seq, record.server ?? '')
   }
 
-  /** Again, after the indexes were cleared: a job that has begun and not ended. */
+  /** Again, after the indexes were cleared: a job that has begun and not ended, or blocks its key. */
   holdKey(queue: QueueState, record: JobRecord): void {
-    if (record.key !== undefined) this.#tables.setKeyHolder(queue.id, record.key, record.seq)
+    if (record.key !== undefined) this.#tables.setKeyHolder(queue.id, record.key, record.seq, record.blocksKey === true)
   }
 
   /** A running job no longer runs, and cannot run now. */
@@ -89,6 +95,24 @@ export class Line {
     return this.#promote(queue, key)
   }
 
+  /** The job has failed, and nobody may pass it: it leaves the line, but not its key. False: it had no key to keep. */
+  block(queue: QueueState, before: JobRecord): boolean {
+    const { key, seq } = before
+    if (key === undefined || this.#tables.keyHolder(queue.id, key) !== seq) return false
+    if (placeOf(before) === 'line') {
+      queue.inLine -= 1
+      queue.dirty = true
+      this.#removeReady(queue, before)
+    }
+    this.#tables.setKeyHolder(queue.id, key, seq, true)
+    return true
+  }
+
+  /** A job that blocked its key does so no longer. True: the next of it became ready. */
+  release(queue: QueueState, record: JobRecord): boolean {
+    return record.key !== undefined && this.#tables.keyHolder(queue.id, record.key) === record.seq && this.#promote(queue, record.key)
+  }
+
   /** The job that has to end before this one can run. */
   blockerOf(queue: QueueState, record: JobRecord): number | undefined {
     if (record.key === undefined || placeOf(record) !== 'line') return undefined
@@ -98,7 +122,7 @@ export class Line {
 
   /** The oldest job that waits for a server. */
   oldest(queue: QueueState): number | undefined {
-    const ready = queue.lanes.oldest()
+    const ready = queue.ready.oldest()
     const blocked = this.#tables.oldestBlocked(queue.id)
     if (ready === 0 || blocked === undefined) return ready === 0 ? blocked : ready
     return Math.min(ready, blocked)
@@ -127,7 +151,7 @@ export class Line {
       const record = this.#record(next)
       // It cannot be read, and has just been put aside.
       if (record === undefined) continue
-      this.#tables.setKeyHolder(queue.id, key, next)
+      this.#tables.setKeyHolder(queue.id, key, next, false)
       this.#addReady(queue, record)
       return true
     }
@@ -135,14 +159,18 @@ export class Line {
     return false
   }
 
-  #addReady(queue: QueueState, job: Pick<JobRecord, 'seq' | 'bucket' | 'priority' | 'key'>): void {
-    const lane = laneOf(job.bucket, job.key !== undefined)
-    this.#tables.addRunnable(job.seq, queue.id, job.priority, lane)
-    queue.lanes.add(job.priority, lane, job.seq)
+  #addReady(queue: QueueState, record: JobRecord): void {
+    const job = readyJob(record)
+    this.#tables.addRunnable({ queue: queue.id, ...job })
+    queue.ready.add(job)
   }
 
-  #removeReady(queue: QueueState, job: Pick<JobRecord, 'seq' | 'bucket' | 'priority' | 'key'>): void {
-    this.#tables.removeRunnable(job.seq)
-    queue.lanes.remove(job.priority, laneOf(job.bucket, job.key !== undefined), job.seq)
+  #removeReady(queue: QueueState, record: JobRecord): void {
+    this.#tables.removeRunnable(record.seq)
+    queue.ready.remove(readyJob(record))
   }
+}
+
+export function readyJob({ seq, tenant = '', priority, bucket, key }: JobRecord): ReadyJob {
+  return { seq, tenant, priority, lane: laneOf(bucket, key !== undefined) }
 }

@@ -1,6 +1,6 @@
 /** Requests and answers as payloads: the head as JSON text, the body untouched. Also what browses a store by hand can read. */
-import type { JobAnswer, JobRequest, NewJob, Settlement } from '../../ports/job-store.ts'
-import type { PackedJob, PackedSettlement } from './calls.ts'
+import type { JobAnswer, JobCommand, JobRequest, NewJob, ReadJob, Settlement } from '../../ports/job-store.ts'
+import type { PackedCommand, PackedJob, PackedRead, PackedSettlement } from './calls.ts'
 import type { Payload } from './tables.ts'
 
 export function packRequest(request: JobRequest): Payload {
@@ -35,6 +35,22 @@ export function packSettlement(settlement: Settlement): PackedSettlement {
   if (settlement.kind === 'succeed') return { ...settlement, answer: packAnswer(settlement.answer) }
   const { answer, ...rest } = settlement
   return answer === undefined ? rest : { ...rest, answer: packAnswer(answer) }
+}
+
+export function packCommand(command: JobCommand): PackedCommand {
+  if (command.kind === 'schedule') return { kind: 'schedule', schedule: { ...command.schedule, job: packJob(command.schedule.job) } }
+  if (command.kind !== 'redrive') return command
+  const { request, ...rest } = command
+  return request === undefined ? rest : { ...rest, request: packRequest(request), method: request.method }
+}
+
+export function unpackRead({ job, answer, request, history }: PackedRead): ReadJob {
+  return {
+    job,
+    ...(answer !== undefined && { answer: unpackAnswer(answer) }),
+    ...(request !== undefined && { request: unpackRequest(request) }),
+    ...(history !== undefined && { history }),
+  }
 }
 
 function parseHead(payload: Payload): unknown {

@@ -1,9 +1,10 @@
-/** One queue in the ledger's memory: limits, counters and ready lanes. The counters change only by what `count` is told of a job. */
+/** One queue in the ledger's memory: rules, counters and ready jobs. The counters change only by what `count` is told of a job. */
 import { endedBytesOf, JOB_STATUSES, type JobRecord, type JobStatus, placeOf } from '../../core/jobs/record.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
-import type { QueueLimits, QueueStats } from '../../ports/job-store.ts'
-import { Lanes } from './lanes.ts'
-import type { QueueCounters } from './tables.ts'
+import type { QueueLimits, QueueRules, QueueStats } from '../../ports/job-store.ts'
+import { Gate } from './gate.ts'
+import { Ready } from './ready.ts'
+import type { QueueCounters, QueueSettings } from './tables.ts'
 
 const STATUS_INDEX: Readonly<Record<JobStatus, number>> = {
   queued: 0,
@@ -21,28 +22,49 @@ export const NO_COUNTERS: QueueCounters = {
   finishedBytes: 0,
   entered: 0,
   inLine: 0,
+  scheduled: 0,
+  blockedKeys: 0,
   dead: {},
 }
+
+export const NO_RULES: QueueRules = { onFailure: 'skip', overflow: 'refuse' }
+const NO_LIMITS: QueueLimits = { jobs: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER, finished: Number.MAX_SAFE_INTEGER }
+export const NO_SETTINGS: QueueSettings = { limits: NO_LIMITS, rules: NO_RULES, paused: false }
 
 export class QueueState {
   readonly id: number
   readonly name: string
-  readonly lanes: Lanes = new Lanes()
-  limits: QueueLimits
+  readonly ready: Ready = new Ready()
+  readonly gate: Gate = new Gate()
+  settings: QueueSettings
+  /** A lease got less than it might have, because of a limit on what runs. */
+  starved = false
+  /** The same, because of the rate. */
+  throttled = false
   entered = 0
   inLine = 0
   bytes: Bytes = 0
   finishedBytes: Bytes = 0
+  scheduled = 0
+  blockedKeys = 0
   /** Differs from what the storage has. */
   dirty = false
   #counts: number[] = []
   #dead = new Map<string, number>()
 
-  constructor(id: number, name: string, limits: QueueLimits) {
+  constructor(id: number, name: string, settings: QueueSettings) {
     this.id = id
     this.name = name
-    this.limits = limits
+    this.settings = settings
     this.load(NO_COUNTERS)
+  }
+
+  get limits(): QueueLimits {
+    return this.settings.limits
+  }
+
+  get rules(): QueueRules {
+    return this.settings.rules
   }
 
   /** Takes the storage's counters. */
@@ -53,11 +75,17 @@ export class QueueState {
     this.finishedBytes = counters.finishedBytes
     this.entered = counters.entered
     this.inLine = counters.inLine
+    this.scheduled = counters.scheduled
+    this.blockedKeys = counters.blockedKeys
     this.dirty = false
   }
 
   get unfinished(): number {
     return this.#count('queued') + this.#count('running') + this.#count('retrying')
+  }
+
+  get running(): number {
+    return this.#count('running')
   }
 
   get ended(): number {
@@ -69,10 +97,13 @@ export class QueueState {
     this.dirty = true
     const index = STATUS_INDEX[record.status]
     this.#counts[index] = (this.#counts[index] as number) + sign
-    if (placeOf(record) !== 'ended') {
+    const place = placeOf(record)
+    if (place === 'scheduled') this.scheduled += sign
+    if (place !== 'ended') {
       this.bytes += sign * record.requestBytes
       return
     }
+    if (record.blocksKey === true) this.blockedKeys += sign
     this.finishedBytes += sign * endedBytesOf(record)
     if (record.dead !== undefined) this.#countDead(record.dead, sign)
   }
@@ -84,15 +115,29 @@ export class QueueState {
       finishedBytes: this.finishedBytes,
       entered: this.entered,
       inLine: this.inLine,
+      scheduled: this.scheduled,
+      blockedKeys: this.blockedKeys,
       dead: Object.fromEntries(this.#dead),
     }
   }
 
-  stats(oldestWaitingAt: EpochMillis | undefined): QueueStats {
-    const counts = Object.fromEntries(JOB_STATUSES.map((status) => [status, this.#count(status)])) as Record<JobStatus, number>
-    const { bytes, finishedBytes } = this
-    const stats: QueueStats = { queue: this.name, counts, bytes, finishedBytes, dead: Object.fromEntries(this.#dead) }
-    return oldestWaitingAt === undefined ? stats : { ...stats, oldestWaitingAt }
+  stats(oldest: { readonly waitingAt: EpochMillis | undefined; readonly runningAt: EpochMillis | undefined }): QueueStats {
+    const { limits, rules, paused, definition } = this.settings
+    return {
+      queue: this.name,
+      counts: Object.fromEntries(JOB_STATUSES.map((status) => [status, this.#count(status)])) as Record<JobStatus, number>,
+      bytes: this.bytes,
+      finishedBytes: this.finishedBytes,
+      scheduled: this.scheduled,
+      blockedKeys: this.blockedKeys,
+      paused,
+      limits,
+      rules,
+      dead: Object.fromEntries(this.#dead),
+      ...(definition !== undefined && { definition }),
+      ...(oldest.waitingAt !== undefined && { oldestWaitingAt: oldest.waitingAt }),
+      ...(oldest.runningAt !== undefined && { oldestRunningAt: oldest.runningAt }),
+    }
   }
 
   #count(status: JobStatus): number {

@@ -4,6 +4,7 @@
  */
 import type { JobRecord } from '../../core/jobs/record.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
+import type { AttemptRecord, QueueLimits, QueueRules } from '../../ports/job-store.ts'
 
 /** A request or an answer: its head as JSON text in UTF-8, then the body as it came. */
 export interface Payload {
@@ -28,6 +29,9 @@ export interface QueueCounters {
   /** Jobs that ever entered the line, and that are in it. */
   readonly entered: number
   readonly inLine: number
+  /** Of the unfinished: those that wait for time. */
+  readonly scheduled: number
+  readonly blockedKeys: number
   readonly dead: Readonly<Record<string, number>>
 }
 
@@ -36,6 +40,16 @@ export interface StoredQueue {
   readonly name: string
   /** undefined: they cannot be read. */
   readonly counters: QueueCounters | undefined
+  /** undefined: none were saved. */
+  readonly settings: QueueSettings | undefined
+}
+
+/** What is kept of a queue beside its jobs. */
+export interface QueueSettings {
+  readonly limits: QueueLimits
+  readonly rules: QueueRules
+  readonly paused: boolean
+  readonly definition?: string
 }
 
 /** A job that can be handed out now, or was and runs. lane: `keyed * 256 + bucket`. */
@@ -44,7 +58,18 @@ export interface Runnable {
   readonly queue: number
   readonly priority: number
   readonly lane: number
-  readonly running: boolean
+  readonly tenant: string
+  /** On which server it runs; undefined: it does not. */
+  readonly server: string | undefined
+}
+
+export interface HeldKey {
+  readonly key: string
+  readonly holder: number
+  /** By a job that failed. */
+  readonly blocked: boolean
+  /** Jobs behind the holder; counted up to a bound. */
+  readonly waiting: number
 }
 
 export interface Blocked {
@@ -69,12 +94,16 @@ export interface Tables {
   queues(): readonly StoredQueue[]
   addQueue(name: string, counters: QueueCounters): number
   saveQueue(id: number, counters: QueueCounters): void
+  saveSettings(id: number, settings: QueueSettings): void
+  removeQueue(id: number): void
 
   insertRecord(record: JobRecord): void
   updateRecord(record: JobRecord): void
   record(seq: number): JobRecord | undefined | typeof DAMAGED
   /** All that can be read, in order of acceptance; the damaged ones are reported and put aside. */
   records(): Iterable<JobRecord>
+  /** Some of those after `after` (before it, where the newest come first), in that order; damaged ones are left out. */
+  recordPage(after: number, max: number, newestFirst: boolean): RecordPage
   deleteRecord(record: JobRecord): void
 
   putRequest(seq: number, payload: Payload): void
@@ -85,15 +114,23 @@ export interface Tables {
   result(seq: number): Payload | typeof DAMAGED
   deleteResult(seq: number, bytes: Bytes): void
 
+  /** The story of a job's hand-outs, but for the last one where its record tells it. */
+  addHistory(seq: number, entry: AttemptRecord): void
+  history(seq: number): readonly AttemptRecord[]
+  deleteHistory(seq: number): void
+
   /** As not running. */
-  addRunnable(seq: number, queue: number, priority: number, lane: number): void
-  markRunning(seq: number, running: boolean): void
+  addRunnable(runnable: Omit<Runnable, 'server'>): void
+  markRunning(seq: number, server: string | undefined): void
   removeRunnable(seq: number): void
   /** All, in any order; asked for when the store is opened. */
   runnable(): Iterable<Runnable>
 
   keyHolder(queue: number, key: string): number | undefined
-  setKeyHolder(queue: number, key: string, seq: number): void
+  /** `blocked`: it failed, and keeps the key until somebody releases it. */
+  setKeyHolder(queue: number, key: string, seq: number, blocked: boolean): void
+  /** Keys in some fixed order, those after `after`. */
+  heldKeys(queue: number, request: { readonly after?: string; readonly max: number; readonly blockedOnly: boolean }): readonly HeldKey[]
   dropKey(queue: number, key: string): void
   addBlocked(queue: number, key: string, blocked: Blocked): void
   removeBlocked(queue: number, key: string, seq: number): void
@@ -122,4 +159,23 @@ export interface Tables {
   addDedup(scopeKey: string, entry: DedupEntry, until: EpochMillis): void
   /** Forgets entries whose jobs are gone, in a small step. Says when there is more to do. */
   sweepDedup(now: EpochMillis): EpochMillis | undefined
+
+  /** Texts under names, by name. */
+  notes(prefix: string): readonly Note[]
+  putNote(name: string, text: string): void
+  dropNote(name: string): void
+
+  /** Gives some of the room that is free inside back to the disk. True: there is more of it. */
+  giveBack(): boolean
+}
+
+export interface RecordPage {
+  readonly records: readonly JobRecord[]
+  /** The last number that was looked at; undefined: there are no more. */
+  readonly last: number | undefined
+}
+
+export interface Note {
+  readonly name: string
+  readonly text: string
 }

@@ -1,6 +1,6 @@
 /** The `memory` engine: everything the durable one does, for as long as the process lives. For tests, and for those who can lose jobs. */
 import type { Clock, Random } from '../../ports/clock.ts'
-import type { JobStore, QueueLimits, StoreEvents } from '../../ports/job-store.ts'
+import type { JobStore, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
 import { execute } from '../ledger/execute.ts'
 import { jobStoreOver } from '../ledger/job-store-over.ts'
@@ -10,7 +10,7 @@ import { MemoryTables } from './memory-tables.ts'
 export interface MemoryStoreOptions {
   readonly clock: Clock
   readonly random: Random
-  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits }[]
+  readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly events: StoreEvents
 }
 
@@ -20,6 +20,7 @@ export function openMemoryStore(options: MemoryStoreOptions): JobStore {
   const secret = (): string => random.bytes(16).toString('base64url')
   let closed = false
   return jobStoreOver({
+    engine: 'memory',
     async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
       if (closed) throw new Error('the store is closed')
       ledger.begin({ now: clock.now(), monotonic: clock.monotonic(), secret })

@@ -2,12 +2,17 @@
 import type { JobRecord } from '../../core/jobs/record.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import { OrderedSet } from '../../lib/ordered-set.ts'
+import type { AttemptRecord } from '../../ports/job-store.ts'
 import {
   type Blocked,
   DAMAGED,
   type DedupEntry,
+  type HeldKey,
+  type Note,
   type Payload,
   type QueueCounters,
+  type QueueSettings,
+  type RecordPage,
   type Runnable,
   type StoredQueue,
   type Tables,
@@ -15,12 +20,15 @@ import {
 
 interface KeyLine {
   holder: number
+  /** By a job that failed. */
+  isBlocked: boolean
   readonly blocked: OrderedSet
 }
 
 interface QueueTables {
   readonly name: string
   counters: QueueCounters
+  settings: QueueSettings | undefined
   readonly keys: Map<string, KeyLine>
   readonly blocked: OrderedSet
   readonly ended: OrderedSet
@@ -30,7 +38,9 @@ interface QueueTables {
 export class MemoryTables implements Tables {
   readonly generation = 1
   #lastSequence = 0
-  #queues: QueueTables[] = []
+  #queues: (QueueTables | undefined)[] = []
+  readonly #history = new Map<number, AttemptRecord[]>()
+  readonly #notes = new Map<string, string>()
   readonly #records = new Map<number, JobRecord>()
   readonly #requests = new Map<number, Payload>()
   readonly #results = new Map<number, Payload>()
@@ -46,15 +56,23 @@ export class MemoryTables implements Tables {
   }
 
   queues(): readonly StoredQueue[] {
-    return this.#queues.map(({ name, counters }, id) => ({ id, name, counters }))
+    return this.#queues.flatMap((queue, id) => (queue === undefined ? [] : [{ id, ...queue }]))
   }
 
   addQueue(name: string, counters: QueueCounters): number {
-    return this.#queues.push(newQueue(name, counters)) - 1
+    return this.#queues.push(newQueue({ name, counters, settings: undefined })) - 1
   }
 
   saveQueue(id: number, counters: QueueCounters): void {
     this.#queue(id).counters = counters
+  }
+
+  saveSettings(id: number, settings: QueueSettings): void {
+    this.#queue(id).settings = settings
+  }
+
+  removeQueue(id: number): void {
+    this.#queues[id] = undefined
   }
 
   insertRecord(record: JobRecord): void {
@@ -73,6 +91,14 @@ export class MemoryTables implements Tables {
 
   records(): Iterable<JobRecord> {
     return this.#records.values()
+  }
+
+  /** Numbers grow with every job, so the map is in their order. */
+  recordPage(after: number, max: number, newestFirst: boolean): RecordPage {
+    const all = [...this.#records.values()]
+    const wanted = newestFirst ? all.filter(({ seq }) => seq < after).reverse() : all.filter(({ seq }) => seq > after)
+    const records = wanted.slice(0, max)
+    return { records, last: wanted.length > max ? records.at(-1)?.seq : undefined }
   }
 
   deleteRecord(record: JobRecord): void {
@@ -108,6 +134,18 @@ export class MemoryTables implements Tables {
     this.#results.delete(seq)
   }
 
+  addHistory(seq: number, entry: AttemptRecord): void {
+    this.#history.set(seq, [...this.history(seq), entry])
+  }
+
+  history(seq: number): readonly AttemptRecord[] {
+    return this.#history.get(seq) ?? []
+  }
+
+  deleteHistory(seq: number): void {
+    this.#history.delete(seq)
+  }
+
   /** The ledger holds these in memory anyway; it asks for them only when a store is opened again. */
   addRunnable(): void {}
 
@@ -123,11 +161,20 @@ export class MemoryTables implements Tables {
     return this.#queue(queue).keys.get(key)?.holder
   }
 
-  setKeyHolder(queue: number, key: string, seq: number): void {
+  setKeyHolder(queue: number, key: string, seq: number, isBlocked: boolean): void {
     const { keys } = this.#queue(queue)
     const line = keys.get(key)
-    if (line === undefined) keys.set(key, { holder: seq, blocked: new OrderedSet() })
-    else line.holder = seq
+    if (line === undefined) keys.set(key, { holder: seq, isBlocked, blocked: new OrderedSet() })
+    else Object.assign(line, { holder: seq, isBlocked })
+  }
+
+  heldKeys(queue: number, request: { readonly after?: string; readonly max: number; readonly blockedOnly: boolean }): readonly HeldKey[] {
+    const { after = '', max, blockedOnly } = request
+    return [...this.#queue(queue).keys]
+      .filter(([key, { isBlocked }]) => key > after && (isBlocked || !blockedOnly))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .slice(0, max)
+      .map(([key, { holder, isBlocked, blocked }]) => ({ key, holder, blocked: isBlocked, waiting: blocked.size }))
   }
 
   dropKey(queue: number, key: string): void {
@@ -198,7 +245,7 @@ export class MemoryTables implements Tables {
 
   clearIndexes(): void {
     this.#timers = new OrderedSet()
-    this.#queues = this.#queues.map(({ name, counters }) => newQueue(name, counters))
+    this.#queues = this.#queues.map((queue) => (queue === undefined ? undefined : newQueue(queue)))
   }
 
   dedup(scopeKey: string): DedupEntry | undefined {
@@ -214,6 +261,25 @@ export class MemoryTables implements Tables {
     return undefined
   }
 
+  notes(prefix: string): readonly Note[] {
+    return [...this.#notes]
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, text]) => ({ name, text }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  putNote(name: string, text: string): void {
+    this.#notes.set(name, text)
+  }
+
+  dropNote(name: string): void {
+    this.#notes.delete(name)
+  }
+
+  giveBack(): boolean {
+    return false
+  }
+
   #queue(id: number): QueueTables {
     return this.#queues[id] as QueueTables
   }
@@ -224,8 +290,9 @@ export class MemoryTables implements Tables {
   }
 }
 
-function newQueue(name: string, counters: QueueCounters): QueueTables {
-  return { name, counters, keys: new Map(), blocked: new OrderedSet(), ended: new OrderedSet(), endedDead: new OrderedSet() }
+function newQueue({ name, counters, settings }: Pick<QueueTables, 'name' | 'counters' | 'settings'>): QueueTables {
+  const indexes = { keys: new Map(), blocked: new OrderedSet(), ended: new OrderedSet(), endedDead: new OrderedSet() }
+  return { name, counters, settings, ...indexes }
 }
 
 /** What comes in may be a piece of a much larger buffer, which must not be kept alive for it, and may be written to again. */

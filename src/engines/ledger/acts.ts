@@ -1,0 +1,268 @@
+/**
+ * What can be done to one job, within the transaction that is open: accept it, take a step of its life, send it again, move it, forget it.
+ * Everything that changes a job goes through here, so that its story, its version and the room it takes are right whoever asked.
+ */
+import { bucketOf } from '../../core/jobs/buckets.ts'
+import { handOutOver, lastHandOut } from '../../core/jobs/history.ts'
+import { formatJobId, nextSequence, parseJobId } from '../../core/jobs/job-id.ts'
+import { type JobEvent, type Moment, step } from '../../core/jobs/machine.ts'
+import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
+import type { EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
+import type { AttemptRecord } from '../../ports/job-store.ts'
+import type { Book } from './book.ts'
+import type { PackedJob } from './calls.ts'
+import type { QueueState } from './queue-state.ts'
+import { type Payload, payloadBytes, type Tables } from './tables.ts'
+
+/** Time and secrets for the calls of one batch. */
+export interface Context {
+  readonly now: EpochMillis
+  readonly monotonic: MonotonicMillis
+  /** 128 random bits, base64url; never the same ones twice. */
+  secret(): string
+}
+
+export interface Refusal {
+  readonly limit: string
+  readonly detail: string
+}
+
+export interface Redrive {
+  readonly queue?: string | undefined
+  readonly afterMs?: Millis | undefined
+  readonly request?: { readonly payload: Payload; readonly method: string } | undefined
+}
+
+const VERSIONS_PER_GENERATION = 2 ** 20
+const PRIORITY_MAX = 9
+/** So many ended jobs are removed to make room for one more. */
+const EVICTIONS_PER_END = 64
+/** So many waiting jobs are dropped to make room for one more. */
+const DROPS_PER_SUBMIT = 64
+
+export class Acts {
+  readonly book: Book
+  readonly tables: Tables
+  /** Set while submissions cannot be taken: what the client is told. */
+  refuseSubmissions: Refusal | undefined
+  context: Context = { now: 0, monotonic: 0, secret: () => '' }
+  /** Something was done whose answer must not leave before it is synced. */
+  mustSync = false
+  /** Changed by whom nobody asked: the next tick tells. */
+  untold: JobRecord[] = []
+  readonly #versionFloor: number
+  #moment: Moment = { now: 0, versionFloor: 0 }
+  #lastSequence: number
+  #savedSequence: number
+  /** As they were at `begin`. */
+  #untoldBefore: readonly JobRecord[] = []
+
+  constructor(book: Book) {
+    this.book = book
+    this.tables = book.tables
+    this.#versionFloor = (this.tables.generation - 1) * VERSIONS_PER_GENERATION
+    this.#lastSequence = this.tables.lastSequence()
+    this.#savedSequence = this.#lastSequence
+  }
+
+  get lastSequence(): number {
+    return this.#lastSequence
+  }
+
+  begin(context: Context): void {
+    // Times are stored as whole milliseconds.
+    this.context = { ...context, now: Math.floor(context.now) }
+    this.#moment = { now: this.context.now, versionFloor: this.#versionFloor }
+    this.mustSync = false
+    this.#untoldBefore = [...this.untold]
+    this.book.begin()
+  }
+
+  commit(): void {
+    this.book.flush()
+    if (this.#lastSequence === this.#savedSequence) return
+    this.tables.saveLastSequence(this.#lastSequence)
+    this.#savedSequence = this.#lastSequence
+  }
+
+  rollback(): void {
+    this.book.rollback()
+    this.#lastSequence = this.tables.lastSequence()
+    this.#savedSequence = this.#lastSequence
+    this.untold = [...this.#untoldBefore]
+  }
+
+  find(id: string): JobRecord | undefined {
+    const seq = parseJobId(id)
+    return seq === undefined ? undefined : this.book.get(seq)
+  }
+
+  /** Takes the step if the event applies. */
+  step(record: JobRecord, event: JobEvent): JobRecord | undefined {
+    const after = step(record, event, this.#moment)
+    return after === undefined ? undefined : this.#change(record, event, after)
+  }
+
+  /** What nobody who asks hears of. False: the event did not end it. */
+  endUntold(record: JobRecord, event: JobEvent): boolean {
+    const changed = this.step(record, event)
+    if (changed === undefined) return false
+    this.untold.push(changed)
+    this.mustSync = true
+    return true
+  }
+
+  /** Into its queue, if there is room. */
+  accept(job: PackedJob, queue: QueueState): JobRecord | Refusal {
+    const full = this.refuseSubmissions ?? this.#makeRoomIn(queue, payloadBytes(job.request))
+    if (full !== undefined) return full
+    this.#lastSequence = nextSequence(this.#lastSequence, this.context.now)
+    const record = this.#newRecord(this.#lastSequence, job)
+    this.tables.putRequest(record.seq, job.request)
+    if (job.idempotency !== undefined && record.dedup !== undefined) {
+      const { scopeKey, fingerprint } = job.idempotency
+      this.tables.addDedup(scopeKey, { seq: record.seq, fingerprint }, record.dedup.until)
+    }
+    this.mustSync = true
+    return this.book.add(record)
+  }
+
+  /** undefined: it is no dead letter. */
+  redrive(record: JobRecord, how: Redrive): JobRecord | Refusal | undefined {
+    if (record.dead === undefined) return undefined
+    const bytes = how.request === undefined ? record.requestBytes : payloadBytes(how.request.payload)
+    const full = this.#roomFor(how.queue ?? record.queue, bytes)
+    if (full !== undefined) return full
+    const event: JobEvent = { kind: 'redrive', afterMs: how.afterMs ?? 0, requestBytes: bytes }
+    const after = step(record, event, this.#moment)
+    if (after === undefined) return undefined
+    if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes)
+    if (how.request !== undefined) {
+      this.tables.deleteRequest(record.seq, record.requestBytes)
+      this.tables.putRequest(record.seq, how.request.payload)
+    }
+    const method = how.request?.method ?? record.method
+    this.mustSync = true
+    return this.#change(record, event, { ...after, method, queue: how.queue ?? record.queue })
+  }
+
+  /** undefined: it neither waits nor is a dead letter. */
+  move(record: JobRecord, to: string): JobRecord | Refusal | undefined {
+    const place = placeOf(record)
+    if (record.queue === to || place === 'running') return undefined
+    if (place === 'ended') return this.redrive(record, { queue: to })
+    const full = this.#roomFor(to, record.requestBytes)
+    if (full !== undefined) return full
+    this.mustSync = true
+    return this.book.change(record, { ...record, queue: to, version: Math.max(record.version, this.#versionFloor) + 1 })
+  }
+
+  /** False: it has not ended. */
+  forget(record: JobRecord): boolean {
+    if (placeOf(record) !== 'ended') return false
+    this.book.remove(record)
+    this.mustSync = true
+    return true
+  }
+
+  /** All hand-outs that are over. */
+  history(record: JobRecord): readonly AttemptRecord[] {
+    const rows = record.told === undefined ? [] : this.tables.history(record.seq)
+    const last = placeOf(record) === 'ended' ? lastHandOut(record) : undefined
+    return last === undefined ? rows : [...rows, last]
+  }
+
+  /** The oldest ended jobs go when all of them weigh too much; never the one that ended just now. */
+  evictFor(ended: JobRecord): void {
+    const queue = this.book.queue(ended.queue)
+    if (queue !== undefined) this.book.evict(queue, { max: EVICTIONS_PER_END, spare: ended.seq })
+  }
+
+  #change(before: JobRecord, event: JobEvent, after: JobRecord): JobRecord {
+    const over = event.kind === 'redrive' ? lastHandOut(before) : handOutOver(before, event, after, this.context.now)
+    if (over !== undefined) this.tables.addHistory(before.seq, over)
+    const live = this.book.leases.get(before.seq)
+    const changed = this.book.change(before, over === undefined ? after : { ...after, told: (before.told ?? 0) + 1 })
+    if (live !== undefined && placeOf(changed) === 'running') this.book.leases.set(before.seq, { ...live, record: changed })
+    return changed
+  }
+
+  /** Why there is no room in a queue for a job that does not come from outside. */
+  #roomFor(name: string, bytes: number): Refusal | undefined {
+    const queue = this.book.queue(name)
+    if (queue === undefined) return { limit: 'queue', detail: `There is no queue ${name}` }
+    return this.refuseSubmissions ?? fullLimit(queue, bytes)
+  }
+
+  /** Where the queue's rules say so, the oldest waiting jobs make room. */
+  #makeRoomIn(queue: QueueState, bytes: number): Refusal | undefined {
+    for (let dropped = 0; ; dropped++) {
+      const full = fullLimit(queue, bytes) ?? this.#tooOld(queue)
+      if (full === undefined || queue.rules.overflow === 'refuse' || bytes > queue.limits.bytes || dropped === DROPS_PER_SUBMIT) return full
+      const oldest = this.#oldest(queue)
+      if (oldest === undefined || !this.endUntold(oldest, { kind: 'overflow' })) return full
+      this.evictFor(oldest)
+    }
+  }
+
+  #tooOld(queue: QueueState): Refusal | undefined {
+    const { age } = queue.limits
+    if (age === undefined) return undefined
+    const oldest = this.#oldest(queue)
+    if (oldest === undefined || this.context.now - oldest.submittedAt < age) return undefined
+    return { limit: 'age', detail: `In queue ${queue.name} the oldest job has waited for ${age} ms, as long as it may` }
+  }
+
+  #oldest(queue: QueueState): JobRecord | undefined {
+    const seq = this.book.line.oldest(queue)
+    return seq === undefined ? undefined : this.book.indexed(seq)
+  }
+
+  #newRecord(seq: number, job: PackedJob): JobRecord {
+    const { now } = this.context
+    const { delayMs, expireAfterMs, deadlineMs, idempotency } = job
+    const delayed = delayMs !== undefined && delayMs > 0
+    const due = delayed ? now + Math.ceil(delayMs) : now
+    return {
+      seq,
+      secret: this.context.secret(),
+      queue: job.queue,
+      route: job.route,
+      method: job.method,
+      bucket: bucketOf(job.key ?? formatJobId(seq)),
+      priority: Math.min(PRIORITY_MAX, Math.max(0, Math.trunc(job.priority))),
+      attempts: job.attempts,
+      sendOnce: job.sendOnce,
+      keepMs: Math.ceil(job.keepMs),
+      keepDeadMs: Math.ceil(job.keepDeadMs),
+      requestBytes: payloadBytes(job.request),
+      submittedAt: now,
+      status: 'queued',
+      version: this.#versionFloor + 1,
+      counted: 0,
+      handOuts: 0,
+      scheduled: delayed,
+      ordinal: 0,
+      resultBytes: -1,
+      ...(job.key !== undefined && { key: job.key }),
+      ...(job.tenant !== undefined && { tenant: job.tenant }),
+      ...(job.reference !== undefined && { reference: job.reference }),
+      ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
+      ...(delayed && { notBefore: due }),
+      ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),
+      ...(deadlineMs !== undefined && { deadlineAt: now + Math.ceil(deadlineMs) }),
+    }
+  }
+}
+
+export function isRefusal(value: JobRecord | Refusal): value is Refusal {
+  return 'limit' in value
+}
+
+function fullLimit(queue: QueueState, bytes: number): Refusal | undefined {
+  const { limits } = queue
+  if (queue.unfinished >= limits.jobs) return { limit: 'jobs', detail: `Queue ${queue.name} holds ${limits.jobs} jobs, as many as it may` }
+  if (queue.bytes + bytes > limits.bytes)
+    return { limit: 'bytes', detail: `Queue ${queue.name} holds as many bytes as it may (${limits.bytes})` }
+  return undefined
+}
