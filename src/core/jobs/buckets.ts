@@ -1,7 +1,9 @@
 /**
- * Which server works on which job: key (or job id) -> one of 256 buckets by hash, bucket -> server by weighted rendezvous hashing.
- * Rendezvous: every (server, bucket) pair has a score that depends on nothing else, the highest wins. So when a server comes,
- * goes or changes its weight, only buckets that it wins or loses move.
+ * Which server works on which job: key (or job id) -> one of 256 buckets by hash, bucket -> server by weighted rendezvous hashing with
+ * bounded loads. Rendezvous: every (server, bucket) pair has a score that depends on nothing else, the highest wins; with so few buckets
+ * chance alone would give some servers twice their share, so a server that has its share and a little more is passed over (Mirrokni,
+ * Thorup, Zadimoghaddam: Consistent Hashing with Bounded Loads, 2016). Every bucket has a home among all servers, up or not, that only a
+ * change of the servers themselves moves. When a server fails, its buckets alone go to others, and come back with it.
  */
 
 export const BUCKETS = 256
@@ -12,7 +14,12 @@ export interface WeightedServer {
   readonly name: string
   /** 0: takes no bucket. */
   readonly weight: number
+  /** Left out: it is. */
+  readonly up?: boolean
 }
+
+/** A server has at most so much of its share, rounded up. */
+const LOAD_MAX = 1.15
 
 const FNV_OFFSET = 0x811c9dc5
 const FNV_PRIME = 0x01000193
@@ -41,23 +48,55 @@ export function bucketOf(keyOrId: string): number {
   return hash32(keyOrId) % BUCKETS
 }
 
-/** Index into `servers` for each bucket; -1 where no server has a weight. The order of `servers` does not matter. */
+/** Index into `servers` for each bucket; -1 where no server has a weight and is up. The order of `servers` does not matter. */
 export function assignBuckets(servers: readonly WeightedServer[]): Int16Array {
+  const candidates = servers
+    .map(({ name, weight, up = true }, index) => ({ index, name, weight, up, hash: hash32(name), load: 0, cap: 0 }))
+    .filter(({ weight }) => weight > 0)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
   const owners = new Int16Array(BUCKETS).fill(-1)
-  const best = new Float64Array(BUCKETS).fill(-1)
-  servers.forEach((server, index) => {
-    if (server.weight <= 0) return
-    const serverHash = hash32(server.name)
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      const score = rendezvousScore(serverHash, bucket, server.weight)
-      const tie = score === best[bucket] && server.name < (servers[owners[bucket] as number]?.name ?? '')
-      if (score > (best[bucket] as number) || tie) {
-        best[bucket] = score
-        owners[bucket] = index
+  setCaps(candidates)
+  place(candidates, owners)
+  const up = candidates.filter((server) => server.up)
+  if (up.length === candidates.length) return owners
+  const isUp = new Set(up.map(({ index }) => index))
+  for (let bucket = 0; bucket < BUCKETS; bucket++) if (!isUp.has(owners[bucket] as number)) owners[bucket] = -1
+  setCaps(up)
+  place(up, owners)
+  return owners
+}
+
+interface Candidate extends Required<WeightedServer> {
+  readonly index: number
+  readonly hash: number
+  load: number
+  cap: number
+}
+
+/** Whoever has more than his share already keeps it. */
+function setCaps(servers: readonly Candidate[]): void {
+  const sum = servers.reduce((weights, { weight }) => weights + weight, 0)
+  for (const server of servers) server.cap = Math.max(server.load, Math.ceil((LOAD_MAX * BUCKETS * server.weight) / sum))
+}
+
+/** Gives every bucket without an owner to the server of the highest score that has room for it. */
+function place(servers: readonly Candidate[], owners: Int16Array): void {
+  for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    if (owners[bucket] !== -1) continue
+    let best: Candidate | undefined
+    let bestScore = -1
+    for (const server of servers) {
+      if (server.load >= server.cap) continue
+      const score = rendezvousScore(server.hash, bucket, server.weight)
+      if (score > bestScore) {
+        best = server
+        bestScore = score
       }
     }
-  })
-  return owners
+    if (best === undefined) return
+    best.load += 1
+    owners[bucket] = best.index
+  }
 }
 
 /** weight / -ln(u), u uniform in (0, 1): the highest of these falls to a server with a chance in proportion to its weight. */

@@ -4,10 +4,12 @@ import type { AttemptRecord } from '../../ports/job-store.ts'
 import type { JobEvent } from './machine.ts'
 import { type JobError, type JobRecord, placeOf } from './record.ts'
 
-/** A hand-out that did not end the job. undefined: the event ended none. */
+/** A hand-out that is over and that the record will not tell of. undefined: the event ended none such. */
 export function handOutOver(before: JobRecord, event: JobEvent, after: JobRecord, now: EpochMillis): AttemptRecord | undefined {
   const to = placeOf(after)
-  if (placeOf(before) !== 'running' || to === 'running' || to === 'ended') return undefined
+  if (placeOf(before) !== 'running' || to === 'running') return undefined
+  // A record tells of the hand-out that ended it, but not of one that came back too late to be made again.
+  if (to === 'ended' && after.attemptAt !== undefined) return undefined
   const counted = after.counted > before.counted
   return told(before, { endedAt: now, counted, outcome: outcomeOf(event), error: 'error' in event ? event.error : undefined })
 }
@@ -17,7 +19,9 @@ export function lastHandOut(record: JobRecord): AttemptRecord | undefined {
   const { attemptAt, finishedAt, status, error } = record
   if (attemptAt === undefined || finishedAt === undefined) return undefined
   const outcome = status === 'succeeded' || status === 'cancelled' ? status : (error?.code ?? status)
-  return told(record, { endedAt: finishedAt, counted: record.counted > 0 && status !== 'cancelled', outcome, error })
+  // Neither was an attempt that counts; attempts before it may have been.
+  const counted = record.counted > 0 && status !== 'cancelled' && record.dead !== 'poison'
+  return told(record, { endedAt: finishedAt, counted, outcome, error })
 }
 
 interface End {

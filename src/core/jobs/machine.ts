@@ -140,12 +140,13 @@ function again(record: JobRecord, afterMs: Millis, moment: Moment): JobRecord {
  * It does not expire: somebody has just asked for it.
  */
 function redriven(record: JobRecord, how: Extract<JobEvent, { kind: 'redrive' }>, moment: Moment): JobRecord {
-  const { deadlineAt, submittedAt } = record
+  const { deadlineMs, handOuts } = record
   const fresh: JobRecord = {
     ...record,
     counted: 0,
+    handOutsBefore: handOuts,
     // One that blocked its key goes on holding it: nobody passes it while it waits.
-    handOutsBefore: record.blocksKey === true ? record.handOuts - 1 : record.handOuts,
+    holdsAfter: record.blocksKey === true ? handOuts - 1 : handOuts,
     redrives: (record.redrives ?? 0) + 1,
     requestBytes: how.requestBytes ?? record.requestBytes,
     resultBytes: -1,
@@ -156,7 +157,7 @@ function redriven(record: JobRecord, how: Extract<JobEvent, { kind: 'redrive' }>
     finishedAt: undefined,
     expiresAt: undefined,
     ordinal: 0,
-    ...(deadlineAt !== undefined && { deadlineAt: moment.now + (deadlineAt - submittedAt) }),
+    ...(deadlineMs !== undefined && { deadlineAt: moment.now + deadlineMs }),
   }
   return again(fresh, how.afterMs, moment)
 }

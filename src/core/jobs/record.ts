@@ -40,8 +40,9 @@ export interface JobRecord {
   readonly requestBytes: Bytes
   readonly submittedAt: EpochMillis
   readonly expiresAt?: EpochMillis | undefined
-  /** Past it, it is not begun (again). */
+  /** Past it, it is not begun (again); and how long that is from when it was accepted or redriven. */
   readonly deadlineAt?: EpochMillis
+  readonly deadlineMs?: Millis
 
   readonly status: JobStatus
   readonly version: number
@@ -50,6 +51,8 @@ export interface JobRecord {
   /** Ever; of those, before it was redriven last. */
   readonly handOuts: number
   readonly handOutsBefore?: number
+  /** It holds its key by any hand-out after so many: those from before it was redriven or came to its queue do not count. */
+  readonly holdsAfter?: number
   /** Waits for `notBefore`: not in the line. Only while queued or retrying. */
   readonly scheduled: boolean
   readonly notBefore?: EpochMillis | undefined
@@ -99,7 +102,7 @@ export function handOutsOf(record: JobRecord): number {
 
 /** Can no longer give up its key before it ends: later jobs of the key must not pass it. */
 export function holdsKey(record: JobRecord): boolean {
-  return record.blocksKey === true || (handOutsOf(record) > 0 && placeOf(record) !== 'ended')
+  return record.blocksKey === true || (record.handOuts > (record.holdsAfter ?? 0) && placeOf(record) !== 'ended')
 }
 
 /** Until its first attempt a job may expire. A hand-out that was no attempt does not change that. */
