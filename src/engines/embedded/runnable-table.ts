@@ -19,10 +19,12 @@ interface Change {
 
 /** Rows in one insert. */
 const INSERT_ROWS = 8
+/** Read at once. */
+const PAGE_ROWS = 10_000
 
 export class RunnableTable {
   readonly #changes = new Map<number, Change>()
-  readonly #all: StatementSync
+  readonly #page: StatementSync
   readonly #insertOne: StatementSync
   readonly #insertMany: StatementSync
   readonly #deleteAll: StatementSync
@@ -33,8 +35,8 @@ export class RunnableTable {
       db.prepare(
         `INSERT INTO runnable (seq, queue, priority, lane, tenant, server) VALUES ${Array.from({ length: rows }, () => '(?, ?, ?, ?, ?, ?)').join(', ')}`,
       )
-    this.#all = db.prepare('SELECT seq, queue, priority, lane, tenant, server FROM runnable')
-    this.#all.setReturnArrays(true)
+    this.#page = db.prepare(`SELECT seq, queue, priority, lane, tenant, server FROM runnable WHERE seq > ? ORDER BY seq LIMIT ${PAGE_ROWS}`)
+    this.#page.setReturnArrays(true)
     this.#insertOne = insert(1)
     this.#insertMany = insert(INSERT_ROWS)
     this.#deleteAll = db.prepare('DELETE FROM runnable WHERE seq IN (SELECT value FROM json_each(?))')
@@ -90,10 +92,17 @@ export class RunnableTable {
     }
   }
 
+  /** In order of acceptance. Page by page: a cursor's step costs more than a page's row. */
   *rows(): Iterable<Runnable> {
-    for (const row of this.#all.iterate()) {
-      const [seq, queue, priority, lane, tenant, server] = row as unknown as [number, number, number, number, string | null, string | null]
-      yield { seq, queue, priority, lane, tenant: tenant === null ? '' : fromKeyColumn(tenant), server: server ?? undefined }
+    for (let after = 0; ; ) {
+      const page = this.#page.all(after) as unknown as [number, number, number, number, string | null, string | null][]
+      for (const [seq, queue, priority, lane, tenant, server] of page) {
+        yield { seq, queue, priority, lane, tenant: tenant === null ? '' : fromKeyColumn(tenant), server: server ?? undefined }
+      }
+      const last = page.at(-1)
+      // In a damaged file they may not be in order, and never come to an end.
+      if (page.length < PAGE_ROWS || last === undefined || last[0] <= after) return
+      after = last[0]
     }
   }
 

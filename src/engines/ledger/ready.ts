@@ -38,6 +38,11 @@ export class Ready {
     this.#note(job, 'added')
   }
 
+  /** When the store is opened: there is nothing to take back to. */
+  load(job: ReadyJob): void {
+    this.#add(job)
+  }
+
   remove(job: ReadyJob): void {
     const until = this.#untilOf(job.seq)
     if (until === undefined) this.#remove(job)
