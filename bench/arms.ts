@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import { findProgram, freePort, ROOT, type Started, startPinned, untilAnswers } from './machine.ts'
+import { type Cores, findProgram, freePort, ROOT, type Started, startPinned, untilAnswers } from './machine.ts'
 
 export interface Arm {
   readonly name: string
@@ -27,31 +27,31 @@ function nginxUser(): string {
   return uid === 0 ? `user ${username};` : ''
 }
 
-async function startNginx(template: string, core: number, folder: string, more: Record<string, number>): Promise<Omit<Arm, 'name'>> {
+async function startNginx(template: string, cores: Cores, folder: string, more: Record<string, number>): Promise<Omit<Arm, 'name'>> {
   const port = await freePort()
   const config = path.join(folder, template)
   writeFileSync(config, fill(template, { USER: nginxUser(), FOLDER: folder, PORT: port, ...more }))
-  const started = startPinned(core, findProgram('nginx') as string, ['-p', folder, '-c', config, '-e', 'stderr'])
+  const started = startPinned(cores, findProgram('nginx') as string, ['-p', folder, '-c', config, '-e', 'stderr'])
   const url = `http://127.0.0.1:${port}`
   await untilAnswers(`${url}/32`, 200, started)
   return { url, started }
 }
 
-export async function startOrigin(core: number, folder: string): Promise<Arm> {
+export async function startOrigin(cores: Cores, folder: string): Promise<Arm> {
   mkdirSync(path.join(folder, 'files'))
   writeFileSync(path.join(folder, 'files', '64k'), Buffer.alloc(64 * 1024, 'x'))
-  return { name: 'origin', ...(await startNginx('origin.conf', core, folder, {})) }
+  return { name: 'origin', ...(await startNginx('origin.conf', cores, folder, {})) }
 }
 
-export async function startNginxPeer(core: number, folder: string, originPort: number): Promise<Arm> {
-  return { name: 'nginx', ...(await startNginx('nginx.conf', core, folder, { ORIGIN: originPort })) }
+export async function startNginxPeer(cores: Cores, folder: string, originPort: number): Promise<Arm> {
+  return { name: 'nginx', ...(await startNginx('nginx.conf', cores, folder, { ORIGIN: originPort })) }
 }
 
-export async function startHaproxy(core: number, folder: string, originPort: number): Promise<Arm> {
+export async function startHaproxy(cores: Cores, folder: string, originPort: number): Promise<Arm> {
   const port = await freePort()
   const config = path.join(folder, 'haproxy.cfg')
   writeFileSync(config, fill('haproxy.cfg', { PORT: port, ORIGIN: originPort }))
-  const started = startPinned(core, findProgram('haproxy') as string, ['-db', '-f', config])
+  const started = startPinned(cores, findProgram('haproxy') as string, ['-db', '-f', config])
   const url = `http://127.0.0.1:${port}`
   await untilAnswers(`${url}/32`, 200, started)
   return { name: 'haproxy', url, started }
@@ -76,7 +76,7 @@ routes:
 
 /** `nodeArgs` go before the script: `--cpu-prof` and its like. */
 export async function startGateway(
-  core: number,
+  cores: Cores,
   folder: string,
   originPort: number,
   nodeArgs: readonly string[] = [],
@@ -85,7 +85,7 @@ export async function startGateway(
   const config = path.join(folder, 'spillway.yaml')
   writeFileSync(config, gatewayConfig(ports))
   const main = path.join(ROOT, 'src', 'main.ts')
-  const started = startPinned(core, process.execPath, [...nodeArgs, main, 'run', config])
+  const started = startPinned(cores, process.execPath, [...nodeArgs, main, 'run', config])
   const url = `http://127.0.0.1:${ports.listen}`
   await untilAnswers(`${url}/32`, 200, started)
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${ports.admin}/metrics`)).text()

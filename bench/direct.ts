@@ -26,13 +26,13 @@ async function startArms(options: BenchOptions, folder: string, originPort: numb
   for (const [name, start] of Object.entries(peers)) {
     if (!options.arms.includes(name)) continue
     if (name !== 'spillway' && findProgram(name) === undefined) options.say(`${name}: not installed, skipped (Debian package ${name})`)
-    else arms.push(await start(options.proxyCore, folder, originPort))
+    else arms.push(await start(options.proxyCores, folder, originPort))
   }
   return arms
 }
 
 async function measure(arm: Arm, options: BenchOptions, what: (typeof BODIES)[number], round: number): Promise<DirectRun> {
-  const { loadCore: core, connections } = options
+  const { loadCores: core, connections } = options
   const seconds = round === 0 ? options.warmUpSeconds : options.seconds
   const before = cpuMicros(arm.started.pid)
   const wrk = await runWrk({ core, connections, seconds, url: arm.url + what.path, method: 'GET', bodyBytes: 0 })
@@ -46,7 +46,7 @@ export async function benchDirect(options: BenchOptions): Promise<DirectRun[]> {
   const started: Arm[] = []
   const runs: DirectRun[] = []
   try {
-    const origin = await startOrigin(options.loadCore, folder.path)
+    const origin = await startOrigin(options.loadCores, folder.path)
     started.push(origin)
     const arms = await startArms(options, folder.path, Number(new URL(origin.url).port))
     started.push(...arms)

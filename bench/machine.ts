@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
-import { createServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import path from 'node:path'
 import process from 'node:process'
 
@@ -31,12 +31,29 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => path.join(folder, name)).find((file) => existsSync(file))
 }
 
-export function startPinned(core: number, program: string, args: readonly string[]): Started {
+/** One core (`0`) or several (`0,1`), as taskset takes them. */
+export type Cores = number | string
+
+export interface StartOptions {
+  /** Added to our own. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Opens a channel for messages. */
+  readonly channel?: boolean
+  /** Runs as somebody else. */
+  readonly user?: { readonly uid: number; readonly gid: number } | undefined
+}
+
+export function startPinned(cores: Cores, program: string, args: readonly string[], options: StartOptions = {}): Started {
   // Without `setsid` or a shell between: the pid is the program's own.
-  const child = spawn(TASKSET, ['-c', String(core), program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd: ROOT })
+  const child = spawn(TASKSET, ['-c', String(cores), program, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.channel ? ['ipc' as const] : [])],
+    cwd: ROOT,
+    env: { ...process.env, ...options.env },
+    ...options.user,
+  })
   let text = ''
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
       text = (text + chunk).slice(-8192)
     })
   }
@@ -55,9 +72,9 @@ export function startPinned(core: number, program: string, args: readonly string
 
 function ownCpuTicks(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  // The second field is the program's name in parentheses and may hold anything.
+  // The second field is the program's name in parentheses and may hold anything. Of these four, the last two are of children that have ended.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return Number(fields[11]) + Number(fields[12])
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0)
 }
 
 function children(pid: number): number[] {
@@ -65,10 +82,28 @@ function children(pid: number): number[] {
   return text === '' ? [] : text.split(' ').map(Number)
 }
 
+/** For all that a process started; one that has ended since it was listed does not count. */
+function eachChild(pid: number, visit: (child: number) => number): number {
+  return children(pid).reduce((sum, child) => {
+    try {
+      return sum + visit(child)
+    } catch (error) {
+      if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return sum
+      throw error
+    }
+  }, 0)
+}
+
+/** A signal for a process and for all that it started, children last. Says how many got it. */
+export function signalTree(pid: number, signal: NodeJS.Signals): number {
+  process.kill(pid, signal)
+  return 1 + eachChild(pid, (child) => signalTree(child, signal))
+}
+
 /** User and system time of a process, all its threads, and the processes it started. */
 export function cpuMicros(pid: number): number {
   const own = (ownCpuTicks(pid) * 1e6) / TICKS_PER_SECOND
-  return children(pid).reduce((sum, child) => sum + cpuMicros(child), own)
+  return own + eachChild(pid, cpuMicros)
 }
 
 export function rssBytes(pid: number): number {
@@ -85,16 +120,38 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Polls until the URL answers with the status; whoever died meanwhile says why. */
-export async function untilAnswers(url: string, status: number, started: Started): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    if (started.process.exitCode !== null) throw new Error(`exited with ${started.process.exitCode}: ${started.output()}`)
-    const answer = await fetch(url).catch(() => undefined)
-    await answer?.arrayBuffer()
-    if (answer?.status === status) return
+/** Polls until it is true; whoever died meanwhile says why. */
+export async function untilReady(what: string, started: Started, isReady: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 1200; i++) {
+    if (started.process.exitCode !== null || started.process.signalCode !== null)
+      throw new Error(`exited with ${started.process.exitCode}: ${started.output()}`)
+    if (await isReady()) return
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  throw new Error(`${url} did not answer ${status}: ${started.output()}`)
+  throw new Error(`${what} did not come: ${started.output()}`)
+}
+
+export async function untilListening(port: number, started: Started): Promise<void> {
+  await untilReady(`a listener on port ${port}`, started, async () => {
+    const socket = connect(port, '127.0.0.1')
+    try {
+      await once(socket, 'connect')
+      return true
+    } catch {
+      return false
+    } finally {
+      socket.destroy()
+    }
+  })
+}
+
+/** Polls until the URL answers with the status. */
+export async function untilAnswers(url: string, status: number, started: Started): Promise<void> {
+  await untilReady(`${url} with ${status}`, started, async () => {
+    const answer = await fetch(url).catch(() => undefined)
+    await answer?.arrayBuffer()
+    return answer?.status === status
+  })
 }
 
 /** A folder on the disk of the repository (a temporary one may be in memory, where a sync costs nothing). */

@@ -1,11 +1,14 @@
 /**
- * Where the gateway's CPU goes: runs it under `--cpu-prof` with wrk in front and prints the functions with the most self time, per thread.
+ * Where our CPU goes: runs the gateway, or the engine alone, under `--cpu-prof` with a load in front and prints the functions with the most
+ * self time, per thread. `api-…` and `engine-…` are what `bench/brokers.ts` measures; the engine's profiles hold its client, too.
  *
- *   node scripts/setup.mjs bench/profile.ts [direct|direct-64k|post|202|life] [seconds] [functions]
+ *   node scripts/setup.mjs bench/profile.ts [direct|direct-64k|post|202|life|api-submits|api-lives|engine-submits|engine-lives] [seconds] [functions]
  */
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
+import { ask, startArm, stopArm } from './brokers.ts'
 import { startGateway, startOrigin } from './arms.ts'
 import { cpuMicros, ROOT, workFolder } from './machine.ts'
 import { runWrk } from './wrk.ts'
@@ -16,6 +19,13 @@ const LOADS: Readonly<Record<string, { readonly path: string; readonly method: '
   post: { path: '/direct', method: 'POST', bodyBytes: 200 },
   '202': { path: '/parked', method: 'POST', bodyBytes: 200 },
   life: { path: '/work', method: 'POST', bodyBytes: 200 },
+}
+
+const BROKER_LOADS: Readonly<Record<string, { readonly arm: 'spillway' | 'engine'; readonly what: 'submits' | 'lives' }>> = {
+  'api-submits': { arm: 'spillway', what: 'submits' },
+  'api-lives': { arm: 'spillway', what: 'lives' },
+  'engine-submits': { arm: 'engine', what: 'submits' },
+  'engine-lives': { arm: 'engine', what: 'lives' },
 }
 
 interface CpuProfile {
@@ -58,25 +68,55 @@ function print(file: string, requests: number, most: number): void {
   }
 }
 
-async function main(): Promise<void> {
-  const [what = 'direct', seconds = '5', most = '30'] = process.argv.slice(2)
-  const load = LOADS[what]
-  if (load === undefined) throw new Error(`one of ${Object.keys(LOADS).join(', ')}, not "${what}"`)
-  const folder = workFolder()
-  const profiles = path.join(folder.path, 'profiles')
-  mkdirSync(profiles)
-  const origin = await startOrigin(1, folder.path)
-  const gateway = await startGateway(0, folder.path, Number(new URL(origin.url).port), ['--cpu-prof', `--cpu-prof-dir=${profiles}`])
+type Load = (typeof LOADS)[string]
+
+/** How often it was done. */
+async function profileHttp(load: Load, seconds: number, folder: string, nodeArgs: readonly string[]): Promise<number> {
+  const origin = await startOrigin(1, folder)
+  const gateway = await startGateway(0, folder, Number(new URL(origin.url).port), nodeArgs)
   const before = cpuMicros(gateway.started.pid)
-  const wrk = await runWrk({ core: 1, connections: 64, seconds: Number(seconds), url: gateway.url + load.path, ...load })
+  const wrk = await runWrk({ core: 1, connections: 64, seconds, url: gateway.url + load.path, ...load })
   const cpu = cpuMicros(gateway.started.pid) - before
   process.stdout.write(
-    `${what}: ${wrk.requests} requests, ${(cpu / wrk.requests).toFixed(1)} µs CPU each (under the profiler), ${JSON.stringify(wrk)}\n`,
+    `${wrk.requests} requests, ${(cpu / wrk.requests).toFixed(1)} µs CPU each (under the profiler), ${JSON.stringify(wrk)}\n`,
   )
   await gateway.started.stop()
   await origin.started.stop()
-  for (const file of readdirSync(profiles)) print(path.join(profiles, file), wrk.requests, Number(most))
-  folder.remove()
+  return wrk.requests
+}
+
+async function profileBroker(
+  load: (typeof BROKER_LOADS)[string],
+  seconds: number,
+  folder: string,
+  nodeArgs: readonly string[],
+): Promise<number> {
+  const arm = await startArm(load.arm, { proxyCores: 0, loadCores: 1 }, folder, nodeArgs)
+  const measured = await ask(arm, { what: load.what, seconds, rate: 0 })
+  process.stdout.write(`${JSON.stringify(measured)} (under the profiler)\n`)
+  // A client that is left alone ends by itself, and its profile is written.
+  arm.client.process.disconnect()
+  await once(arm.client.process, 'exit')
+  await stopArm(arm)
+  return measured.jobs
+}
+
+async function main(): Promise<void> {
+  const [what = 'direct', seconds = '5', most = '30'] = process.argv.slice(2)
+  const [load, brokerLoad] = [LOADS[what], BROKER_LOADS[what]]
+  const folder = workFolder()
+  const profiles = path.join(folder.path, 'profiles')
+  mkdirSync(profiles)
+  const nodeArgs = ['--cpu-prof', `--cpu-prof-dir=${profiles}`]
+  try {
+    let count: number
+    if (load !== undefined) count = await profileHttp(load, Number(seconds), folder.path, nodeArgs)
+    else if (brokerLoad !== undefined) count = await profileBroker(brokerLoad, Number(seconds), folder.path, nodeArgs)
+    else throw new Error(`one of ${[...Object.keys(LOADS), ...Object.keys(BROKER_LOADS)].join(', ')}, not "${what}"`)
+    for (const file of readdirSync(profiles)) print(path.join(profiles, file), count, Number(most))
+  } finally {
+    folder.remove()
+  }
 }
 
 if (import.meta.main) await main()

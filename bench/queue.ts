@@ -59,7 +59,7 @@ async function untilWorkedOff(gateway: GatewayArm): Promise<Counts> {
 }
 
 async function measure(gateway: GatewayArm, options: BenchOptions, what: What, round: number): Promise<QueueRun> {
-  const { loadCore: core, connections } = options
+  const { loadCores: core, connections } = options
   const seconds = round === 0 ? options.warmUpSeconds : options.seconds
   const before = await counts(gateway, what)
   const cpuBefore = cpuMicros(gateway.started.pid)
@@ -89,9 +89,9 @@ export async function benchQueue(options: BenchOptions): Promise<QueueRun[]> {
   const stops: (() => Promise<void>)[] = []
   const runs: QueueRun[] = []
   try {
-    const origin = await startOrigin(options.loadCore, folder.path)
+    const origin = await startOrigin(options.loadCores, folder.path)
     stops.push(() => origin.started.stop())
-    const gateway = await startGateway(options.proxyCore, folder.path, Number(new URL(origin.url).port))
+    const gateway = await startGateway(options.proxyCores, folder.path, Number(new URL(origin.url).port))
     stops.unshift(() => gateway.started.stop())
     for (let round = 0; round <= options.rounds; round++) {
       for (const what of WHATS) {

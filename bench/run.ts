@@ -3,9 +3,13 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
+import { benchBrokers } from './brokers.ts'
+import { brokerVersions } from './brokers/arms.ts'
+import { clientVersions } from './brokers/install.ts'
+import { brokersTable } from './brokers/table.ts'
 import { benchDirect } from './direct.ts'
-import { findProgram, machineFacts, ROOT } from './machine.ts'
-import { type BenchOptions, parseOptions, USAGE } from './options.ts'
+import { findProgram, type MachineFacts, machineFacts, ROOT } from './machine.ts'
+import { type BenchName, type BenchOptions, parseOptions, USAGE } from './options.ts'
 import { benchQueue } from './queue.ts'
 import { directTable, factsText, queueTable, type Verdict, verdictText } from './tables.ts'
 
@@ -21,20 +25,65 @@ export function filledIn(text: string, name: string, content: string): string {
   return `${text.slice(0, start + from.length)}\n${content}\n${text.slice(end)}`
 }
 
-async function runOne(name: string, options: BenchOptions): Promise<Verdict[]> {
+interface Outcome {
+  readonly runs: readonly object[]
+  readonly text: string
+  readonly verdicts: readonly Verdict[]
+}
+
+interface Benchmark {
+  /** Programs without which it is skipped. */
+  readonly needs: readonly string[]
+  run(options: BenchOptions): Promise<Outcome>
+  /** Who took part beside Node, with versions. */
+  others(facts: MachineFacts, options: BenchOptions): readonly (string | undefined)[]
+}
+
+function httpPrograms({ nginx, haproxy, wrk }: MachineFacts): (string | undefined)[] {
+  return [nginx && `nginx ${nginx}`, haproxy && `HAProxy ${haproxy}`, wrk && `wrk ${wrk}`]
+}
+
+const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
+  direct: {
+    needs: ['wrk', 'nginx', 'taskset'],
+    run: async (options) => {
+      const runs = await benchDirect(options)
+      return { runs, ...directTable(runs) }
+    },
+    others: httpPrograms,
+  },
+  queue: {
+    needs: ['wrk', 'nginx', 'taskset'],
+    run: async (options) => {
+      const runs = await benchQueue(options)
+      return { runs, ...queueTable(runs) }
+    },
+    others: httpPrograms,
+  },
+  brokers: {
+    needs: ['taskset'],
+    run: async (options) => {
+      const runs = await benchBrokers(options)
+      return { runs, ...brokersTable(runs) }
+    },
+    others: (_, options) => [...brokerVersions(options.brokers), ...clientVersions()],
+  },
+}
+
+async function runOne(name: BenchName, options: BenchOptions): Promise<readonly Verdict[]> {
+  const benchmark = BENCHMARKS[name]
   const facts = machineFacts()
   const at = new Date().toISOString()
-  const runs = name === 'direct' ? await benchDirect(options) : await benchQueue(options)
+  const { runs, text, verdicts } = await benchmark.run(options)
   const { only: _, say: __, ...chosen } = options
+  const others = benchmark.others(facts, options).filter((other) => other !== undefined)
   mkdirSync(RESULTS, { recursive: true })
   const file = `${name}-${at.slice(0, 19).replaceAll(':', '')}Z.json`
-  writeFileSync(path.join(RESULTS, file), `${JSON.stringify({ name, at, facts, options: chosen, runs }, null, 1)}\n`)
-  const { text, verdicts } =
-    name === 'direct' ? directTable(runs as Parameters<typeof directTable>[0]) : queueTable(runs as Parameters<typeof queueTable>[0])
+  writeFileSync(path.join(RESULTS, file), `${JSON.stringify({ name, at, facts, others, options: chosen, runs }, null, 1)}\n`)
   const report = [
     text,
     '',
-    factsText(facts, options.rounds, options.seconds),
+    factsText(facts, others, options),
     '',
     ...verdicts.map((verdict) => `- ${verdictText(verdict)}`),
     '',
@@ -56,13 +105,15 @@ async function main(): Promise<number> {
     process.stderr.write(`${(error as Error).message}\n${USAGE}`)
     return 2
   }
-  for (const program of ['wrk', 'nginx', 'taskset']) {
-    if (findProgram(program) !== undefined) continue
-    process.stdout.write(`benchmarks skipped: ${program} is not installed (on Debian: apt-get install wrk nginx haproxy util-linux)\n`)
-    return 0
-  }
   const verdicts: Verdict[] = []
-  for (const name of options.only) verdicts.push(...(await runOne(name, options)))
+  for (const name of options.only) {
+    const missing = BENCHMARKS[name].needs.filter((program) => findProgram(program) === undefined)
+    if (missing.length === 0) verdicts.push(...(await runOne(name, options)))
+    else
+      process.stdout.write(
+        `${name} skipped: ${missing.join(', ')} not installed (on Debian: apt-get install wrk nginx haproxy util-linux)\n`,
+      )
+  }
   return verdicts.every((verdict) => verdict.holds) ? 0 : 1
 }
 

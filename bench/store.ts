@@ -6,13 +6,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
 import { allBuckets } from '../src/core/jobs/buckets.ts'
-import { openEmbeddedStore } from '../src/engines/embedded/embedded-store.ts'
 import type { JobStore, Lease, NewJob } from '../src/ports/job-store.ts'
-import { systemClock, systemRandom } from '../src/ports/system.ts'
+import { systemRandom } from '../src/ports/system.ts'
+import { newJob, openStore, QUEUE } from './store-load.ts'
 
 const JOBS = Number(process.argv[2] ?? 100_000)
 const IN_FLIGHT = Number(process.argv[3] ?? 200)
-const LIMITS = { jobs: 10_000_000, bytes: 2 ** 40, finished: 2 ** 40 }
 const HEADERS = [
   'Host',
   'api.example.com',
@@ -75,14 +74,7 @@ async function callers(count: number, each: (n: number) => Promise<void>): Promi
 
 function job(n: number, keyed: boolean, idempotent: boolean): NewJob {
   return {
-    queue: 'q',
-    route: 'POST /reports',
-    request: { method: 'POST', target: '/reports', headers: HEADERS, body: BODY },
-    priority: 4,
-    attempts: 20,
-    keepMs: 86_400_000,
-    keepDeadMs: 1_209_600_000,
-    sendOnce: false,
+    ...newJob(HEADERS, BODY, 86_400_000),
     ...(keyed && { key: `account-${n % 1000}` }),
     ...(idempotent && {
       idempotency: { scopeKey: systemRandom.bytes(32).toString('hex'), fingerprint: 'f'.repeat(64), keepMs: 86_400_000 },
@@ -96,7 +88,7 @@ async function drain(store: JobStore): Promise<void> {
   const dispatcher = async (): Promise<void> => {
     for (;;) {
       const [leases = []] = await store.lease([
-        { queue: 'q', server: 'a', buckets: allBuckets(), max: 8, stealUnkeyed: true, leaseMs: 60_000 },
+        { queue: QUEUE, server: 'a', buckets: allBuckets(), max: 8, stealUnkeyed: true, leaseMs: 60_000 },
       ])
       if (leases.length === 0) return
       await Promise.all(leases.map((lease: Lease) => store.settle([{ kind: 'succeed', lease: lease.ref, answer }])))
@@ -136,16 +128,10 @@ function say(costs: Costs): void {
 
 const folder = mkdtempSync(path.join(process.cwd(), '.bench-store-'))
 try {
-  const store = await openEmbeddedStore({
-    path: folder,
-    clock: systemClock,
-    random: systemRandom,
-    queues: [{ name: 'q', limits: LIMITS }],
-    events: {
-      onSync(took) {
-        syncs += 1
-        syncMs += took
-      },
+  const store = await openStore(folder, {
+    onSync(took) {
+      syncs += 1
+      syncMs += took
     },
   })
   await callers(2000, (n) => store.submit([job(n, false, false)]).then(() => undefined))

@@ -1,6 +1,7 @@
 /** Medians of the rounds as Markdown, with the limits that issue and design set. Void runs do not count. */
 import type { DirectRun } from './direct.ts'
 import type { MachineFacts } from './machine.ts'
+import type { BenchOptions } from './options.ts'
 import { type QueueRun, WHATS, type What } from './queue.ts'
 
 export interface Verdict {
@@ -16,16 +17,16 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
-function fixed(value: number, digits: number): string {
+export function fixed(value: number, digits: number): string {
   return Number.isNaN(value) ? '–' : value.toFixed(digits)
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
   return [line(head), `|${head.map((_, i) => (i === 0 ? '---|' : '---:|')).join('')}`, ...rows.map(line)].join('\n')
 }
 
-function runsText(runs: readonly { void: boolean }[]): string {
+export function runsText(runs: readonly { void: boolean }[]): string {
   const valid = runs.filter((run) => !run.void).length
   return valid === runs.length ? String(valid) : `${valid} (${runs.length - valid} void)`
 }
@@ -101,15 +102,15 @@ export function queueTable(runs: readonly QueueRun[]): { text: string; verdicts:
   }
 }
 
-export function factsText(facts: MachineFacts, rounds: number, seconds: number): string {
-  const peers = [
-    `Node ${facts.node}`,
-    facts.nginx && `nginx ${facts.nginx}`,
-    facts.haproxy && `HAProxy ${facts.haproxy}`,
-    facts.wrk && `wrk ${facts.wrk}`,
-  ]
+/** `others`: who took part beside Node, with versions. */
+export function factsText(
+  facts: MachineFacts,
+  others: readonly string[],
+  { rounds, seconds }: Pick<BenchOptions, 'rounds' | 'seconds'>,
+): string {
+  const peers = [`Node ${facts.node}`, ...others]
   const machine = `${facts.cpu}, ${facts.cores} cores, ${facts.memoryGiB} GiB, Linux ${facts.kernel}, ${facts.fileSystem}`
-  return `${machine}; ${peers.filter(Boolean).join(', ')}; commit ${facts.commit}; medians of ${rounds} rounds of ${seconds} s.`
+  return `${machine}; ${peers.join(', ')}; commit ${facts.commit}; medians of ${rounds} rounds of ${seconds} s.`
 }
 
 export function verdictText({ claim, measured, holds }: Verdict): string {

@@ -1,10 +1,10 @@
 /** Runs wrk and says what it counted. A run in which anything but a 2xx or 3xx came back, or any call failed, is void. */
 import { once } from 'node:events'
 import path from 'node:path'
-import { findProgram, startPinned } from './machine.ts'
+import { type Cores, findProgram, startPinned } from './machine.ts'
 
 export interface Load {
-  readonly core: number
+  readonly core: Cores
   readonly connections: number
   readonly seconds: number
   readonly url: string

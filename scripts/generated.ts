@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cliPage } from './cli-page.ts'
 import { lintConfig } from './layers.ts'
 import { referencePages } from './reference-pages.ts'
 
@@ -10,7 +11,7 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** What each file must hold now, by its path in the repository. */
 export function generatedFiles(): Readonly<Record<string, string>> {
   const pages = Object.entries(referencePages()).map(([name, text]) => [`docs/reference/${name}`, text] as const)
-  return { '.oxlintrc.json': `${JSON.stringify(lintConfig(), undefined, 2)}\n`, ...Object.fromEntries(pages) }
+  return { '.oxlintrc.json': `${JSON.stringify(lintConfig(), undefined, 2)}\n`, 'docs/cli.md': cliPage(), ...Object.fromEntries(pages) }
 }
 
 /** Undefined: it is not there. */

@@ -27,8 +27,10 @@ export const LAYERS = [
 /** Folders whose plain data types the pure core may name (`import type`) although they stand above it: what it decides about. */
 const CORE_MAY_NAME: readonly string[] = ['ports', 'config', 'http1']
 
-/** What users take into a browser: it stands alone. */
+/** What users take into their own programs: it stands alone. */
 const STANDALONE = 'client'
+/** The part of it that needs Node. The rest goes into browsers, too. */
+const STANDALONE_NODE = 'worker'
 
 /** Globals that would make the core depend on when and where it runs. */
 const IMPURE_GLOBALS = [
@@ -70,6 +72,10 @@ function restrictions(layer: string, depth: number, isTest: boolean): Rules {
     patterns.push({ regex: `^${up}(${named.map(layerPattern).join('|')})`, message, allowTypeImports: true })
   }
   if (!isTest) patterns.push({ regex: `^${up}\\.\\./(test|scripts|bench)/`, message: 'src must not import from outside src' })
+  if (layer === STANDALONE && depth === 1 && !isTest) {
+    patterns.push({ regex: '^[^.]', message: 'src/client goes into browsers: no node: modules, no packages' })
+    patterns.push({ regex: `^\\./${STANDALONE_NODE}/`, message: `src/client goes into browsers: src/client/${STANDALONE_NODE} does not` })
+  }
   if (layer === 'core' && !isTest) patterns.push({ regex: '^[^.]', message: 'src/core is pure: no node: modules, no packages' })
   return { 'no-restricted-imports': ['error', { patterns }] }
 }

@@ -3,12 +3,17 @@
  * and takes down in the reverse one.
  */
 import { type Admin, startAdmin } from './admin/admin.ts'
+import { createAdminApi } from './admin/api.ts'
+import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
+import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
+import { inPlace } from './config/in-place.ts'
+import type { LoadResult } from './config/load.ts'
 import { ERRORS, type Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
-import { openEmbeddedStore } from './engines/embedded/embedded-store.ts'
+import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
@@ -22,8 +27,10 @@ import { Sweeper } from './net/sweeper.ts'
 import { Pool } from './pools/pool.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { JobStore, StoreEvents } from './ports/job-store.ts'
-import { systemClock, systemRandom } from './ports/system.ts'
-import { storeTelemetry } from './telemetry/store-events.ts'
+import type { Network } from './ports/network.ts'
+import { systemClock, systemNetwork, systemRandom } from './ports/system.ts'
+import { measuredStore } from './telemetry/measured-store.ts'
+import { storeTelemetry, type StoreTelemetry } from './telemetry/store-events.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import { Upstream } from './upstream/upstream.ts'
 
@@ -32,7 +39,16 @@ export interface GatewayOptions {
   readonly version?: string
   readonly clock?: Clock
   readonly random?: Random
+  readonly network?: Network
+  /** Reads the configuration anew, for a reload. */
+  readonly readConfig?: () => Promise<LoadResult>
+  /** Instead of the engine that the configuration names. */
+  readonly openStore?: (options: StoreOptions) => Promise<JobStore> | JobStore
+  /** Instead of the admin address: it stands on node:http, outside of `network`. */
+  readonly startAdmin?: typeof startAdmin
 }
+
+export type StoreOptions = Pick<EmbeddedStoreOptions, 'clock' | 'random' | 'queues' | 'events'>
 
 export interface Gateway {
   /** As they are really listened on, in the order of the configuration. */
@@ -40,6 +56,11 @@ export interface Gateway {
   readonly admin: HostPort
   /** Resolves when the gateway must not go on: the store could not sync. */
   readonly fatal: Promise<Error>
+  /**
+   * Reads the configuration again and holds to it from then on, as far as that can be done without a restart: no call, attempt or connection
+   * is dropped. One that is wrong changes nothing.
+   */
+  reload(): Promise<ReloadOutcome>
   /** Stops accepting and lets what runs end, for at most `drainTimeout`; what does not is handed back. */
   drain(): Promise<void>
   /** Ends everything at once; after `drain`, cleanly. */
@@ -63,17 +84,23 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
 class RunningGateway implements Gateway {
   readonly fatal: Promise<Error>
-  readonly #config: Config
+  /** What holds now. */
+  #config: Config
   readonly #options: GatewayOptions
   readonly #telemetry: Telemetry
+  readonly #storeTelemetry: StoreTelemetry
+  readonly #reloading: Reloading
   readonly #clock: Clock
   readonly #random: Random
+  readonly #network: Network
   readonly #sweeper: Sweeper
   readonly #budget: BufferBudget
   readonly #connections: ConnectionCount
   readonly #routeStates: RouteStates
   readonly #listeners: Listener[] = []
-  #pools: ReadonlyMap<string, Pool> = new Map()
+  readonly #pools = new Map<string, Pool>()
+  /** For new calls: those that are under way keep the one that they began with. */
+  #context: CallContext | undefined
   #upstream: Upstream | undefined
   #store: JobStore | undefined
   #jobs: Jobs | undefined
@@ -87,6 +114,14 @@ class RunningGateway implements Gateway {
     this.#telemetry = options.telemetry
     this.#clock = options.clock ?? systemClock
     this.#random = options.random ?? systemRandom
+    this.#network = options.network ?? systemNetwork
+    this.#storeTelemetry = storeTelemetry(options.telemetry, this.#clock)
+    this.#reloading = new Reloading({
+      ...this.#parts(),
+      file: config.file,
+      read: options.readConfig,
+      apply: (read) => this.#apply(read),
+    })
     this.#sweeper = new Sweeper(this.#clock)
     this.#routeStates = new RouteStates(options.telemetry, this.#clock)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -106,24 +141,51 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     const config = this.#config
-    this.#store = await this.#openStore()
-    this.#pools = new Map(config.pools.map((pool) => [pool.name, new Pool(pool, this.#parts())]))
-    this.#upstream = this.#createUpstream()
-    this.#jobs = createJobs({
+    this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
+    for (const pool of config.pools) this.#pools.set(pool.name, new Pool(pool, this.#parts()))
+    const upstream = this.#createUpstream()
+    this.#upstream = upstream
+    const jobs = createJobs({
       ...this.#parts(),
       config,
       store: this.#store,
       pools: this.#pools,
-      upstream: this.#upstream,
+      upstream,
       bus: createLocalBus(),
       ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
     })
-    await this.#startAdmin(this.#jobs)
-    await this.#openListeners(this.#createContext(this.#jobs, this.#upstream))
+    this.#jobs = jobs
+    await jobs.restore()
+    await this.#startAdmin(jobs)
+    const context = this.#createContext(config, jobs, upstream)
+    this.#context = context
+    await this.#openListeners(() => this.#context ?? context)
     for (const pool of this.#pools.values()) pool.start()
-    this.#jobs.start()
+    jobs.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
     this.#telemetry.event({ type: 'started', listeners: this.listeners.map(hostPort), admin: hostPort(this.admin), pid: process.pid })
+  }
+
+  reload(): Promise<ReloadOutcome> {
+    return this.#reloading.reload()
+  }
+
+  async #apply(read: Config): Promise<Applied> {
+    const { reason } = this.#readiness
+    if (reason === 'starting' || reason === 'draining') return { wrong: `the gateway is ${reason}` }
+    const { config, needsRestart } = inPlace(this.#config, read)
+    const [jobs, upstream] = [this.#jobs as Jobs, this.#upstream as Upstream]
+    const context = this.#createContext(config, jobs, upstream)
+    const added = config.pools.filter(({ name }) => !this.#pools.has(name)).map((pool) => new Pool(pool, this.#parts()))
+    const prepared = await jobs.prepareReload(config)
+    if (typeof prepared === 'string') return { wrong: prepared }
+    // All in one turn of the event loop: no call and no job sees a part of it.
+    for (const pool of added) this.#pools.set(pool.name, pool)
+    this.#config = config
+    this.#context = context
+    prepared.apply()
+    for (const pool of added) pool.start()
+    return { needsRestart }
   }
 
   async drain(): Promise<void> {
@@ -150,13 +212,13 @@ class RunningGateway implements Gateway {
 
   // --- the parts
 
-  #parts(): { clock: Clock; random: Random; telemetry: Telemetry } {
-    return { clock: this.#clock, random: this.#random, telemetry: this.#telemetry }
+  #parts(): { clock: Clock; random: Random; network: Network; telemetry: Telemetry } {
+    return { clock: this.#clock, random: this.#random, network: this.#network, telemetry: this.#telemetry }
   }
 
   #openStore(): Promise<JobStore> | JobStore {
     const { store, queues } = this.#config
-    const told = storeTelemetry(this.#telemetry)
+    const told = this.#storeTelemetry
     const events: StoreEvents = {
       onSync: told.onSync,
       onCorrupt: (what) => {
@@ -168,41 +230,56 @@ class RunningGateway implements Gateway {
         this.#die(error)
       },
     }
-    const common = { clock: this.#clock, random: this.#random, queues: queues.map(({ name, limits }) => ({ name, limits })), events }
-    return store.engine === 'memory' ? openMemoryStore(common) : openEmbeddedStore({ ...common, path: store.path })
+    const common = {
+      clock: this.#clock,
+      random: this.#random,
+      queues: queues.map(({ name, limits, rules }) => ({ name, limits, rules })),
+      events,
+    }
+    if (this.#options.openStore !== undefined) return this.#options.openStore(common)
+    const { engine, path, diskFloor: diskFloorBytes, encryption } = store
+    const sealed = { ...common, ...(encryption !== undefined && { encryption }) }
+    return engine === 'memory' ? openMemoryStore(sealed) : openEmbeddedStore({ ...sealed, path, diskFloorBytes })
   }
 
   #createUpstream(): Upstream {
     const { limits, timeouts } = this.#config
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers }
-    const options = { clock: this.#clock, sweeper: this.#sweeper, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
-    return new Upstream(options, this.#budget)
+    const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper }
+    return new Upstream({ ...ports, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }, this.#budget)
   }
 
-  #createContext(jobs: Jobs, upstream: Upstream): CallContext {
+  #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
     return {
       ...this.#parts(),
-      config: this.#config,
-      forwarding: { name: this.#config.name, proto: 'http' },
+      config,
+      forwarding: { name: config.name, proto: 'http' },
       sweeper: this.#sweeper,
-      router: compileRoutes(this.#config.routes),
+      router: compileRoutes(config.routes),
       pools: this.#pools,
       upstream,
       budget: this.#budget,
       jobs,
+      apiKeys: new ApiKeys(config.api.keys),
       routeStates: this.#routeStates,
     }
   }
 
   async #startAdmin(jobs: Jobs): Promise<void> {
+    const now = (): Config => this.#config
     const sources = createSources({
-      config: this.#config,
+      get config() {
+        return now()
+      },
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
       pools: this.#pools,
       jobs,
       metrics: this.#telemetry.metrics,
+      storeInfo: () => (this.#store as JobStore).info(),
+      recentSyncs: () => this.#storeTelemetry.recentSyncs(),
+      configStatus: () => this.#reloading.status,
       ready: () => this.#readiness,
       listeners: () => this.listeners.map(hostPort),
       connections: () => this.#connections.open,
@@ -211,21 +288,32 @@ class RunningGateway implements Gateway {
       bufferedBytes: () => this.#budget.used,
     })
     const { address, token } = this.#config.admin
-    this.#admin = await startAdmin({ address, telemetry: this.#telemetry, sources, ...(token === undefined ? {} : { token }) })
+    const start = this.#options.startAdmin ?? startAdmin
+    const parts = {
+      ...this.#parts(),
+      get config() {
+        return now()
+      },
+      jobs,
+      budget: this.#budget,
+    }
+    const api = createAdminApi(parts, { token, reload: () => this.reload(), maintain: this.#store?.maintain })
+    this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, ...(token === undefined ? {} : { token }) })
   }
 
-  async #openListeners(context: CallContext): Promise<void> {
+  async #openListeners(context: () => CallContext): Promise<void> {
     const { limits, timeouts, trustedPeers, listeners } = this.#config
     const { headMs, bodyMs, idleMs, stallMs } = timeouts
     const shared = {
       name: this.#config.name,
       clock: this.#clock,
+      network: this.#network,
       sweeper: this.#sweeper,
       limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
       timeouts: { headMs, bodyMs, idleMs, stallMs },
       trustedPeers,
       connections: this.#connections,
-      onCall: (call: Parameters<typeof handleCall>[0]) => handleCall(call, context),
+      onCall: (call: Parameters<typeof handleCall>[0]) => handleCall(call, context()),
       onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
     }
     for (const { address } of listeners) this.#listeners.push(await Listener.open({ ...shared, host: address.host, port: address.port }))

@@ -1,6 +1,6 @@
 /**
- * The admin address: health, readiness, metrics and status. Small and read-only. It runs on node:http, apart from the gateway's own
- * HTTP path, so that it can still answer when that one is in trouble.
+ * The admin address: health, readiness, metrics and status, small and read-only, and the queue API (`api.ts`). It runs on node:http, apart
+ * from the gateway's own HTTP path, so that it can still answer when that one is in trouble.
  *
  * `/healthz` and `/readyz` ask for no token: who restarts or feeds this process must be able to ask, and they tell nothing else.
  */
@@ -11,6 +11,7 @@ import { type Context, Hono, type Next } from 'hono'
 import type { HostPort } from '../config/config.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { AdminApi } from './api.ts'
 import { createGuard } from './guard.ts'
 import type { AdminSources } from './status.ts'
 
@@ -19,6 +20,8 @@ export interface AdminOptions {
   readonly token?: string | undefined
   readonly telemetry: Telemetry
   readonly sources: AdminSources
+  /** The queue API, below `/api`. */
+  readonly api?: AdminApi
   /** How long an answer may wait for the store. Default 1 s. */
   readonly patienceMs?: Millis
   /** Connections at once; more are closed. Default 64. */
@@ -39,8 +42,8 @@ const CONNECTIONS_MAX = 64
 const HEAD_MS = 5000
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
-  /** Head and body; a body is not wanted here. */
-  requestTimeout: 10_000,
+  /** Head and body: the head has a time of its own, and so has each pause in a body of the API, which may stream for hours. */
+  requestTimeout: 0,
   keepAliveTimeout: 30_000,
   /** How often the two timeouts are looked after: with the default, 30 s, silent connections would hold all places for as long. */
   connectionsCheckingInterval: 1000,
@@ -98,7 +101,7 @@ export function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }
     return c.body(telemetry.metrics.render(), 200, { 'content-type': METRICS_TYPE })
   })
   app.get('/status', guarded, async (c) => c.json(await within(sources.status(), patienceMs)))
-  app.notFound((c) => problem(c, 404, 'There are /healthz, /readyz, /metrics and /status'))
+  app.notFound((c) => problem(c, 404, 'There are /healthz, /readyz, /metrics, /status and /api'))
   app.onError((error, c) => {
     telemetry.event({ type: 'warning', message: `admin ${c.req.path}: ${error.message}` })
     return problem(c, 503, error.message)
@@ -119,10 +122,12 @@ function listen(server: Server, address: HostPort): Promise<AddressInfo> {
 export async function startAdmin(options: AdminOptions): Promise<Admin> {
   const app = adminApp(options)
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  const server = createServer(
-    { ...LIMITS, headersTimeout: options.headMs ?? HEAD_MS },
-    (incoming, outgoing) => void listener(incoming, outgoing),
-  )
+  const server = createServer({ ...LIMITS, headersTimeout: options.headMs ?? HEAD_MS }, (incoming, outgoing) => {
+    if (options.api?.handle(incoming, outgoing) === true) return
+    // Bodies are for the API alone: elsewhere nobody reads what comes after the answer.
+    outgoing.once('finish', () => incoming.complete || incoming.destroy())
+    void listener(incoming, outgoing)
+  })
   server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
   const { address, port } = await listen(server, options.address)
   server.on('error', (error) => options.telemetry.event({ type: 'warning', message: `admin: ${error.message}` }))

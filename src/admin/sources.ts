@@ -5,22 +5,27 @@
 import process from 'node:process'
 import type { Config } from '../config/config.ts'
 import type { Jobs } from '../jobs/jobs.ts'
-import type { Bytes } from '../lib/units.ts'
+import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { Pool, Server } from '../pools/pool.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { QueueStats } from '../ports/job-store.ts'
+import type { QueueStats, StoreInfo } from '../ports/job-store.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
+import type { RecentSyncs } from '../telemetry/store-events.ts'
 import type { GaugeSample, Metrics } from '../telemetry/telemetry.ts'
-import type { AdminSources, AdminStatus, PoolStatus, QueueStatus, Readiness, ServerStatus } from './status.ts'
+import type { AdminSources, AdminStatus, ConfigStatus, PoolStatus, QueueStatus, Readiness, ServerStatus, StoreStatus } from './status.ts'
 
 /** The parts of a gateway that are looked at. */
 export interface GatewayView {
+  /** What holds now: a reload changes it. */
   readonly config: Config
   readonly version: string
   readonly clock: Clock
   readonly pools: ReadonlyMap<string, Pool>
   readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers'>
   readonly metrics: Metrics
+  storeInfo(): Promise<StoreInfo>
+  recentSyncs(): RecentSyncs
+  configStatus(): ConfigStatus
   ready(): Readiness
   /** What is really listened on: `127.0.0.1:8080`. */
   listeners(): readonly string[]
@@ -38,14 +43,14 @@ export interface GatewayView {
 export function createSources(view: GatewayView): AdminSources {
   const startedAt = view.clock.monotonic()
   let stats: readonly QueueStats[] = []
+  let info: StoreInfo | undefined
   let refreshing: Promise<void> | undefined
 
   /** Scrapes that come together share one question to the store. */
   function refresh(): Promise<void> {
-    refreshing ??= view.jobs
-      .stats()
+    refreshing ??= Promise.all([view.jobs.stats(), view.storeInfo()])
       .then((fresh) => {
-        stats = fresh
+        ;[stats, info] = fresh
       })
       .finally(() => {
         refreshing = undefined
@@ -62,44 +67,85 @@ export function createSources(view: GatewayView): AdminSources {
       uptimeMs: Math.round(view.clock.monotonic() - startedAt),
       ready: view.ready(),
       listeners: view.listeners(),
+      config: view.configStatus(),
+      store: storeStatus(view, info as StoreInfo),
       pools: config.pools.map(({ name }) => poolStatus(view.pools.get(name) as Pool, view.clock)),
       queues: queueStatuses(view, stats),
-      routes: config.routes.map(({ name, mode, pool, queue }) => ({ name, mode, pool, ...(queue === undefined ? {} : { queue }) })),
+      routes: config.routes.map(({ name, mode, pool = '', queue }) => ({ name, mode, pool, ...(queue === undefined ? {} : { queue }) })),
     }
   }
 
   registerGatewayGauges(view)
   registerPoolGauges(view)
   registerQueueGauges(view, () => stats)
+  registerLimitGauges(view, () => stats)
+  registerStoreGauges(view.metrics, () => info)
   return { ready: () => view.ready(), status, refresh }
 }
 
 function serverStatus(server: Server, clock: Clock): ServerStatus {
   const { name, weight, state, inFlight, tunnels } = server
-  const status = { name, weight, state, inFlight, tunnels }
+  const restsMs = Math.round(restOf(server, clock))
+  const status = { name, weight, state, inFlight, tunnels, ...(restsMs > 0 && { restsMs }) }
   if (state === 'unknown') return status
   const since = Math.round(clock.now() - (clock.monotonic() - (state === 'down' ? server.downSince : server.upSince)))
   return state === 'down' ? { ...status, since, reason: server.downReason } : { ...status, since }
 }
 
+/** How much longer it gets no new work because it answered 429 or 503. */
+function restOf({ pausedUntil }: Server, clock: Clock): Millis {
+  return pausedUntil === 0 ? 0 : Math.max(0, pausedUntil - clock.monotonic())
+}
+
+function storeStatus(view: GatewayView, info: StoreInfo): StoreStatus {
+  const { engine, path } = view.config.store
+  const { refusing: _, ...facts } = info
+  const refusing = refusalOf(info)
+  return { ...facts, ...(refusing !== undefined && { refusing }), ...(engine === 'embedded' && { path }), syncs: view.recentSyncs() }
+}
+
+/** The store looks at its disk when something is submitted; what it said then may be over, or may have begun since. */
+function refusalOf({ refusing, freeBytes, floorBytes }: StoreInfo): StoreInfo['refusing'] {
+  if (freeBytes === undefined || floorBytes === undefined) return refusing
+  const isLow = freeBytes < floorBytes
+  if (refusing === undefined)
+    return isLow ? { limit: 'disk', detail: `${freeBytes} bytes are free; ${floorBytes} are kept in reserve` } : undefined
+  return refusing.limit === 'disk' && !isLow ? undefined : refusing
+}
+
 function poolStatus(pool: Pool, clock: Clock): PoolStatus {
-  const { name, config, waiting } = pool
-  return { name, balance: config.balance, waiting, servers: pool.servers.map((server) => serverStatus(server, clock)) }
+  const { name, waiting } = pool
+  const { balance, maxInFlight } = pool.config
+  return { name, balance, waiting, maxInFlight, servers: pool.servers.map((server) => serverStatus(server, clock)) }
 }
 
 function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueStatus[] {
   const owned = view.jobs.owned()
-  return stats.map(({ queue, counts, bytes, finishedBytes, dead, oldestWaitingAt }) => ({
-    name: queue,
+  return stats.map(({ queue, counts, bytes, finishedBytes, dead, scheduled, paused, blockedKeys, limits, ...times }) => {
     // A queue that the configuration no longer names still holds its jobs.
-    pool: view.config.queues.find(({ name }) => name === queue)?.pool ?? '',
-    jobs: counts,
-    bytes,
-    finishedBytes,
-    dead,
-    buckets: Object.fromEntries(owned.filter((share) => share.queue === queue).map(({ server, buckets }) => [server, buckets])),
-    ...(oldestWaitingAt === undefined ? {} : { oldestWaitingMs: Math.max(0, view.clock.now() - oldestWaitingAt) }),
-  }))
+    const config = view.config.queues.find(({ name }) => name === queue)
+    return {
+      name: queue,
+      pool: config?.pool ?? '',
+      jobs: counts,
+      bytes,
+      finishedBytes,
+      dead,
+      scheduled,
+      paused,
+      blockedKeys,
+      limits,
+      ...(config !== undefined && { timeoutMs: config.timeoutMs, concurrency: config.concurrency }),
+      buckets: Object.fromEntries(owned.filter((share) => share.queue === queue).map(({ server, buckets }) => [server, buckets])),
+      ...(times.oldestWaitingAt !== undefined && { oldestWaitingMs: ageOf(times.oldestWaitingAt, view.clock) }),
+      ...(times.oldestRunningAt !== undefined && { oldestRunningMs: ageOf(times.oldestRunningAt, view.clock) }),
+    }
+  })
+}
+
+/** Never negative: wall clocks may step back. */
+function ageOf(at: EpochMillis | undefined, clock: Clock): Millis {
+  return at === undefined ? 0 : Math.max(0, clock.now() - at)
 }
 
 function gauge(metrics: Metrics, name: MetricName, read: () => Iterable<GaugeSample>): void {
@@ -107,6 +153,10 @@ function gauge(metrics: Metrics, name: MetricName, read: () => Iterable<GaugeSam
 }
 
 function registerGatewayGauges(view: GatewayView): void {
+  const { limits } = view.config // Sockets were opened with them: no reload changes them.
+  gauge(view.metrics, 'spillway_ready', () => [{ value: view.ready().ok ? 1 : 0 }])
+  gauge(view.metrics, 'spillway_connections_limit', () => [{ value: limits.connections }])
+  gauge(view.metrics, 'spillway_buffered_limit_bytes', () => [{ value: limits.buffered }])
   gauge(view.metrics, 'spillway_connections', () => [{ value: view.connections() }])
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
@@ -114,7 +164,7 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
 }
 
-function registerPoolGauges({ metrics, pools }: GatewayView): void {
+function registerPoolGauges({ metrics, pools, clock }: GatewayView): void {
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
@@ -124,6 +174,7 @@ function registerPoolGauges({ metrics, pools }: GatewayView): void {
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
   perServer('spillway_server_in_flight', (server) => server.inFlight)
   perServer('spillway_server_tunnels', (server) => server.tunnels)
+  perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))
   gauge(metrics, 'spillway_pool_waiting', () => [...pools.values()].map((pool) => ({ labels: { pool: pool.name }, value: pool.waiting })))
 }
 
@@ -138,10 +189,44 @@ function registerQueueGauges({ metrics, jobs, clock }: GatewayView, stats: () =>
   perPart('spillway_dead_letters', 'reason', ({ dead }) => dead)
   perQueue('spillway_queue_bytes', ({ bytes }) => bytes)
   perQueue('spillway_queue_finished_bytes', ({ finishedBytes }) => finishedBytes)
-  perQueue('spillway_queue_oldest_waiting_seconds', ({ oldestWaitingAt }) =>
-    oldestWaitingAt === undefined ? 0 : Math.max(0, clock.now() - oldestWaitingAt) / 1000,
-  )
+  perQueue('spillway_queue_oldest_waiting_seconds', ({ oldestWaitingAt }) => ageOf(oldestWaitingAt, clock) / 1000)
+  perQueue('spillway_queue_oldest_running_seconds', ({ oldestRunningAt }) => ageOf(oldestRunningAt, clock) / 1000)
+  perQueue('spillway_queue_scheduled', ({ scheduled }) => scheduled)
+  perQueue('spillway_queue_paused', ({ paused }) => (paused ? 1 : 0))
+  perQueue('spillway_queue_blocked_keys', ({ blockedKeys }) => blockedKeys)
   gauge(metrics, 'spillway_queue_buckets', () =>
     jobs.owned().map(({ queue, server, buckets }) => ({ labels: { queue, server }, value: buckets })),
   )
+}
+
+function registerLimitGauges(view: GatewayView, stats: () => readonly QueueStats[]): void {
+  const { metrics } = view
+  gauge(metrics, 'spillway_queue_limit', () =>
+    stats().flatMap(({ queue, limits }) =>
+      (['jobs', 'bytes', 'finished'] as const).map((limit) => ({ labels: { queue, limit }, value: limits[limit] })),
+    ),
+  )
+  gauge(metrics, 'spillway_queue_attempt_timeout_seconds', () =>
+    view.config.queues.map(({ name, timeoutMs }) => ({ labels: { queue: name }, value: timeoutMs / 1000 })),
+  )
+}
+
+/** An engine without a disk has nothing to tell about one. */
+function registerStoreGauges(metrics: Metrics, info: () => StoreInfo | undefined): void {
+  const told = (name: MetricName, value: (info: StoreInfo) => number | undefined): void =>
+    gauge(metrics, name, () => {
+      const now = info()
+      const read = now === undefined ? undefined : value(now)
+      return read === undefined ? [] : [{ value: read }]
+    })
+  told('spillway_store_disk_bytes', ({ diskBytes }) => diskBytes)
+  told('spillway_store_reusable_bytes', ({ reusableBytes }) => reusableBytes)
+  told('spillway_store_free_bytes', ({ freeBytes }) => freeBytes)
+  told('spillway_store_floor_bytes', ({ floorBytes }) => floorBytes)
+  told('spillway_store_corrupt_records', ({ corrupt }) => corrupt)
+  gauge(metrics, 'spillway_store_refusing', () => {
+    const now = info()
+    const refusing = now === undefined ? undefined : refusalOf(now)
+    return [{ labels: { limit: 'disk' }, value: 0 }, ...(refusing === undefined ? [] : [{ labels: { limit: refusing.limit }, value: 1 }])]
+  })
 }

@@ -1,7 +1,8 @@
 /** What the admin address tells: plain data, and where it comes from. */
 import type { Balance, Mode } from '../config/config.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
-import type { JobStatus } from '../ports/job-store.ts'
+import type { JobStatus, QueueLimits, StoreInfo } from '../ports/job-store.ts'
+import type { RecentSyncs } from '../telemetry/store-events.ts'
 
 export interface Readiness {
   readonly ok: boolean
@@ -17,6 +18,8 @@ export interface ServerStatus {
   readonly reason?: string
   /** Of the current state. */
   readonly since?: EpochMillis
+  /** It answered 429 or 503 and gets no new work for so long. */
+  readonly restsMs?: Millis
   readonly inFlight: number
   readonly tunnels: number
 }
@@ -26,6 +29,8 @@ export interface PoolStatus {
   readonly balance: Balance
   /** Direct requests that wait for a slot. */
   readonly waiting: number
+  /** Requests and attempts that each server may have in flight. */
+  readonly maxInFlight: number
   readonly servers: readonly ServerStatus[]
 }
 
@@ -36,6 +41,17 @@ export interface QueueStatus {
   readonly bytes: Bytes
   readonly finishedBytes: Bytes
   readonly oldestWaitingMs?: Millis
+  /** Of the hand-out that has been running longest. */
+  readonly oldestRunningMs?: Millis
+  /** Of the queued and retrying: those that wait for time. */
+  readonly scheduled: number
+  readonly paused: boolean
+  /** Keys that wait for somebody to release them. */
+  readonly blockedKeys: number
+  readonly limits: QueueLimits
+  /** What one attempt may take, and how many run on each server; absent: the queue is not in the configuration. */
+  readonly timeoutMs?: Millis
+  readonly concurrency?: number
   /** Dead letters by reason. */
   readonly dead: Readonly<Record<string, number>>
   /** Buckets by server. */
@@ -49,12 +65,30 @@ export interface RouteStatus {
   readonly queue?: string
 }
 
+export interface StoreStatus extends StoreInfo {
+  /** Folder; absent where nothing is on a disk. */
+  readonly path?: string
+  readonly syncs: RecentSyncs
+}
+
+export interface ConfigStatus {
+  readonly file?: string
+  /** When what holds now was read. */
+  readonly readAt: EpochMillis
+  /** Keys of the file that differ from what holds, and hold only after a restart. */
+  readonly needsRestart: readonly string[]
+  /** A later reading that was refused. */
+  readonly refused?: { readonly at: EpochMillis; readonly problems: readonly string[] }
+}
+
 export interface AdminStatus {
   readonly version: string
   readonly pid: number
   readonly uptimeMs: Millis
   readonly ready: Readiness
   readonly listeners: readonly string[]
+  readonly config: ConfigStatus
+  readonly store: StoreStatus
   readonly pools: readonly PoolStatus[]
   readonly queues: readonly QueueStatus[]
   readonly routes: readonly RouteStatus[]

@@ -1,36 +1,32 @@
 /**
- * The addresses of jobs on every listener, `<jobs.path>/…`: status, result, events, cancel, and the reports of servers.
+ * The addresses of jobs on every listener, `<jobs.path>/…`: status, result, events, cancel, and the reports of servers; below `api`, the queue API.
  * A wrong secret, an unknown id and a job whose retention is over are one and the same 404.
  */
 import { type Failure, failure } from '../core/errors.ts'
 import { parsePreferences } from '../core/headers/prefer.ts'
 import { headerValue, headerValues } from '../http1/message.ts'
-import type { Jobs } from '../jobs/jobs.ts'
 import { isEnded } from '../jobs/watch.ts'
 import { parseDuration } from '../lib/duration.ts'
-import type { Bytes, Millis } from '../lib/units.ts'
+import type { Millis } from '../lib/units.ts'
 import { collectBody } from '../net/body.ts'
-import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Call } from '../net/call.ts'
-import type { Clock } from '../ports/clock.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 import { sendEnded, sendStatus } from './answer.ts'
+import { handleApiCall } from './queues/call-adapter.ts'
+import type { ApiParts } from './queues/parts.ts'
+import type { ApiKeys } from './queues/rights.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
 import { jobHeaders } from './document.ts'
 import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
-import { compactProgress, PROGRESS_DEPTH_MAX } from './progress.ts'
+import { compactProgress, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
 
-/** A progress report. Small, because every one of them is stored and sent to every watcher. */
-export const REPORT_BYTES_MAX: Bytes = 16 * 1024
 /** For room in memory: a report that comes late is better left out. */
 const REPORT_WAIT_MS: Millis = 1_000
 
-export interface JobsApi extends StreamParts {
-  readonly jobs: Jobs
-  readonly budget: BufferBudget
-  readonly clock: Clock
+export interface JobsApi extends Omit<StreamParts, 'jobs'>, ApiParts {
+  readonly apiKeys: ApiKeys
 }
 
 /** Matched on the raw path, before any route. */
@@ -53,6 +49,8 @@ const METHODS: Readonly<Record<Resource, readonly string[]>> = {
 }
 
 export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
+  const apiPath = `${api.config.jobs.path}/api`
+  if (isJobsPath(call.head.path, apiPath)) return handleApiCall(call, api, api.apiKeys, call.head.path.slice(apiPath.length + 1))
   call.log.mode = 'jobs'
   const cors = corsForJobs([api.config.cors, ...api.config.routes.map((route) => route.cors)], call)
   const extraHeaders = corsHeaders(cors, call)
@@ -172,11 +170,11 @@ async function cancel(call: Call, api: JobsApi, job: StoredJob, extraHeaders: re
 
 async function report(call: Call, api: JobsApi, token: TokenParts | undefined): Promise<Outcome> {
   const { budget, clock } = api
-  const body = await collectBody(call, { bytesMax: REPORT_BYTES_MAX, budget, clock, waitMs: REPORT_WAIT_MS })
+  const body = await collectBody(call, { bytesMax: PROGRESS_BYTES_MAX, budget, clock, waitMs: REPORT_WAIT_MS })
   if (body.kind === 'gone') return undefined
   if (body.kind === 'failed') {
     if (body.failed.code !== 'body_too_large') return body.failed
-    return failure('body_too_large', `A report has at most ${REPORT_BYTES_MAX} bytes.`)
+    return failure('body_too_large', `A report has at most ${PROGRESS_BYTES_MAX} bytes.`)
   }
   const progress = compactProgress(body.bytes)
   body.free()

@@ -18,10 +18,14 @@ export function sendFailure(
   call.log.error = failed.code
   // A head that went out cannot be taken back; the client must not take what it got for complete.
   if (call.responseStarted) return call.abort()
+  call.send(ERRORS[failed.code].status, problemHeaders(call.gateway, failed, extraHeaders), JSON.stringify(problem(failed, extraBody)))
+}
+
+export function problemHeaders(gateway: string, failed: Failure, extraHeaders: readonly string[] = []): string[] {
   const kind = ERRORS[failed.code]
-  const status = proxyStatus(call.gateway, kind.proxy, failed.detail)
+  const status = proxyStatus(gateway, kind.proxy, failed.detail)
   const headers = ['Content-Type', 'application/problem+json', ...PRIVATE_HEADERS, 'Proxy-Status', status, ...extraHeaders]
   const retryAfter = failed.retryAfterSeconds ?? (kind.status === 503 ? RETRY_AFTER_SECONDS : undefined)
   if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter))
-  call.send(kind.status, headers, JSON.stringify(problem(failed, extraBody)))
+  return headers
 }

@@ -1,26 +1,63 @@
 /** The command line: finds the command, reads its arguments, runs it, gives the exit code. */
-import { nearest } from '../config/problem.ts'
 import type { Command, ExitCode, Io } from './command.ts'
 import { EXIT, helpText, readArguments } from './command.ts'
+import { type Entry, findCommand, groupHelpText, isGroup } from './command-group.ts'
+import { backupCommand } from './commands/backup.ts'
+import { benchCommand } from './commands/bench.ts'
 import { checkCommand } from './commands/check.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { explainCommand } from './commands/explain.ts'
 import { initCommand } from './commands/init.ts'
+import { jobsGroup } from './commands/jobs.ts'
+import { keysGroup } from './commands/keys.ts'
+import { queuesGroup } from './commands/queues.ts'
+import { reloadCommand } from './commands/reload.ts'
+import { rekeyCommand } from './commands/rekey.ts'
+import { restoreCommand } from './commands/restore.ts'
 import { runCommand } from './commands/run.ts'
+import { salvageCommand } from './commands/salvage.ts'
+import { schedulesGroup, topicsGroup } from './commands/schedules.ts'
 import { statusCommand } from './commands/status.ts'
+import { supportBundleCommand } from './commands/support-bundle.ts'
 import { toCommand } from './commands/to.ts'
+import { verifyCommand } from './commands/verify.ts'
+import { whyCommand } from './commands/why.ts'
 import { demoCommand } from './demo/demo.ts'
 import { version } from './version.ts'
 
-const COMMANDS: readonly Command[] = [runCommand, checkCommand, explainCommand, demoCommand, initCommand, statusCommand]
+export const ENTRIES: readonly Entry[] = [
+  runCommand,
+  checkCommand,
+  explainCommand,
+  demoCommand,
+  initCommand,
+  statusCommand,
+  reloadCommand,
+  doctorCommand,
+  supportBundleCommand,
+  queuesGroup,
+  jobsGroup,
+  keysGroup,
+  whyCommand,
+  schedulesGroup,
+  topicsGroup,
+  backupCommand,
+  restoreCommand,
+  verifyCommand,
+  salvageCommand,
+  rekeyCommand,
+  benchCommand,
+]
 
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
-  const [first, ...rest] = argv
+  const [first] = argv
   if (first === undefined || first === '--help' || first === '-h') return say(io, overview())
   if (first === '--version' || first === '-v') return say(io, `${version()}\n`)
-  if (first === 'help') return help(rest, io)
+  if (first === 'help') return help(argv.slice(1), io)
   if (first.startsWith('-')) return await runCommandWith(toCommand, argv, io)
-  const command = COMMANDS.find(({ name }) => name === first)
-  return command === undefined ? unknownCommand(first, io) : await runCommandWith(command, rest, io)
+  const found = findCommand(ENTRIES, argv)
+  if (found.kind === 'unknown') return complain(io, found.message, found.hint)
+  return found.kind === 'group' ? say(io, groupHelpText(found.group)) : await runCommandWith(found.command, found.rest, io)
 }
 
 function say(io: Io, text: string): ExitCode {
@@ -33,23 +70,15 @@ function complain(io: Io, message: string, hint: string): ExitCode {
   return EXIT.usage
 }
 
-function unknownCommand(name: string, io: Io): ExitCode {
-  const near = nearest(
-    name,
-    COMMANDS.map((command) => command.name),
-  )
-  return complain(
-    io,
-    `spillway: there is no command ${JSON.stringify(name)}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
-    'spillway help',
-  )
-}
-
 function help(args: readonly string[], io: Io): ExitCode {
-  const [name] = args
+  const [name, word] = args
   if (name === undefined) return say(io, overview())
-  const command = [...COMMANDS, toCommand].find((each) => each.name === name.replace(/^--to$/, ''))
-  return command === undefined ? unknownCommand(name, io) : say(io, helpText(command))
+  if (name === '--to') return say(io, helpText(toCommand))
+  const group = ENTRIES.find((entry) => entry.name === name)
+  if (word === undefined && group !== undefined && isGroup(group)) return say(io, groupHelpText(group))
+  const found = findCommand(ENTRIES, args)
+  if (found.kind === 'unknown') return complain(io, found.message, found.hint)
+  return say(io, found.kind === 'group' ? groupHelpText(found.group) : helpText(found.command))
 }
 
 async function runCommandWith(command: Command, raw: readonly string[], io: Io): Promise<ExitCode> {
@@ -64,7 +93,7 @@ async function runCommandWith(command: Command, raw: readonly string[], io: Io):
 }
 
 function overview(): string {
-  const rows = COMMANDS.map((command) => [[command.name, ...command.positionals].join(' '), command.summary] as const)
+  const rows = ENTRIES.map((entry) => [usageOf(entry), entry.summary] as const)
   const width = Math.max(...rows.map(([usage]) => usage.length))
   return `Spillway: a load balancer and API gateway with a durable queue behind every route.
 
@@ -77,4 +106,8 @@ ${rows.map(([usage, summary]) => `  ${usage.padEnd(width)}  ${summary}`).join('\
 
 exit codes: 0 fine, 1 failed while running, 2 the configuration or the arguments are wrong
 `
+}
+
+function usageOf(entry: Entry): string {
+  return [entry.name, ...(isGroup(entry) ? ['<command>'] : entry.positionals)].join(' ')
 }

@@ -1,25 +1,27 @@
 /**
- * Runs a gateway until it is told to stop. SIGTERM or SIGINT: drain, exit 0; a second one: exit 1 at once. A gateway that cannot start, or that
- * fails while it runs, is one line and exit 1.
+ * Runs a gateway until it is told to stop. SIGTERM or SIGINT: drain, exit 0; a second one: exit 1 at once. SIGHUP: reads its configuration
+ * again. A gateway that cannot start, or that fails while it runs, is one line and exit 1.
  */
 import type { Config, HostPort } from '../config/config.ts'
+import type { LoadResult } from '../config/load.ts'
 import { createTelemetry, type OwnedTelemetry } from '../telemetry/create-telemetry.ts'
 import type { Io } from './command.ts'
 import { EXIT, type ExitCode } from './command.ts'
 import { stopRequest } from './stop-request.ts'
 import { version } from './version.ts'
 
-export async function serve(config: Config, io: Io): Promise<ExitCode> {
+/** `readConfig`: reads the file again, for a reload; absent where there is none. */
+export async function serve(config: Config, io: Io, readConfig?: () => Promise<LoadResult>): Promise<ExitCode> {
   // Only this command needs all of the gateway; the others start faster without.
   const { startGateway } = await import('../gateway.ts')
   const telemetry = openTelemetry(config, io)
   if (telemetry === undefined) return EXIT.failed
   const stopped = stopRequest([], () => telemetry.flushSync())
+  const reloads = reloadRequests()
   try {
-    const gateway = await startGateway(config, { telemetry, version: version() })
-    process.on('SIGHUP', () =>
-      telemetry.event({ type: 'warning', message: 'SIGHUP: reloading is not available yet; restart to change the configuration' }),
-    )
+    const gateway = await startGateway(config, { telemetry, version: version(), ...(readConfig !== undefined && { readConfig }) })
+    // Its outcome is an event, and stands in the status.
+    reloads.onRequest(() => void gateway.reload())
     const failure = await Promise.race([gateway.fatal, stopped])
     if (failure instanceof Error) {
       telemetry.event({ type: 'fatal', message: failure.message })
@@ -38,6 +40,22 @@ export async function serve(config: Config, io: Io): Promise<ExitCode> {
     return EXIT.failed
   } finally {
     await telemetry.close()
+  }
+}
+
+/** SIGHUP ends a process that does not listen to it: from the first moment on it is heard, and one that came too early is not forgotten. */
+function reloadRequests(): { onRequest(listener: () => void): void } {
+  let asked = false
+  let listener: (() => void) | undefined
+  process.on('SIGHUP', () => {
+    if (listener === undefined) asked = true
+    else listener()
+  })
+  return {
+    onRequest(reload) {
+      listener = reload
+      if (asked) reload()
+    },
   }
 }
 

@@ -3,6 +3,7 @@
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
 import type { Bytes, Millis } from '../lib/units.ts'
+import type { QueueLimits, QueueRules } from '../ports/job-store.ts'
 
 export interface HostPort {
   readonly host: string
@@ -23,6 +24,9 @@ export interface Config {
   readonly queues: readonly QueueConfig[]
   /** In file order. */
   readonly routes: readonly RouteConfig[]
+  readonly schedules: readonly ScheduleConfig[]
+  readonly topics: readonly TopicConfig[]
+  readonly api: ApiConfig
   readonly limits: LimitsConfig
   readonly timeouts: TimeoutsConfig
   readonly jobs: JobsConfig
@@ -49,6 +53,16 @@ export interface StoreConfig {
   readonly engine: 'embedded' | 'memory'
   /** Absolute folder; unused by `memory`. */
   readonly path: string
+  /** With less than this free on its disk nothing is accepted. */
+  readonly diskFloor: Bytes
+  readonly encryption?: { readonly keys: readonly StoreKey[] }
+}
+
+/** The first of several encrypts, the others only read. */
+export interface StoreKey {
+  readonly id: string
+  /** 32 bytes. Never shown. */
+  readonly secret: Uint8Array
 }
 
 export interface ServerConfig {
@@ -88,7 +102,10 @@ export interface PoolConfig {
 
 export interface QueueConfig {
   readonly name: string
-  readonly pool: string
+  /** Whose servers work it off; absent: pull consumers only. */
+  readonly pool?: string
+  /** May pull consumers work it off? */
+  readonly pull: boolean
   /** Jobs in flight per server. */
   readonly concurrency: number
   readonly attempts: number
@@ -96,10 +113,76 @@ export interface QueueConfig {
   readonly timeoutMs: Millis
   /** Absent: never. */
   readonly expireAfterMs?: Millis
+  /** Absent: never. */
+  readonly deadlineMs?: Millis
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   readonly deadLetter: 'exhausted' | 'all'
-  readonly limits: { readonly jobs: number; readonly bytes: Bytes; readonly finished: Bytes }
+  readonly rules: QueueRules
+  readonly limits: QueueLimits
+}
+
+/** What makes jobs by the clock. The document is the one of the queue API: plain data. */
+export interface ScheduleConfig {
+  readonly name: string
+  readonly document: ScheduleDocument
+}
+
+export interface ScheduleDocument {
+  readonly queue: string
+  /** Either this, in its time zone, or `every`. */
+  readonly cron?: string
+  readonly timeZone: string
+  /** A duration as text. */
+  readonly every?: string
+  readonly missed: 'skip' | 'once' | 'all'
+  readonly paused: boolean
+  readonly job: Readonly<Record<string, unknown>>
+}
+
+export interface TopicConfig {
+  readonly name: string
+  readonly subscriptions: readonly SubscriptionConfig[]
+}
+
+export interface SubscriptionConfig {
+  readonly name: string
+  readonly queue: string
+  readonly filter?: TopicFilter
+}
+
+export type Scalar = string | number | boolean | null
+
+/** All conditions must hold; of a list, one value is enough. */
+export interface TopicFilter {
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | readonly string[]>>
+  /** By JSON pointer into the payload. */
+  readonly fields: Readonly<Record<string, Scalar | readonly Scalar[]>>
+}
+
+export type ApiRight = 'send' | 'receive' | 'browse' | 'manage'
+
+export interface ApiKeyConfig {
+  readonly name: string
+  readonly token: string
+  /** Names, or beginnings of names that end with `*`. */
+  readonly queues: readonly string[]
+  readonly can: readonly ApiRight[]
+}
+
+/** The queue API. */
+export interface ApiConfig {
+  /** Without any, listeners do not serve it. */
+  readonly keys: readonly ApiKeyConfig[]
+  /** Items in one call. Default 1000. */
+  readonly receiveMax: number
+  /** Pull consumers that wait at once. Default 4096. */
+  readonly receiversMax: number
+  /** Default 12h. */
+  readonly leaseMaxMs: Millis
+  /** One body, or one line of NDJSON. Default 16MiB. */
+  readonly body: Bytes
 }
 
 /** Where a key's value comes from. */
@@ -127,7 +210,8 @@ export interface RouteConfig {
   /** For logs and metrics: the match as written, unique. */
   readonly name: string
   readonly match: MatchConfig
-  readonly pool: string
+  /** Absent: a queue route whose queue is worked off by pull consumers only. */
+  readonly pool?: string
   readonly mode: Mode
   /** Set for `queue` and `spill`. */
   readonly queue?: string
@@ -137,6 +221,7 @@ export interface RouteConfig {
   readonly patienceMs: Millis
   readonly onWait: 'accept' | 'cancel'
   readonly key?: KeySource
+  readonly tenant?: KeySource
   readonly allow: readonly ClientHeader[]
   /** Methods that may become a job. */
   readonly methods: readonly string[]

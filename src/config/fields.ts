@@ -3,9 +3,10 @@ import { isIP } from 'node:net'
 import * as z from 'zod'
 import { parsePattern } from '../core/routing/pattern.ts'
 import { parseDuration } from '../lib/duration.ts'
+import { parseRate } from '../lib/rate.ts'
 import { parseSize } from '../lib/size.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
-import type { HostPort, KeySource, ServerConfig } from './config.ts'
+import type { HostPort, KeySource, ServerConfig, StoreKey } from './config.ts'
 
 export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 /** A token of RFC 9110: header names, methods, pseudonyms. */
@@ -57,6 +58,18 @@ function durationField(parse: (text: string) => Millis | undefined, expected: st
   return textField(bounded, meta, expected)
 }
 
+function durationTextField(expected: string) {
+  const read = readingOf(parseSpan, expected)
+  return textField(
+    (text): Reading<string> => {
+      const reading = read(text)
+      return 'wrong' in reading ? reading : { value: text }
+    },
+    { title: 'duration', pattern: DURATION_FORM },
+    expected,
+  )
+}
+
 function readingOf<T>(parse: (text: string) => T | undefined, expected: string): (text: string) => Reading<T> {
   return (text) => {
     const value = parse(text)
@@ -100,6 +113,13 @@ export const sizeOrUnlimited = simpleField(orWord(parseCapacity, 'unlimited', 0)
 function orWord(parse: (text: string) => number | undefined, word: string, meaning: number): (text: string) => number | undefined {
   return (text) => (text === word ? meaning : parse(text))
 }
+
+/** A duration above zero, checked but kept as text. */
+export const spanText = durationTextField(`${DURATION}, more than 0`)
+export const rate = simpleField(parseRate, 'a rate such as 100/s, 10/1m or 5000/1h', {
+  title: 'rate',
+  pattern: '^\\d+/\\d*(ms|s|m|h|d)$',
+})
 
 export const count = (min: number, max: number): z.ZodInt => z.int().min(min).max(max)
 
@@ -163,6 +183,10 @@ function readKey(text: string): Reading<KeySource> {
 
 export const keySource = textField(readKey, { title: 'key source' })
 
+export const jsonPointer = simpleField(formed(/^(\/([^~/]|~[01])*)*$/), 'a JSON pointer (RFC 6901) such as /order/type', {
+  title: 'JSON pointer',
+})
+
 const upper = (text: string): string => text.toUpperCase()
 const lower = (text: string): string => text.toLowerCase()
 
@@ -224,5 +248,33 @@ function readMatch(text: string): Reading<MatchText> {
   const path = readPath(match[2] as string)
   return 'value' in path ? { value: { methods, path: path.value } } : path
 }
+
+export const name = z
+  .string()
+  .regex(NAME, { error: 'a name is 1 to 64 letters, digits, "-", "_" or ".", and begins with a letter or digit' })
+
+export const queuePattern = simpleField(
+  formed(/^([A-Za-z0-9][A-Za-z0-9_.-]{0,63}\*?|\*)$/),
+  'the name of a queue, with * at its end, or *',
+  {
+    title: 'queue name, with `*` at its end where it stands for several',
+  },
+)
+
+/** Read by those who make jobs of it; here it is only known to be plain data. */
+export const jobDocument = z.record(z.string(), z.unknown()).meta({ title: 'job' })
+
+const SECRET_BYTES = 32
+
+/** Says nothing of what it read: it is a secret. */
+function readStoreSecret(text: string): Reading<StoreKey['secret']> {
+  const hex = /^[0-9a-f]{64}$/i.test(text)
+  const base64 = /^[A-Za-z0-9+/_-]{43}=?$/.test(text)
+  if (!hex && !base64)
+    return { wrong: `must be ${SECRET_BYTES} random bytes in base64 or hex; make them with: openssl rand -base64 ${SECRET_BYTES}` }
+  return { value: new Uint8Array(Buffer.from(text, hex ? 'hex' : 'base64')) }
+}
+
+export const storeSecret = textField(readStoreSecret, { title: '32 bytes in base64 or hex' })
 
 export const matchText = textField(readMatch, { title: 'match' })

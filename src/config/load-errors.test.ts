@@ -14,11 +14,11 @@ const ROUTE = 'routes: [{ match: /* }]\n'.replace('/*', '"/*"')
 const SPILL = 'routes:\n  - { match: POST /a, mode: spill'
 /** What a file adds to BASE, and the lines it gets. */
 const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>> = {
-  'an empty file': ['', '1:1  is empty; it needs at least pools and routes'],
+  'an empty file': ['', '1:1  is empty; it needs at least routes, or queues'],
   'no mapping': ['- a\n', '1:1  must be a mapping, not a list'],
   'broken YAML': ['pools: {\n', '2:1  not valid YAML: Flow map in block collection must be sufficiently indented and end with a }'],
   'a key twice': [`${BASE}${ROUTE}name: a\nname: b\n`, '4:1  this key stands there twice'],
-  'nothing needed': ['name: x\n', '1:1  pools  is missing', '1:1  routes  is missing'],
+  'nothing needed': ['name: x\n', '1:1  there is nothing to do: it needs routes, or queues'],
   'an unknown key': [`${BASE}${ROUTE}limit: {}\n`, '3:1  limit  unknown key  (did you mean limits?)'],
   'an unknown key far from any other': [`${BASE}${ROUTE}zzz: {}\n`, '3:1  zzz  unknown key'],
   'an unknown key in a server': [
@@ -225,6 +225,78 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
   'text from the environment that is no number': [
     `${BASE}${ROUTE}limits: { headers: "\${NAME}" }`,
     '3:20  limits.headers  must be a whole number, not text',
+  ],
+  'a pull queue with a pool at its route': [
+    `${BASE}queues: { q: { pull: true } }\nroutes: [{ match: POST /a, mode: queue, queue: q, pool: api }]`,
+    '3:57  routes[0].pool  the queue "q" is worked off by pull consumers only; leave this key out, or name the pool at the queue',
+  ],
+  'a queue that nobody may work off': [
+    `${BASE}${ROUTE}queues: { q: { pull: false } }`,
+    '3:22  queues.q.pull  nobody may work it off: name a pool, a route that fills it, or leave this key out',
+  ],
+  'a route without any pool': ['routes: [{ match: / }]\n', '1:1  pools  is missing: a route needs servers'],
+  'a rate that is none': [
+    `${BASE}${ROUTE}queues: { q: { rate: 0/s } }`,
+    '3:22  queues.q.rate  must be a rate such as 100/s, 10/1m or 5000/1h, not "0/s"',
+  ],
+  'a tenant of a parameter that is not there': [
+    `${BASE}routes: [{ match: "POST /a/{id}", mode: queue, tenant: path:who }]`,
+    '2:56  routes[0].tenant  the path /a/{id} has no parameter {who}',
+  ],
+  'a tenant on a direct route': [
+    `${BASE}routes: [{ match: /, tenant: header:x }]`,
+    '2:30  routes[0].tenant  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
+  ],
+  'a key of the store of another length': [
+    `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: c2hvcnQ= }] } }`,
+    '3:48  store.encryption.keys[0].secret  must be 32 random bytes in base64 or hex; make them with: openssl rand -base64 32',
+  ],
+  'two keys of the store with one name': [
+    `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: ${'ab'.repeat(32)} }, { id: a, secret: ${'cd'.repeat(32)} }] } }`,
+    '3:122  store.encryption.keys[1].id  there is another key a',
+  ],
+  'no key of the store': [
+    `${BASE}${ROUTE}store: { encryption: { keys: [] } }`,
+    '3:30  store.encryption.keys  must have at least one entry',
+  ],
+  'an API key with a short token': [
+    `${BASE}${ROUTE}api: { keys: [{ name: a, token: 0123456789abcde, queues: ["*"], can: [send] }] }`,
+    '3:33  api.keys[0].token  must have at least 16 characters; make one with: openssl rand -hex 32',
+  ],
+  'API keys that are the same': [
+    `${BASE}${ROUTE}api:\n  keys:\n    - &a { name: a, token: 0123456789abcdef, queues: ["*"], can: [send] }\n    - *a\n`,
+    '5:18  api.keys[1].name  another key has this name',
+    '5:28  api.keys[1].token  another key has this token',
+  ],
+  'a right that there is not, and a pattern that is none': [
+    `${BASE}${ROUTE}api: { keys: [{ name: a, token: 0123456789abcdef, queues: ["*a"], can: [sned] }] }`,
+    '3:60  api.keys[0].queues[0]  must be the name of a queue, with * at its end, or *, not "*a"',
+    '3:73  api.keys[0].can[0]  must be send or receive or browse or manage, not "sned"  (did you mean send?)',
+  ],
+  'an API body that has no room for a job': [
+    `${BASE}${ROUTE}api: { body: 1MiB }`,
+    '3:14  api.body  has no room for one job: limits.jobBody in base64, and limits.head',
+  ],
+  'a schedule without a time, and one with two': [
+    `queues: { q: {} }\nschedules:\n  a: { queue: q }\n  b: { queue: q, every: 1h, cron: "* * * * *" }\n`,
+    '3:3  schedules.a  needs either cron or every',
+    '4:3  schedules.b  needs either cron or every',
+  ],
+  'a schedule that is wrong in every way': [
+    `queues: { q: {} }\nschedules:\n  a: { queue: p, cron: "* * * *", job: { dealy: 1s } }\n  b: { queue: q, cron: "0 6 * * *", timeZone: Mars/X }\n`,
+    '3:15  schedules.a.queue  there is no queue "p"; there is q; define it under queues  (did you mean q?)',
+    '3:24  schedules.a.cron  a cron expression has five fields (minute, hour, day, month, weekday), or six with seconds in front, such as 0 6 * * mon-fri',
+    '3:42  schedules.a.job.dealy  there is no such field (did you mean delay?)',
+    '4:47  schedules.b.timeZone  there is no time zone "Mars/X"; write it as in Europe/Berlin',
+  ],
+  'a subscription of a queue that is not there, and a filter that is none': [
+    `queues: { q: {} }\ntopics: { t: { subscriptions: { a: { queue: p }, b: { filter: { fields: { type: x } } } } } }\n`,
+    '2:45  topics.t.subscriptions.a.queue  there is no queue "p"; there is q; define it under queues  (did you mean q?)',
+    '2:75  topics.t.subscriptions.b.filter.fields.type  must be a JSON pointer (RFC 6901) such as /order/type, not "type"',
+  ],
+  'a subscription whose own queue would have too long a name': [
+    `queues: { q: {} }\ntopics: { ${'t'.repeat(60)}: { subscriptions: { abc: {}, abcd: {} } } }\n`,
+    `2:101  topics.${'t'.repeat(60)}.subscriptions.abcd  its queue ${'t'.repeat(60)}.abcd has more than 64 characters; name a queue`,
   ],
   'an alias of itself': [`pools: &a { x: *a }\n${ROUTE}`, '1:16  pools.x  this alias leads nowhere or to itself'],
 }

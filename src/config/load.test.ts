@@ -106,7 +106,7 @@ describe('good files', () => {
       file: 'spillway.yaml',
       listeners: [{ address: { host: '127.0.0.1', port: 8080 } }],
       admin: { address: { host: '127.0.0.1', port: 9900 } },
-      store: { engine: 'embedded', path: '/srv/app/data' },
+      store: { engine: 'embedded', path: '/srv/app/data', diskFloor: 67_108_864 },
       pools: [
         {
           name: 'api',
@@ -121,6 +121,7 @@ describe('good files', () => {
         {
           name: 'reports',
           pool: 'api',
+          pull: false,
           concurrency: 8,
           attempts: 20,
           backoff: { baseMs: 1000, maxMs: 1_800_000 },
@@ -128,6 +129,7 @@ describe('good files', () => {
           keepMs: 86_400_000,
           keepDeadMs: 1_209_600_000,
           deadLetter: 'exhausted',
+          rules: { onFailure: 'skip', overflow: 'refuse' },
           limits: { jobs: 1_000_000, bytes: 10 * 1024 ** 3, finished: 10 * 1024 ** 3 },
         },
       ],
@@ -148,6 +150,9 @@ describe('good files', () => {
           idempotencyScope: 'authorization',
         },
       ],
+      schedules: [],
+      topics: [],
+      api: { keys: [], receiveMax: 1000, receiversMax: 4096, leaseMaxMs: 43_200_000, body: 16_777_216 },
       limits: {
         head: 32_768,
         headers: 100,
@@ -273,6 +278,103 @@ cors: { origins: ["https://\${EMPTY:-app}.example.com"], credentials: "\${YES}" 
   })
 })
 
+describe('queues, the queue API, schedules and topics', () => {
+  test('every key of a queue at another value than its default', () => {
+    const config = good(`
+pools: { a: [http://a] }
+queues:
+  q: { pool: a, pull: true, deadline: 1h, onFailure: block, ageing: 10s, maxRunning: 3, rate: 100/s, keyRate: 10/1m, tenantMaxRunning: 2,
+       limits: { age: 5m, overflow: drop-oldest } }
+  alone: {}
+  asked: { pull: true }
+routes: [{ match: POST /x, mode: queue, queue: q, tenant: "json:/who" }, { match: POST /y, mode: queue, queue: asked }]
+store: { diskFloor: 1GiB }
+`)
+    const [q, alone, asked] = ['q', 'alone', 'asked'].map((name) => config.queues.find((queue) => queue.name === name))
+    assert.deepEqual([q?.pool, q?.pull, q?.deadlineMs], ['a', true, 3_600_000])
+    assert.deepEqual(q?.rules, {
+      onFailure: 'block',
+      ageingMs: 10_000,
+      maxRunning: 3,
+      rate: { count: 100, perMs: 1000 },
+      keyRate: { count: 10, perMs: 60_000 },
+      tenantMaxRunning: 2,
+      overflow: 'drop-oldest',
+    })
+    assert.equal(q?.limits.age, 300_000)
+    assert.deepEqual([alone?.pool, alone?.pull, asked?.pool, asked?.pull], [undefined, true, undefined, true])
+    assert.deepEqual(
+      config.routes.map(({ pool }) => pool),
+      ['a', undefined],
+    )
+    assert.deepEqual(config.routes[0]?.tenant, { from: 'json', name: '/who' })
+    assert.equal(config.store.diskFloor, 1024 ** 3)
+  })
+
+  test('a file may have queues only, and nothing to serve but them', () => {
+    const config = good('queues: { mails: {} }\napi: { keys: [{ name: a, token: "0123456789abcdef", queues: ["*"], can: [send] }] }\n')
+    assert.deepEqual([config.pools, config.routes, config.queues[0]?.pull], [[], [], true])
+    assert.deepEqual(config.api.keys, [{ name: 'a', token: '0123456789abcdef', queues: ['*'], can: ['send'] }])
+  })
+
+  test('keys of the store are read from base64 and from hex', () => {
+    const secret = Buffer.alloc(32, 7)
+    const config = good(`${BASE}${ROUTE}store: { encryption: { keys: [{ id: k2, secret: "\${A}" }, { id: k1, secret: "\${B}" }] } }`, {
+      A: secret.toString('base64'),
+      B: secret.toString('hex'),
+    })
+    const keys = config.store.encryption?.keys ?? []
+    assert.deepEqual(
+      keys.map(({ id, secret: bytes }) => [id, Buffer.from(bytes).equals(secret)]),
+      [
+        ['k2', true],
+        ['k1', true],
+      ],
+    )
+  })
+
+  test('schedules and topics become what the queue API would make of them', () => {
+    const config = good(`
+queues: { reports: {}, all: {} }
+schedules:
+  nightly: { queue: reports, cron: "0 3 * * *", timeZone: Europe/Berlin, job: { payload: { kind: nightly }, key: k } }
+  beat: { queue: reports, every: 15m, missed: all, paused: true }
+topics:
+  orders: { subscriptions: { audit: { queue: all }, mail: { filter: { headers: { X-Kind: a }, fields: { /type: [created, 1, null] } } } } }
+`)
+    assert.deepEqual(config.schedules, [
+      {
+        name: 'nightly',
+        document: {
+          queue: 'reports',
+          timeZone: 'Europe/Berlin',
+          missed: 'once',
+          paused: false,
+          job: { payload: { kind: 'nightly' }, key: 'k' },
+          cron: '0 3 * * *',
+        },
+      },
+      { name: 'beat', document: { queue: 'reports', timeZone: 'UTC', missed: 'all', paused: true, job: {}, every: '15m' } },
+    ])
+    assert.deepEqual(config.topics, [
+      {
+        name: 'orders',
+        subscriptions: [
+          { name: 'audit', queue: 'all' },
+          { name: 'mail', queue: 'orders.mail', filter: { headers: { 'x-kind': 'a' }, fields: { '/type': ['created', 1, null] } } },
+        ],
+      },
+    ])
+    const own = config.queues.find(({ name }) => name === 'orders.mail')
+    assert.deepEqual([own?.pull, own?.attempts], [true, 20])
+  })
+
+  test('the API has room for one job, whatever limits.jobBody is', () => {
+    assert.equal(good(`${BASE}${ROUTE}limits: { jobBody: 30MiB }`).api.body, 40 * 1024 ** 2 + 32 * 1024)
+    assert.equal(good(`${BASE}${ROUTE}limits: { buffered: 16MiB, jobBody: 2MiB }`).api.body, 16 * 1024 ** 2)
+  })
+})
+
 describe('names that every object has are names like any other', () => {
   const names = Object.getOwnPropertyNames(Object.prototype).filter((name) => !name.startsWith('_'))
 
@@ -314,7 +416,6 @@ describe('warnings', () => {
     assert.deepEqual(result.warnings, [
       'spillway.yaml:1:18  store.engine  memory: jobs are lost when the process ends, and these routes keep jobs: POST /x',
       'spillway.yaml:2:28  pools.b  no route uses this pool',
-      'spillway.yaml:3:14  queues.q  no route fills this queue',
     ])
   })
 

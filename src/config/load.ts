@@ -46,9 +46,13 @@ export function loadValue(value: unknown, options: ReadOptions): LoadResult {
   return readConfig(moduleSource(value), options)
 }
 
+let moduleReads = 0
+
 async function loadModule(path: string, options: ReadOptions): Promise<LoadResult> {
   try {
-    const module = (await import(pathToFileURL(path).href)) as { readonly default?: unknown }
+    // A module is read once for each address; a reload wants it as it is now.
+    const again = moduleReads++ === 0 ? '' : `?read=${moduleReads}`
+    const module = (await import(`${pathToFileURL(path).href}${again}`)) as { readonly default?: unknown }
     if (module.default === undefined) return failed(options.file, 'has no default export; write: export default defineConfig({ … })')
     // A copy, because reading changes it; it also refuses what is not plain data.
     return loadValue(structuredClone(module.default), options)
@@ -71,7 +75,7 @@ function reason(error: unknown): string {
 function readConfig(source: Source, options: ReadOptions): LoadResult {
   const { value } = source
   if (value === undefined || value === null) {
-    const empty = { path: [], message: 'is empty; it needs at least pools and routes' }
+    const empty = { path: [], message: 'is empty; it needs at least routes, or queues' }
     return { ok: false, errors: lines(source.problems.length > 0 ? source.problems : [empty], options.file, source), warnings: [] }
   }
   const names = { poolNames: keysOf(value, 'pools'), queueNames: keysOf(value, 'queues') }

@@ -6,7 +6,7 @@ import type * as z from 'zod'
 import { shown } from './fields.ts'
 import { configJsonSchema, knownKeys } from './json-schema.ts'
 import type { Path, Problem } from './problem.ts'
-import { nearest } from './problem.ts'
+import { nearest } from '../lib/nearest.ts'
 import type { ParsedFile } from './schema.ts'
 import { configSchema } from './schema.ts'
 
@@ -45,6 +45,18 @@ export function parseValue(value: unknown, isFromEnvironment: (path: Path) => bo
     leaves = check(value)
   }
   return Array.isArray(leaves) ? { problems, broken } : { file: leaves, problems, broken }
+}
+
+/** The same checks for one part of a file that comes by itself. `place`: where it would stand. */
+export function problemsOf<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  place: Path,
+): { readonly data: z.output<S> } | { readonly problems: readonly Problem[] } {
+  const result = schema.safeParse(value, { error: message, reportInput: true })
+  if (result.success) return { data: result.data }
+  const problems = result.error.issues.flatMap((issue) => leavesOf(issue, place)).flatMap(toProblems)
+  return { problems: problems.map((problem) => ({ ...problem, path: problem.path.slice(place.length) })) }
 }
 
 function check(value: unknown): ParsedFile | Leaf[] {

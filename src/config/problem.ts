@@ -28,43 +28,17 @@ export function pathText(path: Path): string {
   return text
 }
 
+/**
+ * The same line without the values that it quotes: one of them may be a password in a URL, or a token where something else belongs. For what
+ * goes further than to the person who wrote the file. Names of queues and pools stay.
+ */
+export function withoutValues(line: string): string {
+  return line.replaceAll(/(?<!\b(?:queue|pool) )"(?:[^"\\]|\\.)*"/g, '"…"').replaceAll(/\bnot -?\d[\d.e+]*/g, 'not …')
+}
+
 /** `file:line:col  path  message  (did you mean …?)` */
 export function problemText(file: string, place: Place | undefined, problem: Problem): string {
   const where = place === undefined ? file : `${file}:${place.line}:${place.column}`
   const suggestion = problem.suggestion === undefined ? '' : `(did you mean ${problem.suggestion}?)`
   return [where, pathText(problem.path), problem.message, suggestion].filter((part) => part !== '').join('  ')
-}
-
-/** The candidate that differs from the word by few typing errors, if there is one. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
-  const distanceMax = Math.max(1, Math.floor(Math.min(word.length, 40) / 3))
-  let best: string | undefined
-  let bestDistance = distanceMax + 1
-  for (const candidate of candidates) {
-    if (Math.abs(candidate.length - word.length) >= bestDistance) continue
-    const distance = typingDistance(word.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
-  }
-  return best
-}
-
-/** Insertions, deletions, replacements and swapped neighbours (optimal string alignment). */
-function typingDistance(a: string, b: string): number {
-  let beforeLast: number[] = []
-  let last = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1
-      let cost = Math.min((last[j] as number) + 1, (row[j - 1] as number) + 1, (last[j - 1] as number) + same)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) cost = Math.min(cost, (beforeLast[j - 2] as number) + 1)
-      row.push(cost)
-    }
-    beforeLast = last
-    last = row
-  }
-  return last[b.length] as number
 }

@@ -1,6 +1,6 @@
 /** How the checks between keys tell what they find, and what they know about the file. */
 import type { Path, Problem } from './problem.ts'
-import { nearest } from './problem.ts'
+import { nearest } from '../lib/nearest.ts'
 
 export interface Report {
   /** `needs`: other places that the conclusion rests on; where one of them is wrong already, nothing is reported. */

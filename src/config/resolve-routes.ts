@@ -5,20 +5,20 @@
 import { parsePattern, patternShape } from '../core/routing/pattern.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
-import { nearest } from './problem.ts'
+import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
 import { checkName } from './report.ts'
 import type { ParsedCors, ParsedFile, ParsedRoute } from './schema.ts'
 
 export interface ResolvedRoutes {
   readonly routes: readonly RouteConfig[]
-  /** Queue -> pool. */
-  readonly queuePools: ReadonlyMap<string, string>
+  /** Every queue, with its pool; undefined: pull consumers only. */
+  readonly queuePools: ReadonlyMap<string, string | undefined>
 }
 
 interface Context extends ResolveOptions {
   readonly cors?: CorsConfig
-  readonly queuePools: Map<string, string>
+  readonly queuePools: Map<string, string | undefined>
   readonly jobs: ParsedFile['jobs']
 }
 
@@ -28,20 +28,26 @@ const NEVER_JOBS = ['HEAD', 'OPTIONS', 'CONNECT', 'TRACE']
 const SPILL_WAIT_MS = 25_000
 const SPILL_PATIENCE_MS = 250
 /** Keys that only say something about jobs. */
-const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'allow', 'methods', 'redeliver', 'idempotency'] as const
+const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency'] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
   const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }
   for (const [name, queue] of Object.entries(file.queues)) {
-    if (queue.pool === undefined) continue
+    if (queue.pool === undefined) {
+      if (queue.pull === true) context.queuePools.set(name, undefined)
+      continue
+    }
     checkName(queue.pool, options.poolNames, { path: ['queues', name, 'pool'], what: 'pool' }, options.report)
     context.queuePools.set(name, queue.pool)
   }
   const routes = file.routes.map((route, i) => resolveRoute(route, ['routes', i], context))
   checkDuplicates(routes, options.report)
   for (const name of Object.keys(file.queues)) {
-    // Nobody fills it and it names no pool: any will do, and there is a warning.
-    if (!context.queuePools.has(name)) context.queuePools.set(name, options.poolNames[0] ?? '')
+    if (context.queuePools.has(name)) continue
+    context.queuePools.set(name, undefined)
+    if (file.queues[name]?.pull !== false) continue
+    const message = 'nobody may work it off: name a pool, a route that fills it, or leave this key out'
+    options.report.error({ path: ['queues', name, 'pull'], message }, [['routes']])
   }
   return { routes, queuePools: context.queuePools }
 }
@@ -57,13 +63,14 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
   return {
     name: routeName(match),
     match,
-    pool,
+    ...(pool !== undefined && { pool }),
     mode: route.mode,
     ...(queue !== undefined && { queue }),
     waitMs: route.wait ?? (route.mode === 'spill' ? Math.min(SPILL_WAIT_MS, context.jobs.waitMax) : 0),
     patienceMs: route.mode === 'spill' ? (route.patience ?? SPILL_PATIENCE_MS) : 0,
     onWait: route.onWait ?? 'accept',
     ...(route.key !== undefined && { key: route.key }),
+    ...(route.tenant !== undefined && { tenant: route.tenant }),
     allow: route.allow ?? ALLOW_DEFAULT,
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
@@ -131,7 +138,10 @@ function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path,
     report.error({ path: [...path, 'wait'], message: 'is longer than jobs.waitMax' }, [['jobs', 'waitMax']])
   }
   checkMethods(route, match, path, report)
-  if (route.key?.from === 'path') checkKeyParameter(route.key.name, match, path, report)
+  for (const key of ['key', 'tenant'] as const) {
+    const source = route[key]
+    if (source?.from === 'path') checkParameter(source.name, match, [...path, key], report)
+  }
 }
 
 function checkMethods(route: ParsedRoute, match: MatchConfig, path: Path, report: Report): void {
@@ -150,14 +160,14 @@ function checkMethods(route: ParsedRoute, match: MatchConfig, path: Path, report
   ])
 }
 
-function checkKeyParameter(name: string, match: MatchConfig, path: Path, report: Report): void {
+function checkParameter(name: string, match: MatchConfig, path: Path, report: Report): void {
   const pattern = parsePattern(match.path)
   if (typeof pattern === 'string') return
   const parameters = pattern.segments.flatMap((segment) => (segment.kind === 'param' ? [segment.name] : []))
   if (parameters.includes(name)) return
   const message = `the path ${match.path} has no parameter {${name}}`
   const near = nearest(name, parameters)
-  report.error({ path: [...path, 'key'], message, suggestion: near && `path:${near}` }, [[...path, 'match']])
+  report.error({ path, message, suggestion: near && `path:${near}` }, [[...path.slice(0, -1), 'match']])
 }
 
 /** The queue that the route names, or one that is called like the path: `/reports` -> reports, `/v1/orders/{id}` -> v1-orders. */
@@ -177,16 +187,27 @@ function impliedQueueName(path: string): string {
   return name.slice(0, 64) || 'default'
 }
 
-function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Path, context: Context): string {
+/** Undefined: none, because only pull consumers work off what the route queues; or it is missing, and that has been told. */
+function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Path, context: Context): string | undefined {
   const { report, poolNames, queuePools } = context
   const ofQueue = queue === undefined ? undefined : queuePools.get(queue)
-  const pool = route.pool ?? ofQueue ?? (poolNames.length === 1 ? poolNames[0] : undefined)
+  const pullOnly = queue !== undefined && queuePools.has(queue) && ofQueue === undefined
   if (route.pool !== undefined) checkName(route.pool, poolNames, { path: [...path, 'pool'], what: 'pool' }, report)
-  if (pool === undefined) {
-    if (poolNames.length > 1) report.error({ path: [...path, 'pool'], message: `is missing; name one of ${poolNames.join(', ')}` }, [path])
-    return ''
+  if (route.mode === 'queue' && pullOnly) {
+    if (route.pool === undefined) return undefined
+    const message = `the queue "${queue}" is worked off by pull consumers only; leave this key out, or name the pool at the queue`
+    report.error({ path: [...path, 'pool'], message }, [
+      [...path, 'mode'],
+      ['queues', queue],
+    ])
   }
-  if (queue === undefined) return pool
+  const pool = route.pool ?? ofQueue ?? (poolNames.length === 1 ? poolNames[0] : undefined)
+  if (pool === undefined) {
+    const message = poolNames.length === 0 ? 'is missing: a route needs servers' : `is missing; name one of ${poolNames.join(', ')}`
+    report.error({ path: poolNames.length === 0 ? ['pools'] : [...path, 'pool'], message }, [path])
+    return undefined
+  }
+  if (queue === undefined || pullOnly) return pool
   if (ofQueue === undefined) queuePools.set(queue, pool)
   else if (ofQueue !== pool) {
     const where: Path = route.queue === undefined ? [...path, 'pool'] : [...path, 'queue']

@@ -3,13 +3,17 @@
  * contradict each other are found. Problems are reported, all of them; the result counts only when there are none.
  */
 import { isAbsolute, join } from 'node:path'
-import type { AdminConfig, Config, HostPort, LimitsConfig, PoolConfig, QueueConfig, ServerConfig } from './config.ts'
+import type { Bytes } from '../lib/units.ts'
+import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
 import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
 import type { Report, ResolveOptions } from './report.ts'
+import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
-import type { ParsedFile, ParsedPool } from './schema.ts'
+import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
 import { POOL_DEFAULTS, QUEUE_DEFAULTS } from './schema.ts'
+
+const API_BODY: Bytes = 16 * 1024 * 1024
 
 export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config {
   const { report } = options
@@ -19,15 +23,20 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   const cors = file.cors && resolveCors(file.cors, ['cors'], report)
   const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, report))
   const { routes, queuePools } = resolveRoutes(file, { ...options, ...(cors && { cors }) })
-  const queues = [...queuePools].map(([name, pool]) => resolveQueue(name, pool, file, report))
+  const { schedules, topics, ownQueues } = resolveSources(file, [...queuePools.keys()], options)
+  const queues = [...queuePools].map(([name, pool]) => resolveQueue(name, pool, queueOf(file, name), report))
+  if (routes.length === 0 && queues.length === 0) report.error({ path: [], message: 'there is nothing to do: it needs routes, or queues' })
   const config: Config = {
     ...(options.file !== undefined && { file: options.file }),
     listeners,
     admin,
-    store: { engine: file.store.engine, path: absolute(options.folder, file.store.path) },
+    store: resolveStore(file, options),
     pools,
-    queues,
+    queues: [...queues, ...ownQueues],
     routes,
+    schedules,
+    topics,
+    api: resolveApi(file, report),
     limits: resolveLimits(file, report),
     timeouts: resolveTimeouts(file.timeouts),
     jobs: {
@@ -107,24 +116,38 @@ function resolveServers(pool: string, servers: readonly ParsedServer[], report: 
   })
 }
 
-function resolveQueue(name: string, pool: string, file: ParsedFile, report: Report): QueueConfig {
-  // A queue may be called `constructor`: only what stands in the file counts, not what every object has.
-  const queue = (Object.hasOwn(file.queues, name) ? file.queues[name] : undefined) ?? QUEUE_DEFAULTS
-  const { base, max } = queue.backoff
-  if (base > max) report.error({ path: ['queues', name, 'backoff', 'base'], message: 'is longer than backoff.max' })
-  return {
-    name,
-    pool,
-    concurrency: queue.concurrency,
-    attempts: queue.attempts,
-    backoff: { baseMs: base, maxMs: max },
-    timeoutMs: queue.timeout,
-    ...(Number.isFinite(queue.expireAfter) && { expireAfterMs: queue.expireAfter }),
-    keepMs: queue.keep,
-    keepDeadMs: queue.keepDead,
-    deadLetter: queue.deadLetter,
-    limits: queue.limits,
+/** A queue may be called `constructor`: only what stands in the file counts, not what every object has. */
+function queueOf(file: ParsedFile, name: string): ParsedQueue {
+  return (Object.hasOwn(file.queues, name) ? file.queues[name] : undefined) ?? QUEUE_DEFAULTS
+}
+
+function resolveStore({ store }: ParsedFile, { folder, report }: ResolveOptions): StoreConfig {
+  const { engine, path, diskFloor, encryption } = store
+  const ids = new Set<string>()
+  for (const [i, { id }] of (encryption?.keys ?? []).entries()) {
+    if (ids.has(id)) report.error({ path: ['store', 'encryption', 'keys', i, 'id'], message: `there is another key ${id}` })
+    ids.add(id)
   }
+  return { engine, path: absolute(folder, path), diskFloor, ...(encryption !== undefined && { encryption }) }
+}
+
+function resolveApi({ api, limits }: ParsedFile, report: Report): ApiConfig {
+  const { leaseMax, ...rest } = api
+  const taken = { name: new Set<string>(), token: new Set<string>() }
+  for (const [i, key] of api.keys.entries()) {
+    for (const field of ['name', 'token'] as const) {
+      if (taken[field].has(key[field])) report.error({ path: ['api', 'keys', i, field], message: `another key has this ${field}` })
+      taken[field].add(key[field])
+    }
+  }
+  // In base64 a body is a third longer, and there is something around it.
+  const needed = Math.ceil(limits.jobBody / 3) * 4 + limits.head
+  const { body = Math.min(Math.max(API_BODY, needed), limits.buffered) } = api
+  if (api.body !== undefined && body < needed) {
+    report.error({ path: ['api', 'body'], message: 'has no room for one job: limits.jobBody in base64, and limits.head' }, [['limits']])
+  }
+  if (body > limits.buffered) report.error({ path: ['api', 'body'], message: 'is more than limits.buffered' }, [['limits']])
+  return { ...rest, body, leaseMaxMs: leaseMax }
 }
 
 function resolveLimits({ limits }: ParsedFile, report: Report): LimitsConfig {
@@ -162,7 +185,18 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
   const usedPools = new Set([...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })
-  const usedQueues = new Set(config.routes.map((route) => route.queue))
-  for (const name of Object.keys(file.queues))
-    if (!usedQueues.has(name)) report.warn({ path: ['queues', name], message: 'no route fills this queue' })
+  for (const name of unfilled(config, Object.keys(file.queues)))
+    report.warn({ path: ['queues', name], message: 'no route fills this queue' })
+}
+
+/** Queues that only the admin address could fill. Where there are API keys or pull consumers, that is what a queue may be for. */
+function unfilled(config: Config, names: readonly string[]): string[] {
+  if (config.api.keys.length > 0) return []
+  const used = new Set([
+    ...config.routes.map((route) => route.queue),
+    ...config.schedules.map(({ document }) => document.queue),
+    ...config.topics.flatMap((topic) => topic.subscriptions.map(({ queue }) => queue)),
+    ...config.queues.filter((queue) => queue.pull).map(({ name }) => name),
+  ])
+  return names.filter((name) => !used.has(name))
 }

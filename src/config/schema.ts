@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
+import { apiSchema, queueSchema, scheduleSchema, topicSchema } from './schema-queues.ts'
 
 const MILLION = 1_000_000
 
@@ -20,6 +21,15 @@ const admin = z.strictObject({
     .describe('What a caller must send as `Authorization: Bearer …`. Required when the address is not loopback.'),
 })
 
+const storeKey = z.strictObject({
+  id: field.name.describe('What it is called in the store, so that it is found again. Never use one twice for different secrets.'),
+  secret: field.storeSecret.describe('32 random bytes in base64 or hex: `"${STORE_KEY}"`, made by `openssl rand -base64 32`.'),
+})
+
+const encryption = z.strictObject({
+  keys: z.array(storeKey).min(1).describe('The first encrypts what is written from now on; the others are for reading what they wrote.'),
+})
+
 const store = z.strictObject({
   engine: z
     .enum(['embedded', 'memory'])
@@ -28,6 +38,10 @@ const store = z.strictObject({
       'What makes jobs durable. `embedded`: a store on this disk, synced before a job is accepted. `memory`: nothing survives the process.',
     ),
   path: z.string().min(1).default('./data').describe('Folder of the embedded store, relative to the file.'),
+  diskFloor: field.size
+    .prefault('64MiB')
+    .describe('With less than this free on the disk nothing is accepted; what was accepted is worked off.'),
+  encryption: encryption.optional().describe('Bodies, headers and keys are encrypted on the disk.'),
 })
 
 const server = z.strictObject({
@@ -60,37 +74,6 @@ const pool = z.strictObject({
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
-})
-
-const backoff = z.strictObject({
-  base: field.span.prefault('1s').describe('The first delay; each further one is twice as long.'),
-  max: field.span.prefault('30m').describe('The longest delay. Jitter: at least half of each delay is kept.'),
-})
-
-const queueLimits = z.strictObject({
-  jobs: field.count(1, 1_000_000_000).default(MILLION).describe('Jobs that have not ended. Above it a submission is refused with 503.'),
-  bytes: field.size.prefault('10GiB').describe('Size of jobs that have not ended. Above it a submission is refused with 503.'),
-  finished: field.size.prefault('10GiB').describe('Size of ended jobs and results. Above it the oldest go before their time.'),
-})
-
-const queue = z.strictObject({
-  pool: z.string().optional().describe('Whose servers work it off. Left out: the pool of the routes that fill it.'),
-  concurrency: field.count(1, MILLION).default(8).describe('Jobs in flight per server.'),
-  attempts: field.count(1, 1000).default(20).describe('Attempts until a job is a dead letter.'),
-  backoff: backoff.prefault({}).describe('Pause between two attempts.'),
-  timeout: field.span.prefault('60s').describe('One attempt.'),
-  expireAfter: field.spanOrNever
-    .prefault('never')
-    .describe('From the moment a job may run to its first attempt; expired jobs are dead letters.'),
-  keep: field.span.prefault('24h').describe('How long ended jobs and their results can be asked for. Request bodies go at success.'),
-  keepDead: field.span.prefault('14d').describe('How long dead letters are kept.'),
-  deadLetter: z
-    .enum(['exhausted', 'all'])
-    .default('exhausted')
-    .describe(
-      '`exhausted`: jobs out of attempts, expired, poisoned or of unknown outcome become dead letters. `all`: also jobs that a server refused for good.',
-    ),
-  limits: queueLimits.prefault({}).describe('How much the queue may hold.'),
 })
 
 const match = z.strictObject({
@@ -142,6 +125,9 @@ const route = z.strictObject({
     .describe(
       'Jobs of one key run one at a time, in order: `header:X-Account`, `path:id`, `query:id`, `cookie:session`, `json:/customer/id`. Outranks `Spillway-Key`.',
     ),
+  tenant: field.keySource
+    .optional()
+    .describe('Whose job it is, written like `key`: tenants that share a queue take turns, and `tenantMaxRunning` limits each.'),
   allow: z
     .array(clientHeader)
     .optional()
@@ -210,10 +196,6 @@ const log = z.strictObject({
     .describe('One JSON line per call and per attempt: `off`, `stdout`, or a file, relative to this one.'),
 })
 
-const name = z
-  .string()
-  .regex(field.NAME, { error: 'a name is 1 to 64 letters, digits, "-", "_" or ".", and begins with a letter or digit' })
-
 export const configSchema = z.strictObject({
   listeners: z
     .array(z.union([field.address, listener]))
@@ -222,12 +204,21 @@ export const configSchema = z.strictObject({
     .describe('Addresses on which connections are accepted.'),
   admin: admin.prefault({}).describe('The admin address.'),
   store: store.prefault({}).describe('Where jobs are kept.'),
-  pools: z.record(name, z.union([servers, pool])).describe('Servers that do the same work, by name. A list of URLs is enough.'),
-  queues: z
-    .record(name, queue)
+  pools: z
+    .record(field.name, z.union([servers, pool]))
     .prefault({})
-    .describe('Durable lines of jobs, by name. A queue needs to stand here only to change a default.'),
-  routes: z.array(route).min(1).describe('Which requests go where, and how. Order matters only between equally specific routes.'),
+    .describe('Servers that do the same work, by name. A list of URLs is enough.'),
+  queues: z
+    .record(field.name, queueSchema)
+    .prefault({})
+    .describe('Durable lines of jobs, by name. A queue of a route needs to stand here only to change a default.'),
+  routes: z
+    .array(route)
+    .prefault([])
+    .describe('Which requests go where, and how. Order matters only between equally specific routes. A file needs routes, or queues.'),
+  schedules: z.record(field.name, scheduleSchema).prefault({}).describe('What makes jobs by the clock, by name.'),
+  topics: z.record(field.name, topicSchema).prefault({}).describe('Names under which one job is sent to several queues.'),
+  api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
   limits: limits.prefault({}).describe('How large things may become.'),
   timeouts: timeouts.prefault({}).describe('How long things may take.'),
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),
@@ -239,7 +230,7 @@ export const configSchema = z.strictObject({
 })
 
 /** A queue or pool of which nothing is written: the defaults. */
-export const QUEUE_DEFAULTS: z.output<typeof queue> = queue.parse({})
+export const QUEUE_DEFAULTS: ParsedQueue = queueSchema.parse({})
 export const POOL_DEFAULTS: Omit<z.output<typeof pool>, 'servers'> = pool.omit({ servers: true }).parse({})
 
 /** What people write, in a file or in `defineConfig()`. */
@@ -248,6 +239,7 @@ export type ConfigFile = z.input<typeof configSchema>
 export type ParsedFile = z.output<typeof configSchema>
 export type ParsedRoute = ParsedFile['routes'][number]
 export type ParsedPool = ParsedFile['pools'][string]
+export type ParsedQueue = ParsedFile['queues'][string]
 export type ParsedCors = NonNullable<ParsedFile['cors']>
 
 /** Gives the configuration back; lets an editor complete and check it. */

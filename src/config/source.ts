@@ -5,7 +5,7 @@
 import type { Document, Node, ParsedNode, YAMLMap } from 'yaml'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import type { Path, Place, Problem } from './problem.ts'
-import { nearest } from './problem.ts'
+import { nearest } from '../lib/nearest.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

@@ -73,6 +73,79 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_error',
   },
+  // The queue API.
+  invalid_request: {
+    status: 400,
+    title: 'The request is not what this call takes',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  unauthorized: { status: 401, title: 'A token is required', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  forbidden: { status: 403, title: 'This key may not do that', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  foreign_page: {
+    status: 403,
+    title: 'Pages of other origins may not do that',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  foreign_host: {
+    status: 421,
+    title: 'The admin address is asked for under another name',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  no_such_queue: { status: 404, title: 'There is no such queue', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  no_such_schedule: { status: 404, title: 'There is no such schedule', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  no_such_topic: { status: 404, title: 'There is no such topic', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  no_such_task: { status: 404, title: 'There is no such task', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  defined_in_file: {
+    status: 409,
+    title: 'It is defined in the configuration, and only changed there',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  config_refused: {
+    status: 422,
+    title: 'The configuration is refused, and the one before it goes on',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  not_empty: { status: 409, title: 'It is not empty', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  not_pulled: {
+    status: 409,
+    title: 'The queue has no pull consumers',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  wrong_state: {
+    status: 409,
+    title: 'The job is not where that could be done with it',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  lease_gone: { status: 410, title: 'The lease is gone', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  unsupported_type: {
+    status: 415,
+    title: 'The content type is none that this call takes',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
+  too_many_receivers: {
+    status: 503,
+    title: 'Too many pull consumers are waiting',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_limit_reached',
+  },
+
   idempotency_conflict: {
     status: 422,
     title: 'This Idempotency-Key was used for a different request',
@@ -231,6 +304,13 @@ const REGISTRY = {
   },
 
   // How a job ended without (or beside) an answer.
+  consumer_failed: {
+    status: 502,
+    title: 'The pull consumer could not do it',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_response_incomplete',
+  },
   server_error: {
     status: 502,
     title: 'The server answered with an error',
@@ -280,7 +360,13 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
-  job_deadline: { status: 504, title: 'The job was not done by its deadline', source: 'gateway', retry: 'no', proxy: 'http_response_timeout' },
+  job_deadline: {
+    status: 504,
+    title: 'The job was not done by its deadline',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_response_timeout',
+  },
   queue_overflow: {
     status: 502,
     title: 'The job was dropped because its queue was full',

@@ -9,6 +9,7 @@ import { type Failure, failure } from '../core/errors.ts'
 import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
+import type { Millis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
@@ -21,6 +22,9 @@ import { mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
+
+/** How long a body waits for room in memory where no pool says it. */
+const ROOM_WAIT_MS: Millis = 2_000
 
 export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
@@ -35,7 +39,8 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   call.log.route = route.name
   call.log.mode = route.mode
 
-  const pool = context.pools.get(route.pool) as Pool
+  // Only a queue route may have none.
+  const pool = poolOf(match, context) as Pool
   if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, pool, forwarded(call, context), context)
   switch (route.mode) {
     case 'direct':
@@ -102,10 +107,14 @@ async function store(
   return submit(call, match, { reason, body: await collectBody(call, bodyLimits(match, context)) }, context)
 }
 
-function bodyLimits({ route }: RouteMatch, context: CallContext): BodyLimits {
+function bodyLimits(match: RouteMatch, context: CallContext): BodyLimits {
   const { budget, clock } = context
-  const { waitMs } = (context.pools.get(route.pool) as Pool).config
+  const { waitMs } = poolOf(match, context)?.config ?? { waitMs: ROOM_WAIT_MS }
   return { bytesMax: context.config.limits.jobBody, budget, clock, waitMs }
+}
+
+function poolOf({ route }: RouteMatch, context: CallContext): Pool | undefined {
+  return route.pool === undefined ? undefined : context.pools.get(route.pool)
 }
 
 /** The direct path gave up before anything was done: what it read of the body, and the rest, become a job. */

@@ -1,4 +1,5 @@
 /** What every call needs of the running gateway. Made once by the wiring; calls read it, none changes it. */
+import type { ApiKeys } from '../api/queues/rights.ts'
 import type { Config } from '../config/config.ts'
 import type { ForwardOptions } from '../core/headers/forward.ts'
 import type { Router } from '../core/routing/router.ts'
@@ -24,5 +25,6 @@ export interface CallContext {
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs
+  readonly apiKeys: ApiKeys
   readonly routeStates: RouteStates
 }

@@ -96,6 +96,7 @@ function newJob(
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
+  const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
     queue: queue.name,
     route: route.name,
@@ -106,8 +107,10 @@ function newJob(
     keepDeadMs: queue.keepDeadMs,
     sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
     ...(key === undefined ? {} : { key }),
+    ...(tenant === undefined ? {} : { tenant }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
     ...(queue.expireAfterMs === undefined ? {} : { expireAfterMs: queue.expireAfterMs }),
+    ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),
     ...(policies.reference === undefined ? {} : { reference: policies.reference }),
     ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
   }
@@ -116,7 +119,7 @@ function newJob(
 function refusal(refused: Submitted & { kind: 'refused' }, queue: QueueConfig, context: EnqueueContext): Failure {
   const limits: Readonly<Record<string, number>> = { ...queue.limits }
   context.telemetry.event({ type: 'limit-reached', limit: refused.limit, where: queue.name, value: limits[refused.limit] ?? 0 })
-  const { retryAfterSeconds } = context.jobs.estimate(queue.name, undefined)
+  const retryAfterSeconds = context.jobs.roomInSeconds(queue.name)
   return failure(refused.limit === 'disk' ? 'store_unavailable' : 'queue_full', refused.detail, retryAfterSeconds)
 }
 

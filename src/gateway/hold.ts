@@ -71,7 +71,7 @@ async function answerEnded(call: Call, context: HoldContext, held: HeldJob, { jo
     .catch((): TakenResult => ({ kind: 'full' }))
   const options = { to: held.replayed ? 'replay' : 'held', extraHeaders: held.extraHeaders } as const
   if (taken.kind === 'result') sendEnded(call, taken, options)
-  else if (taken.kind === 'missing') sendEnded(call, { job, answer: undefined, free: () => undefined }, options)
+  else if (taken.kind === 'missing') sendForgotten(call, job, held.extraHeaders)
   // It is stored, and there may be room for it in a moment.
   else if (!call.gone) sendAccepted(call, context, job, held.extraHeaders)
 }
@@ -93,6 +93,12 @@ async function cancelUnbegun(call: Call, context: HoldContext, held: HeldJob): P
   if (isEnded(after.status)) return answerLater(call, context, held)
   const extra = [...jobHeaders(after), ...held.extraHeaders, 'Location', jobLinks(context.config, after).self]
   sendFailure(call, failure('wait_ended_begun', 'It has begun and goes on; its result will be at Location.'), extra, { job: job.id })
+}
+
+/** Ended jobs go when there is no room for more of them: this one between its end and now. */
+function sendForgotten(call: Call, job: StoredJob, extraHeaders: readonly string[]): void {
+  const failed = failure('no_such_job', 'The job has ended, and its result is no longer kept.')
+  sendFailure(call, failed, [...jobHeaders(job), ...extraHeaders], { job: job.id })
 }
 
 /** Its idempotency key is free again. */

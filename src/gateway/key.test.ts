@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../test/support/seed-fast-check.ts'
 import type { KeySource } from '../config/config.ts'
+import { KEY_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { extractKey } from './key.ts'
 import { idempotencyOf } from './idempotency.ts'
-import { KEY_LENGTH_MAX } from './policies.ts'
 
 interface Given {
   readonly headers?: readonly string[]

@@ -1,8 +1,12 @@
-/** Where a route finds the key of a request: jobs of one key run one at a time. No value means no key, never an error. */
+/**
+ * Where a route finds the key of a request: jobs of one key run one at a time. No value means no key, never an error. The tenant is found
+ * in the same way.
+ */
 import { createHash } from 'node:crypto'
 import type { KeySource } from '../config/config.ts'
+import { KEY_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { headerValues, type RequestHead } from '../http1/message.ts'
-import { KEY_LENGTH_MAX } from './policies.ts'
+import { pointedTo } from '../lib/json-pointer.ts'
 
 export interface KeyedRequest {
   readonly head: Pick<RequestHead, 'headers' | 'query'>
@@ -56,10 +60,6 @@ function jsonValue(body: Uint8Array, pointer: string): string | undefined {
   } catch {
     return undefined
   }
-  for (const step of pointer.split('/').slice(1)) {
-    const name = step.replaceAll('~1', '/').replaceAll('~0', '~')
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined
-    value = (value as Record<string, unknown>)[name]
-  }
+  value = pointedTo(value, pointer)
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined
 }

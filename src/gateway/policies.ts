@@ -4,16 +4,12 @@
  */
 import type { ClientHeader, RouteConfig } from '../config/config.ts'
 import { type Failure, failure } from '../core/errors.ts'
+import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { type Preferences, parsePreferences } from '../core/headers/prefer.ts'
 import { headerValue, headerValues, type RequestHead } from '../http1/message.ts'
 import { parseDuration } from '../lib/duration.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
-
-export const KEY_LENGTH_MAX = 255
-export const IDEMPOTENCY_KEY_LENGTH_MAX = 255
-export const REFERENCE_LENGTH_MAX = 128
-export const DELAY_MAX_MS: Millis = 366 * 86_400_000
 
 export interface Policies {
   readonly preferences: Preferences

@@ -2,7 +2,6 @@
  * WebSocket and other `Upgrade` requests (RFC 9110, section 7.8): passed to one server on a connection of their own. After its 101
  * the two sockets are joined, bytes both ways, each direction ended by itself; any other answer is an ordinary response.
  */
-import type { Socket } from 'node:net'
 import { sendFailure } from '../api/problem.ts'
 import { failure } from '../core/errors.ts'
 import { forwardResponseHeaders, forwardTrailers } from '../core/headers/forward.ts'
@@ -13,6 +12,7 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool, Server } from '../pools/pool.ts'
+import type { NetworkSocket } from '../ports/network.ts'
 import { passHead } from './answer-head.ts'
 import type { CallContext } from './context.ts'
 
@@ -114,7 +114,7 @@ class Handshake implements ResponseSink {
 }
 
 interface End {
-  readonly socket: Socket
+  readonly socket: NetworkSocket
   readonly rest: Buffer
 }
 
@@ -127,7 +127,7 @@ interface TunnelOptions {
 
 class Tunnel implements Sweepable {
   deadlineAt: Deadline
-  readonly #ends: readonly [Socket, Socket]
+  readonly #ends: readonly [NetworkSocket, NetworkSocket]
   readonly #options: TunnelOptions
   #closed = false
 
@@ -143,7 +143,7 @@ class Tunnel implements Sweepable {
   }
 
   /** `pipe` would do, but the idle time must see each byte, and half-close must pass as it came. */
-  #pump(from: Socket, to: Socket): void {
+  #pump(from: NetworkSocket, to: NetworkSocket): void {
     from.on('data', (chunk: Buffer) => {
       this.deadlineAt = this.#options.sweeper.in(this.#options.idleMs)
       if (!to.write(chunk)) from.pause()

@@ -104,12 +104,12 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
 
 function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {
   const { timeoutMs } = target.queue
-  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease.ref))
+  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease.ref), target.server.name)
   return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax })
 }
 
 /** The stored request, plus what tells the server that it is a job. */
-export function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string): OutgoingRequest {
+export function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string, host: string): OutgoingRequest {
   const { job, request, ref } = lease
   const headers = [
     ...request.headers,
@@ -127,6 +127,8 @@ export function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: 
     reportUrl,
   ]
   if (headerValue(request.headers, 'idempotency-key') === undefined) headers.push('Idempotency-Key', job.id)
+  // A job of the queue API need not name one, but HTTP/1.1 must.
+  if (headerValue(request.headers, 'host') === undefined) headers.push('Host', host)
   return { method: request.method, target: request.target, headers, body: request.body }
 }
 

@@ -14,6 +14,8 @@ const RETRY_AFTER_UNKNOWN_S = 2
 export interface Capacity {
   /** Jobs that the servers which are up may run at once. */
   readonly slots: number
+  /** Pull consumers work on them as well: how many there are, nobody knows. */
+  readonly pulled?: boolean
 }
 
 export class Drain {
@@ -34,12 +36,23 @@ export class Drain {
 
   /** Undefined: nothing ended yet, nobody is up, or it is too far away to say. `position` 1 = next, 0 = running. */
   etaMs(now: MonotonicMillis, position: number, capacity: Capacity): Millis | undefined {
-    if (this.#serviceMs === undefined || capacity.slots === 0) return undefined
+    if (this.#serviceMs === undefined || (capacity.slots === 0 && capacity.pulled !== true)) return undefined
     // After a quiet time the rate is low because nobody came, not because the servers are slow.
     const possible = capacity.slots / Math.max(this.#serviceMs, 1)
     const ahead = Math.max(position - 1, 0)
-    const eta = this.#serviceMs + (ahead < capacity.slots ? 0 : ahead / Math.max(this.#rateUntil(now), possible))
+    const eta = this.#serviceMs + (ahead < Math.max(capacity.slots, 1) ? 0 : ahead / Math.max(this.#rateUntil(now), possible))
     return eta > ETA_MAX_MS ? undefined : Math.ceil(eta)
+  }
+
+  /** Until another job will have ended, at the rate of late: when a full queue has room again. Undefined: none ended lately. */
+  nextEndMs(now: MonotonicMillis): Millis | undefined {
+    const rate = this.#rateUntil(now)
+    return rate * ETA_MAX_MS < 1 ? undefined : Math.ceil(1 / rate)
+  }
+
+  /** How many end in a millisecond, of late. */
+  perMs(now: MonotonicMillis): number {
+    return this.#rateUntil(now)
   }
 
   #rateUntil(now: MonotonicMillis): number {

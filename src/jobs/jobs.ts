@@ -2,7 +2,7 @@
  * The durable half of the gateway as one value: submit, wait, watch, cancel, and the dispatch behind them.
  * Whoever needs a job goes through here; nobody else holds the store.
  */
-import type { Config } from '../config/config.ts'
+import type { Config, QueueConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Bus } from '../ports/bus.ts'
@@ -16,6 +16,7 @@ import type {
   QueueName,
   QueueStats,
   ReadJob,
+  StoredJob,
   Submitted,
   Tick,
 } from '../ports/job-store.ts'
@@ -23,6 +24,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
+import { type PreparedReload, Queues } from './queues.ts'
 import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
 import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
@@ -52,6 +54,8 @@ export interface Estimate {
 }
 
 export interface Jobs {
+  /** The queues by themselves: what the queue API does with them. */
+  readonly queues: Queues
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined>
@@ -67,6 +71,10 @@ export interface Jobs {
   /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
   report(id: JobId, secret: string, progress: string): Promise<boolean>
   estimate(queue: QueueName, position: number | undefined): Estimate
+  /** When it makes sense to come back to a queue that is full: jittered, from 1 to 60. */
+  roomInSeconds(queue: QueueName): number
+  /** Jobs that ended for good, of late. */
+  endedPerSecond(queue: QueueName): number
   stats(): Promise<readonly QueueStats[]>
   /** Buckets that each server owns, for metrics. */
   owned(): readonly { readonly queue: QueueName; readonly server: string; readonly buckets: number }[]
@@ -74,6 +82,10 @@ export interface Jobs {
   readonly watchers: number
   /** The gateway shuts down: who waits gets an answer or a hint when to come back. */
   readonly closing: AbortSignal
+  /** Before anybody asks: queues, topics and schedules that are kept in the store, or to be put there. Rejects when the engine failed. */
+  restore(): Promise<void>
+  /** What a configuration that was read again changes: made durable here, and held to from `apply` on. A text: what is wrong with it. */
+  prepareReload(config: Config): Promise<PreparedReload | string>
   start(): void
   /** Hands out nothing more; what runs may end within `timeoutMs`, the rest is handed back without counting. */
   drain(timeoutMs: Millis): Promise<void>
@@ -86,30 +98,65 @@ export function createJobs(parts: JobsParts): Jobs {
 }
 
 class LocalJobs implements Jobs {
+  readonly queues: Queues
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
   readonly #takenBack = new Set<JobId>()
   readonly #ticker: Ticker
   readonly #dispatcher: Dispatcher
-  readonly #drains: ReadonlyMap<QueueName, Drain>
+  readonly #drains = new Map<QueueName, Drain>()
   readonly #closing = new AbortController()
+  #config: Config
   #wokenAt: MonotonicMillis
 
   constructor(parts: JobsParts) {
     const { config, store, bus, clock } = parts
     this.#parts = parts
+    this.#config = config
     this.#wokenAt = clock.monotonic()
     this.#watch = new Watch(store, bus, clock, this.#listenerFailed)
     this.#results = new StoredResults(store, config.limits)
-    this.#drains = new Map(config.queues.map((queue) => [queue.name, new Drain(clock.monotonic())]))
     this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
     const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
-      ended: (job, tookMs) => this.#drains.get(job.queue)?.ended(clock.monotonic(), tookMs),
-      dueIn: (delayMs) => this.#ticker.within(delayMs),
+      ...this.#hooks,
     })
+    this.queues = new Queues(parts, {
+      ...this.#hooks,
+      submit: (jobs) => this.#submit(jobs),
+      changed: (job) => {
+        this.#dispatcher.left(job)
+        bus.publish({ kind: 'job', job })
+      },
+      clashes: (lease) => this.#dispatcher.clashes(lease),
+      dispatch: (name, queue) => void (queue === undefined ? this.#dispatcher.remove(name) : this.#dispatcher.set(queue)),
+    })
+  }
+
+  /** What follows from hand-outs, whoever works on them. */
+  readonly #hooks = {
+    ended: (job: StoredJob, tookMs: Millis): void => this.#drainOf(job.queue).ended(this.#parts.clock.monotonic(), tookMs),
+    dueIn: (delayMs: Millis): void => this.#ticker.within(delayMs),
+    short: ({ rules }: QueueConfig): void => {
+      // The store knows to the millisecond when its rules let the next one go; it is asked no later than that.
+      for (const rate of [rules.rate, rules.keyRate]) if (rate !== undefined) this.#ticker.within(rate.perMs / rate.count)
+    },
+  }
+
+  restore(): Promise<void> {
+    return this.queues.restore()
+  }
+
+  async prepareReload(config: Config): Promise<PreparedReload | string> {
+    const prepared = await this.queues.prepareReload(config)
+    if (typeof prepared === 'string') return prepared
+    const apply = (): void => {
+      this.#config = config
+      prepared.apply()
+    }
+    return { apply }
   }
 
   start(): void {
@@ -118,12 +165,22 @@ class LocalJobs implements Jobs {
   }
 
   async submit(job: NewJob): Promise<Submitted> {
-    const submitted = (await this.#parts.store.submit([job]))[0] as Submitted
-    if (submitted.kind === 'created') {
-      if (job.expireAfterMs !== undefined) this.#ticker.within((job.delayMs ?? 0) + job.expireAfterMs)
-      if (job.delayMs !== undefined && job.delayMs > 0) this.#ticker.within(job.delayMs)
-      else this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
+    return (await this.#submit([job]))[0] as Submitted
+  }
+
+  async #submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]> {
+    const submitted = await this.#parts.store.submit(jobs)
+    const ready = new Set<QueueName>()
+    for (const [i, { queue, delayMs = 0, expireAfterMs, deadlineMs }] of jobs.entries()) {
+      if (submitted[i]?.kind !== 'created') continue
+      if (expireAfterMs !== undefined) this.#ticker.within(delayMs + expireAfterMs)
+      if (deadlineMs !== undefined) this.#ticker.within(deadlineMs)
+      if (delayMs > 0) this.#ticker.within(delayMs)
+      else ready.add(queue)
+      // Whoever had to make room is told of by the next tick.
+      if (this.queues.find(queue)?.config.rules.overflow === 'drop-oldest') this.#ticker.within(0)
     }
+    for (const queue of ready) this.#parts.bus.publish({ kind: 'ready', queue })
     return submitted
   }
 
@@ -168,9 +225,18 @@ class LocalJobs implements Jobs {
 
   estimate(queue: QueueName, position: number | undefined): Estimate {
     const slots = this.#dispatcher.line(queue)?.slots ?? 0
-    const etaMs = this.#drains.get(queue)?.etaMs(this.#parts.clock.monotonic(), position ?? 0, { slots })
+    const pulled = this.queues.find(queue)?.config.pull ?? false
+    const etaMs = this.#drainOf(queue).etaMs(this.#parts.clock.monotonic(), position ?? 0, { slots, pulled })
     const seconds = retryAfterSeconds(etaMs, this.#parts.random.unit())
     return etaMs === undefined ? { retryAfterSeconds: seconds } : { etaMs, retryAfterSeconds: seconds }
+  }
+
+  roomInSeconds(queue: QueueName): number {
+    return retryAfterSeconds(this.#drainOf(queue).nextEndMs(this.#parts.clock.monotonic()), this.#parts.random.unit())
+  }
+
+  endedPerSecond(queue: QueueName): number {
+    return this.#drainOf(queue).perMs(this.#parts.clock.monotonic()) * 1000
   }
 
   stats(): Promise<readonly QueueStats[]> {
@@ -195,6 +261,7 @@ class LocalJobs implements Jobs {
 
   drain(timeoutMs: Millis): Promise<void> {
     this.#closing.abort()
+    this.queues.close()
     return this.#dispatcher.drain(timeoutMs)
   }
 
@@ -204,13 +271,22 @@ class LocalJobs implements Jobs {
     this.#watch.close()
   }
 
+  #drainOf(queue: QueueName): Drain {
+    let drain = this.#drains.get(queue)
+    if (drain === undefined) {
+      drain = new Drain(this.#parts.clock.monotonic())
+      this.#drains.set(queue, drain)
+    }
+    return drain
+  }
+
   #noteTakenBack(id: JobId): void {
     this.#takenBack.add(id)
     if (this.#takenBack.size > TAKEN_BACK_MAX) this.#takenBack.delete(this.#takenBack.values().next().value as JobId)
   }
 
   readonly #reportUrl = (ref: LeaseRef): string => {
-    const { jobs } = this.#parts.config
+    const { jobs } = this.#config
     return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${ref.id}.${ref.secret}`
   }
 
@@ -234,6 +310,7 @@ class LocalJobs implements Jobs {
       telemetry.event({ type: 'job-dead', job: job.id, queue: job.queue, reason: job.dead, detail: job.error?.detail ?? '' })
     }
     this.#wakeNowAndThen()
+    this.queues.ticked().catch(this.#tickFailed)
   }
 
   /** The bus may have lost a wake-up. Where nothing waits, this costs one empty lease call per queue. */
@@ -242,6 +319,7 @@ class LocalJobs implements Jobs {
     if (now - this.#wokenAt < WAKE_EVERY_MS) return
     this.#wokenAt = now
     this.#dispatcher.wakeAll()
+    this.queues.wakeAll()
   }
 
   readonly #listenerFailed = (error: unknown): void => {

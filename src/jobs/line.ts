@@ -56,12 +56,14 @@ export interface LineHooks {
   /** A job was handed out, or a hand-out was settled. */
   changed(job: StoredJob): void
   ended(job: StoredJob, tookMs: Millis): void
+  /** The store gave less than was asked for: nothing is ready, or the queue's rules hold it back. */
+  short(queue: QueueConfig): void
   /** Something will be due in the store. */
   dueIn(delayMs: Millis): void
 }
 
 export class Line {
-  readonly queue: QueueConfig
+  #queue: QueueConfig
   readonly #pool: Pool
   readonly #context: AttemptContext
   readonly #hooks: LineHooks
@@ -82,9 +84,10 @@ export class Line {
   #wakeTimer: Timer | undefined
   #wakeAt: MonotonicMillis = Number.POSITIVE_INFINITY
   #idle: (() => void) | undefined
+  #ended: Promise<void> | undefined
 
   constructor(queue: QueueConfig, pool: Pool, context: AttemptContext, hooks: LineHooks) {
-    this.queue = queue
+    this.#queue = queue
     this.#pool = pool
     this.#context = context
     this.#hooks = hooks
@@ -123,13 +126,27 @@ export class Line {
     this.#plan()
   }
 
+  get queue(): QueueConfig {
+    return this.#queue
+  }
+
+  get pool(): Pool {
+    return this.#pool
+  }
+
+  /** Holds for what is handed out from now on. */
+  reconfigure(queue: QueueConfig): void {
+    this.#queue = queue
+    this.wake()
+  }
+
   get inFlight(): number {
     return this.#running.size
   }
 
   /** How many jobs the servers that are up may run at once. */
   get slots(): number {
-    return this.#pool.upServers().length * Math.min(this.queue.concurrency, this.#pool.config.maxInFlight)
+    return this.#pool.upServers().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
   }
 
   /** Buckets per server, for metrics. */
@@ -163,10 +180,11 @@ export class Line {
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
     for (const lane of this.#lanes) lane.grace?.cancel()
     this.#wakeTimer?.cancel()
-    return new Promise((resolve) => {
+    this.#ended ??= new Promise((resolve) => {
       this.#idle = resolve
       this.#checkIdle()
     })
+    return this.#ended
   }
 
   /** After `stop`: what still runs is broken off and handed back. */
@@ -191,7 +209,7 @@ export class Line {
     if (moved.count > 0 && (change.to === 'down' || change.server.returned)) {
       this.#context.telemetry.event({
         type: 'buckets-moved',
-        queue: this.queue.name,
+        queue: this.#queue.name,
         server: change.server.name,
         moved: moved.count,
         buckets: BUCKETS,
@@ -227,20 +245,19 @@ export class Line {
   }
 
   #assign(): { readonly count: number; readonly to: readonly string[] } {
-    const up = this.#lanes.filter((lane) => lane.server.state === 'up')
-    const assigned = assignBuckets(up.map((lane) => ({ name: lane.server.name, weight: lane.server.config.weight })))
+    const servers = this.#lanes.map(({ server }) => ({ name: server.name, weight: server.config.weight, up: server.state === 'up' }))
+    const assigned = assignBuckets(servers)
     const to = new Set<string>()
     let count = 0
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      const owner = up[assigned[bucket] as number]
+      const owner = this.#lanes[assigned[bucket] as number]
       if (owner === this.#owners[bucket]) continue
       this.#owners[bucket] = owner
       count++
       if (owner !== undefined) to.add(owner.server.name)
     }
-    for (const lane of this.#lanes) {
-      const index = up.indexOf(lane)
-      lane.buckets = index === -1 ? undefined : bucketsOf(assigned, index)
+    for (const [index, lane] of this.#lanes.entries()) {
+      lane.buckets = servers[index]?.up === true ? bucketsOf(assigned, index) : undefined
       lane.owned = lane.buckets === undefined ? 0 : countBuckets(lane.buckets)
     }
     return { count, to: [...to] }
@@ -269,7 +286,7 @@ export class Line {
     try {
       answers = await this.#context.store.lease(asks.map((ask) => ask.request))
     } catch (error) {
-      this.#context.telemetry.event({ type: 'warning', message: `queue ${this.queue.name}: no leases from the store: ${String(error)}` })
+      this.#context.telemetry.event({ type: 'warning', message: `queue ${this.#queue.name}: no leases from the store: ${String(error)}` })
     }
     this.#leasing = false
     const exact = this.#wakes === wakes && answers !== undefined
@@ -315,13 +332,13 @@ export class Line {
     while (max < wanted && this.#pool.reserve(lane.server)) max++
     if (max === 0) return undefined
     lane.reserved += max
-    const leaseMs = this.queue.timeoutMs + LEASE_SLACK_MS
-    return { lane, request: { queue: this.queue.name, server: lane.server.name, buckets, max, stealUnkeyed, leaseMs } }
+    const leaseMs = this.#queue.timeoutMs + LEASE_SLACK_MS
+    return { lane, request: { queue: this.#queue.name, server: lane.server.name, buckets, max, stealUnkeyed, leaseMs } }
   }
 
   /** The queue's concurrency; less for a server that just came back, rising in even steps. */
   #allowed(lane: Lane): number {
-    const { concurrency } = this.queue
+    const { concurrency } = this.#queue
     const { slowStartMs } = this.#pool.config
     const upFor = this.#context.clock.monotonic() - lane.server.upSince
     if (!lane.server.returned || upFor >= slowStartMs || concurrency === 1) return concurrency
@@ -355,7 +372,7 @@ export class Line {
     for (const lease of leases) {
       if ((this.#left.get(lease.job.id) ?? 0) > lease.job.version) continue
       // The server may have gone while the store was asked, or with the attempt before.
-      if (this.#stopped || lane.server.state !== 'up' || this.#isTaken(lease)) this.#handBack(lease)
+      if (this.#stopped || lane.server.state !== 'up' || this.clashes(lease)) this.#handBack(lease)
       else {
         unused--
         this.#run(lane, lease, askedAt + request.leaseMs)
@@ -363,10 +380,14 @@ export class Line {
     }
     for (; unused > 0; unused--) this.#pool.release(lane.server)
     if (leases.length > 0) this.#hooks.dueIn(request.leaseMs)
+    if (!full) this.#hooks.short(this.#queue)
   }
 
-  /** An attempt is in the way that has lost its lease, or this one would not be: it is broken off, and this one comes again after it. */
-  #isTaken(lease: Lease): boolean {
+  /**
+   * An attempt is in the way that has lost its lease, or this one would not be: it is broken off, and this one comes again after it.
+   * Whoever else hands out jobs of this queue asks as well.
+   */
+  clashes(lease: Lease): boolean {
     const attempt = this.#running.get(placeOf(lease.job))?.attempt
     if (attempt === undefined || attempt.over) return false
     attempt.discard()
@@ -388,7 +409,7 @@ export class Line {
     const begunAt = this.#context.clock.monotonic()
     const attempt = startAttempt(
       this.#context,
-      { pool: this.#pool, server: lane.server, queue: this.queue, outcomes: this.#outcomes },
+      { pool: this.#pool, server: lane.server, queue: this.#queue, outcomes: this.#outcomes },
       lease,
     )
     lane.running.add(attempt)
@@ -420,8 +441,11 @@ export class Line {
     if (job.finishedAt !== undefined) this.#hooks.ended(job, tookMs)
     else if (result.afterMs > 0) this.#hooks.dueIn(result.afterMs)
     const readyNow = job.finishedAt === undefined && result.afterMs === 0
-    // Without a key, the end of a job makes no other one ready.
-    if (readyNow) this.wake()
+    const { rules, pull } = this.#queue
+    // Without a key, the end of a job makes no other one ready, unless there are only so many at once.
+    const makesRoom = rules.maxRunning !== undefined || rules.tenantMaxRunning !== undefined
+    if (pull && (readyNow || makesRoom || lease.job.key !== undefined)) this.#context.bus.publish({ kind: 'ready', queue: job.queue })
+    else if (readyNow || makesRoom) this.wake()
     else if (lease.job.key !== undefined) this.#wakeBucket(lease.job.bucket)
   }
 

@@ -39,7 +39,8 @@ export function readCron(expression: string, timeZone: string): CronReading {
 export function isTimeZone(name: string): boolean {
   if (name.length === 0 || name.length > ZONE_LENGTH_MAX) return false
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }) !== undefined
+    new Intl.DateTimeFormat('en', { timeZone: name }).format(0)
+    return true
   } catch {
     return false
   }

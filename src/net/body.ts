@@ -21,7 +21,7 @@ export interface BodyLimits {
   readonly clock: Clock
 }
 
-export function collectBody(call: Call, limits: BodyLimits): Promise<CollectedBody> {
+export function collectBody(call: Pick<Call, 'body'>, limits: BodyLimits): Promise<CollectedBody> {
   const collector = new BodyCollector(call, limits)
   if (collector.expect(call.body.length)) call.body.start(collector)
   return collector.done
@@ -35,7 +35,7 @@ export class BodyCollector implements BodySink {
   #ended = false
   #timer: Timer | undefined
 
-  constructor(call: Call, limits: BodyLimits) {
+  constructor(call: Pick<Call, 'body'>, limits: BodyLimits) {
     this.#limits = limits
     this.#bytes = new BudgetedBytes(limits.budget, () => {
       this.#stopWaiting()

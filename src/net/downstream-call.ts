@@ -2,13 +2,12 @@
  * One request of a client's connection with its response: what `Call` promises, carried out on the connection.
  * It keeps the message's framing right whatever its user does: a body that ends short breaks the connection instead of looking complete.
  */
-import type { Socket } from 'node:net'
 import type { RequestHead, ResponseHead } from '../http1/message.ts'
 import { chunkHeader, fieldLines, lastChunk, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
+import type { NetworkSocket } from '../ports/network.ts'
 import type { BodyFraming, BodySink, Call, CallLog, Peer, RequestBody } from './call.ts'
 import type { DownstreamConnection } from './downstream-connection.ts'
-import { httpDate } from './http-date.ts'
 import type { Output } from './output.ts'
 
 const UNTIL_CLOSE = -2
@@ -141,7 +140,7 @@ export class DownstreamCall implements Call, RequestBody {
     this.status = status
     this.#bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
     let text = statusLine(status, head.reason) + (head.verbatim ?? '')
-    if (!head.hasDate) text += `Date: ${httpDate()}\r\n`
+    if (!head.hasDate) text += `Date: ${this.#connection.date}\r\n`
     text += this.#frame(framing, status)
     this.bytesOut += text.length
     this.#out.write(text)
@@ -245,7 +244,7 @@ export class DownstreamCall implements Call, RequestBody {
   }
 
   /** For tunnels: hands over the socket and what was read behind the head. The connection is no longer ours. */
-  detach(): { socket: Socket; rest: Buffer } {
+  detach(): { socket: NetworkSocket; rest: Buffer } {
     this.responseStarted = true
     this.responseEnded = true
     this.#tellEnd()

@@ -2,7 +2,6 @@
  * A client's connection: bytes in, calls out, one at a time and in order; pipelined requests wait unparsed in a bounded buffer.
  * Whatever cannot be understood is answered once and the connection is closed, so that nothing behind it can be taken for a request.
  */
-import type { Socket } from 'node:net'
 import { ERRORS, type Failure, problem } from '../core/errors.ts'
 import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { TOKEN } from '../http1/chars.ts'
@@ -12,6 +11,7 @@ import { type HeadLimits, isHeadError, parseRequestHead } from '../http1/parse-r
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { NetworkSocket } from '../ports/network.ts'
 import type { Peer } from './call.ts'
 import { DownstreamCall } from './downstream-call.ts'
 import { httpDate } from './http-date.ts'
@@ -42,7 +42,7 @@ export class DownstreamConnection implements Sweepable {
   /** The earlier one of the two below. */
   deadlineAt: Deadline
   closing = false
-  readonly #socket: Socket
+  readonly #socket: NetworkSocket
   readonly #options: DownstreamOptions
   readonly #out: Output
   #input: Buffer | undefined
@@ -59,7 +59,7 @@ export class DownstreamConnection implements Sweepable {
   #readBy: Deadline
   #writeBy: Deadline = NEVER
 
-  constructor(socket: Socket, peer: Peer, options: DownstreamOptions) {
+  constructor(socket: NetworkSocket, peer: Peer, options: DownstreamOptions) {
     this.#socket = socket
     this.peer = peer
     this.#options = options
@@ -76,6 +76,11 @@ export class DownstreamConnection implements Sweepable {
 
   get name(): string {
     return this.#options.name
+  }
+
+  /** The Date header of an answer that begins now. */
+  get date(): string {
+    return httpDate(this.#options.clock.now())
   }
 
   get idle(): boolean {
@@ -340,7 +345,7 @@ export class DownstreamConnection implements Sweepable {
         'Proxy-Status',
         proxyStatus(this.name, kind.proxy),
       ],
-      ...['Date', httpDate(), 'Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'],
+      ...['Date', this.date, 'Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'],
     ])
     this.#out.write(`${statusLine(kind.status, reasonPhrase(kind.status))}${headers}\r\n${body}`)
     this.#linger()
@@ -389,7 +394,7 @@ export class DownstreamConnection implements Sweepable {
     this.#options.onClosed(this)
   }
 
-  detach(): { socket: Socket; rest: Buffer } {
+  detach(): { socket: NetworkSocket; rest: Buffer } {
     this.#detached = true
     const socket = this.#socket
     socket.pause()

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rawAsk } from '../../test/support/raw-client.ts'
-import { systemClock } from '../ports/system.ts'
+import { systemClock, systemNetwork } from '../ports/system.ts'
 import { Listener } from './listener.ts'
 import { Sweeper } from './sweeper.ts'
 
@@ -12,6 +12,7 @@ async function openFull(name: string): Promise<Listener> {
     host: '127.0.0.1',
     port: 0,
     clock: systemClock,
+    network: systemNetwork,
     sweeper: new Sweeper(systemClock),
     limits: { headBytesMax: 1000, headersMax: 10, targetBytesMax: 100 },
     timeouts: { headMs: 1000, bodyMs: 1000, idleMs: 1000, stallMs: 1000 },

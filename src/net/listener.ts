@@ -1,11 +1,13 @@
 /** An address that we accept connections on, and the connections that came in there. */
-import { BlockList, createServer, isIPv6, type Server, type Socket } from 'node:net'
+import { BlockList, isIPv6 } from 'node:net'
 import { ERRORS, problem } from '../core/errors.ts'
 import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
+import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
 
 export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
+  readonly network: Network
   readonly host: string
   readonly port: number
   /** CIDR blocks or addresses whose Forwarded and X-Forwarded-* are believed. */
@@ -33,9 +35,10 @@ function busyAnswer(name: string): string {
 
 const TURNING_AWAY_MAX = 256
 const TURNING_AWAY_MS = 1_000
+const BACKLOG = 4096
 
 export class Listener {
-  readonly #server: Server
+  #listening: ListeningSocket | undefined
   readonly #connections = new Set<DownstreamConnection>()
   readonly #options: ListenerOptions
   readonly #trusted: BlockList
@@ -47,26 +50,18 @@ export class Listener {
     this.#options = options
     this.#trusted = blockList(options.trustedPeers)
     this.#busyAnswer = busyAnswer(options.name)
-    this.#server = createServer({ noDelay: true, allowHalfOpen: true }, this.#onConnection)
   }
 
   /** Rejects when the address cannot be had (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
   static async open(options: ListenerOptions): Promise<Listener> {
     const listener = new Listener(options)
-    await new Promise<void>((resolve, reject) => {
-      listener.#server.once('error', reject)
-      listener.#server.listen({ host: options.host, port: options.port, backlog: 4096 }, () => {
-        listener.#server.off('error', reject)
-        resolve()
-      })
-    })
+    const { network, host, port } = options
+    listener.#listening = await network.listen({ host, port, backlog: BACKLOG }, listener.#onConnection)
     return listener
   }
 
   get address(): { host: string; port: number } {
-    const address = this.#server.address()
-    if (address === null || typeof address === 'string') return { host: this.#options.host, port: this.#options.port }
-    return { host: address.address, port: address.port }
+    return this.#listening?.address ?? { host: this.#options.host, port: this.#options.port }
   }
 
   /** Connections with a request that is not answered yet. */
@@ -78,7 +73,7 @@ export class Listener {
 
   /** Stops accepting; idle connections close, busy ones after their response. Resolves when all are gone. */
   drain(): Promise<void> {
-    this.#server.close()
+    this.#listening?.close()
     for (const connection of this.#connections) connection.drain()
     if (this.#connections.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
@@ -87,11 +82,11 @@ export class Listener {
   }
 
   close(): void {
-    this.#server.close()
+    this.#listening?.close()
     for (const connection of this.#connections) connection.destroy()
   }
 
-  readonly #onConnection = (socket: Socket): void => {
+  readonly #onConnection = (socket: NetworkSocket): void => {
     const count = this.#options.connections
     if (count.open >= count.max) {
       count.onFull(count.open)
@@ -106,16 +101,19 @@ export class Listener {
   }
 
   /** Closing with its request unread would reset the connection before the client has read why. Only so many get this courtesy at once. */
-  #turnAway(socket: Socket): void {
+  #turnAway(socket: NetworkSocket): void {
     socket.on('error', () => socket.destroy())
     if (this.#turningAway >= TURNING_AWAY_MAX) {
       socket.destroy()
       return
     }
     this.#turningAway++
-    socket.on('close', () => this.#turningAway--)
+    const timer = this.#options.clock.after(TURNING_AWAY_MS, () => socket.destroy())
+    socket.on('close', () => {
+      timer.cancel()
+      this.#turningAway--
+    })
     socket.on('end', () => socket.destroy())
-    socket.setTimeout(TURNING_AWAY_MS, () => socket.destroy())
     socket.resume()
     socket.end(this.#busyAnswer)
   }

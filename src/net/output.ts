@@ -2,18 +2,18 @@
  * Writing to a socket with as few system calls as the message allows: what is written while corked leaves together. Small pieces are
  * copied into one buffer (one write), large ones go out as they are (one writev).
  */
-import type { Socket } from 'node:net'
+import type { NetworkSocket } from '../ports/network.ts'
 
 const COPY_BYTES_MAX = 16 * 1024
 const NOTHING = new Uint8Array(0)
 
 export class Output {
-  readonly #socket: Socket
+  readonly #socket: NetworkSocket
   #pieces: (string | Uint8Array)[] = []
   #bytes = 0
   #corked = false
 
-  constructor(socket: Socket) {
+  constructor(socket: NetworkSocket) {
     this.#socket = socket
   }
 

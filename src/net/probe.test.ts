@@ -6,9 +6,11 @@ import { test, type TestContext } from 'node:test'
 import { until } from '../../test/support/until.ts'
 import type { ProbeResult } from '../core/health/health.ts'
 import type { Millis } from '../lib/units.ts'
+import { systemClock, systemNetwork } from '../ports/system.ts'
 import { probe } from './probe.ts'
 
 const DAY: Millis = 86_400_000
+const PORTS = { clock: systemClock, network: systemNetwork }
 
 async function listen(t: TestContext, onConnection: (socket: Socket) => void): Promise<number> {
   const server = createServer((socket) => {
@@ -28,7 +30,7 @@ const answering =
     void socket.once('data', () => socket.write(text))
 
 const check = (port: number, timeoutMs: Millis = 10_000): Promise<ProbeResult> =>
-  probe({ host: '127.0.0.1', port, path: '/healthz', timeoutMs })
+  probe({ host: '127.0.0.1', port, path: '/healthz', timeoutMs }, PORTS)
 
 test('2xx and 3xx pass, everything else fails with its reason', async (t) => {
   for (const status of ['200 OK', '204 No Content', '399 x'])
@@ -48,7 +50,7 @@ test('2xx and 3xx pass, everything else fails with its reason', async (t) => {
 
 test('without a path a connection is enough', async (t) => {
   const port = await listen(t, () => undefined)
-  assert.deepEqual(await probe({ host: '127.0.0.1', port, timeoutMs: 10_000 }), { kind: 'passed' })
+  assert.deepEqual(await probe({ host: '127.0.0.1', port, timeoutMs: 10_000 }, PORTS), { kind: 'passed' })
 })
 
 test('refused is proof, hung up is not', async (t) => {

@@ -1,8 +1,9 @@
 /** One health check: a TCP connect, or a GET whose answer must be 2xx or 3xx. A connection of its own each time: that is what is tested. */
-import { connect } from 'node:net'
 import { ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { parseResponseHead } from '../http1/parse-response.ts'
 import type { Millis } from '../lib/units.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Network } from '../ports/network.ts'
 
 export interface ProbeTarget {
   readonly host: string
@@ -13,24 +14,24 @@ export interface ProbeTarget {
 }
 
 const ANSWER_BYTES_MAX = 64 * 1024
-/** What a timer can wait; one that is to wait longer would fire at once. */
-const TIMER_MS_MAX: Millis = 2 ** 31 - 1
 
-export function probe(target: ProbeTarget): Promise<ProbeResult> {
+export interface ProbePorts {
+  readonly clock: Clock
+  readonly network: Network
+}
+
+export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Promise<ProbeResult> {
   return new Promise((resolve) => {
-    const socket = connect({ host: target.host, port: target.port, noDelay: true })
+    const socket = network.connect({ host: target.host, port: target.port, noDelay: true })
     let answer = ''
     const settle = (result: ProbeResult): void => {
-      clearTimeout(timer)
+      timer.cancel()
       socket.destroy()
       resolve(result)
     }
     const fail = (reason: string, refused = false): void => settle({ kind: 'failed', refused, reason })
     // From the connect to the verdict, not since the last byte: a server that drips its answer would never be judged.
-    const timer = setTimeout(
-      () => fail(`no answer to the check within ${target.timeoutMs} ms`),
-      Math.min(target.timeoutMs, TIMER_MS_MAX),
-    ).unref()
+    const timer = clock.after(target.timeoutMs, () => fail(`no answer to the check within ${target.timeoutMs} ms`))
     socket.on('error', (error: NodeJS.ErrnoException) => settle(judgeError(error)))
     socket.on('end', () => fail('connection closed during the check'))
     socket.on('close', () => fail('connection closed during the check'))

@@ -2,7 +2,7 @@
  * A connection to a server: one exchange at a time, kept for the next when both messages ended cleanly. It knows what the retry rules
  * need to know about a failure: whether a byte of the request can have left, and whether a byte of an answer came.
  */
-import { connect, type OnReadOpts, type Socket } from 'node:net'
+import type { OnReadOpts } from 'node:net'
 import type { ErrorCode } from '../core/errors.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
 import { findHead } from '../http1/find-head.ts'
@@ -11,6 +11,7 @@ import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response
 import { chunkHeader, lastChunk } from '../http1/write.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { Network, NetworkSocket } from '../ports/network.ts'
 import { Output } from './output.ts'
 import { type Deadline, NEVER, type Sweepable, type Sweeper } from './sweeper.ts'
 
@@ -39,6 +40,7 @@ export interface ResponseSink {
 
 export interface UpstreamOptions {
   readonly clock: Clock
+  readonly network: Network
   readonly sweeper: Sweeper
   readonly headBytesMax: number
   readonly headersMax: number
@@ -64,7 +66,7 @@ export class UpstreamConnection implements Sweepable {
   deadlineAt: Deadline
   usedAt: MonotonicMillis = 0
   served = 0
-  readonly #socket: Socket
+  readonly #socket: NetworkSocket
   readonly #options: UpstreamOptions
   readonly #out: Output
   #state = CONNECTING
@@ -90,7 +92,7 @@ export class UpstreamConnection implements Sweepable {
     this.#options = options
     this.#idleMs = options.timeouts.idleMs
     this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
-    this.#socket = connect({
+    this.#socket = options.network.connect({
       host,
       port,
       noDelay: true,
@@ -393,7 +395,7 @@ export class UpstreamConnection implements Sweepable {
   }
 
   /** After 101: the raw socket and what was read behind the head. */
-  detach(): { socket: Socket; rest: Buffer } {
+  detach(): { socket: NetworkSocket; rest: Buffer } {
     const socket = this.#socket
     socket.pause()
     socket

@@ -4,6 +4,7 @@ import { test, type TestContext } from 'node:test'
 import { ManualClock } from '../../test/support/manual-clock.ts'
 import { testPool } from '../../test/support/test-config.ts'
 import { SeededRandom } from '../../test/support/seeded-random.ts'
+import { systemNetwork } from '../ports/system.ts'
 import { createTelemetry } from '../telemetry/create-telemetry.ts'
 import { Pool, type Server } from './pool.ts'
 
@@ -19,7 +20,7 @@ function startRig(t: TestContext): Rig {
   const lines: string[] = []
   const telemetry = createTelemetry({ format: 'text', access: 'off', write: (line) => lines.push(line) })
   const clock = new ManualClock()
-  const pool = new Pool(testPool('api', [1]), { clock, random: new SeededRandom(1), telemetry })
+  const pool = new Pool(testPool('api', [1]), { clock, random: new SeededRandom(1), network: systemNetwork, telemetry })
   t.after(async () => {
     pool.close()
     await telemetry.close()

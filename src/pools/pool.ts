@@ -8,6 +8,7 @@ import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import { probe } from '../net/probe.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
+import type { Network } from '../ports/network.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
 export type ServerState = 'unknown' | 'up' | 'down' | 'draining'
@@ -66,6 +67,7 @@ interface WaitEntry {
 export interface PoolPorts {
   readonly clock: Clock
   readonly random: Random
+  readonly network: Network
   readonly telemetry: Telemetry
 }
 
@@ -272,7 +274,8 @@ export class Pool {
     server.probeTimer?.cancel()
     const { path, timeoutMs } = this.config.health
     const { host, port } = server.config
-    void probe(path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }).then((result) => {
+    const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
+    void probe(target, this.#ports).then((result) => {
       server.probing = false
       if (this.#closed) return
       this.#probed(server, result)

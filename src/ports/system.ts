@@ -1,7 +1,9 @@
-/** The real clock and the real randomness of this machine. */
+/** The real clock, the real randomness and the real sockets of this machine. */
 import { randomFillSync } from 'node:crypto'
+import { connect, createServer } from 'node:net'
 import type { Millis } from '../lib/units.ts'
 import type { Clock, Random, Timer } from './clock.ts'
+import type { ListeningSocket, ListenOptions, Network, NetworkSocket } from './network.ts'
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -37,4 +39,25 @@ export const systemRandom: Random = {
     pool = pool.subarray(count)
     return taken
   },
+}
+
+export const systemNetwork: Network = { connect, listen }
+
+async function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) => void): Promise<ListeningSocket> {
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, onConnection)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  return {
+    get address() {
+      const address = server.address()
+      if (address === null || typeof address === 'string') return { host: options.host, port: options.port }
+      return { host: address.address, port: address.port }
+    },
+    close: () => void server.close(),
+  }
 }

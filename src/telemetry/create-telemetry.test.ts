@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { systemClock } from '../ports/system.ts'
 import { createTelemetry } from './create-telemetry.ts'
 import { METRICS } from './names.ts'
 import { storeTelemetry } from './store-events.ts'
@@ -152,7 +153,8 @@ test('a stall of the loop shows in its delay', async () => {
 test('what the engine tells becomes metrics and events', async () => {
   const lines: string[] = []
   const telemetry = createTelemetry({ format: 'text', access: 'off', write: (line) => lines.push(line) })
-  const events = storeTelemetry(telemetry)
+  let now = 0
+  const events = storeTelemetry(telemetry, { ...systemClock, monotonic: () => now })
   events.onSync(2, 50)
   events.onSync(700, 3)
   events.onCorrupt('job j1: checksum')
@@ -160,7 +162,36 @@ test('what the engine tells becomes metrics and events', async () => {
   assert.match(text, /spillway_store_syncs_total 2\n/)
   assert.match(text, /spillway_store_operations_total 53\n/)
   assert.match(text, /spillway_store_sync_seconds_count 2\n/)
+  assert.match(text, /spillway_store_sync_operations_bucket\{le="2"\} 0\n.*\n?.*le="5"\} 1\n/)
+  assert.deepEqual(events.recentSyncs(), { count: 2, meanMs: 351, worstMs: 700 })
+  now = 30_000
+  events.onSync(10, 1)
+  assert.deepEqual(events.recentSyncs(), { count: 3, meanMs: 712 / 3, worstMs: 700 }, 'the span before counts')
+  now = 60_000
+  assert.deepEqual(events.recentSyncs(), { count: 1, meanMs: 10, worstMs: 10 }, 'what is older does not')
+  now = 180_000
+  assert.deepEqual(events.recentSyncs(), { count: 0, meanMs: 0, worstMs: 0 })
   assert.deepEqual(lines, ['slow disk: a sync of 3 operations took 700 ms', 'store corrupt: job j1: checksum'])
   assert.ok(METRICS.spillway_store_sync_seconds.help.length > 0)
+  await telemetry.close()
+})
+
+test('moved buckets and refused reloads are counted', async () => {
+  const lines: string[] = []
+  const telemetry = createTelemetry({ format: 'text', access: 'off', write: (line) => lines.push(line) })
+  const moved = { type: 'buckets-moved', queue: 'q', server: 'a:1', moved: 86, buckets: 256, to: [], cause: 'down', takenBack: 0 } as const
+  telemetry.event(moved)
+  telemetry.event(moved)
+  telemetry.event({ type: 'config-refused', file: 'x.yaml', problems: ['x.yaml:1:1  pools  is missing', 'x.yaml:2:1  more'] })
+  const refused = telemetry.metrics.render()
+  assert.match(refused, /^spillway_buckets_moved_total\{cause="down",queue="q"\} 172$/m)
+  assert.match(refused, /^spillway_config_refused 1$/m)
+  assert.match(refused, /^spillway_config_reloads_total\{outcome="refused"\} 1$/m)
+  telemetry.event({ type: 'config-reloaded', file: 'x.yaml', needsRestart: [] })
+  assert.match(telemetry.metrics.render(), /^spillway_config_refused 0$/m)
+  assert.deepEqual(lines.slice(-2), [
+    'x.yaml is refused, the configuration before it goes on: x.yaml:1:1  pools  is missing (and 1 more)',
+    'x.yaml was read again and holds from now on',
+  ])
   await telemetry.close()
 })

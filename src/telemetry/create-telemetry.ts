@@ -77,8 +77,9 @@ class GatewayTelemetry implements OwnedTelemetry {
   private readonly accessWriter: LineWriter | undefined
   private readonly writeEvent: (line: string) => void
   private readonly stopSampling: () => void
-  /** Event types are a closed set of ours, so this cannot grow. */
+  /** By name and labels. Event types, queues and outcomes are few. */
   private readonly eventCounters = new Map<string, Counter>()
+  private configRefused = 0
 
   constructor(options: TelemetryOptions) {
     this.format = options.format
@@ -102,15 +103,16 @@ class GatewayTelemetry implements OwnedTelemetry {
     }
     this.writeEvent = options.write ?? ((line) => this.eventWriter?.write(line))
     this.text = createEventText({ write: (line) => this.writeEvent(line) })
+    this.metrics.gauge('spillway_config_refused', METRICS.spillway_config_refused.help, () => [{ value: this.configRefused }])
     this.stopSampling = registerProcessMetrics(this.metrics, options.version ?? 'unknown')
   }
 
   event(event: GatewayEvent): void {
-    this.count('spillway_events_total', event.type)
+    this.measure(event)
     const { passes, kept } = this.throttle.pass(event.type, this.now())
     if (kept > 0) this.print(keptText(event.type, kept))
     if (passes) this.print(event)
-    else this.count('spillway_events_suppressed_total', event.type)
+    else this.count('spillway_events_suppressed_total', { type: event.type })
     if (event.type === 'fatal') this.flushSync()
   }
 
@@ -139,14 +141,24 @@ class GatewayTelemetry implements OwnedTelemetry {
     else this.writeEvent(JSON.stringify({ time: new Date(this.now()).toISOString(), level: eventLevel(event), ...event }))
   }
 
-  private count(name: 'spillway_events_total' | 'spillway_events_suppressed_total', type: string): void {
-    const key = `${name} ${type}`
+  /** What events say to machines. */
+  private measure(event: GatewayEvent): void {
+    this.count('spillway_events_total', { type: event.type })
+    if (event.type === 'buckets-moved') this.count('spillway_buckets_moved_total', { queue: event.queue, cause: event.cause }, event.moved)
+    if (event.type !== 'config-reloaded' && event.type !== 'config-refused') return
+    const isRefused = event.type === 'config-refused'
+    this.configRefused = isRefused ? 1 : 0
+    this.count('spillway_config_reloads_total', { outcome: isRefused ? 'refused' : 'applied' })
+  }
+
+  private count(name: MetricName, labels: Readonly<Record<string, string>>, by = 1): void {
+    const key = [name, ...Object.values(labels)].join('\n')
     let counter = this.eventCounters.get(key)
     if (counter === undefined) {
-      counter = this.metrics.counter(name, METRICS[name].help, { type })
+      counter = this.metrics.counter(name, METRICS[name].help, labels)
       this.eventCounters.set(key, counter)
     }
-    counter.inc()
+    counter.inc(by)
   }
 }
 

@@ -37,6 +37,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'limit-reached': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
+  'config-reloaded': 'info',
+  'config-refused': 'error',
   warning: 'warn',
   fatal: 'error',
 }
@@ -106,6 +108,12 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`
     case 'store-corrupt':
       return `store corrupt: ${event.what}`
+    case 'config-reloaded':
+      return `${event.file} was read again and holds from now on${event.needsRestart.length === 0 ? '' : `; only after a restart: ${event.needsRestart.join(', ')}`}`
+    case 'config-refused': {
+      const [first = 'it cannot be read', ...more] = event.problems
+      return `${event.file} is refused, the configuration before it goes on: ${first}${more.length === 0 ? '' : ` (and ${more.length} more)`}`
+    }
     case 'warning':
       return `warning: ${event.message}`
     case 'fatal':

@@ -103,3 +103,12 @@ test('the reference names every metric and explains every label', () => {
     for (const label of spec.labels?.split(' ') ?? []) assert.match(reference, new RegExp(`^\\| \`${label}\` \\| .+ \\|$`, 'm'), label)
   }
 })
+
+test('a histogram has the bounds of its name', () => {
+  const metrics = createMetrics()
+  const dwell = metrics.histogram('spillway_job_end_seconds', '', { queue: 'q' })
+  for (const seconds of [0.01, 4000, 90_000]) dwell.observe(seconds)
+  const lines = metrics.render().split('\n')
+  const bounds = lines.flatMap((line) => /le="([^"]+)"\} (\d+)/.exec(line)?.slice(1).join(' ') ?? [])
+  assert.deepEqual([bounds.at(0), bounds.at(-3), bounds.at(-2), bounds.at(-1)], ['0.01 1', '14400 2', '86400 2', '+Inf 3'])
+})

@@ -3,7 +3,7 @@
  * A series is resolved once and kept by its user, so that counting costs an addition. The number of series per name is bounded:
  * whatever label sets come later share one series named `other`, and that it happened is counted.
  */
-import { DURATION_BUCKETS, type MetricSpec, type MetricType, metricSpec, SERIES_MAX } from './names.ts'
+import { metricBuckets, type MetricSpec, type MetricType, metricSpec, SERIES_MAX } from './names.ts'
 import type { Counter, GaugeSample, Histogram, Metrics } from './telemetry.ts'
 
 export interface MetricsOptions {
@@ -78,14 +78,20 @@ class CounterSeries implements Counter, Series {
 }
 
 class HistogramSeries implements Histogram, Series {
-  private readonly counts = new Float64Array(DURATION_BUCKETS.length + 1)
+  private readonly bounds: readonly number[]
+  private readonly counts: Float64Array
   private sum = 0
 
-  observe(seconds: number): void {
+  constructor(bounds: readonly number[]) {
+    this.bounds = bounds
+    this.counts = new Float64Array(bounds.length + 1)
+  }
+
+  observe(value: number): void {
     let bucket = 0
-    while (bucket < DURATION_BUCKETS.length && seconds > (DURATION_BUCKETS[bucket] as number)) bucket++
+    while (bucket < this.bounds.length && value > (this.bounds[bucket] as number)) bucket++
     this.counts[bucket] = (this.counts[bucket] as number) + 1
-    this.sum += seconds
+    this.sum += value
   }
 
   render(name: string, labels: string): string {
@@ -94,7 +100,7 @@ class HistogramSeries implements Histogram, Series {
     let total = 0
     for (let bucket = 0; bucket < this.counts.length; bucket++) {
       total += this.counts[bucket] as number
-      const bound = numberText(DURATION_BUCKETS[bucket] ?? Number.POSITIVE_INFINITY)
+      const bound = numberText(this.bounds[bucket] ?? Number.POSITIVE_INFINITY)
       text += sampleLine(`${name}_bucket`, `${before}le="${bound}"`, total)
     }
     return text + sampleLine(`${name}_sum`, labels, this.sum) + sampleLine(`${name}_count`, labels, total)
@@ -117,7 +123,7 @@ class Registry implements Metrics {
 
   histogram(name: string, help: string, labels: Labels = {}): Histogram {
     if (Object.hasOwn(labels, 'le')) throw new Error('`le` is a label of its own in a histogram')
-    return this.resolve(this.family(name, help, 'histogram'), labels, () => new HistogramSeries())
+    return this.resolve(this.family(name, help, 'histogram'), labels, () => new HistogramSeries(metricBuckets(this.spec(name))))
   }
 
   gauge(name: string, help: string, read: Reader): void {

@@ -10,13 +10,19 @@ export interface MetricSpec {
   readonly help: string
   /** Names from `LABELS`, separated by spaces. */
   readonly labels?: string
+  /** Of a histogram; default `DURATION_BUCKETS`. */
+  readonly buckets?: readonly number[]
 }
 
 /** A family takes at most this many label sets; what comes later is counted under the label value `other`. */
 export const SERIES_MAX = 2000
 
-/** Upper bounds in seconds of every histogram: from half a millisecond (a proxied call) to a minute (a job). */
+/** Upper bounds in seconds: from half a millisecond (a proxied call) to a minute (a held client). */
 export const DURATION_BUCKETS: readonly number[] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+/** Upper bounds in seconds for what a job lives through: it may wait for a server all night. */
+const DWELL_BUCKETS: readonly number[] = [0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400]
+/** Upper bounds for how many operations share a sync. */
+const COUNT_BUCKETS: readonly number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 
 /** A label means the same in every metric. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -28,7 +34,12 @@ const LABELS: Readonly<Record<string, string>> = {
   queue: "the queue's name",
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
-  outcome: 'how the hand-out was settled',
+  outcome:
+    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a reload: `applied` or `refused`',
+  error: "the code of the job's last error, see [errors](errors.md)",
+  limit: 'of a queue: `jobs`, `bytes`, `finished` or `age`; of the store: `disk`',
+  operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
+  cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
   name: "the metric's name",
   quantile: '0.5, 0.99 or 1 (the maximum)',
@@ -63,6 +74,11 @@ const SPECS = {
     help: 'Upgraded connections (WebSocket and others) to the server.',
     labels: 'pool server',
   },
+  spillway_server_resting: {
+    type: 'gauge',
+    help: '1 while the server gets no new work because it answered 429 or 503.',
+    labels: 'pool server',
+  },
   spillway_pool_waiting: { type: 'gauge', help: 'Direct requests that wait in memory for a free slot.', labels: 'pool' },
   spillway_jobs: { type: 'gauge', help: 'Jobs in the store.', labels: 'queue status' },
   spillway_queue_oldest_waiting_seconds: {
@@ -70,9 +86,46 @@ const SPECS = {
     help: 'Age of the oldest job that waits for a server; 0 when none waits.',
     labels: 'queue',
   },
+  spillway_queue_oldest_running_seconds: {
+    type: 'gauge',
+    help: 'Age of the hand-out that has been running longest; 0 when none runs.',
+    labels: 'queue',
+  },
+  spillway_queue_attempt_timeout_seconds: { type: 'gauge', help: 'How long one attempt may take, as configured.', labels: 'queue' },
+  spillway_queue_scheduled: { type: 'gauge', help: 'Jobs that wait for time: a delay or the pause before a retry.', labels: 'queue' },
+  spillway_queue_paused: { type: 'gauge', help: '1 while the queue is paused: it accepts and hands out nothing.', labels: 'queue' },
+  spillway_queue_blocked_keys: {
+    type: 'gauge',
+    help: 'Keys whose jobs wait behind a failed one until somebody releases them.',
+    labels: 'queue',
+  },
   spillway_queue_bytes: { type: 'gauge', help: 'Request bytes of unfinished jobs.', labels: 'queue' },
   spillway_queue_finished_bytes: { type: 'gauge', help: 'Bytes of stored results.', labels: 'queue' },
+  spillway_queue_limit: { type: 'gauge', help: 'What the queue may hold: jobs, or bytes.', labels: 'queue limit' },
   spillway_queue_buckets: { type: 'gauge', help: 'Buckets of the queue that a server owns.', labels: 'queue server' },
+  spillway_buckets_moved_total: { type: 'counter', help: 'Buckets that went to another server.', labels: 'queue cause' },
+  spillway_submissions_total: { type: 'counter', help: 'Requests that were to become a job.', labels: 'queue outcome' },
+  spillway_submissions_refused_total: { type: 'counter', help: 'Of these, those refused, by what was full.', labels: 'queue limit' },
+  spillway_job_start_seconds: {
+    type: 'histogram',
+    help: "From a job's submission to its first hand-out, a delay that its client asked for included.",
+    labels: 'queue',
+    buckets: DWELL_BUCKETS,
+  },
+  spillway_job_end_seconds: {
+    type: 'histogram',
+    help: "From a job's submission to its end, whatever the end.",
+    labels: 'queue',
+    buckets: DWELL_BUCKETS,
+  },
+  spillway_jobs_ended_total: { type: 'counter', help: 'Jobs that ended.', labels: 'queue status' },
+  spillway_jobs_died_total: { type: 'counter', help: 'Jobs that became dead letters.', labels: 'queue reason error' },
+  spillway_receives_total: { type: 'counter', help: 'Answers to pull consumers, with jobs or without.', labels: 'queue outcome' },
+  spillway_stale_leases_total: {
+    type: 'counter',
+    help: 'Settlements, extensions and reports whose lease was over: they changed nothing.',
+    labels: 'operation',
+  },
   spillway_dead_letters: {
     type: 'gauge',
     help: 'Dead letters in the store.',
@@ -89,11 +142,26 @@ const SPECS = {
     type: 'counter',
     help: 'Operations in synced commits; divided by the syncs it is the size of a group.',
   },
+  spillway_store_sync_operations: { type: 'histogram', help: 'Operations that shared one sync.', buckets: COUNT_BUCKETS },
+  spillway_store_disk_bytes: { type: 'gauge', help: 'Size of the store on disk.' },
+  spillway_store_reusable_bytes: { type: 'gauge', help: 'Of that, what is free for its next use.' },
+  spillway_store_free_bytes: { type: 'gauge', help: "Free on the store's disk." },
+  spillway_store_floor_bytes: { type: 'gauge', help: 'With less than this free on the disk nothing is accepted.' },
+  spillway_store_refusing: { type: 'gauge', help: '1 while submissions to all queues are refused.', labels: 'limit' },
+  spillway_store_corrupt_records: { type: 'gauge', help: 'Records that failed their checks and were put aside since the start.' },
+  spillway_ready: { type: 'gauge', help: '1 while `/readyz` says so.' },
   spillway_connections: { type: 'gauge', help: 'Open connections from clients.' },
+  spillway_connections_limit: { type: 'gauge', help: '`limits.connections`.' },
   spillway_deadlines: { type: 'gauge', help: 'Connections, calls and attempts whose time is watched.' },
   spillway_job_watchers: { type: 'gauge', help: 'Held clients, long polls and event streams that wait for a job.' },
   spillway_idle_server_connections: { type: 'gauge', help: 'Connections to servers that are kept for the next request.' },
   spillway_buffered_bytes: { type: 'gauge', help: 'Bytes of bodies held in memory, of `limits.buffered`.' },
+  spillway_buffered_limit_bytes: { type: 'gauge', help: '`limits.buffered`.' },
+  spillway_config_reloads_total: { type: 'counter', help: 'Times the configuration was read again.', labels: 'outcome' },
+  spillway_config_refused: {
+    type: 'gauge',
+    help: '1 when the last reload was refused and the gateway runs on with the configuration before it.',
+  },
   spillway_events_total: { type: 'counter', help: 'Events, printed or not.', labels: 'type' },
   spillway_events_suppressed_total: {
     type: 'counter',
@@ -124,6 +192,7 @@ const SPECS = {
   process_cpu_seconds_total: { type: 'counter', help: 'User and system CPU time of all threads.' },
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident set size.' },
   process_open_fds: { type: 'gauge', help: 'Open file descriptors.' },
+  process_max_fds: { type: 'gauge', help: 'File descriptors that the process may open.' },
   nodejs_active_resources: {
     type: 'gauge',
     help: 'Sockets, timers and requests to the system that keep the event loop busy.',
@@ -137,6 +206,10 @@ const SPECS = {
 
 export type MetricName = keyof typeof SPECS
 export const METRICS: Readonly<Record<MetricName, MetricSpec>> = SPECS
+
+export function metricBuckets(spec: MetricSpec | undefined): readonly number[] {
+  return spec?.buckets ?? DURATION_BUCKETS
+}
 
 /** What is known of a name, also one that comes from elsewhere. */
 export function metricSpec(name: string): MetricSpec | undefined {
@@ -164,7 +237,11 @@ export function metricsReference(): string {
     '|---|---|',
     ...Object.entries(LABELS).map(([label, says]) => `| \`${label}\` | ${says} |`),
     '',
-    `Histograms count in seconds, up to ${DURATION_BUCKETS.join(', ')} and +Inf.`,
+    `Histograms count up to ${DURATION_BUCKETS.join(', ')} and +Inf, with these exceptions:`,
+    ...Object.entries<MetricSpec>(SPECS).flatMap(([name, { buckets }]) =>
+      buckets === undefined ? [] : [`\`${name}\` up to ${buckets.join(', ')};`],
+    ),
+    '',
     `A family has at most ${SERIES_MAX} label sets. What exceeds it is counted in one series whose label values are all \`other\`,`,
     'and in `spillway_metric_series_overflow_total`.',
     '',

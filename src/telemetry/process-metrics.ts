@@ -2,7 +2,7 @@
  * What the process costs and how late its event loop is. All of it is read when scraped, except the loop delay,
  * which is sampled all the time and kept in windows so that an old stall does not colour today's figures for ever.
  */
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { type ELDHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { METRICS, type MetricName } from './names.ts'
@@ -30,6 +30,16 @@ function openDescriptors(): number {
   }
 }
 
+/** What a process may open, from its `limits` file; NaN where that is not told, Infinity for no limit. */
+export function descriptorLimit(pid: number | 'self' = 'self'): number {
+  try {
+    const limit = /^Max open files +(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))?.[1]
+    return limit === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limit)
+  } catch {
+    return Number.NaN
+  }
+}
+
 function activeResources(): GaugeSample[] {
   const counts = new Map<string, number>()
   for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1)
@@ -47,6 +57,8 @@ export function registerProcessMetrics(metrics: Metrics, version: string): () =>
   })
   read('process_resident_memory_bytes', () => process.memoryUsage.rss())
   read('process_open_fds', openDescriptors)
+  const descriptorsMax = descriptorLimit()
+  read('process_max_fds', () => descriptorsMax)
   read('process_start_time_seconds', () => startedAt)
   read('nodejs_heap_size_used_bytes', () => process.memoryUsage().heapUsed)
   read('nodejs_heap_size_total_bytes', () => process.memoryUsage().heapTotal)

@@ -6,7 +6,26 @@
 /** A job id and what follows its dot (raw or percent-encoded), wherever in a path it stands. */
 const TOKEN = /([A-Za-z0-9_-]{6,})(?:\.|%2[eE])[A-Za-z0-9_.%~-]{16,}/g
 /** The words that our own URLs are made of; they and job ids are all that is kept under `jobsPath`. */
-const WORDS: ReadonlySet<string> = new Set(['jobs', 'result', 'events', 'reports'])
+const WORDS: ReadonlySet<string> = new Set([
+  ...[
+    'jobs',
+    'result',
+    'events',
+    'reports',
+    'api',
+    'queues',
+    'pause',
+    'resume',
+    'receive',
+    'settle',
+    'extend',
+    'progress',
+    'peek',
+    'keys',
+    'release',
+  ],
+  ...['tasks', 'purge', 'redrive', 'move', 'schedules', 'topics', 'subscriptions', 'publish'],
+])
 const ID_END = /[^A-Za-z0-9_-]/
 
 function keepWordOrId(segment: string, before: string): string {

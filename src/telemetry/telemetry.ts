@@ -34,6 +34,10 @@ export type GatewayEvent =
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
   | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
   | { readonly type: 'store-corrupt'; readonly what: string }
+  /** The configuration was read again, and holds from now on, but for keys that need a restart. */
+  | { readonly type: 'config-reloaded'; readonly file: string; readonly needsRestart: readonly string[] }
+  /** It was read again, and is wrong: the one before it goes on. */
+  | { readonly type: 'config-refused'; readonly file: string; readonly problems: readonly string[] }
   | { readonly type: 'warning'; readonly message: string }
   | { readonly type: 'fatal'; readonly message: string }
 
@@ -73,8 +77,8 @@ export interface Counter {
   inc(by?: number): void
 }
 export interface Histogram {
-  /** In seconds, as Prometheus wants it. */
-  observe(seconds: number): void
+  /** Times in seconds, as Prometheus wants them. */
+  observe(value: number): void
 }
 
 /** `series` is resolved once (outside the hot path) and kept. */

@@ -5,6 +5,7 @@ import { closeSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writ
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, it } from 'node:test'
+import { crc32 } from 'node:zlib'
 import { allBuckets } from '../../src/core/jobs/buckets.ts'
 import { parseJobId } from '../../src/core/jobs/job-id.ts'
 import { StoreOpenError } from '../../src/engines/embedded/store-open-error.ts'
@@ -21,6 +22,7 @@ function damaged(name: string, run: (rig: EmbeddedRig, damage: (sql: string, id:
     const damage = async (sql: string, id: string): Promise<void> => {
       await rig.store.close()
       const db = new DatabaseSync(join(rig.path, 'store.db'))
+      db.function('crc32', (text) => crc32(String(text)))
       db.prepare(sql).run(parseJobId(id) ?? 0)
       db.close()
       await rig.open()
@@ -80,7 +82,8 @@ describe('a damaged', () => {
 
   damaged('counter is noticed when the store is opened, and counted anew', async (rig, damage) => {
     const { id } = await rig.submit()
-    await damage(`UPDATE queues SET counters = replace(counters, '"inLine":1', '"inLine":7') WHERE ? > 0 AND name = 'q'`, id)
+    const wrong = `replace(counters, '"inLine":1', '"inLine":7')`
+    await damage(`UPDATE queues SET counters = ${wrong}, counters_crc = crc32(${wrong}) WHERE ? > 0 AND name = 'q'`, id)
     assert.match(rig.corrupt.join(), /queue q: 7 jobs should be in its line, there are 1/)
     assert.equal((await rig.stats()).counts.queued, 1)
     await rig.reopen()

@@ -385,7 +385,7 @@ describe('a store that cannot be opened says why in one line', () => {
       db.close()
       return path
     },
-    /its format is 99, and this version of Spillway reads format 1/,
+    /its format is 99, and this version of Spillway reads format 2/,
   )
 })
 

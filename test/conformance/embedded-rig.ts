@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
 import { systemRandom } from '../../src/ports/system.ts'
+import { openInProcess } from '../support/in-process-store.ts'
 import { Rig, type StoreSource } from './rig.ts'
 
 export function tempFolder(): { readonly path: string; readonly dispose: () => void } {
@@ -13,7 +14,29 @@ export function tempFolder(): { readonly path: string; readonly dispose: () => v
 
 export function embeddedSource(path: string): StoreSource {
   return {
+    durable: true,
     open: (options) => openEmbeddedStore({ ...options, path, random: systemRandom }),
+    dispose: () => rmSync(path, { recursive: true, force: true }),
+  }
+}
+
+/** The same without its thread, and without syncs: what they are worth is tested where power is cut. */
+export function inProcessSource(path: string): StoreSource {
+  return {
+    durable: true,
+    open: async ({ clock, queues, events }) =>
+      openInProcess({
+        path,
+        clock,
+        queues,
+        random: systemRandom,
+        diskFloorBytes: 0,
+        unsafeNoSync: true,
+        events: {
+          onSync: (took, operations) => events.onSync?.(took, operations),
+          onCorrupt: (what) => events.onCorrupt?.(what),
+        },
+      }),
     dispose: () => rmSync(path, { recursive: true, force: true }),
   }
 }

@@ -1,5 +1,20 @@
-/** The conformance suite over the `embedded` engine: real files, the real store thread. */
-import { embeddedSource, tempFolder } from './embedded-rig.ts'
-import { jobStoreConformance } from './job-store.ts'
+/**
+ * The conformance suite over the `embedded` engine. All of it without the store thread: the engine, real files, and the format in which
+ * calls cross threads. Through the real thread, which takes a tenth of a second to begin, whatever is about how calls come together,
+ * bodies, and opening again.
+ */
+import { embeddedSource, inProcessSource, tempFolder } from './embedded-rig.ts'
+import { groupsFor, jobStoreConformance } from './job-store.ts'
 
-jobStoreConformance('embedded', () => embeddedSource(tempFolder().path))
+jobStoreConformance('embedded', () => inProcessSource(tempFolder().path), groupsFor(true))
+jobStoreConformance('embedded, on its thread', () => embeddedSource(tempFolder().path), [
+  'submit',
+  'lease',
+  'keys',
+  'settle',
+  'commands',
+  'time',
+  'stats',
+  'dead letters',
+  'restart',
+])

@@ -24,7 +24,8 @@ export const settleCases: Cases = {
       rig.store.read(ids, 'result'),
       rig.store.read(ids, 'status'),
     ])
-    assert.deepEqual([before?.job.status, before?.answer, first.status], ['running', undefined, 'succeeded'])
+    assert.equal(first.status, 'succeeded')
+    if (!rig.unordered) assert.deepEqual([before?.job.status, before?.answer?.status], ['running', undefined])
     for (const [n, read] of all.entries()) assert.ok(large(n).equals(read?.answer?.body ?? Buffer.alloc(0)), `result ${n}`)
     assert.deepEqual(
       status.map((read) => [read?.job.id, read?.job.status]),

@@ -15,6 +15,8 @@ const STATUS: AdminStatus = {
   uptimeMs: 5,
   ready: { ok: true, reason: 'ready' },
   listeners: ['127.0.0.1:8080'],
+  config: { readAt: 0, needsRestart: [] },
+  store: { engine: 'memory', generation: 1, corrupt: 0, syncs: { count: 0, meanMs: 0, worstMs: 0 } },
   pools: [],
   queues: [],
   routes: [{ name: 'POST /reports', mode: 'queue', pool: 'api', queue: 'reports' }],

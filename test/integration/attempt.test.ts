@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
 import { Pool } from '../../src/pools/pool.ts'
-import { systemClock as clock, systemRandom as random } from '../../src/ports/system.ts'
+import { systemClock as clock, systemNetwork as network, systemRandom as random } from '../../src/ports/system.ts'
 import { type Attempt, Upstream } from '../../src/upstream/upstream.ts'
 import { recordingTelemetry } from '../support/jobs-rig.ts'
 import { type RawHandler, type RawServer, startRawServer } from '../support/raw-server.ts'
@@ -19,12 +19,12 @@ interface Rig extends AsyncDisposable {
 
 async function startRig(handle: RawHandler): Promise<Rig> {
   const server = await startRawServer(handle)
-  const pool = new Pool(testPool('api', [server.port]), { clock, random, telemetry: recordingTelemetry([]) })
+  const pool = new Pool(testPool('api', [server.port]), { clock, random, network, telemetry: recordingTelemetry([]) })
   const { limits, timeouts } = testConfig({ pools: [], queues: [], routes: [] })
   const budget = new BufferBudget(limits.buffered)
   const sweeper = new Sweeper(clock)
   const options = { headBytesMax: limits.head, headersMax: limits.headers, timeouts: { ...timeouts, idleMs: timeouts.upstreamIdleMs } }
-  const upstream = new Upstream({ clock, sweeper, ...options }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, ...options }, budget)
   const request = { method: 'GET', target: '/', headers: ['Host', 'a'], body: new Uint8Array(0) }
   return {
     server,

@@ -25,7 +25,7 @@ interface Rig extends AsyncDisposable {
   downServers(): number
 }
 
-async function rig(route: Partial<ConfigFile['routes'][number]>): Promise<Rig> {
+async function rig(route: Partial<NonNullable<ConfigFile['routes']>[number]>): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-hold-'))
   const log = join(folder, 'work.ndjson')
   const servers = await Promise.all(Array.from({ length: 3 }, () => startWorkingServer({ log, workMs: [5, 30] })))

@@ -31,7 +31,7 @@ interface Rig extends AsyncDisposable {
 }
 
 async function rig(
-  pool: Omit<Extract<ConfigFile['pools'][string], { servers: unknown }>, 'servers'>,
+  pool: Omit<Extract<NonNullable<ConfigFile['pools']>[string], { servers: unknown }>, 'servers'>,
   work: Omit<WorkingServerOptions, 'log'>,
 ): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-failure-'))
@@ -110,9 +110,9 @@ function movedEvents(gateway: ChildGateway, server: WorkingServer): readonly Log
   return gateway.of('buckets-moved').filter((line) => line['server'] === server.name)
 }
 
-function owner(key: string, up: readonly WorkingServer[]): string {
-  const index = assignBuckets(up.map(({ name }) => ({ name, weight: 1 })))[bucketOf(key)] as number
-  return up[index]?.name ?? ''
+function owner(key: string, servers: readonly WorkingServer[], down?: WorkingServer): string {
+  const index = assignBuckets(servers.map((server) => ({ name: server.name, weight: 1, up: server !== down })))[bucketOf(key)] as number
+  return servers[index]?.name ?? ''
 }
 
 /** By fence, a key's jobs are in order; and unless an attempt was lost, the next one began after it had ended. */
@@ -187,7 +187,7 @@ function assertOnlyItsBucketsMoved({ gateway, servers }: Rig, server: WorkingSer
 function assertOwnBuckets(executions: readonly Execution[], [a, b, c]: Rig['servers']): void {
   for (const { key, server } of executions) {
     if (key === undefined) continue
-    const allowed = [owner(key, [a, b, c]), owner(key, [a, c]), owner(key, [a, b])]
+    const allowed = [owner(key, [a, b, c]), owner(key, [a, b, c], b), owner(key, [a, b, c], c)]
     assert.ok(allowed.includes(server), `${key} ran on ${server}, which never owned its bucket`)
   }
 }

@@ -1,5 +1,5 @@
 /** The gateway as users run it: a process of its own with a configuration file, told apart by what it prints. */
-import { writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type Child, startChild } from './children.ts'
@@ -28,17 +28,26 @@ export interface GatewayLife {
   readonly folder: string
   /** Host in the URLs that it gives to servers and clients, so that the lives of a gateway can be told apart. */
   readonly name?: string
+  /** The configuration, where it is written already. */
+  readonly file?: string
   /** Put before the command: a tracer. */
   readonly wrap?: readonly string[]
 }
 
+/** In one step, so that a gateway that reads it again never finds half of it. */
+export function writeConfig(config: ConfigFile, { folder, name }: GatewayLife): string {
+  const file = join(folder, 'spillway.yaml')
+  const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
+  const jobs = name === undefined ? {} : { jobs: { publicUrl: `http://${name}` } }
+  // JSON is YAML.
+  writeFileSync(`${file}.new`, JSON.stringify({ ...own, ...jobs, ...config, log: { format: 'json', ...config.log } }))
+  renameSync(`${file}.new`, file)
+  return file
+}
+
 /** Does not wait for it to listen. */
 export function spawnGateway(config: ConfigFile, life: GatewayLife): ChildGateway {
-  const file = join(life.folder, 'spillway.yaml')
-  const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
-  const jobs = life.name === undefined ? {} : { jobs: { publicUrl: `http://${life.name}` } }
-  // JSON is YAML.
-  writeFileSync(file, JSON.stringify({ ...own, ...jobs, ...config, log: { format: 'json', ...config.log } }))
+  const file = life.file ?? writeConfig(config, life)
   const lines: LoggedLine[] = []
   let started: LoggedLine | undefined
   const child = startChild([...(life.wrap ?? []), process.execPath, MAIN, 'run', file], (line) => {

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ApiKeys } from '../../src/api/queues/rights.ts'
 import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
 import { createLocalBus } from '../../src/jobs/local-bus.ts'
 import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
@@ -14,7 +15,7 @@ import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
-import { systemClock, systemRandom } from '../../src/ports/system.ts'
+import { systemClock, systemNetwork, systemRandom } from '../../src/ports/system.ts'
 import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
@@ -63,7 +64,8 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const clock = systemClock
   const random = systemRandom
   const sweeper = new Sweeper(clock)
-  const pool = new Pool(config.pools[0] as PoolConfig, { clock, random, telemetry })
+  const network = systemNetwork
+  const pool = new Pool(config.pools[0] as PoolConfig, { clock, random, network, telemetry })
   const calls: Calls = { submit: 0, lease: 0, settle: 0 }
   const failNext: Calls = { submit: 0, lease: 0, settle: 0 }
   const path = mkdtempSync(join(tmpdir(), 'spillway-jobs-'))
@@ -71,18 +73,19 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const timeouts = { ...config.timeouts, idleMs: config.timeouts.upstreamIdleMs }
   const limits = { headBytesMax: config.limits.head, headersMax: config.limits.headers }
   const budget = new BufferBudget(config.limits.buffered)
-  const upstream = new Upstream({ clock, sweeper, ...limits, timeouts }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, ...limits, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
   const jobs = createJobs({ config, store, pools, upstream, bus: createLocalBus(), clock, random, telemetry, ownUrl })
   const router = compileRoutes(config.routes)
-  const parts = { config, clock, random, sweeper, telemetry, router, pools, upstream, budget, jobs }
+  const parts = { config, clock, random, sweeper, telemetry, router, pools, upstream, budget, jobs, apiKeys: new ApiKeys(config.api.keys) }
   const context = { ...parts, forwarding: { name: config.name, proto: 'http' as const }, routeStates: new RouteStates(telemetry, clock) }
   const listener = await Listener.open({
     name: config.name,
     host: '127.0.0.1',
     port: 0,
     clock,
+    network,
     sweeper,
     limits: { headBytesMax: config.limits.head, headersMax: config.limits.headers, targetBytesMax: config.limits.target },
     timeouts: config.timeouts,
@@ -163,6 +166,7 @@ function counting(store: JobStore, calls: Calls, failNext: Calls): JobStore {
     }
   }
   return {
+    ...store,
     async submit(jobs) {
       count('submit')
       return store.submit(jobs)
@@ -171,15 +175,9 @@ function counting(store: JobStore, calls: Calls, failNext: Calls): JobStore {
       count('lease')
       return store.lease(requests)
     },
-    extend: (leases, forMs) => store.extend(leases, forMs),
     async settle(settlements) {
       count('settle')
       return store.settle(settlements)
     },
-    command: (commands) => store.command(commands),
-    read: (ids, want) => store.read(ids, want),
-    tick: () => store.tick(),
-    stats: () => store.stats(),
-    close: () => store.close(),
   }
 }

@@ -29,6 +29,8 @@ export function testQueue(change: Named<QueueConfig>): QueueConfig {
     keepMs: 3_600_000,
     keepDeadMs: 3_600_000,
     deadLetter: 'exhausted',
+    pull: false,
+    rules: { onFailure: 'skip', overflow: 'refuse' },
     limits: { jobs: 100_000, bytes: 1 << 30, finished: 1 << 30 },
     ...change,
   }
@@ -55,7 +57,10 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
   return {
     listeners: [{ address: { host: '127.0.0.1', port: 0 } }],
     admin: { address: { host: '127.0.0.1', port: 0 } },
-    store: { engine: 'memory', path: '' },
+    store: { engine: 'memory', path: '', diskFloor: 1 << 20 },
+    schedules: [],
+    topics: [],
+    api: { keys: [], receiveMax: 1000, receiversMax: 4096, leaseMaxMs: 43_200_000, body: 16 << 20 },
     limits: {
       head: 32 * 1024,
       headers: 100,

@@ -77,7 +77,8 @@ function printVerdicts(io: Io, verdicts: readonly Verdict[], config: Config): vo
 
 function meaningText(route: RouteConfig, config: Config): string {
   const pool = config.pools.find(({ name }) => name === route.pool)
-  const parts = [`mode ${route.mode}`, `pool ${route.pool} (${pool?.servers.map(({ name }) => name).join(', ') ?? ''})`]
+  const worker = pool === undefined ? 'pull consumers' : `pool ${pool.name} (${pool.servers.map(({ name }) => name).join(', ')})`
+  const parts = [`mode ${route.mode}`, worker]
   if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
   if (route.waitMs > 0) parts.push(`held up to ${spanText(route.waitMs)}, then ${route.onWait}`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)

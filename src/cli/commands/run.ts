@@ -1,4 +1,5 @@
 /** `spillway run`: the gateway of a configuration file. */
+import { loadConfig } from '../../config/load.ts'
 import type { Command } from '../command.ts'
 import { EXIT } from '../command.ts'
 import { DEFAULT_FILE, readConfigOrTell } from '../config-argument.ts'
@@ -9,10 +10,11 @@ export const runCommand: Command = {
   positionals: ['[file]'],
   summary: `Run the gateway of a configuration (default: ${DEFAULT_FILE}).`,
   details:
-    'SIGTERM or SIGINT drains and exits 0; a second one exits at once. Exit code 1: failed while starting or running; 2: the configuration is wrong.',
+    'SIGTERM or SIGINT drains and exits 0; a second one exits at once. SIGHUP reads the configuration again: spillway help reload.\nExit code 1: failed while starting or running; 2: the configuration is wrong.',
   options: {},
   async run(args, io) {
-    const config = await readConfigOrTell(args.positionals[0], io)
-    return config === undefined ? EXIT.usage : await serve(config, io)
+    const file = args.positionals[0] ?? DEFAULT_FILE
+    const config = await readConfigOrTell(file, io)
+    return config === undefined ? EXIT.usage : await serve(config, io, () => loadConfig(file, io.environment))
   },
 }

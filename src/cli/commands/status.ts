@@ -1,13 +1,12 @@
-/** `spillway status`: asks a running gateway, over its admin address, how it is. */
-import { existsSync } from 'node:fs'
-import type { AdminStatus, PoolStatus, QueueStatus } from '../../admin/status.ts'
+/** `spillway status`: asks a running gateway, over its admin address, how it is, and says what needs a look. */
+import type { AdminStatus, PoolStatus, QueueStatus, ServerStatus, StoreStatus } from '../../admin/status.ts'
 import { spanText } from '../../telemetry/event-text.ts'
-import type { Arguments, Command, Io } from '../command.ts'
+import { ADMIN_OPTION, askStatus, findAdmin, notAdmin, TOKEN_VARIABLE } from '../admin-client.ts'
+import type { Command } from '../command.ts'
 import { EXIT } from '../command.ts'
-import { DEFAULT_FILE, readConfigOrTell } from '../config-argument.ts'
-
-const PATIENCE_MS = 5000
-const TOKEN_VARIABLE = 'SPILLWAY_ADMIN_TOKEN'
+import { DEFAULT_FILE } from '../config-argument.ts'
+import { latencyText, sizeText } from '../doctor/finding.ts'
+import { causesOf } from '../doctor/running.ts'
 
 export const statusCommand: Command = {
   name: 'status',
@@ -15,100 +14,27 @@ export const statusCommand: Command = {
   summary: `Ask a running gateway how it is. Its admin address and token come from the configuration (default: ${DEFAULT_FILE}).`,
   details: `Without a file, --admin names the address, and the token is read from the variable ${TOKEN_VARIABLE}.`,
   options: {
-    admin: { type: 'string', value: 'URL', help: 'the admin address (default without a file: http://127.0.0.1:9900)' },
+    admin: ADMIN_OPTION,
     json: { type: 'boolean', help: 'print the status document as it is' },
   },
   async run(args, io) {
-    const admin = await findAdmin(args, io)
+    const admin = await findAdmin(args, io, 'status')
     if (admin === undefined) return EXIT.usage
-    const told = await askAdmin(admin, args.has('json'))
-    if ('text' in told) io.out(told.text)
-    else io.err(`spillway status: ${told.wrong}\n`)
-    return 'text' in told ? EXIT.ok : EXIT.failed
+    const told = await askStatus(admin)
+    const shown = 'wrong' in told ? told : (textOf(told.value) ?? notAdmin(admin))
+    if (typeof shown === 'object') io.err(`spillway status: ${shown.wrong}\n`)
+    else io.out(args.has('json') && 'text' in told ? `${told.text.trimEnd()}\n` : shown)
+    return typeof shown === 'object' ? EXIT.failed : EXIT.ok
   },
 }
 
-type Told = { readonly text: string } | { readonly wrong: string }
-
-async function askAdmin({ url, token }: AdminAddress, json: boolean): Promise<Told> {
-  let answer: Response
-  let body: string
+/** Undefined: it has the outline of a status and something else inside. */
+function textOf(status: AdminStatus): string | undefined {
   try {
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-    answer = await fetch(`${url}/status`, { headers, signal: AbortSignal.timeout(PATIENCE_MS) })
-    body = await answer.text()
-  } catch (error) {
-    return { wrong: `no gateway answers at ${url} (${reason(error)})` }
-  }
-  if (!answer.ok) {
-    const hint = answer.status === 401 || answer.status === 403 ? `; it wants its admin token, see ${TOKEN_VARIABLE}` : ''
-    return { wrong: `${url} answered ${answer.status}${hint}` }
-  }
-  const text = readStatus(body, json)
-  return text === undefined ? { wrong: `what answers at ${url} is not the admin address of a gateway` } : { text }
-}
-
-/** Only what the network said: what `fetch` itself says about a request could quote the token. */
-function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  if (error.name === 'TimeoutError') return `no whole answer within ${PATIENCE_MS} ms`
-  const cause: NodeJS.ErrnoException | undefined = error.cause instanceof Error ? error.cause : undefined
-  return cause?.code ?? cause?.message ?? 'the request could not be made'
-}
-
-/** Undefined: this is no gateway's status. */
-function readStatus(body: string, json: boolean): string | undefined {
-  try {
-    const status: unknown = JSON.parse(body)
-    if (!isStatus(status)) return undefined
-    const text = statusText(status)
-    return json ? `${body.trimEnd()}\n` : text
+    return statusText(status)
   } catch {
     return undefined
   }
-}
-
-/** By its outline; who has that and something else inside is found out when it is written as text. */
-function isStatus(value: unknown): value is AdminStatus {
-  if (typeof value !== 'object' || value === null) return false
-  const { version, pid, uptimeMs, ready, listeners, pools, queues } = value as Partial<Record<keyof AdminStatus, unknown>>
-  if (typeof version !== 'string' || typeof pid !== 'number' || typeof uptimeMs !== 'number') return false
-  return typeof ready === 'object' && ready !== null && [listeners, pools, queues].every(Array.isArray)
-}
-
-interface AdminAddress {
-  readonly url: string
-  readonly token: string | undefined
-}
-
-async function findAdmin(args: Arguments, io: Io): Promise<AdminAddress | undefined> {
-  const url = args.text('admin')
-  const file = args.positionals[0]
-  const token = io.environment[TOKEN_VARIABLE]
-  const wrong = url === undefined ? undefined : wrongUrl(url)
-  if (wrong !== undefined) {
-    io.err(`spillway status: ${wrong}\n`)
-    return undefined
-  }
-  if (url !== undefined || (file === undefined && !existsSync(DEFAULT_FILE))) {
-    return { url: (url ?? 'http://127.0.0.1:9900').replace(/\/+$/, ''), token }
-  }
-  const config = await readConfigOrTell(file, io)
-  if (config === undefined) return undefined
-  const { host, port } = config.admin.address
-  // A wildcard is an address to listen on, not one to connect to.
-  const target = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return { url: `http://${target.includes(':') ? `[${target}]` : target}:${port}`, token: config.admin.token ?? token }
-}
-
-function wrongUrl(text: string): string | undefined {
-  const url = URL.parse(text)
-  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
-    return `--admin must be a URL such as http://127.0.0.1:9900, not ${JSON.stringify(text)}`
-  }
-  return url.username === '' && url.password === ''
-    ? undefined
-    : `--admin takes no user and password; the token is read from ${TOKEN_VARIABLE}`
 }
 
 export function statusText(status: AdminStatus): string {
@@ -116,24 +42,46 @@ export function statusText(status: AdminStatus): string {
   const lines = [
     `spillway ${version}  pid ${pid}  up ${spanText(uptimeMs)}  ${ready.ok ? 'ready' : `not ready: ${ready.reason}`}  ${listeners.join(', ')}`,
   ]
+  // Older gateways tell nothing about their store.
+  if ((status.store as StoreStatus | undefined) !== undefined) lines.push(storeLine(status.store))
   lines.push('', ...status.pools.flatMap(poolLines))
   if (status.queues.length > 0) lines.push('', ...status.queues.map(queueLine))
+  const causes = causesOf(status).filter((cause) => cause.shown !== true)
+  if (causes.length > 0) lines.push('', 'needs a look:')
+  for (const { check, says, todo } of causes) lines.push(`  ${check}: ${says}`, ...(todo === undefined ? [] : [`    -> ${todo}`]))
   return `${lines.join('\n')}\n`
+}
+
+function storeLine({ engine, diskBytes, freeBytes, syncs, path }: StoreStatus): string {
+  const parts = [`store ${engine}${path === undefined ? '' : ` ${path}`}`]
+  if (diskBytes !== undefined) parts.push(`${sizeText(diskBytes)}${freeBytes === undefined ? '' : `, ${sizeText(freeBytes)} free`}`)
+  if (syncs.count > 0) parts.push(`syncs ${latencyText(syncs.meanMs)}, worst ${latencyText(syncs.worstMs)}`)
+  return parts.join('  ')
 }
 
 function poolLines(pool: PoolStatus): string[] {
   const width = Math.max(0, ...pool.servers.map((server) => server.name.length))
   const servers = pool.servers.map((server) => {
-    const reason = server.reason === undefined || server.reason === '' ? '' : `  ${server.reason}`
-    return `  ${server.name.padEnd(width)}  ${server.state.padEnd(8)}  ${server.inFlight} in flight${server.tunnels > 0 ? `, ${server.tunnels} tunnels` : ''}${reason}`
+    const tunnels = server.tunnels > 0 ? `, ${server.tunnels} tunnels` : ''
+    return `  ${server.name.padEnd(width)}  ${server.state.padEnd(8)}  ${server.inFlight} in flight${tunnels}${reasonText(server)}`
   })
   return [`pool ${pool.name}  ${pool.balance}  ${pool.waiting} waiting`, ...servers]
+}
+
+function reasonText({ reason = '', since, state, restsMs = 0 }: ServerStatus): string {
+  if (restsMs > 0) return `  rests for ${spanText(restsMs)}: it answered 429 or 503`
+  if (reason === '') return ''
+  return `  ${reason}${state === 'down' && since !== undefined ? `, for ${spanText(Math.max(0, Date.now() - since))}` : ''}`
 }
 
 function queueLine(queue: QueueStatus): string {
   const counts = Object.entries(queue.jobs).filter(([, count]) => count > 0)
   const jobs = counts.length === 0 ? 'empty' : counts.map(([status, count]) => `${count} ${status}`).join(', ')
+  const later = queue.scheduled > 0 ? ` (${queue.scheduled} wait for time)` : ''
   const oldest = queue.oldestWaitingMs === undefined ? '' : `  oldest waits ${spanText(queue.oldestWaitingMs)}`
+  const running = queue.oldestRunningMs === undefined ? '' : `  oldest runs ${spanText(queue.oldestRunningMs)}`
   const dead = Object.entries(queue.dead).map(([reason, count]) => `${count} ${reason}`)
-  return `queue ${queue.name} -> ${queue.pool}  ${jobs}${oldest}${dead.length === 0 ? '' : `  dead: ${dead.join(', ')}`}`
+  const deadText = dead.length === 0 ? '' : `  dead: ${dead.join(', ')}`
+  const pool = queue.pool === '' ? 'no pool' : queue.pool
+  return `queue ${queue.name} -> ${pool}  ${jobs}${later}${oldest}${running}${deadText}`
 }

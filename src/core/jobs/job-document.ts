@@ -170,8 +170,8 @@ function readSmallField(job: JobDocument, name: string, value: unknown): Field {
       if (!isCount(value, 1, ATTEMPTS_MAX)) return `must be a whole number from 1 to ${ATTEMPTS_MAX}`
       job.attempts = value
       return undefined
-    // Where `spillway jobs export` says what the job was before. For people.
     case 'exported':
+      // What `spillway jobs export` tells of the job that it was: for people.
       return undefined
     default: {
       const near = nearest(name, FIELDS)

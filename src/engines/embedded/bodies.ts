@@ -1,6 +1,6 @@
 /**
  * Large bodies as files beside the database. A file is written and synced, and its name synced, before the commit that refers to it;
- * it is removed only after the commit that stops to. What a crash leaves over in between is found at the next open.
+ * it is removed only after the commit that stops to, and never written again. What a crash leaves over in between is found at the next open.
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,8 +10,31 @@ import { syncFolder } from './folder.ts'
 
 /** Larger ones are files. */
 export const INLINE_BODY_BYTES_MAX: Bytes = 256 * 1024
+export const BODIES_FOLDER = 'bodies'
 
 export type BodyKind = 'request' | 'result'
+
+/** `file`: from 1; a job that is given another request has a second one before the first is gone. */
+export function bodyFileName(kind: BodyKind, seq: number, file: number): string {
+  return `${formatJobId(seq)}.${kind}${file === 1 ? '' : `.${file}`}`
+}
+
+/** undefined: it is none of ours. */
+export function readBodyFileName(name: string): { readonly kind: BodyKind; readonly seq: number; readonly file: number } | undefined {
+  const [, id = '', kind, file = '1'] = /^([^.]+)\.(request|result)(?:\.([2-9]|[1-9]\d+))?$/.exec(name) ?? []
+  const seq = parseJobId(id)
+  return seq === undefined ? undefined : { kind: kind as BodyKind, seq, file: Number(file) }
+}
+
+/** undefined: there is none. */
+export function readBody(folder: string, kind: BodyKind, seq: number, file: number): Uint8Array | undefined {
+  try {
+    return readFileSync(join(folder, bodyFileName(kind, seq, file)))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
 
 export class Bodies {
   readonly #folder: string
@@ -19,11 +42,13 @@ export class Bodies {
   #written: string[] = []
   /** To be removed after the commit. */
   #doomed: string[] = []
+  /** To be removed when nobody copies them any more; undefined: nobody does. */
+  #held: string[] | undefined
   /** Of all files: what `removeOrphans` found, and what came and went since. */
   #bytes: Bytes = 0
 
   constructor(storePath: string) {
-    this.#folder = join(storePath, 'bodies')
+    this.#folder = join(storePath, BODIES_FOLDER)
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     syncFolder(storePath)
   }
@@ -36,31 +61,31 @@ export class Bodies {
     return this.#doomed.length > 0
   }
 
-  write(kind: BodyKind, seq: number, body: Uint8Array): void {
-    const path = this.#path(kind, seq)
-    this.#written.push(path)
-    const file = openSync(path, 'w', 0o600)
-    try {
-      for (let at = 0; at < body.length; ) at += writeSync(file, body, at)
-      this.#bytes += body.length
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
+  /** Says which file of the job's it is. */
+  write(kind: BodyKind, seq: number, body: Uint8Array): number {
+    for (let number = 1; ; number++) {
+      const path = this.#path(kind, seq, number)
+      const file = openNew(path)
+      // An older one, which this transaction may not touch.
+      if (file === undefined) continue
+      this.#written.push(path)
+      try {
+        for (let at = 0; at < body.length; ) at += writeSync(file, body, at)
+        this.#bytes += body.length
+        fsyncSync(file)
+      } finally {
+        closeSync(file)
+      }
+      return number
     }
   }
 
-  /** undefined: it is not there. */
-  read(kind: BodyKind, seq: number): Uint8Array | undefined {
-    try {
-      return readFileSync(this.#path(kind, seq))
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-      throw error
-    }
+  read(kind: BodyKind, seq: number, file: number): Uint8Array | undefined {
+    return readBody(this.#folder, kind, seq, file)
   }
 
-  doom(kind: BodyKind, seq: number): void {
-    this.#doomed.push(this.#path(kind, seq))
+  doom(kind: BodyKind, seq: number, file: number): void {
+    this.#doomed.push(this.#path(kind, seq, file))
   }
 
   /** Before the commit: what it refers to must be found after a power cut. */
@@ -73,7 +98,8 @@ export class Bodies {
     const doomed = this.#doomed
     this.#written = []
     this.#doomed = []
-    for (const path of doomed) this.#removeOrLeave(path)
+    if (this.#held !== undefined) this.#held.push(...doomed)
+    else for (const path of doomed) this.#removeOrLeave(path)
   }
 
   rolledBack(): void {
@@ -83,14 +109,24 @@ export class Bodies {
     for (const path of written) this.#removeOrLeave(path)
   }
 
+  /** From now on nothing is removed, until `release`: somebody copies what is there. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  release(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    for (const path of held) this.#removeOrLeave(path)
+  }
+
   /** Removes files that nothing refers to. */
-  removeOrphans(isReferred: (kind: BodyKind, seq: number) => boolean): void {
+  removeOrphans(isReferred: (kind: BodyKind, seq: number, file: number) => boolean): void {
     for (const name of readdirSync(this.#folder)) {
-      const [id = '', kind] = name.split('.')
-      const seq = parseJobId(id)
-      if (seq === undefined || (kind !== 'request' && kind !== 'result')) continue
+      const found = readBodyFileName(name)
+      if (found === undefined) continue
       const path = join(this.#folder, name)
-      if (isReferred(kind, seq)) this.#bytes += statSync(path).size
+      if (isReferred(found.kind, found.seq, found.file)) this.#bytes += statSync(path).size
       else remove(path)
     }
   }
@@ -103,8 +139,18 @@ export class Bodies {
     } catch {}
   }
 
-  #path(kind: BodyKind, seq: number): string {
-    return join(this.#folder, `${formatJobId(seq)}.${kind}`)
+  #path(kind: BodyKind, seq: number, file: number): string {
+    return join(this.#folder, bodyFileName(kind, seq, file))
+  }
+}
+
+/** undefined: there is one of that name. */
+function openNew(path: string): number | undefined {
+  try {
+    return openSync(path, 'wx', 0o600)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
+    throw error
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Which idempotency keys are known. One random key in one large tree would be the dearest part of a submission, so entries lie in a
  * small table per hour in which they may be forgotten; a Bloom filter per table answers "never seen" without a look; and a table whose
- * hour has come is dropped whole, after the entries of jobs that still deduplicate were carried over.
+ * hour has come is emptied from its beginning, in steps, after the entries of jobs that still deduplicate were carried over.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { hash32 } from '../../core/jobs/buckets.ts'
@@ -12,9 +12,10 @@ import type { DedupEntry } from '../ledger/tables.ts'
 const HOUR_MS = 3_600_000
 /** A job is kept for a while after its end, so its entry outlives `until` by about as much; carrying it over is what this saves. */
 const SLACK_HOURS = 2
-/** Entries looked at in one step before a table is dropped. */
+/** Entries that are carried over or forgotten in one step. A large table that is dropped whole would hold up everybody for seconds. */
 const SWEEP_STEP = 500
-const PREFIX = 'dedup_'
+export const DEDUP_PREFIX = 'dedup_'
+const PREFIX = DEDUP_PREFIX
 
 interface HourTable {
   readonly hour: number
@@ -22,8 +23,7 @@ interface HourTable {
   readonly find: StatementSync
   readonly insert: StatementSync
   readonly page: StatementSync
-  /** The sweep has carried over all entries up to this key. */
-  sweptTo: Uint8Array
+  readonly removeTo: StatementSync
 }
 
 export class DedupTables {
@@ -68,13 +68,13 @@ export class DedupTables {
     if (table === undefined) return undefined
     const dueAt = table.hour * HOUR_MS
     if (dueAt > now) return dueAt
-    const rows = table.page.all(table.sweptTo, SWEEP_STEP) as unknown as [Uint8Array, Uint8Array, number][]
+    const rows = table.page.all(SWEEP_STEP) as unknown as [Uint8Array, Uint8Array, number][]
     for (const [scope, fingerprint, seq] of rows) {
       if (this.#deduplicates(seq)) this.#put(scope, { fingerprint, seq }, now)
     }
     const last = rows.at(-1)
     if (rows.length === SWEEP_STEP && last !== undefined) {
-      table.sweptTo = last[0]
+      table.removeTo.run(last[0])
       return now
     }
     this.#db.exec(`DROP TABLE ${PREFIX}${table.hour}`)
@@ -114,8 +114,8 @@ export class DedupTables {
       bloom,
       find: prepare(`SELECT fingerprint, seq FROM ${name} WHERE scope = ?`),
       insert: prepare(`INSERT OR REPLACE INTO ${name} (scope, fingerprint, seq) VALUES (?, ?, ?)`),
-      page: prepare(`SELECT scope, fingerprint, seq FROM ${name} WHERE scope > ? ORDER BY scope LIMIT ?`),
-      sweptTo: new Uint8Array(0),
+      page: prepare(`SELECT scope, fingerprint, seq FROM ${name} ORDER BY scope LIMIT ?`),
+      removeTo: prepare(`DELETE FROM ${name} WHERE scope <= ?`),
     }
   }
 }

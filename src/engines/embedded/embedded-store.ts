@@ -6,11 +6,14 @@
 import { Worker } from 'node:worker_threads'
 import type { Bytes } from '../../lib/units.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
-import type { JobStore, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
+import type { JobStore, Maintenance, MaintenanceReport, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
 import { operationsIn, type Reply, secretsNeeded } from '../ledger/execute.ts'
 import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
-import type { EngineOptions } from './engine.ts'
+import { Sealer, type SealingKey } from '../ledger/sealed.ts'
+import { sealedExecutor } from '../ledger/sealed-executor.ts'
+import type { EngineOptions, HeldFiles } from './engine.ts'
+import { MaintenanceDesk } from './maintenance.ts'
 import { StoreOpenError } from './store-open-error.ts'
 import type { FromThread, ThreadData, ToThread } from './thread-messages.ts'
 import { type BatchReply, callBytes, decodeReply, encodeBatch, type Notice, SECRET_BYTES } from './wire.ts'
@@ -24,23 +27,28 @@ export interface EmbeddedStoreOptions {
   readonly events: StoreEvents
   /** With less free space on the disk, nothing is accepted. Default 64 MiB. */
   readonly diskFloorBytes?: Bytes
+  /** Requests and answers are encrypted with the first, and read with all. */
+  readonly encryption?: { readonly keys: readonly SealingKey[] }
 }
 
-export const DISK_FLOOR_BYTES: Bytes = 64 * 1024 * 1024
+const DISK_FLOOR_BYTES: Bytes = 64 * 1024 * 1024
 /** A batch that is longer or larger makes all its callers wait for the whole of it, and is in memory twice. */
 const BATCH_OPERATIONS_MAX = 1000
 const BATCH_BYTES_MAX: Bytes = 8 * 1024 * 1024
 
 /**
  * The store thread keeps little and throws much away. Left to itself its heap grows to hundreds of megabytes of garbage; bounded, it
- * stays at some twenty and is no slower. What it does need grows by 8 bytes for each ready job.
+ * stays at some forty and is no slower. What it does need grows by 8 bytes for each ready job.
  */
-const HEAP_LIMITS = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 512 }
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 32, maxOldGenerationSizeMb: 512 }
 
 /** Rejects with `StoreOpenError`. */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<JobStore> {
   const { path, queues, clock } = options
-  const engine: EngineOptions = { path, queues, diskFloorBytes: options.diskFloorBytes ?? DISK_FLOOR_BYTES }
+  const keys = options.encryption?.keys ?? []
+  const sealer = keys.length === 0 ? undefined : new Sealer(keys, options.random)
+  const keyIds = keys.map(({ id }) => id)
+  const engine: EngineOptions = { path, queues, diskFloorBytes: options.diskFloorBytes ?? DISK_FLOOR_BYTES, keyIds }
   const data: ThreadData = { options: engine, moment: { now: clock.now(), monotonic: clock.monotonic() } }
   // Run from source or built, the thread's module has the same ending as this one.
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -51,7 +59,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   })
   const client = new Client(worker, options)
   await client.opened
-  return jobStoreOver(client)
+  return jobStoreOver(sealer === undefined ? client : sealedExecutor(client, sealer, (what) => options.events.onCorrupt?.(what)))
 }
 
 interface Waiting {
@@ -69,6 +77,8 @@ class Client implements Executor {
   readonly #exited: Promise<void>
   #waiting: Waiting[] = []
   #inFlight: readonly Waiting[] | undefined
+  readonly #desk: MaintenanceDesk
+  #holding: { resolve(files: HeldFiles): void; reject(error: Error): void } | undefined
   #scheduled = false
   /** Why no more calls are taken. */
   #refusal: Error | undefined
@@ -81,6 +91,9 @@ class Client implements Executor {
     const opened = Promise.withResolvers<void>()
     this.opened = opened.promise
     this.#settleOpened = opened
+    const { path: storePath, diskFloorBytes: floorBytes = DISK_FLOOR_BYTES, clock } = options
+    const lender = { hold: () => this.#hold(), release: (what: 'log' | 'all') => this.#release(what) }
+    this.#desk = new MaintenanceDesk(lender, { storePath, floorBytes, now: () => clock.now() })
     const exited = Promise.withResolvers<void>()
     this.#exited = exited.promise
     worker.on('message', (message: FromThread) => this.#receive(message))
@@ -94,6 +107,7 @@ class Client implements Executor {
   /** Finishes what was asked before. */
   async close(): Promise<void> {
     this.#refusal ??= new Error('the store is closed')
+    await this.#desk.close()
     this.#closing = true
     this.#closeWhenIdle()
     await this.#exited
@@ -104,6 +118,21 @@ class Client implements Executor {
     const reply =
       asked.kind === 'read' && (asked.want === 'result' || asked.want === 'request') ? this.#readOneByOne(asked) : this.#ask(asked)
     return reply as Promise<ReplyByKind[K]>
+  }
+
+  maintain(work: Maintenance): Promise<MaintenanceReport> {
+    return this.#refusal === undefined ? this.#desk.run(work) : Promise.reject(this.#refusal)
+  }
+
+  #hold(): Promise<HeldFiles> {
+    const { promise, resolve, reject } = Promise.withResolvers<HeldFiles>()
+    this.#holding = { resolve, reject }
+    this.#post({ kind: 'hold' })
+    return promise
+  }
+
+  #release(what: 'log' | 'all'): void {
+    this.#post({ kind: 'release', what })
   }
 
   /** So that how many results travel at once depends on their size, not on who asked for them together. */
@@ -165,6 +194,8 @@ class Client implements Executor {
         return this.#settleOpened.reject(this.#refusal)
       case 'reply':
         return this.#answer(message.reply)
+      case 'held':
+        return this.#holding?.resolve(message.files)
       case 'fatal':
         return this.#fatal(new Error(message.message))
     }
@@ -205,6 +236,8 @@ class Client implements Executor {
     this.#fatalError = error
     this.#refusal = error
     this.#settleOpened.reject(error)
+    this.#holding?.reject(error)
+    void this.#desk.close()
     const lost = [...(this.#inFlight ?? []), ...this.#waiting]
     this.#inFlight = undefined
     this.#waiting = []

@@ -21,6 +21,12 @@ const REMOTE_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
 ])
 
 export const DATABASE_FILE = 'store.db'
+/** What a backup has and a store has not: what is in it. */
+export const BACKUP_FILE = 'backup.json'
+/** A folder has it while a store is made in it from a copy. */
+export const RESTORE_FILE = 'restore.partial'
+/** Where a copy lies while it is verified. */
+export const VERIFY_FOLDER = 'verify.partial'
 const PID_FILE = 'gateway.pid'
 
 export function prepareFolder(path: string): void {
@@ -28,7 +34,7 @@ export function prepareFolder(path: string): void {
     mkdirSync(path, { recursive: true, mode: 0o700 })
     chmodSync(path, 0o700)
   })
-  refuseRemote(path, fileSystemType(path))
+  refuseRemoteFolder(path)
   attempt(path, () => {
     makePrivate(join(path, DATABASE_FILE))
     syncFolder(path)
@@ -82,6 +88,10 @@ export function syncFolder(path: string): void {
 export function freeBytes(path: string): Bytes {
   const { bavail, bsize } = statfsSync(path)
   return bavail * bsize
+}
+
+export function refuseRemoteFolder(path: string): void {
+  refuseRemote(path, fileSystemType(path))
 }
 
 function fileSystemType(path: string): number {

@@ -24,6 +24,16 @@ import {
 } from '../ledger/tables.ts'
 import { type Bodies, type BodyKind, INLINE_BODY_BYTES_MAX } from './bodies.ts'
 import { DedupTables } from './dedup.ts'
+import { fromKeyColumn, keyColumn } from './key-column.ts'
+import { payloadOf, type PayloadRow, payloadRow } from './payload-row.ts'
+import { RunnableTable } from './runnable-table.ts'
+import { AUTO_VACUUM_INCREMENTAL, metaCrc, readMeta, WRITE_META } from './schema.ts'
+
+/** 16 MiB, and a quarter of the file. */
+const FREE_PAGES_KEPT = 4096
+const FREE_SHARE_KEPT = 0.25
+/** In one step: 256 KiB. */
+const GIVE_BACK_PAGES = 64
 
 export class SqliteTables implements Tables {
   readonly generation: number
@@ -31,50 +41,61 @@ export class SqliteTables implements Tables {
   readonly #sql: Statements
   readonly #bodies: Bodies
   readonly #dedup: DedupTables
+  readonly #runnable: RunnableTable
   readonly #onCorrupt: (what: string) => void
+  readonly #saidOfNotes = new Set<string>()
 
   constructor(db: DatabaseSync, bodies: Bodies, onCorrupt: (what: string) => void) {
     this.#db = db
     this.#sql = prepareStatements(db)
     this.#bodies = bodies
     this.#onCorrupt = onCorrupt
+    this.#runnable = new RunnableTable(db)
     this.#dedup = new DedupTables(db, (seq) => this.#deduplicates(seq))
-    this.generation = this.#meta('generation')
+    this.generation = readMeta(db, 'generation') ?? 0
   }
 
   /** After a rollback: what is kept in memory of the database is read anew. */
   reload(): void {
     this.#dedup.reload()
+    this.#runnable.forget()
+  }
+
+  flush(): void {
+    this.#runnable.write()
   }
 
   lastSequence(): number {
-    return this.#meta('last_sequence')
+    return (this.#sql.lastSequence.get() as [number] | undefined)?.[0] ?? 0
   }
 
   saveLastSequence(seq: number): void {
-    this.#sql.saveMeta.run('last_sequence', seq)
+    this.#sql.saveMeta.run('last_sequence', seq, metaCrc('last_sequence', seq))
   }
 
   queues(): readonly StoredQueue[] {
-    const rows = this.#sql.queues.all() as unknown as [number, string, string, string | null][]
-    return rows.map(([id, name, counters, settings]) => ({
+    const rows = this.#sql.queues.all() as unknown as [number, string, string, number, string | null, number | null][]
+    return rows.map(([id, name, counters, countersCrc, settings, settingsCrc]) => ({
       id,
       name,
-      counters: parseCounters(counters),
-      settings: parseSettings(settings),
+      counters: crc32(counters) === countersCrc ? parseCounters(counters) : undefined,
+      settings: settings === null ? undefined : this.#settings(name, settings, settingsCrc),
     }))
   }
 
   addQueue(name: string, counters: QueueCounters): number {
-    return Number(this.#sql.addQueue.run(name, JSON.stringify(counters)).lastInsertRowid)
+    const text = JSON.stringify(counters)
+    return Number(this.#sql.addQueue.run(name, text, crc32(text)).lastInsertRowid)
   }
 
   saveQueue(id: number, counters: QueueCounters): void {
-    this.#sql.saveQueue.run(JSON.stringify(counters), id)
+    const text = JSON.stringify(counters)
+    this.#sql.saveQueue.run(text, crc32(text), id)
   }
 
   saveSettings(id: number, settings: QueueSettings): void {
-    this.#sql.saveSettings.run(JSON.stringify(settings), id)
+    const text = JSON.stringify(settings)
+    this.#sql.saveSettings.run(text, crc32(text), id)
   }
 
   removeQueue(id: number): void {
@@ -139,8 +160,8 @@ export class SqliteTables implements Tables {
   }
 
   deleteRequest(seq: number, bytes: Bytes): void {
+    if (bytes > INLINE_BODY_BYTES_MAX) this.#doomBody('request', seq)
     this.#sql.deleteRequest.run(seq)
-    if (bytes > INLINE_BODY_BYTES_MAX) this.#bodies.doom('request', seq)
   }
 
   putResult(seq: number, payload: Payload): void {
@@ -152,46 +173,49 @@ export class SqliteTables implements Tables {
   }
 
   deleteResult(seq: number, bytes: Bytes): void {
+    if (bytes > INLINE_BODY_BYTES_MAX) this.#doomBody('result', seq)
     this.#sql.deleteResult.run(seq)
-    if (bytes > INLINE_BODY_BYTES_MAX) this.#bodies.doom('result', seq)
   }
 
-  /** True: the body file of that job is in use. */
-  refersToBody(kind: BodyKind, seq: number): boolean {
-    const row = (kind === 'request' ? this.#sql.requestIsFile : this.#sql.resultIsFile).get(seq) as [number] | undefined
-    return row?.[0] === 1
+  /** In which of the job's files the body is; 0: in none. */
+  bodyFile(kind: BodyKind, seq: number): number {
+    const row = (kind === 'request' ? this.#sql.requestFile : this.#sql.resultFile).get(seq) as [number] | undefined
+    return row?.[0] ?? 0
   }
 
   addHistory(seq: number, entry: AttemptRecord): void {
-    this.#sql.addHistory.run(seq, entry.handOut, JSON.stringify(entry))
+    const text = JSON.stringify(entry)
+    this.#sql.addHistory.run(seq, entry.handOut, text, crc32(text))
   }
 
   history(seq: number): readonly AttemptRecord[] {
-    const rows = this.#sql.history.all(seq) as unknown as [string][]
-    return rows.flatMap(([text]) => parseObject<AttemptRecord>(text) ?? [])
+    const rows = this.#sql.history.all(seq) as unknown as [string, number][]
+    return rows.flatMap(([text, crc]) => {
+      if (crc32(text) === crc) return parseObject<AttemptRecord>(text) ?? []
+      this.#onCorrupt(`job ${formatJobId(seq)}: a part of its story fails its checks`)
+      return []
+    })
   }
 
   deleteHistory(seq: number): void {
     this.#sql.deleteHistory.run(seq)
   }
 
-  addRunnable({ seq, queue, priority, lane, tenant }: Omit<Runnable, 'server'>): void {
-    this.#sql.addRunnable.run(seq, queue, priority, lane, tenant === '' ? null : keyColumn(tenant))
+  addRunnable(runnable: Omit<Runnable, 'server'>): void {
+    this.#runnable.add(runnable)
   }
 
   markRunning(seq: number, server: string | undefined): void {
-    this.#sql.markRunning.run(server ?? null, seq)
+    this.#runnable.mark(seq, server ?? null)
   }
 
   removeRunnable(seq: number): void {
-    this.#sql.removeRunnable.run(seq)
+    this.#runnable.remove(seq)
   }
 
-  *runnable(): Iterable<Runnable> {
-    for (const row of this.#sql.runnable.iterate()) {
-      const [seq, queue, priority, lane, tenant, server] = row as unknown as [number, number, number, number, string | null, string | null]
-      yield { seq, queue, priority, lane, tenant: tenant === null ? '' : fromKeyColumn(tenant), server: server ?? undefined }
-    }
+  runnable(): Iterable<Runnable> {
+    this.#runnable.write()
+    return this.#runnable.rows()
   }
 
   keyHolder(queue: number, key: string): number | undefined {
@@ -205,7 +229,9 @@ export class SqliteTables implements Tables {
   heldKeys(queue: number, request: { readonly after?: string; readonly max: number; readonly blockedOnly: boolean }): readonly HeldKey[] {
     const { after, max, blockedOnly } = request
     const statement = blockedOnly ? this.#sql.blockedKeys : this.#sql.heldKeys
-    const rows = statement.all(queue, after === undefined ? '' : keyColumn(after), max) as unknown as [string, number, number][]
+    // Nothing lies between a text and the same text with a zero behind it; and the empty text is a key like any other.
+    const from = after === undefined ? '' : `${keyColumn(after)}\0`
+    const rows = statement.all(queue, from, max) as unknown as [string, number, number][]
     return rows.map(([key, holder, blocked]) => {
       const [waiting] = this.#sql.countBehind.get(queue, key) as unknown as [number]
       return { key: fromKeyColumn(key), holder, blocked: blocked === 1, waiting }
@@ -268,6 +294,7 @@ export class SqliteTables implements Tables {
   }
 
   clearIndexes(): void {
+    this.#runnable.forget()
     this.#db.exec('DELETE FROM runnable; DELETE FROM keys; DELETE FROM blocked; DELETE FROM timers; DELETE FROM ended')
   }
 
@@ -284,24 +311,40 @@ export class SqliteTables implements Tables {
   }
 
   notes(prefix: string): readonly Note[] {
-    const rows = this.#sql.notes.all(prefix, `${prefix}\u{10ffff}`) as unknown as [string, string][]
-    return rows.map(([name, text]) => ({ name, text }))
+    const rows = this.#sql.notes.all(prefix, `${prefix}\u{10ffff}`) as unknown as [string, string, number][]
+    return rows.flatMap(([name, text, crc]) => {
+      if (crc32(text) === crc) return { name, text }
+      // They are read again after every rollback.
+      if (!this.#saidOfNotes.has(name)) this.#onCorrupt(`what is kept as ${name} fails its checks; it is as if it were not there`)
+      this.#saidOfNotes.add(name)
+      return []
+    })
   }
 
   putNote(name: string, text: string): void {
-    this.#sql.putNote.run(name, text)
+    this.#sql.putNote.run(name, text, crc32(text))
   }
 
   dropNote(name: string): void {
     this.#sql.dropNote.run(name)
   }
 
+  /**
+   * Only when much is free: what is free serves again without a new page. Some tenths of a millisecond. Files that older versions made give
+   * nothing back until they were small once (see `database.ts`).
+   */
   giveBack(): boolean {
-    return false
+    const [pages, free, vacuum] = this.#sql.space.get() as unknown as [number, number, number]
+    if (vacuum !== AUTO_VACUUM_INCREMENTAL || free < FREE_PAGES_KEPT || free < pages * FREE_SHARE_KEPT) return false
+    this.#db.exec(`PRAGMA incremental_vacuum(${GIVE_BACK_PAGES})`)
+    return true
   }
 
-  #meta(name: string): number {
-    return (this.#sql.meta.get(name) as [number] | undefined)?.[0] ?? 0
+  #settings(queue: string, text: string, crc: number | null): QueueSettings | undefined {
+    const settings = crc32(text) === crc ? parseObject<QueueSettings>(text) : undefined
+    if (settings?.limits !== undefined && settings.rules !== undefined) return settings
+    this.#onCorrupt(`queue ${queue}: its limits and rules fail their checks; it has those of the configuration, or none`)
+    return undefined
   }
 
   #deduplicates(seq: number): boolean {
@@ -309,57 +352,23 @@ export class SqliteTables implements Tables {
     return record === DAMAGED || record?.dedup !== undefined
   }
 
-  #putPayload(statement: StatementSync, kind: BodyKind, seq: number, { head, body }: Payload): void {
-    if (body.length > INLINE_BODY_BYTES_MAX) {
-      this.#bodies.write(kind, seq, body)
-      statement.run(seq, head.length, 1, crc32(body, crc32(head, crcSeed(seq, head.length))), head)
-      return
-    }
-    const data = joined(head, body)
-    statement.run(seq, head.length, 0, crc32(data, crcSeed(seq, head.length)), data)
+  #doomBody(kind: BodyKind, seq: number): void {
+    const file = this.bodyFile(kind, seq)
+    if (file !== 0) this.#bodies.doom(kind, seq, file)
+  }
+
+  #putPayload(statement: StatementSync, kind: BodyKind, seq: number, payload: Payload): void {
+    const file = payload.body.length > INLINE_BODY_BYTES_MAX ? this.#bodies.write(kind, seq, payload.body) : 0
+    statement.run(seq, ...payloadRow(seq, file, payload))
   }
 
   #payload(statement: StatementSync, kind: BodyKind, seq: number): Payload | typeof DAMAGED {
-    const row = statement.get(seq) as [number, number, number, Uint8Array] | undefined
-    const payload = row === undefined ? undefined : this.#checked(kind, seq, row)
+    const row = statement.get(seq) as PayloadRow | undefined
+    const payload = row === undefined ? undefined : payloadOf(seq, row, (file) => this.#bodies.read(kind, seq, file))
     if (payload !== undefined) return payload
     this.#onCorrupt(`job ${formatJobId(seq)}: its ${kind} ${row === undefined ? 'is missing' : 'fails its checks'}`)
     return DAMAGED
   }
-
-  #checked(kind: BodyKind, seq: number, row: readonly [number, number, number, Uint8Array]): Payload | undefined {
-    const [headBytes, file, crc, data] = row
-    const dataCrc = crc32(data, crcSeed(seq, headBytes))
-    if (file !== 1) return dataCrc === crc ? { head: data.subarray(0, headBytes), body: data.subarray(headBytes) } : undefined
-    const body = this.#bodies.read(kind, seq)
-    return body !== undefined && crc32(body, dataCrc) === crc ? { head: data, body } : undefined
-  }
-}
-
-/** Makes a payload's checksum one of all that its row says: it cannot pass for another job's, nor its head for a part of its body. */
-function crcSeed(seq: number, headBytes: number): number {
-  return ((seq % 2 ** 32) ^ headBytes) >>> 0
-}
-
-/** Head and body as one piece; where they came as neighbours of one buffer, without a copy. */
-function joined(head: Uint8Array, body: Uint8Array): Uint8Array {
-  if (body.length === 0) return head
-  if (head.buffer === body.buffer && head.byteOffset + head.length === body.byteOffset) {
-    return new Uint8Array(head.buffer, head.byteOffset, head.length + body.length)
-  }
-  return Buffer.concat([head, body])
-}
-
-/**
- * A key as its column holds it. A half of a surrogate pair has no UTF-8, and SQLite would store every one of them as U+FFFD: two keys
- * for the ledger would be one in the database. Such keys are written as JSON behind that very character.
- */
-export function keyColumn(key: string): string {
-  return key.isWellFormed() && !key.startsWith('\ufffd') ? key : `\ufffd${JSON.stringify(key)}`
-}
-
-export function fromKeyColumn(column: string): string {
-  return column.startsWith('\ufffd') ? (JSON.parse(column.slice(1)) as string) : column
 }
 
 /** Checked against its checksum and its place. */
@@ -374,11 +383,6 @@ function parseCounters(text: string): QueueCounters | undefined {
   return Array.isArray(counters?.counts) ? counters : undefined
 }
 
-function parseSettings(text: string | null): QueueSettings | undefined {
-  const settings = text === null ? undefined : parseObject<QueueSettings>(text)
-  return settings?.limits === undefined || settings.rules === undefined ? undefined : settings
-}
-
 function parseObject<T>(text: string): T | undefined {
   try {
     const value: unknown = JSON.parse(text)
@@ -389,12 +393,14 @@ function parseObject<T>(text: string): T | undefined {
 }
 
 const SQL = {
-  meta: 'SELECT value FROM meta WHERE name = ?',
-  saveMeta: 'INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)',
-  queues: 'SELECT id, name, counters, settings FROM queues ORDER BY id',
-  addQueue: 'INSERT INTO queues (name, counters) VALUES (?, ?)',
-  saveQueue: 'UPDATE queues SET counters = ? WHERE id = ?',
-  saveSettings: 'UPDATE queues SET settings = ? WHERE id = ?',
+  space: `SELECT (SELECT page_count FROM pragma_page_count), (SELECT freelist_count FROM pragma_freelist_count),
+    (SELECT auto_vacuum FROM pragma_auto_vacuum)`,
+  lastSequence: "SELECT value FROM meta WHERE name = 'last_sequence'",
+  saveMeta: WRITE_META,
+  queues: 'SELECT id, name, counters, counters_crc, settings, settings_crc FROM queues ORDER BY id',
+  addQueue: 'INSERT INTO queues (name, counters, counters_crc) VALUES (?, ?, ?)',
+  saveQueue: 'UPDATE queues SET counters = ?, counters_crc = ? WHERE id = ?',
+  saveSettings: 'UPDATE queues SET settings = ?, settings_crc = ? WHERE id = ?',
   removeQueue: 'DELETE FROM queues WHERE id = ?',
   insertRecord: 'INSERT INTO jobs (seq, record, crc) VALUES (?, ?, ?)',
   updateRecord: 'UPDATE jobs SET record = ?, crc = ? WHERE seq = ?',
@@ -405,26 +411,22 @@ const SQL = {
   deleteRecord: 'DELETE FROM jobs WHERE seq = ?',
   putRequest: 'INSERT OR REPLACE INTO requests (seq, head_bytes, file, crc, data) VALUES (?, ?, ?, ?, ?)',
   request: 'SELECT head_bytes, file, crc, data FROM requests WHERE seq = ?',
-  requestIsFile: 'SELECT file FROM requests WHERE seq = ?',
+  requestFile: 'SELECT file FROM requests WHERE seq = ?',
   deleteRequest: 'DELETE FROM requests WHERE seq = ?',
   putResult: 'INSERT OR REPLACE INTO results (seq, head_bytes, file, crc, data) VALUES (?, ?, ?, ?, ?)',
   result: 'SELECT head_bytes, file, crc, data FROM results WHERE seq = ?',
-  resultIsFile: 'SELECT file FROM results WHERE seq = ?',
+  resultFile: 'SELECT file FROM results WHERE seq = ?',
   deleteResult: 'DELETE FROM results WHERE seq = ?',
-  addHistory: 'INSERT OR REPLACE INTO history (seq, hand_out, entry) VALUES (?, ?, ?)',
-  history: 'SELECT entry FROM history WHERE seq = ? ORDER BY hand_out',
+  addHistory: 'INSERT OR REPLACE INTO history (seq, hand_out, entry, crc) VALUES (?, ?, ?, ?)',
+  history: 'SELECT entry, crc FROM history WHERE seq = ? ORDER BY hand_out',
   deleteHistory: 'DELETE FROM history WHERE seq = ?',
-  addRunnable: 'INSERT INTO runnable (seq, queue, priority, lane, tenant, server) VALUES (?, ?, ?, ?, ?, NULL)',
-  markRunning: 'UPDATE runnable SET server = ? WHERE seq = ?',
-  removeRunnable: 'DELETE FROM runnable WHERE seq = ?',
-  runnable: 'SELECT seq, queue, priority, lane, tenant, server FROM runnable',
   keyHolder: 'SELECT seq FROM keys WHERE queue = ? AND key = ?',
   setKeyHolder: 'INSERT OR REPLACE INTO keys (queue, key, seq, blocked) VALUES (?, ?, ?, ?)',
-  heldKeys: 'SELECT key, seq, blocked FROM keys WHERE queue = ? AND key > ? ORDER BY key LIMIT ?',
-  blockedKeys: 'SELECT key, seq, blocked FROM keys WHERE queue = ? AND key > ? AND blocked = 1 ORDER BY key LIMIT ?',
+  heldKeys: 'SELECT key, seq, blocked FROM keys WHERE queue = ? AND key >= ? ORDER BY key LIMIT ?',
+  blockedKeys: 'SELECT key, seq, blocked FROM keys WHERE queue = ? AND key >= ? AND blocked = 1 ORDER BY key LIMIT ?',
   countBehind: 'SELECT count(*) FROM (SELECT 1 FROM blocked WHERE queue = ? AND key = ? LIMIT 100000)',
-  notes: 'SELECT name, text FROM notes WHERE name >= ? AND name < ? ORDER BY name',
-  putNote: 'INSERT OR REPLACE INTO notes (name, text) VALUES (?, ?)',
+  notes: 'SELECT name, text, crc FROM notes WHERE name >= ? AND name < ? ORDER BY name',
+  putNote: 'INSERT OR REPLACE INTO notes (name, text, crc) VALUES (?, ?, ?)',
   dropNote: 'DELETE FROM notes WHERE name = ?',
   dropKey: 'DELETE FROM keys WHERE queue = ? AND key = ?',
   addBlocked: 'INSERT INTO blocked (queue, key, seq, priority) VALUES (?, ?, ?, ?)',

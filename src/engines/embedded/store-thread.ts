@@ -1,7 +1,8 @@
 /** The store thread: takes a batch, makes it durable, answers, then tidies up. It does nothing else, so nothing waits behind anything else. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { decodeBatch, encodeReply, type Batch, type Notice } from './wire.ts'
-import { EmbeddedEngine, type EngineOptions, StoreFatalError } from './engine.ts'
+import { StoreFatalError } from './disk-trouble.ts'
+import { EmbeddedEngine, type EngineOptions } from './engine.ts'
 import { StoreOpenError } from './store-open-error.ts'
 import type { FromThread, ThreadData, ToThread } from './thread-messages.ts'
 
@@ -55,10 +56,14 @@ function run(engine: EmbeddedEngine, batch: Batch): void {
 const data = workerData as ThreadData
 const engine = open(data.options, data.moment)
 port.on('message', (message: ToThread) => {
-  if (message.kind === 'batch' && engine !== undefined && !dead) run(engine, message.batch)
   if (message.kind === 'close') {
     if (!dead) engine?.close()
-    port.close()
+    return port.close()
   }
+  if (engine === undefined || dead) return
+  if (message.kind === 'batch') run(engine, message.batch)
+  else if (message.kind === 'hold') send({ kind: 'held', files: engine.hold() })
+  else if (message.what === 'log') engine.releaseLog()
+  else engine.release()
 })
 if (engine === undefined) port.close()

@@ -154,7 +154,13 @@ export class Acts {
     const full = this.#roomFor(to, record.requestBytes)
     if (full !== undefined) return full
     this.mustSync = true
-    return this.book.change(record, { ...record, queue: to, version: Math.max(record.version, this.#versionFloor) + 1 })
+    return this.book.change(record, { ...record, queue: to, version: this.#versionAfter(record) })
+  }
+
+  /** A job that blocks its key. */
+  release(record: JobRecord): JobRecord {
+    this.mustSync = true
+    return this.book.release(record, this.#versionAfter(record))
   }
 
   /** False: it has not ended. */
@@ -178,6 +184,10 @@ export class Acts {
     if (queue !== undefined) this.book.evict(queue, { max: EVICTIONS_PER_END, spare: ended.seq })
   }
 
+  #versionAfter(record: JobRecord): number {
+    return Math.max(record.version, this.#versionFloor) + 1
+  }
+
   #change(before: JobRecord, event: JobEvent, after: JobRecord): JobRecord {
     const over = event.kind === 'redrive' ? lastHandOut(before) : handOutOver(before, event, after, this.context.now)
     if (over !== undefined) this.tables.addHistory(before.seq, over)
@@ -194,11 +204,13 @@ export class Acts {
     return this.refuseSubmissions ?? fullLimit(queue, bytes)
   }
 
-  /** Where the queue's rules say so, the oldest waiting jobs make room. */
+  /** Where the queue's rules say so, the oldest waiting jobs make room; none of them where that would not be enough. */
   #makeRoomIn(queue: QueueState, bytes: number): Refusal | undefined {
+    const { limits, rules } = queue
+    const drops = rules.overflow === 'drop-oldest' && bytes <= limits.bytes && queue.unfinished - queue.inLine < limits.jobs
     for (let dropped = 0; ; dropped++) {
       const full = fullLimit(queue, bytes) ?? this.#tooOld(queue)
-      if (full === undefined || queue.rules.overflow === 'refuse' || bytes > queue.limits.bytes || dropped === DROPS_PER_SUBMIT) return full
+      if (full === undefined || !drops || dropped === DROPS_PER_SUBMIT) return full
       const oldest = this.#oldest(queue)
       if (oldest === undefined || !this.endUntold(oldest, { kind: 'overflow' })) return full
       this.evictFor(oldest)
@@ -250,7 +262,7 @@ export class Acts {
       ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
       ...(delayed && { notBefore: due }),
       ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),
-      ...(deadlineMs !== undefined && { deadlineAt: now + Math.ceil(deadlineMs) }),
+      ...(deadlineMs !== undefined && { deadlineAt: now + Math.ceil(deadlineMs), deadlineMs: Math.ceil(deadlineMs) }),
     }
   }
 }

@@ -5,6 +5,7 @@
 import { formatJobId } from '../../core/jobs/job-id.ts'
 import { handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
 import type { StoredJob } from '../../ports/job-store.ts'
+import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
 import { NO_COUNTERS, NO_SETTINGS, QueueState } from './queue-state.ts'
@@ -20,7 +21,7 @@ export class Book {
   corrupt = 0
   readonly #queues = new Map<string, QueueState>()
   /** As they are in the storage: most jobs are needed again soon after they changed. */
-  readonly #recent = new Map<number, JobRecord>()
+  readonly #recent = new Recent<JobRecord>(RECENT_MIN)
   readonly #onCorrupt: (what: string) => void
   /** Put aside. A damaged storage may still list what it can neither find nor delete. */
   readonly #aside = new Set<number>()
@@ -58,6 +59,12 @@ export class Book {
     }
     queue.settings = settings
     this.tables.saveSettings(queue.id, settings)
+  }
+
+  /** Its rules change: who was held up by those of before may try again. */
+  wake(queue: QueueState): void {
+    queue.ready.rouse(Number.POSITIVE_INFINITY)
+    this.becameReady.add(queue.name)
   }
 
   /** An empty one. */
@@ -133,7 +140,9 @@ export class Book {
     if (placeOf(before) !== 'ended') {
       if (this.line.end(from, before)) this.becameReady.add(from.name)
     } else this.#unend(from, before, true)
-    const changed = placeOf(after) === 'line' ? numbered(to, { ...after, ordinal: 0 }) : { ...after, ordinal: 0 }
+    // Whatever it held in the line that it left, it comes to this one as any other.
+    const arrived: JobRecord = { ...after, ordinal: 0, holdsAfter: after.handOuts }
+    const changed = placeOf(arrived) === 'line' ? numbered(to, arrived) : arrived
     to.count(changed, 1)
     this.#moveTimer(before, changed)
     if (placeOf(changed) === 'line') this.#enter(to, changed)
@@ -143,11 +152,11 @@ export class Book {
     return changed
   }
 
-  /** A job that blocks its key gives it up; it stays what it is. */
-  release(record: JobRecord): JobRecord {
+  /** A job that blocks its key gives it up; it stays what it is otherwise. */
+  release(record: JobRecord, version: number): JobRecord {
     const queue = this.#queueOf(record)
     this.#changing = true
-    const changed: JobRecord = { ...record, blocksKey: undefined }
+    const changed: JobRecord = { ...record, version, blocksKey: undefined }
     queue.count(record, -1)
     queue.count(changed, 1)
     if (this.line.release(queue, record)) this.becameReady.add(queue.name)
@@ -229,6 +238,7 @@ export class Book {
 
   /** Writes the counters that changed. */
   flush(): void {
+    this.tables.flush()
     for (const queue of this.#queues.values()) {
       if (!queue.dirty) continue
       this.tables.saveQueue(queue.id, queue.counters())
@@ -259,7 +269,7 @@ export class Book {
     for (const queue of this.#queues.values()) queue.ready.clear()
     const running: Runnable[] = []
     for (const runnable of this.tables.runnable()) {
-      if (runnable.server === undefined) byId.get(runnable.queue)?.ready.add(runnable)
+      if (runnable.server === undefined) byId.get(runnable.queue)?.ready.load(runnable)
       else if (this.leases.get(runnable.seq) === undefined) running.push(runnable)
     }
     for (const queue of this.#queues.values()) queue.ready.begin()
@@ -294,10 +304,7 @@ export class Book {
   }
 
   #remember(record: JobRecord): void {
-    this.#recent.delete(record.seq)
     this.#recent.set(record.seq, record)
-    if (this.#recent.size <= RECENT_MAX) return
-    for (const oldest of this.#recent.keys()) return void this.#recent.delete(oldest)
   }
 
   #queueOf(record: JobRecord): QueueState {
@@ -419,13 +426,14 @@ export class Book {
     const unsound = [...this.#queues.values()].find((queue) => queue.ready.size + this.tables.countBlocked(queue.id) !== queue.inLine)
     if (unsound === undefined) return true
     const found = unsound.ready.size + this.tables.countBlocked(unsound.id)
-    this.#onCorrupt(`queue ${unsound.name}: ${unsound.inLine} jobs should be in its line, there are ${found}; all indexes are made anew`)
+    const wrong = unsound.inLine < 0 ? 'its figures cannot be read' : `${unsound.inLine} jobs should be in its line, there are ${found}`
+    this.#onCorrupt(`queue ${unsound.name}: ${wrong}; all indexes are made anew`)
     return false
   }
 }
 
 /** Some two megabytes of them. */
-const RECENT_MAX = 2048
+const RECENT_MIN = 1024
 
 /** Nobody may pass it: it failed for good, and was not dropped to make room. */
 function blocksKey(queue: QueueState, ended: JobRecord): boolean {

@@ -83,7 +83,8 @@ function jobOutcome(acts: Acts, before: JobRecord, after: JobRecord | Refusal | 
 }
 
 function cancel(acts: Acts, record: JobRecord, onlyUnbegun: boolean): CommandOutcome {
-  const begun = record.counted > 0 || placeOf(record) === 'running'
+  // What was handed out before it was redriven may have had effects, whatever has happened since.
+  const begun = record.counted > 0 || placeOf(record) === 'running' || (record.handOutsBefore ?? 0) > 0
   const changed = onlyUnbegun && begun ? undefined : acts.step(record, { kind: 'cancel', forgetKey: onlyUnbegun })
   if (changed === undefined) return { kind: 'unchanged', job: acts.book.view(record) }
   acts.mustSync = true
@@ -103,7 +104,9 @@ function onQueue(parts: Parts, command: Command<'configure' | 'drop' | 'pause' |
   const { book } = acts
   const queue = book.queue(command.queue)
   if (command.kind === 'configure') {
-    book.configure(command.queue, settingsOf(command, queue))
+    const settings = settingsOf(command, queue)
+    if (queue !== undefined && JSON.stringify(queue.rules) !== JSON.stringify(settings.rules)) book.wake(queue)
+    book.configure(command.queue, settings)
     return synced(acts, DONE)
   }
   if (queue === undefined) return MISSING
@@ -147,8 +150,7 @@ function release(acts: Acts, queue: QueueState, key: string): CommandOutcome {
   const record = holder === undefined ? undefined : acts.book.indexed(holder)
   if (record === undefined) return MISSING
   if (record.blocksKey !== true) return { kind: 'unchanged', job: acts.book.view(record) }
-  acts.mustSync = true
-  return { kind: 'done', job: acts.book.view(acts.book.release(record)) }
+  return { kind: 'done', job: acts.book.view(acts.release(record)) }
 }
 
 function begin({ acts, tasks }: Parts, { task }: Command<'begin'>): CommandOutcome {
@@ -164,7 +166,8 @@ function begin({ acts, tasks }: Parts, { task }: Command<'begin'>): CommandOutco
 export function applyTask(acts: Acts, task: TaskState, stored: JobRecord, tell: (record: JobRecord, was: JobStatus) => void): TaskOutcome {
   // What runs is known better than it is stored.
   const record = acts.book.get(stored.seq)
-  if (record === undefined) return 'passed'
+  // What ended since the task began was not there to be meant.
+  if (record === undefined || (record.finishedAt ?? 0) > task.startedAt) return 'passed'
   if (task.kind === 'forget') return acts.forget(record) ? 'done' : 'passed'
   const after = changeFor(acts, task, record)
   if (after === undefined) return 'passed'

@@ -46,6 +46,8 @@ export interface LedgerOptions {
 
 /** A fence is generation * this + the number of the lease in it. */
 const LEASES_PER_GENERATION = 2 ** 32
+/** Between two steps of giving space back: slow enough that nobody who waits for the disk notices. */
+const GIVE_BACK_PAUSE_MS: Millis = 20
 const SWEEP_LIMITS: SweepLimits = { timers: 1000, removals: 500 }
 
 export class Ledger {
@@ -214,11 +216,15 @@ export class Ledger {
       }),
     )
     const opened = this.#openGates()
+    // Those that had to make room for what a schedule made.
+    changed.push(...this.#acts.untold)
+    this.#acts.untold = []
     if (this.#rebuilt) for (const queue of this.#book.queues()) becameReady.add(queue.name)
     this.#rebuilt = false
     const ready = [...becameReady]
     becameReady.clear()
-    const nextMs = Math.min(...[swept, made, worked, opened].map((each) => each ?? Number.POSITIVE_INFINITY))
+    const given = this.#tables.giveBack() ? GIVE_BACK_PAUSE_MS : undefined
+    const nextMs = Math.min(...[swept, made, worked, opened, given].map((each) => each ?? Number.POSITIVE_INFINITY))
     const tick: Tick = { ready, changed: changed.map((record) => this.#book.view(record)) }
     return nextMs === Number.POSITIVE_INFINITY ? tick : { ...tick, nextMs }
   }

@@ -18,7 +18,8 @@ export const MISSED_AFTER_MS: Millis = 60_000
 export const CATCH_UP_MAX = 1000
 /** Missed due times are counted up to this. */
 const COUNT_MAX = 10_000
-const DEFINITION = 'schedule/'
+export const SCHEDULE_NOTE = 'schedule/'
+const DEFINITION = SCHEDULE_NOTE
 const STATE = 'schedule-state/'
 
 interface State {
@@ -209,4 +210,10 @@ function decode(text: string): PackedSchedule {
   const { head, body } = schedule.job.request
   const request: Payload = { head: Buffer.from(head, 'base64'), body: Buffer.from(body, 'base64') }
   return { ...schedule, job: { ...schedule.job, request } }
+}
+
+/** A schedule as it is kept, with another request. */
+export function rewriteRequest(text: string, rewrite: (request: Payload) => Payload): string {
+  const schedule = decode(text)
+  return encode({ ...schedule, job: { ...schedule.job, request: rewrite(schedule.job.request) } })
 }

@@ -126,6 +126,9 @@ export interface Tables {
   /** All, in any order; asked for when the store is opened. */
   runnable(): Iterable<Runnable>
 
+  /** Before a commit: what was only collected until now. */
+  flush(): void
+
   keyHolder(queue: number, key: string): number | undefined
   /** `blocked`: it failed, and keeps the key until somebody releases it. */
   setKeyHolder(queue: number, key: string, seq: number, blocked: boolean): void

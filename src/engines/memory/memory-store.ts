@@ -3,8 +3,10 @@ import type { Clock, Random } from '../../ports/clock.ts'
 import type { JobStore, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
 import { execute } from '../ledger/execute.ts'
-import { jobStoreOver } from '../ledger/job-store-over.ts'
+import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
 import { Ledger } from '../ledger/ledger.ts'
+import { Sealer, type SealingKey } from '../ledger/sealed.ts'
+import { sealedExecutor } from '../ledger/sealed-executor.ts'
 import { MemoryTables } from './memory-tables.ts'
 
 export interface MemoryStoreOptions {
@@ -12,6 +14,8 @@ export interface MemoryStoreOptions {
   readonly random: Random
   readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly events: StoreEvents
+  /** As in the durable engine; what it protects here is a dump of the process. */
+  readonly encryption?: { readonly keys: readonly SealingKey[] }
 }
 
 export function openMemoryStore(options: MemoryStoreOptions): JobStore {
@@ -19,7 +23,7 @@ export function openMemoryStore(options: MemoryStoreOptions): JobStore {
   const ledger = new Ledger(new MemoryTables(), { queues, onCorrupt: (what) => events.onCorrupt?.(what) })
   const secret = (): string => random.bytes(16).toString('base64url')
   let closed = false
-  return jobStoreOver({
+  const executor: Executor = {
     engine: 'memory',
     async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
       if (closed) throw new Error('the store is closed')
@@ -31,5 +35,8 @@ export function openMemoryStore(options: MemoryStoreOptions): JobStore {
     async close() {
       closed = true
     },
-  })
+  }
+  if (options.encryption === undefined) return jobStoreOver(executor)
+  const sealer = new Sealer(options.encryption.keys, random)
+  return jobStoreOver(sealedExecutor(executor, sealer, (what) => events.onCorrupt?.(what)))
 }

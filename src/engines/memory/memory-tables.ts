@@ -153,6 +153,8 @@ export class MemoryTables implements Tables {
 
   removeRunnable(): void {}
 
+  flush(): void {}
+
   runnable(): Iterable<Runnable> {
     return []
   }
@@ -169,9 +171,9 @@ export class MemoryTables implements Tables {
   }
 
   heldKeys(queue: number, request: { readonly after?: string; readonly max: number; readonly blockedOnly: boolean }): readonly HeldKey[] {
-    const { after = '', max, blockedOnly } = request
+    const { after, max, blockedOnly } = request
     return [...this.#queue(queue).keys]
-      .filter(([key, { isBlocked }]) => key > after && (isBlocked || !blockedOnly))
+      .filter(([key, { isBlocked }]) => (after === undefined || key > after) && (isBlocked || !blockedOnly))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .slice(0, max)
       .map(([key, { holder, isBlocked, blocked }]) => ({ key, holder, blocked: isBlocked, waiting: blocked.size }))

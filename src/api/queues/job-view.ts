@@ -1,0 +1,70 @@
+/** A job as those see it who look into queues: everything that is known of it, but for tokens, secrets and credentials. */
+import { ERRORS, failure, problem } from '../../core/errors.ts'
+import type { EpochMillis } from '../../lib/units.ts'
+import type { AttemptRecord, JobAnswer, JobRequest, StoredJob } from '../../ports/job-store.ts'
+import { errorCode } from '../document.ts'
+import { requestJson, resultJson } from './bodies.ts'
+
+export interface JobExtras {
+  readonly request?: JobRequest | undefined
+  readonly answer?: JobAnswer | undefined
+  readonly history?: readonly AttemptRecord[] | undefined
+}
+
+/** JSON text: bodies that are JSON go in as they are. */
+export function jobJson(job: StoredJob, extras: JobExtras = {}): string {
+  let text = JSON.stringify(jobView(job)).slice(0, -1)
+  if (extras.request !== undefined) text += `,"request":${requestJson(extras.request, true)}`
+  if (extras.answer !== undefined) text += `,"result":${resultJson(extras.answer, true)}`
+  if (extras.history !== undefined) text += `,"history":${JSON.stringify(extras.history.map(attemptView))}`
+  return `${text}}`
+}
+
+/** What is undefined does not show. */
+function jobView(job: StoredJob): Record<string, unknown> {
+  return {
+    id: job.id,
+    queue: job.queue,
+    status: job.status,
+    key: job.key,
+    tenant: job.tenant,
+    priority: job.priority,
+    reference: job.reference,
+    attempt: job.attempt,
+    attempts: job.attempts,
+    handOuts: job.handOuts,
+    redrives: job.redrives === 0 ? undefined : job.redrives,
+    submittedAt: timeText(job.submittedAt),
+    notBefore: timeText(job.notBefore),
+    expiresAt: timeText(job.expiresAt),
+    deadlineAt: timeText(job.deadlineAt),
+    startedAt: timeText(job.startedAt),
+    finishedAt: timeText(job.finishedAt),
+    blockedBy: job.blockedBy,
+    position: job.position,
+    server: job.server,
+    progress: job.progress === undefined ? undefined : (JSON.parse(job.progress) as unknown),
+    error: errorView(job),
+    dead: job.dead,
+    blocksKey: job.blocksKey ? true : undefined,
+    method: job.method,
+    route: job.route,
+    requestBytes: job.requestBytes,
+    resultBytes: job.hasAnswer ? job.resultBytes : undefined,
+  }
+}
+
+function errorView({ error }: StoredJob): Record<string, unknown> | undefined {
+  if (error === undefined) return undefined
+  const view = problem(failure(errorCode(error), error.detail), error.status === undefined ? {} : { serverStatus: error.status })
+  // A code that this version does not know is told all the same.
+  return Object.hasOwn(ERRORS, error.code) ? view : { ...view, code: error.code }
+}
+
+function attemptView(attempt: AttemptRecord): Record<string, unknown> {
+  return { ...attempt, startedAt: timeText(attempt.startedAt), endedAt: timeText(attempt.endedAt) }
+}
+
+export function timeText(at: EpochMillis | undefined): string | undefined {
+  return at === undefined ? undefined : new Date(at).toISOString()
+}

@@ -1,0 +1,110 @@
+/** Topics: names under which one job is sent to several queues, and who subscribes to them. */
+import type { ApiRight, SubscriptionConfig } from '../../config/config.ts'
+import { isName, readSubscriptionDocument } from '../../config/documents.ts'
+import { defaultQueue } from '../../config/resolve-queues.ts'
+import { type Failure, failure } from '../../core/errors.ts'
+import { isMapping } from '../../core/jobs/job-document.ts'
+import { SUBSCRIPTIONS_MAX, type Topic } from '../../jobs/topics.ts'
+import { inFile } from './define.ts'
+import { type ApiParts, DOCUMENT_BYTES_MAX, mayNot, missingRight, noSuchQueue } from './parts.ts'
+import { type ApiRequest, invalid, isFailure, json, NO_CONTENT, NOBODY, type Outcome, readDocument } from './request.ts'
+import { topicDestination } from './destination.ts'
+import { sendTo } from './send.ts'
+
+export async function publish(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
+  const topic = topicFor(request, parts, name, 'send')
+  return isFailure(topic) ? topic : sendTo(request, parts, topicDestination(parts, topic, request.caller.name))
+}
+
+export function listTopics(request: ApiRequest, parts: ApiParts): Outcome {
+  const shown = [...parts.jobs.queues.topics.all()].filter((topic) => refusedRight(request, topic, 'browse') === undefined)
+  return json(200, { topics: shown.map(topicView) })
+}
+
+/** Makes it; what it has already, stays. */
+export async function putTopic(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
+  if (!isName(name)) return invalid('A name is 1 to 64 letters, digits, "-", "_" or ".", and begins with a letter or digit.')
+  const read = await readDocument(request, DOCUMENT_BYTES_MAX, parts)
+  if (read === undefined) return NOBODY
+  if (isFailure(read)) return read
+  if (!isMapping(read.value) || Object.keys(read.value).length > 0)
+    return invalid('A topic has no settings; its subscriptions have addresses of their own.')
+  const known = parts.jobs.queues.topics.get(name)
+  const refused = known === undefined ? undefined : refusedRight(request, known, 'manage')
+  if (refused !== undefined) return refused
+  if (known === undefined && !mayManageSome(request, parts)) return missingRight('manage')
+  if (known?.origin === 'file') return inFile('topic')
+  const topic = known ?? (await parts.jobs.queues.topics.set(name, []))
+  return json(known === undefined ? 201 : 200, topicView(topic))
+}
+
+export async function dropTopic(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
+  const topic = topicFor(request, parts, name, 'manage')
+  if (isFailure(topic)) return topic
+  if (topic.origin === 'file') return inFile('topic')
+  await parts.jobs.queues.topics.drop(name)
+  return NO_CONTENT
+}
+
+export async function putSubscription(request: ApiRequest, parts: ApiParts, topicName: string, name: string): Promise<Outcome> {
+  const topic = topicFor(request, parts, topicName, 'manage')
+  if (isFailure(topic)) return topic
+  if (topic.origin === 'file') return inFile('topic')
+  if (!isName(name)) return invalid('A name is 1 to 64 letters, digits, "-", "_" or ".", and begins with a letter or digit.')
+  const read = await readDocument(request, DOCUMENT_BYTES_MAX, parts)
+  if (read === undefined) return NOBODY
+  if (isFailure(read)) return read
+  const subscription = readSubscriptionDocument(topicName, name, read.value)
+  if ('wrong' in subscription) return invalid(`${subscription.wrong}.`)
+  const known = topic.subscriptions.has(name)
+  if (!known && topic.subscriptions.size >= SUBSCRIPTIONS_MAX) return invalid(`A topic has at most ${SUBSCRIPTIONS_MAX} subscriptions.`)
+  const refused = await prepareQueue(request, parts, subscription.value)
+  if (refused !== undefined) return refused
+  const others = [...topic.subscriptions.values()].filter((each) => each.name !== name)
+  await parts.jobs.queues.topics.set(topicName, [...others, subscription.value])
+  return json(known ? 200 : 201, { ...subscription.value, topic: topicName })
+}
+
+/** A queue of its own is made where the subscription names none. */
+async function prepareQueue(request: ApiRequest, parts: ApiParts, { queue }: SubscriptionConfig): Promise<Failure | undefined> {
+  const refused = mayNot(request.caller, 'manage', queue)
+  if (refused !== undefined) return refused
+  const known = parts.jobs.queues.find(queue)
+  if (known !== undefined && known.origin !== 'none') return undefined
+  if (!queue.includes('.') || !isName(queue)) return noSuchQueue()
+  await parts.jobs.queues.put(defaultQueue(queue), {})
+  return undefined
+}
+
+export async function dropSubscription(request: ApiRequest, parts: ApiParts, topicName: string, name: string): Promise<Outcome> {
+  const topic = topicFor(request, parts, topicName, 'manage')
+  if (isFailure(topic)) return topic
+  if (topic.origin === 'file') return inFile('topic')
+  if (!topic.subscriptions.has(name)) return failure('no_such_topic', 'The topic has no such subscription.')
+  await parts.jobs.queues.topics.set(
+    topicName,
+    [...topic.subscriptions.values()].filter((each) => each.name !== name),
+  )
+  return NO_CONTENT
+}
+
+function topicFor(request: ApiRequest, parts: ApiParts, name: string, right: ApiRight): Topic | Failure {
+  const topic = parts.jobs.queues.topics.get(name)
+  if (topic === undefined) return failure('no_such_topic', 'There is no topic of this name.')
+  return refusedRight(request, topic, right) ?? topic
+}
+
+/** The right is needed on all of its queues. A topic of whose queues the caller sees none is not there. */
+function refusedRight({ caller }: ApiRequest, topic: Topic, right: ApiRight): Failure | undefined {
+  const queues = [...topic.subscriptions.values()].map(({ queue }) => queue)
+  if (queues.every((queue) => caller.may(right, queue))) return undefined
+  return queues.some((queue) => caller.sees(queue)) ? missingRight(right) : failure('no_such_topic', 'There is no topic of this name.')
+}
+
+function mayManageSome({ caller }: ApiRequest, parts: ApiParts): boolean {
+  return caller.name === '' || [...parts.jobs.queues.all()].some(({ config }) => caller.may('manage', config.name))
+}
+
+function topicView(topic: Topic): Record<string, unknown> {
+  return { name: topic.name, definedIn: topic.origin, subscriptions: [...topic.subscriptions.values()] }
+}

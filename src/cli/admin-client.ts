@@ -1,0 +1,122 @@
+/**
+ * Where a running gateway's admin address is, and asking there. The token comes from the configuration or the environment and is never shown.
+ * What goes wrong is one line for people.
+ */
+import { existsSync } from 'node:fs'
+import type { AdminStatus } from '../admin/status.ts'
+import type { Config } from '../config/config.ts'
+import type { Arguments, Io, OptionSpec } from './command.ts'
+import { DEFAULT_FILE, readConfigOrTell } from './config-argument.ts'
+
+const PATIENCE_MS = 5000
+export const TOKEN_VARIABLE = 'SPILLWAY_ADMIN_TOKEN'
+const DEFAULT_URL = 'http://127.0.0.1:9900'
+
+export const ADMIN_OPTION: OptionSpec = {
+  type: 'string',
+  value: 'URL',
+  help: `the admin address (default without a file: ${DEFAULT_URL})`,
+}
+
+export interface AdminAddress {
+  readonly url: string
+  readonly token: string | undefined
+}
+
+/** `absent`: nobody listens there, rather than somebody who does not answer well. */
+export type Told<T> = { readonly value: T } | { readonly wrong: string; readonly absent?: boolean }
+
+/** By `--admin`, else by the configuration `[file]`, else the default. Undefined: it has been said what is wrong, the exit code is 2. */
+export async function findAdmin(args: Arguments, io: Io, command: string): Promise<AdminAddress | undefined> {
+  return adminAt({ url: args.text('admin'), file: args.positionals[0] }, io, command)
+}
+
+export interface AdminWhere {
+  readonly url: string | undefined
+  /** A configuration. */
+  readonly file: string | undefined
+}
+
+export async function adminAt({ url, file }: AdminWhere, io: Io, command: string): Promise<AdminAddress | undefined> {
+  const wrong = url === undefined ? undefined : wrongUrl(url)
+  if (wrong !== undefined) {
+    io.err(`spillway ${command}: ${wrong}\n`)
+    return undefined
+  }
+  if (url !== undefined || (file === undefined && !existsSync(DEFAULT_FILE))) {
+    return { url: (url ?? DEFAULT_URL).replace(/\/+$/, ''), token: io.environment[TOKEN_VARIABLE] }
+  }
+  const config = await readConfigOrTell(file, io)
+  return config === undefined ? undefined : adminOf(config, io)
+}
+
+export function adminOf(config: Config, io: Io): AdminAddress {
+  const { host, port } = config.admin.address
+  // A wildcard is an address to listen on, not one to connect to.
+  const target = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  const url = `http://${target.includes(':') ? `[${target}]` : target}:${port}`
+  return { url, token: config.admin.token ?? io.environment[TOKEN_VARIABLE] }
+}
+
+export function wrongUrl(text: string): string | undefined {
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    return `--admin must be a URL such as ${DEFAULT_URL}, not ${JSON.stringify(text)}`
+  }
+  return url.username === '' && url.password === ''
+    ? undefined
+    : `--admin takes no user and password; the token is read from ${TOKEN_VARIABLE}`
+}
+
+/** The text of an answer with a status below 300. */
+export async function askAdmin({ url, token }: AdminAddress, path: string): Promise<Told<string>> {
+  let answer: Response
+  let body: string
+  try {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+    answer = await fetch(`${url}${path}`, { headers, signal: AbortSignal.timeout(PATIENCE_MS) })
+    body = await answer.text()
+  } catch (error) {
+    const why = reason(error)
+    return { wrong: `no gateway answers at ${url} (${why})`, absent: why === 'ECONNREFUSED' }
+  }
+  if (answer.ok) return { value: body }
+  const hint = answer.status === 401 || answer.status === 403 ? `; it wants its admin token, see ${TOKEN_VARIABLE}` : ''
+  return { wrong: `${url} answered ${answer.status}${hint}` }
+}
+
+/** Only what the network said: what `fetch` itself says about a request could quote the token. */
+export function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.name === 'TimeoutError') return `no whole answer within ${PATIENCE_MS} ms`
+  const cause: NodeJS.ErrnoException | undefined = error.cause instanceof Error ? error.cause : undefined
+  return cause?.code ?? cause?.message ?? 'the request could not be made'
+}
+
+/** Known by its outline; a gateway of another version may tell less than the type says. */
+export async function askStatus(admin: AdminAddress): Promise<Told<AdminStatus> & { readonly text?: string }> {
+  const told = await askAdmin(admin, '/status')
+  if ('wrong' in told) return told
+  const status = readStatus(told.value)
+  return status === undefined ? notAdmin(admin) : { value: status, text: told.value }
+}
+
+export function notAdmin({ url }: AdminAddress): { readonly wrong: string } {
+  return { wrong: `what answers at ${url} is not the admin address of a gateway` }
+}
+
+function readStatus(body: string): AdminStatus | undefined {
+  try {
+    const status: unknown = JSON.parse(body)
+    return isStatus(status) ? status : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isStatus(value: unknown): value is AdminStatus {
+  if (typeof value !== 'object' || value === null) return false
+  const { version, pid, uptimeMs, ready, listeners, pools, queues } = value as Partial<Record<keyof AdminStatus, unknown>>
+  if (typeof version !== 'string' || typeof pid !== 'number' || typeof uptimeMs !== 'number') return false
+  return typeof ready === 'object' && ready !== null && [listeners, pools, queues].every(Array.isArray)
+}

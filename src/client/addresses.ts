@@ -1,0 +1,15 @@
+/** Where things are on a gateway, from the one address that its user gives. */
+
+const API_PATH = '/_spillway/api'
+
+/** An address without a path is the gateway's; with one it is that of the API itself. */
+export function apiUrlOf(address: string): string {
+  const url = new URL(address)
+  const path = url.pathname.replace(/\/+$/, '')
+  return `${url.origin}${path === '' ? API_PATH : path}`
+}
+
+/** Beside the API. */
+export function jobsUrlOf(apiUrl: string): string {
+  return `${apiUrl.slice(0, apiUrl.lastIndexOf('/'))}/jobs`
+}

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Duration, durationMs, pauseMs, sleep, TimeLimit } from './timing.ts'
+
+test('durations are numbers of milliseconds, or texts with a unit', () => {
+  const texts: readonly Duration[] = [0, 15, '500ms', '2s', '5m', '1h', '14d']
+  assert.deepEqual(
+    texts.map((text) => durationMs(text, 'x')),
+    [0, 15, 500, 2000, 300_000, 3_600_000, 1_209_600_000],
+  )
+  for (const wrong of ['', '1', '-1s', '1.5s', '1 s', '1w', -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+    assert.throws(() => durationMs(wrong as Duration, 'lease'), /^TypeError: lease: /)
+  }
+})
+
+test('pauses double up to the longest, at least half is kept, and Retry-After is never undercut', () => {
+  const policy = { attempts: 5, baseMs: 100, maxMs: 1000 }
+  for (let i = 0; i < 200; i++) {
+    for (const [failures, most] of [
+      [1, 100],
+      [2, 200],
+      [4, 800],
+      [5, 1000],
+      [500, 1000],
+    ] as const) {
+      const pause = pauseMs(failures, policy)
+      assert.ok(pause >= most / 2 && pause <= most, `${pause} after ${failures}`)
+    }
+    const asked = pauseMs(1, policy, 4000)
+    assert.ok(asked >= 4000 && asked <= 5000)
+  }
+})
+
+test('a sleep ends with its signal, also one that was aborted before', async () => {
+  const leaving = new AbortController()
+  const reason = new Error('enough')
+  const asleep = assert.rejects(sleep(60_000, leaving.signal), reason)
+  leaving.abort(reason)
+  await asleep
+  await assert.rejects(sleep(60_000, leaving.signal), reason)
+  await sleep(0)
+})
+
+test('a time limit that the blocked event loop held up lets what has arrived be heard first', async () => {
+  const order: string[] = []
+  const over = new Promise<void>((resolve) => {
+    void new TimeLimit(20, () => resolve(void order.push('over')))
+  })
+  const endsAt = performance.now() + 700
+  while (performance.now() < endsAt);
+  await new Promise<void>((resolve) => setTimeout(() => resolve(void order.push('heard')), 50))
+  await over
+  assert.deepEqual(order, ['heard', 'over'])
+})

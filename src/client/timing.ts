@@ -1,0 +1,96 @@
+/** Durations as people write them, pauses that end with a signal, growing delays with chance in them. */
+
+/** Milliseconds, or a text such as `500ms`, `30s`, `5m`, `1h`, `14d`. */
+export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+export function durationMs(duration: Duration, what: string): number {
+  const match = typeof duration === 'number' ? null : /^(\d{1,9})(ms|s|m|h|d)$/.exec(duration)
+  const ms = typeof duration === 'number' ? duration : Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ''] ?? Number.NaN)
+  if (!Number.isFinite(ms) || ms < 0) throw new TypeError(`${what}: ${String(duration)} is not a duration such as 500ms, 30s, 5m, 1h, 14d`)
+  return ms
+}
+
+export interface RetryPolicy {
+  /** Requests for one call, the first included. */
+  readonly attempts: number
+  readonly baseMs: number
+  /** Of one pause. A gateway that wants a longer one gets it from the caller: the error says how long. */
+  readonly maxMs: number
+}
+
+export const RETRY: RetryPolicy = { attempts: 5, baseMs: 200, maxMs: 30_000 }
+
+/** Of what Retry-After says, so that those who were told the same do not come back together. */
+const JITTER = 0.25
+
+/** The pause after failure number `failures` (from 1): at least half of a delay that doubles; never less than the other side asked for. */
+export function pauseMs(failures: number, policy: RetryPolicy, retryAfterMs = 0): number {
+  const grown = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(failures - 1, 30))
+  return Math.max(grown * (0.5 + Math.random() / 2), retryAfterMs * (1 + Math.random() * JITTER))
+}
+
+/** Rejects with the signal's reason. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(reasonOf(signal))
+    const abort = (): void => {
+      clearTimeout(timer)
+      reject(reasonOf(signal as AbortSignal))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', abort, { once: true })
+  })
+}
+
+export function reasonOf(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason
+  return reason instanceof Error ? reason : new Error(String(reason))
+}
+
+/** A timer that fires this late was held up by a blocked event loop; the answer that it waits for may lie in the socket, unread. */
+const STALL_MS = 500
+const GRACE_MS = 1000
+/** What a timer can count. */
+const TIMER_MAX_MS = 2 ** 31 - 1
+
+/**
+ * Calls `onOver` once, `ms` from the last `restart`, unless it was cleared. Time in which the event loop was blocked is not held against
+ * the other side: it then has another moment to be heard.
+ */
+export class TimeLimit {
+  readonly #ms: number
+  readonly #onOver: () => void
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #dueAt = 0
+
+  constructor(ms: number, onOver: () => void) {
+    this.#ms = ms
+    this.#onOver = onOver
+    this.restart()
+  }
+
+  restart(): void {
+    this.#arm(this.#ms)
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #arm(ms: number): void {
+    clearTimeout(this.#timer)
+    this.#dueAt = performance.now() + ms
+    this.#timer = setTimeout(
+      () => {
+        if (performance.now() - this.#dueAt > STALL_MS) this.#arm(GRACE_MS)
+        else this.#onOver()
+      },
+      Math.min(ms, TIMER_MAX_MS),
+    )
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Documents of the queue API that are the same as parts of a configuration: a queue, a schedule, a topic's subscription. Read by the schema of
+ * the configuration, so that both may hold the same and say the same of what is wrong.
+ */
+import type * as z from 'zod'
+import type { Config, QueueConfig, ScheduleDocument, SubscriptionConfig } from './config.ts'
+import { NAME } from './fields.ts'
+import { problemsOf } from './parse.ts'
+import { pathText, type Problem } from './problem.ts'
+import { resolveQueue, resolveSubscription, scheduleDocument, scheduleProblems } from './resolve-queues.ts'
+import { queueSchema, scheduleSchema, subscriptionSchema } from './schema-queues.ts'
+
+export type DocumentReading<T> = { readonly value: T } | { readonly wrong: string }
+
+type Known = Pick<Config, 'pools' | 'limits'>
+
+export function isName(text: string): boolean {
+  return NAME.test(text)
+}
+
+export function readQueueDocument(name: string, document: unknown, { pools }: Pick<Known, 'pools'>): DocumentReading<QueueConfig> {
+  const read = parsed(queueSchema, document, ['queues', name])
+  if ('wrong' in read) return read
+  const { pool } = read.value
+  const problems: Problem[] = []
+  if (pool !== undefined && !pools.some((each) => each.name === pool))
+    problems.push({ path: ['pool'], message: `there is no pool "${pool}"` })
+  if (pool === undefined && read.value.pull === false) {
+    problems.push({ path: ['pull'], message: 'nobody may work it off: name a pool, or leave this key out' })
+  }
+  const error = (problem: Problem): void => void problems.push({ ...problem, path: problem.path.slice(2) })
+  const value = resolveQueue(name, pool, read.value, { error, warn: () => undefined })
+  return problems.length === 0 ? { value } : { wrong: textOf(problems) }
+}
+
+export function readScheduleDocument(
+  name: string,
+  document: unknown,
+  { limits }: Pick<Known, 'limits'>,
+): DocumentReading<ScheduleDocument> {
+  const read = parsed(scheduleSchema, document, ['schedules', name])
+  if ('wrong' in read) return read
+  const documentLimits = { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
+  const problems = scheduleProblems(read.value, documentLimits)
+  return problems.length === 0 ? { value: scheduleDocument(read.value) } : { wrong: textOf(problems) }
+}
+
+export function readSubscriptionDocument(topic: string, name: string, document: unknown): DocumentReading<SubscriptionConfig> {
+  const read = parsed(subscriptionSchema, document, ['topics', topic, 'subscriptions', name])
+  return 'wrong' in read ? read : { value: resolveSubscription(topic, name, read.value) }
+}
+
+/** `place`: where the same stands in a configuration, for suggestions. */
+function parsed<S extends z.ZodType>(schema: S, document: unknown, place: readonly string[]): DocumentReading<z.output<S>> {
+  // A document may be left out where everything has a default; checking changes what it is given.
+  const outcome = problemsOf(schema, structuredClone(document ?? {}), place)
+  return 'data' in outcome ? { value: outcome.data } : { wrong: textOf(outcome.problems) }
+}
+
+function textOf(problems: readonly Problem[]): string {
+  return problems
+    .map(({ path, message, suggestion }) => {
+      const hint = suggestion === undefined ? '' : ` (did you mean ${suggestion}?)`
+      return `${path.length === 0 ? '' : `${pathText(path)}: `}${message}${hint}`
+    })
+    .join('; ')
+}

@@ -1,0 +1,64 @@
+/**
+ * What of a configuration that was read again can hold at once, and what only after a restart: routes, queues and everything that fills them,
+ * API keys and new pools can; whatever sockets, servers or the store were opened with cannot, and stays as it was. Pure.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { Config, PoolConfig } from './config.ts'
+
+export interface InPlace {
+  /** What holds from now on. */
+  readonly config: Config
+  /** Keys of the file whose values do not: `pools.api`, `timeouts.head`. */
+  readonly needsRestart: readonly string[]
+}
+
+export function inPlace(running: Config, read: Config): InPlace {
+  const { cors: _, ...kept } = running
+  const config: Config = {
+    ...kept,
+    pools: poolsOf(running.pools, read.pools),
+    queues: read.queues,
+    routes: read.routes,
+    schedules: read.schedules,
+    topics: read.topics,
+    ...(read.cors !== undefined && { cors: read.cors }),
+    api: { ...running.api, keys: read.api.keys, receiveMax: read.api.receiveMax, leaseMaxMs: read.api.leaseMaxMs },
+    // Links and receipts that are out there have the path in them.
+    jobs: { ...read.jobs, path: running.jobs.path },
+    drainTimeoutMs: read.drainTimeoutMs,
+  }
+  return { config, needsRestart: [...poolDifferences(config.pools, read.pools), ...differences(config, read)] }
+}
+
+/** Those that run stay, and as they are: requests and attempts are bound to their servers. Those that are new begin. */
+function poolsOf(running: readonly PoolConfig[], read: readonly PoolConfig[]): readonly PoolConfig[] {
+  return [...running, ...read.filter(({ name }) => !running.some((pool) => pool.name === name))]
+}
+
+function poolDifferences(holds: readonly PoolConfig[], read: readonly PoolConfig[]): string[] {
+  return holds
+    .filter((pool) => {
+      const wanted = read.find(({ name }) => name === pool.name)
+      return !isDeepStrictEqual(pool, wanted)
+    })
+    .map(({ name }) => `pools.${name}`)
+}
+
+/** Whatever is written differs from what holds, so no key can be forgotten here. */
+function differences(holds: Config, read: Config): string[] {
+  const { pools: _, file: __, ...parts } = read
+  const names = new Set([...Object.keys(holds), ...Object.keys(parts)]) as Set<keyof Config>
+  names.delete('pools')
+  names.delete('file')
+  return [...names].flatMap((name) => {
+    const [before, now]: readonly unknown[] = [holds[name], read[name]]
+    if (isDeepStrictEqual(before, now)) return []
+    if (!isGroup(before) || !isGroup(now)) return [name]
+    const keys = new Set([...Object.keys(before), ...Object.keys(now)])
+    return [...keys].filter((key) => !isDeepStrictEqual(before[key], now[key])).map((key) => `${name}.${key.replace(/Ms$/, '')}`)
+  })
+}
+
+function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

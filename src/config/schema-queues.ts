@@ -1,0 +1,131 @@
+/** What a configuration file may hold about queues and the queue API: the second half of `schema.ts`. The API reads its documents by the same. */
+import * as z from 'zod'
+import * as field from './fields.ts'
+
+const MILLION = 1_000_000
+
+const backoff = z.strictObject({
+  base: field.span.prefault('1s').describe('The first delay; each further one is twice as long.'),
+  max: field.span.prefault('30m').describe('The longest delay. Jitter: at least half of each delay is kept.'),
+})
+
+const queueLimits = z.strictObject({
+  jobs: field.count(1, 1_000_000_000).default(MILLION).describe('Jobs that have not ended. Above it a submission is refused with 503.'),
+  bytes: field.size.prefault('10GiB').describe('Size of jobs that have not ended. Above it a submission is refused with 503.'),
+  finished: field.size.prefault('10GiB').describe('Size of ended jobs and results. Above it the oldest go before their time.'),
+  age: field.spanOrNever.prefault('never').describe('How long the oldest job may have waited. Above it a submission is refused with 503.'),
+  overflow: z
+    .enum(['refuse', 'drop-oldest'])
+    .default('refuse')
+    .describe('At the limit of jobs, bytes or age: `refuse` the new one, or `drop-oldest`: the oldest waiting job becomes a dead letter.'),
+})
+
+export const queueSchema = z.strictObject({
+  pool: z
+    .string()
+    .optional()
+    .describe('Whose servers work it off. Left out: the pool of the routes that fill it, unless it is a `pull` queue.'),
+  pull: z
+    .boolean()
+    .optional()
+    .describe(
+      'May pull consumers work it off, by the queue API? Without `pool` only they do. Default: `true` where there is neither a pool nor a route that fills it.',
+    ),
+  concurrency: field.count(1, MILLION).default(8).describe('Jobs in flight per server.'),
+  attempts: field.count(1, 1000).default(20).describe('Attempts until a job is a dead letter.'),
+  backoff: backoff.prefault({}).describe('Pause between two attempts.'),
+  timeout: field.span.prefault('60s').describe('One attempt; for a pull consumer the lease, where it asks for no other.'),
+  expireAfter: field.spanOrNever
+    .prefault('never')
+    .describe('From the moment a job may run to its first attempt; expired jobs are dead letters.'),
+  deadline: field.spanOrNever
+    .prefault('never')
+    .describe('From acceptance to the end: a job that is not done by then is not begun again and becomes a dead letter.'),
+  keep: field.span.prefault('24h').describe('How long ended jobs and their results can be asked for. Request bodies go at success.'),
+  keepDead: field.span.prefault('14d').describe('How long dead letters are kept.'),
+  deadLetter: z
+    .enum(['exhausted', 'all'])
+    .default('exhausted')
+    .describe(
+      '`exhausted`: jobs out of attempts, expired, poisoned or of unknown outcome become dead letters. `all`: also jobs that a server refused for good.',
+    ),
+  onFailure: z
+    .enum(['skip', 'block'])
+    .default('skip')
+    .describe('A job with a key failed for good: `skip` lets the next of its key go, `block` keeps the key until somebody releases it.'),
+  ageing: field.spanOrNever
+    .prefault('never')
+    .describe('So much waiting counts as one step of priority, so that no job waits for ever behind more urgent ones.'),
+  maxRunning: field
+    .count(1, MILLION)
+    .optional()
+    .describe('Jobs of the queue that run at once, wherever. Left out: as many as there are slots.'),
+  tenantMaxRunning: field.count(1, MILLION).optional().describe('Jobs of one tenant that run at once. Left out: no limit.'),
+  rate: field.rate.optional().describe('Hand-outs, such as `100/s` or `5000/1h`. Left out: no limit.'),
+  keyRate: field.rate.optional().describe('Hand-outs of each key, such as `10/1m`. Left out: no limit.'),
+  limits: queueLimits.prefault({}).describe('How much the queue may hold.'),
+})
+
+export const scheduleSchema = z.strictObject({
+  queue: z.string().describe('Where its jobs go.'),
+  cron: z
+    .string()
+    .optional()
+    .describe('When: five fields, or six with seconds in front, such as `0 6 * * mon-fri`. Either this or `every`.'),
+  timeZone: z.string().default('UTC').describe('In which time zone `cron` is meant, such as `Europe/Berlin`.'),
+  every: field.spanText.optional().describe('Instead of `cron`: once in so much time.'),
+  missed: z
+    .enum(['skip', 'once', 'all'])
+    .default('once')
+    .describe('What became due while no gateway ran is left out, run once, or all of it (at most 1,000 times).'),
+  paused: z.boolean().default(false).describe('Is kept, but makes no jobs.'),
+  job: field.jobDocument.prefault({}).describe('The job that it makes, as when [sending](../queue-api.md#sending).'),
+})
+
+const oneOrMore = z.union([z.string(), z.array(z.string()).min(1)])
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()])
+
+const filter = z.strictObject({
+  headers: z.record(field.headerName, oneOrMore).default({}).describe('A header has this value, or one of these.'),
+  fields: z
+    .record(field.jsonPointer, z.union([scalar, z.array(scalar).min(1)]))
+    .default({})
+    .describe('What a JSON pointer (RFC 6901) into the payload points to is this, or one of these.'),
+})
+
+export const subscriptionSchema = z.strictObject({
+  queue: z.string().optional().describe('Where its copies go. Left out: a queue of its own, `<topic>.<name>`, for pull consumers.'),
+  filter: filter.optional().describe('Which jobs it gets; all conditions must hold. Left out: all.'),
+})
+
+export const topicSchema = z.strictObject({
+  subscriptions: z.record(field.name, subscriptionSchema).default({}).describe('Who gets copies of what is published, by name.'),
+})
+
+const apiKey = z.strictObject({
+  name: field.name.describe('What it is called in messages. Idempotency keys are kept apart by it.'),
+  token: z
+    .string()
+    .min(16, { error: 'must have at least 16 characters; make one with: openssl rand -hex 32' })
+    .describe('What is sent as `Authorization: Bearer …`. At least 16 characters.'),
+  queues: z.array(field.queuePattern).min(1).describe('Which queues, by name; `*` at the end stands for anything.'),
+  can: z
+    .array(z.enum(['send', 'receive', 'browse', 'manage']))
+    .min(1)
+    .describe('`send`; `receive` and settle; `browse`: look into it; `manage`: everything else.'),
+})
+
+export const apiSchema = z.strictObject({
+  keys: z
+    .array(apiKey)
+    .default([])
+    .describe('Who may use it on the listeners. Without any, listeners do not serve it; the admin address does.'),
+  receiveMax: field.count(1, 10_000).default(1000).describe('Jobs in one receive, settle or send.'),
+  receiversMax: field.count(1, MILLION).default(4096).describe('Pull consumers that wait for jobs at once; more are refused with 503.'),
+  leaseMax: field.span.prefault('12h').describe('Longest lease that a pull consumer may ask for.'),
+  body: field.size
+    .optional()
+    .describe(
+      'One JSON body, or one line of NDJSON. Also about how much one receive brings, however many jobs it asks for. Default: `16MiB`, more where `limits.jobBody` needs it.',
+    ),
+})

@@ -1,0 +1,259 @@
+/**
+ * Pull consumers that ask for jobs, and wait for them. First come, first served: of a queue, who waits longest is asked for first, and one
+ * question to the store serves several. A lease that was taken for somebody who has left is handed back without counting.
+ */
+import type { Bytes, EpochMillis, Millis, MonotonicMillis } from '../lib/units.ts'
+import { allBuckets } from '../core/jobs/buckets.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { JobStore, Lease, LeaseRequest, QueueName } from '../ports/job-store.ts'
+
+const SWEEP_MS: Millis = 50
+/** Consumers that one question to the store is for. */
+const ASKED_AT_ONCE = 32
+/** The largest body seen lately counts for less with every answer in which there was no such. */
+const SEEN_FADING = 0.75
+
+export interface ReceiveRequest {
+  readonly queue: QueueName
+  /** What stands for a server in the job's record. */
+  readonly consumer: string
+  readonly max: number
+  readonly waitMs: Millis
+  readonly leaseMs: Millis
+}
+
+/** Whoever asks may leave before there is an answer. */
+export interface Asker {
+  readonly gone: boolean
+  onGone(listener: () => void): void
+}
+
+export type Received =
+  /** `leasedAt`: not later than the store began to count. */
+  | { readonly kind: 'received'; readonly leases: readonly Lease[]; readonly leasedAt: EpochMillis }
+  /** Too many wait. */
+  | { readonly kind: 'full' }
+  /** The gateway shuts down: nothing more is handed out. */
+  | { readonly kind: 'closing' }
+  | { readonly kind: 'gone' }
+
+export interface ReceiverHooks {
+  /** The job must not be begun: an attempt of it, or of its key, is still under way here. */
+  clashes(lease: Lease): boolean
+  handBack(leases: readonly Lease[]): void
+  /** Handed out. */
+  leased(queue: QueueName, leases: readonly Lease[], leaseMs: Millis): void
+  /** The store gave fewer than were asked for. */
+  short(queue: QueueName): void
+}
+
+export interface ReceiverLimits {
+  readonly waitingMax: number
+  /** About how many bytes of bodies one receive brings. */
+  readonly bytesMax: Bytes
+  /** The most that all bodies of one answer of the store may take. */
+  readonly bufferedMax: Bytes
+  readonly bodyBytesMax: Bytes
+}
+
+interface Waiter {
+  readonly request: LeaseRequest
+  readonly until: MonotonicMillis
+  left: boolean
+  /** There may be something for it. */
+  hungry: boolean
+  answer(leases: readonly Lease[], leasedAt?: EpochMillis): void
+  fail(error: unknown): void
+}
+
+/** Those who wait at one queue. */
+interface Desk {
+  readonly queue: QueueName
+  /** In order of arrival. */
+  readonly waiting: Set<Waiter>
+  planned: boolean
+  leasing: boolean
+  wakes: number
+  /** Largest body lately; undefined: none yet. */
+  seenBytes: Bytes | undefined
+}
+
+export class Receivers {
+  readonly #store: Pick<JobStore, 'lease'>
+  readonly #clock: Clock
+  readonly #limits: ReceiverLimits
+  readonly #hooks: ReceiverHooks
+  readonly #desks = new Map<QueueName, Desk>()
+  readonly #buckets = allBuckets()
+  #waiting = 0
+  #timer: Timer | undefined
+  #closed = false
+
+  constructor(store: Pick<JobStore, 'lease'>, clock: Clock, limits: ReceiverLimits, hooks: ReceiverHooks) {
+    this.#store = store
+    this.#clock = clock
+    this.#limits = limits
+    this.#hooks = hooks
+  }
+
+  waitingAt(queue: QueueName): number {
+    return this.#desks.get(queue)?.waiting.size ?? 0
+  }
+
+  /** Rejects when the store failed. */
+  receive(request: ReceiveRequest, asker: Asker): Promise<Received> {
+    if (this.#closed) return Promise.resolve({ kind: 'closing' })
+    if (asker.gone) return Promise.resolve({ kind: 'gone' })
+    if (this.#waiting >= this.#limits.waitingMax) return Promise.resolve({ kind: 'full' })
+    const desk = this.#desk(request.queue)
+    const { queue, consumer: server, leaseMs } = request
+    const max = Math.min(request.max, this.#most(desk))
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        request: { queue, server, buckets: this.#buckets, max, stealUnkeyed: false, leaseMs },
+        until: this.#clock.monotonic() + request.waitMs,
+        left: false,
+        hungry: true,
+        answer: (leases, leasedAt = 0) => {
+          this.#remove(desk, waiter)
+          resolve(waiter.left ? { kind: 'gone' } : { kind: 'received', leases, leasedAt })
+        },
+        fail: (error) => {
+          this.#remove(desk, waiter)
+          reject(error instanceof Error ? error : new Error(String(error)))
+        },
+      }
+      desk.waiting.add(waiter)
+      this.#waiting++
+      asker.onGone(() => {
+        waiter.left = true
+        // While the store is asked for it, its leases are on their way.
+        if (!desk.leasing) waiter.answer([])
+      })
+      this.#timer ??= this.#clock.after(SWEEP_MS, this.#sweep)
+      this.#plan(desk)
+    })
+  }
+
+  /** Something may be ready. */
+  wake(queue: QueueName): void {
+    const desk = this.#desks.get(queue)
+    if (desk === undefined) return
+    desk.wakes++
+    for (const waiter of desk.waiting) waiter.hungry = true
+    this.#plan(desk)
+  }
+
+  wakeAll(): void {
+    for (const queue of this.#desks.keys()) this.wake(queue)
+  }
+
+  /** Whoever waits is answered with what there is; nobody waits any more. */
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    for (const desk of this.#desks.values()) {
+      if (desk.leasing) continue
+      for (const waiter of [...desk.waiting]) waiter.answer([])
+    }
+  }
+
+  #desk(queue: QueueName): Desk {
+    let desk = this.#desks.get(queue)
+    if (desk === undefined) {
+      desk = { queue, waiting: new Set(), planned: false, leasing: false, wakes: 0, seenBytes: undefined }
+      this.#desks.set(queue, desk)
+    }
+    return desk
+  }
+
+  #remove(desk: Desk, waiter: Waiter): void {
+    if (desk.waiting.delete(waiter)) this.#waiting--
+  }
+
+  /** So many jobs that their bodies will hardly be more than one answer may bring, and cannot be more than the memory for bodies. */
+  #most({ seenBytes }: Desk): number {
+    const { bytesMax, bufferedMax, bodyBytesMax } = this.#limits
+    const likely = Math.floor(bytesMax / Math.max(seenBytes ?? bodyBytesMax, 1))
+    return Math.max(1, Math.min(likely, Math.floor(bufferedMax / bodyBytesMax)))
+  }
+
+  /** Coalesces: whoever asks in one turn of the event loop is asked for together. */
+  #plan(desk: Desk): void {
+    if (desk.planned || desk.leasing) return
+    desk.planned = true
+    setImmediate(() => {
+      desk.planned = false
+      void this.#pump(desk)
+    })
+  }
+
+  async #pump(desk: Desk): Promise<void> {
+    const asking = this.#asking(desk)
+    if (asking.length === 0 || desk.leasing) return
+    const { wakes } = desk
+    const leasedAt = this.#clock.now()
+    desk.leasing = true
+    try {
+      const answers = await this.#store.lease(asking.map(({ request }) => request))
+      desk.leasing = false
+      const exact = desk.wakes === wakes
+      for (const [i, waiter] of asking.entries()) this.#deliver(desk, waiter, answers[i] ?? [], { exact, leasedAt })
+    } catch (error) {
+      desk.leasing = false
+      for (const waiter of asking) waiter.fail(error)
+    }
+    if (this.#closed) for (const waiter of [...desk.waiting]) waiter.answer([])
+    else this.#plan(desk)
+  }
+
+  #asking(desk: Desk): readonly Waiter[] {
+    const asking: Waiter[] = []
+    for (const waiter of desk.waiting) {
+      if (!waiter.hungry) continue
+      waiter.hungry = false
+      asking.push(waiter)
+      if (asking.length === ASKED_AT_ONCE) break
+    }
+    return asking
+  }
+
+  /** `exact`: nothing was announced meanwhile, so nothing means that there is nothing. */
+  #deliver(desk: Desk, waiter: Waiter, leases: readonly Lease[], asked: { readonly exact: boolean; readonly leasedAt: EpochMillis }): void {
+    const { max, leaseMs } = waiter.request
+    const good: Lease[] = []
+    const clashing: Lease[] = []
+    for (const lease of leases) (this.#hooks.clashes(lease) ? clashing : good).push(lease)
+    if (clashing.length > 0) this.#hooks.handBack(clashing)
+    if (leases.length < max) this.#hooks.short(desk.queue)
+    if (waiter.left || this.#closed) {
+      if (good.length > 0) this.#hooks.handBack(good)
+      return waiter.answer([])
+    }
+    if (good.length > 0) {
+      this.#noteSizes(desk, good)
+      this.#hooks.leased(desk.queue, good, leaseMs)
+      return waiter.answer(good, asked.leasedAt)
+    }
+    if (!asked.exact || clashing.length > 0) waiter.hungry = true
+    else if (waiter.until <= this.#clock.monotonic()) waiter.answer([])
+  }
+
+  #noteSizes(desk: Desk, leases: readonly Lease[]): void {
+    let largest = 1
+    for (const { request } of leases) largest = Math.max(largest, request.body.length)
+    desk.seenBytes = Math.max(largest, (desk.seenBytes ?? 0) * SEEN_FADING)
+  }
+
+  /** Those whose time is up. While the store is asked for them, they are not: what it gives is theirs. */
+  readonly #sweep = (): void => {
+    this.#timer = undefined
+    if (this.#closed || this.#waiting === 0) return
+    const now = this.#clock.monotonic()
+    for (const desk of this.#desks.values()) {
+      if (desk.leasing || desk.planned) continue
+      for (const waiter of desk.waiting) if (waiter.until <= now && !waiter.hungry) waiter.answer([])
+    }
+    this.#timer = this.#clock.after(SWEEP_MS, this.#sweep)
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * The system's sockets as a port: what the gateway needs of them, so that the simulator can hand out a network of its own.
+ * `node:net` fulfils it as it is; nothing stands between the gateway and its sockets.
+ */
+import type { OnReadOpts } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** A connection's end: a stream of bytes that can also be broken off so that the other side sees it. */
+export interface NetworkSocket extends Duplex {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+  /** Ends with a reset instead of an orderly end. */
+  resetAndDestroy(): this
+}
+
+export interface ConnectOptions {
+  readonly host: string
+  readonly port: number
+  readonly noDelay: boolean
+  /** The other side's end does not end ours. */
+  readonly allowHalfOpen?: boolean
+  /** Reads go into the caller's own buffer and past the stream. */
+  readonly onread?: OnReadOpts
+}
+
+export interface ListenOptions {
+  readonly host: string
+  readonly port: number
+  readonly backlog: number
+}
+
+export interface ListeningSocket {
+  readonly address: { readonly host: string; readonly port: number }
+  /** Accepts no more; connections that are open stay. */
+  close(): void
+}
+
+export interface Network {
+  /** Emits `connect`, or `error` with the system's code. */
+  connect(options: ConnectOptions): NetworkSocket
+  /** Rejects when the address cannot be had (EADDRINUSE, EACCES, EADDRNOTAVAIL). Sockets come with `noDelay` and half open. */
+  listen(options: ListenOptions, onConnection: (socket: NetworkSocket) => void): Promise<ListeningSocket>
+}

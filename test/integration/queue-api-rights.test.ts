@@ -1,0 +1,160 @@
+/** Who may do what over the queue API: keys on the listeners, the guard of the admin address, and pages of other origins. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ApiKeyConfig } from '../../src/config/config.ts'
+import { type ApiAnswer, type Document, type QueueRig, startQueueRig } from '../support/queue-api-rig.ts'
+
+const KEYS: readonly ApiKeyConfig[] = [
+  { name: 'sender', token: 'sender-0123456789', queues: ['work'], can: ['send'] },
+  { name: 'reader', token: 'reader-0123456789', queues: ['work', 'mail-*'], can: ['browse'] },
+  { name: 'worker', token: 'worker-0123456789', queues: ['work'], can: ['receive'] },
+  { name: 'owner', token: 'owner-01234567890', queues: ['*'], can: ['send', 'receive', 'browse', 'manage'] },
+]
+const QUEUES = ['work', 'mail-a', 'mail', 'secret'].map((name) => ({ name }))
+
+function as(rig: QueueRig, name: string): (method: string, path: string, body?: unknown) => Promise<ApiAnswer> {
+  const token = KEYS.find((key) => key.name === name)?.token ?? name
+  return (method, path, body) => rig.api(method, path, body, { authorization: `Bearer ${token}` })
+}
+
+test('without any key the listeners do not serve it, the admin address does', async () => {
+  await using rig = await startQueueRig({ keys: [] })
+  assert.equal((await rig.api('GET', '/queues')).status, 404)
+  assert.equal((await rig.admin('GET', '/queues')).status, 200)
+})
+
+test('no token and a wrong one get 401', async () => {
+  await using rig = await startQueueRig({ keys: KEYS })
+  for (const authorization of ['', 'Bearer', 'Bearer wrong', 'Basic sender-0123456789', `Bearer ${KEYS[0]?.token}x`]) {
+    const answer = await rig.api('GET', '/queues', undefined, { authorization })
+    assert.deepEqual(
+      [answer.status, answer.document.code, answer.headers['www-authenticate']],
+      [401, 'unauthorized', 'Bearer realm="spillway"'],
+    )
+  }
+})
+
+test('a right that is missing gets 403, a queue that the key may not see 404, as if it were not there', async () => {
+  await using rig = await startQueueRig({ keys: KEYS, queues: QUEUES })
+  const id = (await as(rig, 'owner')('POST', '/queues/secret/jobs', { text: 'x' })).document.id as string
+  const calls: readonly (readonly [key: string, method: string, path: string, status: number, body?: unknown])[] = [
+    ['sender', 'POST', '/queues/work/jobs', 201, { text: 'x' }],
+    ['sender', 'GET', '/queues/work/jobs', 403],
+    ['sender', 'POST', '/queues/work/receive', 403],
+    ['sender', 'POST', '/queues/work/pause', 403],
+    ['sender', 'POST', '/queues/secret/jobs', 404, { text: 'x' }],
+    ['sender', 'POST', '/queues/nothing/jobs', 404, { text: 'x' }],
+    ['worker', 'POST', '/queues/work/receive', 200],
+    ['worker', 'POST', '/queues/work/settle', 200, { settlements: [] }],
+    ['worker', 'POST', '/queues/work/extend', 200, { receipts: [] }],
+    ['worker', 'POST', '/queues/work/jobs', 403, { text: 'x' }],
+    ['worker', 'POST', '/queues/secret/settle', 404, { settlements: [] }],
+    ['reader', 'GET', '/queues/work', 200],
+    ['reader', 'GET', '/queues/mail-a', 200],
+    ['reader', 'GET', '/queues/mail', 404],
+    ['reader', 'GET', '/queues/work/peek', 200],
+    ['reader', 'GET', '/queues/work/keys', 200],
+    ['reader', 'GET', `/jobs/${id}`, 404],
+    ['reader', 'DELETE', '/queues/work', 403],
+    ['reader', 'PUT', '/queues/mail-b', 403, {}],
+    ['reader', 'PUT', '/queues/other', 404, {}],
+    ['reader', 'POST', '/queues/work/tasks', 403, { kind: 'cancel' }],
+    ['reader', 'POST', '/queues/work/purge', 403, { confirm: 'work' }],
+    ['owner', 'GET', `/jobs/${id}`, 200],
+    ['owner', 'POST', `/jobs/${id}/move`, 200, { queue: 'work' }],
+    ['reader', 'GET', `/jobs/${id}`, 200],
+    ['reader', 'DELETE', `/jobs/${id}`, 403],
+    ['reader', 'POST', `/jobs/${id}/redrive`, 403],
+    ['reader', 'POST', `/jobs/${id}/move`, 403, { queue: 'mail-a' }],
+  ]
+  for (const [key, method, path, status, body] of calls) {
+    const answer = await as(rig, key)(method, path, body)
+    assert.equal(answer.status, status, `${key} ${method} ${path}: ${answer.text}`)
+    if (status === 403) assert.equal(answer.document.code, 'forbidden')
+  }
+  const { queues } = (await as(rig, 'reader')('GET', '/queues')).document
+  assert.deepEqual(
+    queues.map(({ name }: Document) => name),
+    ['work', 'mail-a'],
+  )
+})
+
+test('tasks, schedules and topics are shown and stopped by those who have the right on their queues', async () => {
+  await using rig = await startQueueRig({ keys: KEYS, queues: QUEUES })
+  const owner = as(rig, 'owner')
+  const reader = as(rig, 'reader')
+  const task = (await owner('POST', '/queues/secret/tasks', { kind: 'cancel', perSecond: 0.01 })).document.id as number
+  await owner('POST', '/queues/work/tasks', { kind: 'cancel' })
+  await owner('PUT', '/schedules/s', { queue: 'secret', every: '1h' })
+  await owner('PUT', '/schedules/w', { queue: 'work', every: '1h' })
+  await owner('PUT', '/topics/t')
+  await owner('PUT', '/topics/t/subscriptions/a', { queue: 'work' })
+  assert.equal((await as(rig, 'sender')('POST', '/topics/t/publish', { text: 'x' })).status, 201)
+  await owner('PUT', '/topics/t/subscriptions/b', { queue: 'secret' })
+  assert.deepEqual(
+    (await reader('GET', '/tasks')).document.tasks.map(({ queue }: Document) => queue),
+    ['work'],
+  )
+  assert.deepEqual(
+    (await reader('GET', '/schedules')).document.schedules.map(({ name }: Document) => name),
+    ['w'],
+  )
+  assert.deepEqual((await reader('GET', '/topics')).document.topics, [])
+  for (const [method, path, status] of [
+    ['DELETE', `/tasks/${task}`, 404],
+    ['GET', '/schedules/s', 404],
+    ['DELETE', '/schedules/w', 403],
+    ['DELETE', '/topics/t', 403],
+    ['POST', '/topics/t/publish', 403],
+  ] as const) {
+    assert.equal((await reader(method, path, method === 'POST' ? {} : undefined)).status, status, path)
+  }
+  assert.equal((await as(rig, 'sender')('POST', '/topics/t/publish', { text: 'x' })).status, 403)
+})
+
+test('the admin address: its token, or the name of this machine', async () => {
+  await using open = await startQueueRig()
+  assert.equal((await open.admin('GET', '/queues', undefined, { host: 'evil.example' })).status, 421)
+  await using closed = await startQueueRig({ config: { admin: { address: { host: '127.0.0.1', port: 0 }, token: 'admin-secret' } } })
+  const none = await closed.admin('GET', '/queues')
+  assert.deepEqual([none.status, none.document.code], [401, 'unauthorized'])
+  assert.equal((await closed.admin('GET', '/queues', undefined, { authorization: 'Bearer admin-secret' })).status, 200)
+})
+
+test('a page of another origin cannot make the browser send anything to the admin address', async () => {
+  await using rig = await startQueueRig()
+  const host = `127.0.0.1:${rig.adminPort}`
+  const pause = (headers: Record<string, string>): Promise<ApiAnswer> => rig.admin('POST', '/queues/work/pause', undefined, headers)
+  const refused: readonly Record<string, string>[] = [
+    { origin: 'https://evil.example' },
+    { origin: 'null' },
+    { origin: 'http://127.0.0.1:3000' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+    { origin: `http://${host}`, 'sec-fetch-site': 'cross-site' },
+  ]
+  for (const headers of refused) {
+    const answer = await pause(headers)
+    assert.deepEqual([answer.status, answer.document.code], [403, 'foreign_page'], JSON.stringify(headers))
+  }
+  // What an old browser sends for a form that somebody's page submits: no origin, and never JSON.
+  for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain']) {
+    assert.equal((await pause({ 'content-type': type })).status, 415)
+    assert.equal((await rig.admin('POST', '/queues/work/jobs', '{"text":"x"}', { 'content-type': type })).status, 415)
+  }
+  assert.equal((await rig.admin('GET', '/queues/work')).document.paused, false)
+  for (const headers of [{}, { origin: `http://${host}`, 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }]) {
+    assert.equal((await pause(headers)).status, 200)
+  }
+})
+
+test('addresses and methods that there are not', async () => {
+  await using rig = await startQueueRig()
+  for (const path of ['', '/', '/queue', '/queues/work/jobs/1', '/queues/work/keys/release/x', '/jobs', '/queues/work/']) {
+    assert.equal((await rig.api('GET', path)).status, 404, path)
+  }
+  const wrong = await rig.api('DELETE', '/queues/work/jobs')
+  assert.deepEqual([wrong.status, wrong.headers['allow']], [405, 'GET, POST, HEAD'])
+  assert.deepEqual([(await rig.api('HEAD', '/queues')).status, (await rig.api('HEAD', '/queues')).text], [200, ''])
+  assert.equal((await rig.api('GET', '/queues/constructor')).status, 404)
+})

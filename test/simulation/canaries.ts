@@ -1,0 +1,284 @@
+/** Mistakes made on purpose, each in one place of the gateway or its store: what the simulation must find, every time. */
+import { Line } from '../../src/jobs/line.ts'
+import { Pool } from '../../src/pools/pool.ts'
+import type {
+  JobStore,
+  Lease,
+  LeaseRef,
+  NewJob,
+  QueueStats,
+  ReadJob,
+  Settlement,
+  SettleOutcome,
+  StoredJob,
+  Tick,
+} from '../../src/ports/job-store.ts'
+import { intercept, type StoreMethod } from './intercept.ts'
+import type { SimulationOptions } from './simulate.ts'
+
+export interface Canary {
+  readonly name: string
+  /** What the simulation may call it; the first thing that it notices counts. */
+  readonly foundAs: readonly string[]
+  readonly options: SimulationOptions
+  /** Changes code of the gateway; gives the way back. */
+  readonly patch?: () => () => void
+}
+
+type Change = (args: readonly unknown[], next: (args: readonly unknown[]) => Promise<unknown>) => Promise<unknown>
+
+/** One method of the store does something else. */
+function broken(method: StoreMethod, make: (store: JobStore) => Change): SimulationOptions {
+  return {
+    tamper: (store) => {
+      const change = make(store)
+      return intercept(store, (called, args, next) => (called === method ? change(args, next) : next(args)))
+    },
+  }
+}
+
+/** True every so many times. */
+function every(count: number): () => boolean {
+  let left = count
+  return () => {
+    if (--left > 0) return false
+    left = count
+    return true
+  }
+}
+
+function settleIsLost(store: JobStore): Change {
+  const now = every(4)
+  return async (args, next) => {
+    const [settlement] = args[0] as readonly Settlement[]
+    if (settlement?.kind !== 'succeed' || !now()) return next(args)
+    const [read] = await store.read([settlement.lease.id], 'status')
+    if (read?.job.status !== 'running') return next(args)
+    const job: StoredJob = { ...read.job, status: 'succeeded', hasAnswer: true, version: read.job.version + 1, finishedAt: 1 }
+    return [{ kind: 'settled', job } satisfies SettleOutcome]
+  }
+}
+
+/** The job succeeds, and is handed out once more. */
+function settleDoubles(): Change {
+  const now = every(4)
+  return async (args, next) => {
+    const [settlement] = args[0] as readonly Settlement[]
+    if (settlement?.kind !== 'succeed' || !now()) return next(args)
+    const outcomes = (await next([[{ kind: 'handBack', lease: settlement.lease, afterMs: 0 }]])) as readonly SettleOutcome[]
+    return outcomes.map((outcome) =>
+      outcome.kind === 'settled' ? { ...outcome, job: { ...outcome.job, status: 'succeeded', finishedAt: 1 } } : outcome,
+    )
+  }
+}
+
+/** Whoever settles a job that runs is believed. */
+function fenceIsNotChecked(): SimulationOptions {
+  return {
+    tamper: (store) => {
+      const live = new Map<string, LeaseRef>()
+      return intercept(store, async (method, args, next) => {
+        if (method === 'settle') {
+          const [settlement] = args[0] as readonly Settlement[]
+          const lease = settlement === undefined ? undefined : live.get(settlement.lease.id)
+          return next(lease === undefined ? args : [[{ ...settlement, lease }]])
+        }
+        const result = await next(args)
+        if (method === 'lease') for (const { ref } of (result as readonly (readonly Lease[])[]).flat()) live.set(ref.id, ref)
+        return result
+      })
+    },
+  }
+}
+
+/** Two results come from the store, each for the other. */
+function resultsAreMixed(): Change {
+  let before: ReadJob['answer']
+  return async (args, next) => {
+    const reads = (await next(args)) as readonly (ReadJob | undefined)[]
+    return reads.map((read) => {
+      if (read?.answer === undefined) return read
+      const other = before
+      before = read.answer
+      return other === undefined ? read : { ...read, answer: other }
+    })
+  }
+}
+
+/** The last job that was accepted before a crash was not on the disk. */
+function lastJobIsLost(): SimulationOptions {
+  return {
+    tamperTables: (kept) => {
+      const { tables, nextGeneration } = kept
+      kept.nextGeneration = () => {
+        nextGeneration()
+        const last = [...tables.records()].at(-1)
+        if (last?.status === 'queued' && last.key === undefined) tables.deleteRecord(last)
+      }
+    },
+  }
+}
+
+function keyIsOffByOne(): SimulationOptions {
+  return {
+    tamperTables: ({ tables }) => {
+      const first = tables.firstBlocked.bind(tables)
+      Object.assign(tables, {
+        firstBlocked: (queue: number, key: string) => {
+          const real = first(queue, key)
+          if (real === undefined) return undefined
+          tables.removeBlocked(queue, key, real)
+          const second = first(queue, key)
+          tables.addBlocked(queue, key, { seq: real, priority: 0 })
+          return second ?? real
+        },
+      })
+    },
+  }
+}
+
+/** Calls of a method that are left out, or changed. */
+function patched<T extends object, K extends keyof T>(target: T, name: K, make: (real: T[K]) => T[K]): () => () => void {
+  return () => {
+    const real = target[name]
+    target[name] = make(real)
+    return () => void (target[name] = real)
+  }
+}
+
+function submitted(change: (job: NewJob) => NewJob): SimulationOptions {
+  return broken('submit', () => (args, next) => next([(args[0] as readonly NewJob[]).map(change)]))
+}
+
+export const CANARIES: readonly Canary[] = [
+  {
+    name: 'a settle that the store forgets',
+    foundAs: [
+      'an end is an end',
+      'what has succeeded is never sent again',
+      'succeeded means that the result can be read',
+      'counters equal a full look',
+    ],
+    options: broken('settle', settleIsLost),
+  },
+  {
+    name: 'a settle that hands the job out again',
+    foundAs: ['what has succeeded is never sent again', 'an end is an end', 'one live lease at a time'],
+    options: broken('settle', settleDoubles),
+  },
+  {
+    name: 'a fence that nobody checks',
+    foundAs: ['a stale fence changes nothing'],
+    // Where answers of the store are lost, and servers are busy, a settlement comes late, and comes twice.
+    options: {
+      ...fenceIsNotChecked(),
+      change: (scenario) => ({
+        ...scenario,
+        storeFaults: { ...scenario.storeFaults, after: 0.5 },
+        temper: { ...scenario.temper, busy: 0.6 },
+      }),
+    },
+  },
+  {
+    name: 'a fence that begins again after a restart',
+    foundAs: ['the fence grows'],
+    options: { tamperTables: (kept) => void (kept.nextGeneration = once(kept.nextGeneration)) },
+  },
+  {
+    name: 'a wake-up that is skipped',
+    foundAs: ['whoever can run is woken'],
+    options: {},
+    patch: patched(Line.prototype, 'wake', (real) => {
+      const now = every(2)
+      return function wake(this: Line) {
+        if (!now()) real.call(this)
+      }
+    }),
+  },
+  {
+    name: 'a job that became due, of which the store tells nobody',
+    foundAs: ['whoever can run is woken'],
+    options: broken('tick', () => async (args, next) => ({ ...((await next(args)) as Tick), ready: [] })),
+  },
+  {
+    name: 'a key that goes to the second who waits, not to the first',
+    foundAs: ['a key runs in order of acceptance'],
+    options: keyIsOffByOne(),
+  },
+  {
+    name: 'a key that is forgotten',
+    foundAs: ['one live lease per key', 'a key runs in order of acceptance'],
+    options: submitted(({ key: _, ...job }) => job),
+  },
+  {
+    name: 'an accepted job that a crash loses',
+    foundAs: ['accepted jobs are kept', 'nothing is damaged'],
+    options: lastJobIsLost(),
+  },
+  {
+    name: 'an idempotency key that is not looked up',
+    foundAs: ['one job per idempotency key', 'accepted jobs are kept'],
+    options: submitted(({ idempotency: _, ...job }) => job),
+  },
+  {
+    name: 'one attempt too many',
+    foundAs: ['no more attempts than allowed'],
+    options: submitted((job) => ({ ...job, attempts: job.attempts + 1 })),
+  },
+  {
+    name: 'an expiry that is forgotten',
+    foundAs: ['expired is never delivered'],
+    options: submitted(({ expireAfterMs: _, ...job }) => job),
+  },
+  {
+    name: 'a job that is to be sent once and is sent again',
+    foundAs: ['what may be sent only once is not sent again'],
+    options: submitted((job) => ({ ...job, sendOnce: false })),
+  },
+  {
+    name: 'a result that is another’s',
+    foundAs: ['an answer is what a server answered', 'a result stays what it is', 'one result per job'],
+    options: broken('read', resultsAreMixed),
+  },
+  {
+    name: 'a counter that is off by one',
+    foundAs: ['counters equal a full look'],
+    options: broken(
+      'stats',
+      () => async (args, next) =>
+        ((await next(args)) as readonly QueueStats[]).map((stats) => ({
+          ...stats,
+          counts: { ...stats.counts, succeeded: stats.counts.succeeded + 1 },
+        })),
+    ),
+  },
+  {
+    name: 'a slot that is not given back',
+    foundAs: ['nothing is left over', 'after the faults everything drains', 'whoever can run is woken'],
+    options: {},
+    patch: patched(Pool.prototype, 'release', (real) => {
+      const now = every(20)
+      return function release(this: Pool, ...args: Parameters<Pool['release']>) {
+        if (!now()) real.apply(this, args)
+      }
+    }),
+  },
+  {
+    name: 'a slot too many',
+    foundAs: ['limits hold'],
+    options: {},
+    patch: patched(Pool.prototype, 'freeSlots', (real) => {
+      return function freeSlots(this: Pool, ...args: Parameters<Pool['freeSlots']>) {
+        return real.apply(this, args) + 1
+      }
+    }),
+  },
+]
+
+function once(fn: () => void): () => void {
+  let done = false
+  return () => {
+    if (!done) fn()
+    done = true
+  }
+}

@@ -1,0 +1,405 @@
+/**
+ * Looks at every call that reaches the engine and at what the engine says to it, and keeps a small model beside it: who may run, who runs,
+ * who has ended. Where the two differ, a promise of the store is broken. It sees what really was done, also where the gateway never heard of it.
+ */
+import type {
+  CommandOutcome,
+  JobCommand,
+  JobStore,
+  Lease,
+  LeaseRef,
+  LeaseRequest,
+  NewJob,
+  ReadJob,
+  Settlement,
+  SettleOutcome,
+  StoredJob,
+  Submitted,
+  Tick,
+} from '../../src/ports/job-store.ts'
+import { intercept } from './intercept.ts'
+import type { World } from './world.ts'
+
+export interface ModelJob {
+  readonly id: string
+  readonly queue: string
+  readonly target: string
+  readonly key: string | undefined
+  readonly delayed: boolean
+  readonly attempts: number
+  readonly sendOnce: boolean
+  readonly scopeKey: string | undefined
+  readonly expiresAt: number | undefined
+  readonly body: Buffer
+  place: 'waiting' | 'running' | 'ended'
+  status: string
+  version: number
+  counted: number
+  lease: LeaseRef | undefined
+  succeededWith: number | undefined
+  readonly keepMs: number
+  readonly keepDeadMs: number
+  /** When its time is over; it may be forgotten from then on. */
+  keptUntil: number
+  forgotten: boolean
+  /** It failed, and its key waits for somebody. */
+  blocksKey: boolean
+}
+
+const ENDED = new Set(['succeeded', 'failed', 'cancelled', 'expired'])
+
+export class Oracle {
+  readonly jobs = new Map<string, ModelJob>()
+  readonly jobOfFence = new Map<number, string>()
+  /** Created and not forgotten: by scope and key of their idempotency. */
+  readonly #scopes = new Map<string, string>()
+  readonly #jobsOfKey = new Map<string, ModelJob[]>()
+  readonly #world: World
+  #lastId = ''
+  #lastFence = 0
+  unfinished = 0
+  readonly #paused = new Set<string>()
+
+  /** Queues whose ended jobs may go at any time, because there is little room for them. */
+  readonly #evicting: ReadonlySet<string>
+
+  constructor(world: World, evicting: readonly string[]) {
+    this.#world = world
+    this.#evicting = new Set(evicting)
+  }
+
+  watch(store: JobStore): JobStore {
+    return intercept(store, async (method, args, next) => {
+      const result = await next(args)
+      this.#saw(method, args, result)
+      return result
+    })
+  }
+
+  /** After a crash and an opening: everything is as it was, but nothing runs. */
+  async reopened(store: JobStore): Promise<void> {
+    const known = [...this.jobs.values()].filter((job) => !job.forgotten)
+    const ids = known.map(({ id }) => id)
+    const reads = await store.read(ids, 'status')
+    for (const [i, job] of known.entries()) {
+      const view = reads[i]?.job
+      if (view === undefined) this.#gone(job)
+      else if (job.place === 'running') this.#voided(job, view)
+      else this.#see(view)
+    }
+  }
+
+  /** Counters against a full look at all jobs. */
+  async checkCounters(store: JobStore): Promise<void> {
+    const ids = [...this.jobs.keys()]
+    const [stats, reads] = await Promise.all([store.stats(), store.read(ids, 'status')])
+    for (const { queue, counts } of stats) {
+      for (const [status, count] of Object.entries(counts)) {
+        const real = reads.filter((read) => read?.job.queue === queue && read.job.status === status).length
+        this.#check(real === count, 'counters equal a full look', () => `${queue} ${status}: counted ${count}, there are ${real}`)
+      }
+    }
+    for (const [i, read] of reads.entries()) this.#read(ids[i] as string, read)
+  }
+
+  jobsOfKey(queue: string, key: string): readonly ModelJob[] {
+    return this.#jobsOfKey.get(`${queue} ${key}`) ?? []
+  }
+
+  #saw(method: string, args: readonly unknown[], result: unknown): void {
+    switch (method) {
+      case 'submit':
+        return each(args[0], result, (job: NewJob, submitted: Submitted) => this.#submitted(job, submitted))
+      case 'lease':
+        return each(args[0], result, (request: LeaseRequest, leases: readonly Lease[]) => this.#leased(request, leases))
+      case 'settle':
+        return each(args[0], result, (settlement: Settlement, outcome: SettleOutcome) => this.#settled(settlement, outcome))
+      case 'command':
+        return each(args[0], result, (command: JobCommand, outcome: CommandOutcome) => this.#commanded(command, outcome))
+      case 'read':
+        return each(args[0], result, (id: string, read: ReadJob | undefined) => this.#read(id, read))
+      case 'tick':
+        for (const job of (result as Tick).changed) this.#ticked(job)
+        return
+      default:
+    }
+  }
+
+  // --- submit
+
+  #submitted(job: NewJob, submitted: Submitted): void {
+    const scopeKey = job.idempotency?.scopeKey
+    const before = scopeKey === undefined ? undefined : this.#remembered(scopeKey)
+    if (submitted.kind === 'duplicate') {
+      const known = scopeKey === undefined ? undefined : this.#scopes.get(scopeKey)
+      this.#check(known === submitted.job.id, 'one job per idempotency key', () => `${submitted.job.id} is no duplicate of ${known}`)
+      return this.#see(submitted.job)
+    }
+    if (submitted.kind !== 'created') return
+    const { id } = submitted.job
+    this.#check(before === undefined, 'one job per idempotency key', () => `${id} repeats ${before}`)
+    this.#check(id > this.#lastId, 'ids are in order of acceptance', () => `${id} after ${this.#lastId}`)
+    this.#lastId = id
+    if (scopeKey !== undefined) this.#scopes.set(scopeKey, id)
+    this.#add(job, submitted.job)
+  }
+
+  /** An evicted job takes its idempotency key with it. */
+  #remembered(scopeKey: string): string | undefined {
+    const id = this.#scopes.get(scopeKey)
+    const job = id === undefined ? undefined : this.jobs.get(id)
+    return job?.place === 'ended' && this.#evicting.has(job.queue) ? undefined : id
+  }
+
+  #add(job: NewJob, view: StoredJob): void {
+    const model: ModelJob = {
+      id: view.id,
+      queue: job.queue,
+      target: job.request.target,
+      key: job.key,
+      delayed: (job.delayMs ?? 0) > 0,
+      attempts: job.attempts,
+      sendOnce: job.sendOnce,
+      scopeKey: job.idempotency?.scopeKey,
+      expiresAt:
+        job.expireAfterMs === undefined
+          ? undefined
+          : Math.floor(this.#world.wall) + Math.ceil(job.delayMs ?? 0) + Math.ceil(job.expireAfterMs),
+      body: Buffer.from(job.request.body),
+      place: 'waiting',
+      status: view.status,
+      version: view.version,
+      counted: 0,
+      lease: undefined,
+      succeededWith: undefined,
+      keepMs: job.keepMs,
+      keepDeadMs: job.keepDeadMs,
+      keptUntil: job.idempotency === undefined ? 0 : Math.floor(this.#world.wall) + job.idempotency.keepMs,
+      forgotten: false,
+      blocksKey: false,
+    }
+    this.#world.history.log(
+      `store has ${view.id} for ${job.request.target} in ${job.queue}${job.key === undefined ? '' : ` key ${job.key}`}${model.delayed ? ` after ${job.delayMs} ms` : ''}${job.sendOnce ? ', once' : ''}`,
+    )
+    this.jobs.set(view.id, model)
+    this.unfinished++
+    if (job.key === undefined) return
+    const place = `${job.queue} ${job.key}`
+    const same = this.#jobsOfKey.get(place)
+    if (same === undefined) this.#jobsOfKey.set(place, [model])
+    else same.push(model)
+  }
+
+  // --- lease
+
+  #leased(request: LeaseRequest, leases: readonly Lease[]): void {
+    const { queue } = request
+    this.#check(
+      !this.#paused.has(queue) || leases.length === 0,
+      'a paused queue hands out nothing',
+      () => `${leases[0]?.ref.id} of ${queue}`,
+    )
+    this.#check(leases.length <= request.max, 'limits hold', () => `${leases.length} leases where ${request.max} were asked for`)
+    for (const { ref, job: view, request: stored } of leases) {
+      const job = this.jobs.get(ref.id)
+      if (job === undefined) {
+        this.#violated('nothing invented', `a lease for ${ref.id}, which nobody submitted`)
+        continue
+      }
+      this.#world.history.log(`store leases ${ref.id} fence ${ref.fence} attempt ${view.attempt} to ${request.server}`)
+      this.#check(ref.fence > this.#lastFence, 'the fence grows', () => `${ref.fence} after ${this.#lastFence}`)
+      this.#lastFence = Math.max(ref.fence, this.#lastFence)
+      this.jobOfFence.set(ref.fence, ref.id)
+      this.#check(job.place === 'waiting', 'one live lease at a time', () => `${job.id} is ${job.place} and is leased`)
+      this.#check(job.body.equals(stored.body), 'nothing altered', () => `${job.id} is handed out with another body`)
+      this.#check(!this.#isExpired(job), 'expired is never delivered', () => `${job.id} expired at ${job.expiresAt}`)
+      this.#check(view.attempt === job.counted + 1, 'attempts are counted', () => `${job.id}: attempt ${view.attempt} after ${job.counted}`)
+      this.#check(view.attempt <= job.attempts, 'no more attempts than allowed', () => `${job.id}: ${view.attempt} of ${job.attempts}`)
+      this.#checkKey(job)
+      job.place = 'running'
+      job.lease = ref
+      this.#note(job, view)
+    }
+  }
+
+  /** Whether or not anybody has noticed. */
+  #isExpired(job: ModelJob): boolean {
+    return job.expiresAt !== undefined && job.counted === 0 && Math.floor(this.#world.wall) >= job.expiresAt
+  }
+
+  #checkKey(job: ModelJob): void {
+    if (job.key === undefined) return
+    for (const other of this.jobsOfKey(job.queue, job.key)) {
+      this.#check(!other.blocksKey, 'a key that is blocked waits', () => `${job.id} behind ${other.id} of key ${job.key}`)
+      if (other === job || other.place === 'ended') continue
+      this.#check(other.place !== 'running', 'one live lease per key', () => `${job.id} beside ${other.id} of key ${job.key}`)
+      const overtaken = other.id < job.id && !other.delayed && !job.delayed && !this.#isExpired(other)
+      this.#check(!overtaken, 'a key runs in order of acceptance', () => `${job.id} before ${other.id} of key ${job.key}`)
+    }
+  }
+
+  // --- settle and command
+
+  #settled(settlement: Settlement, outcome: SettleOutcome): void {
+    const { lease, kind } = settlement
+    const job = this.jobs.get(lease.id)
+    if (job === undefined) return this.#violated('nothing invented', `a settlement of ${lease.id}`)
+    const live = job.place === 'running' && job.lease?.fence === lease.fence && job.lease.secret === lease.secret
+    this.#world.history.log(
+      `store settles ${lease.id} fence ${lease.fence}: ${kind}, ${outcome.kind === 'settled' ? outcome.job.status : 'stale'}`,
+    )
+    if (outcome.kind === 'stale') return this.#check(!live, 'a live lease can be settled', () => `${lease.id} fence ${lease.fence}`)
+    this.#check(
+      live,
+      'a stale fence changes nothing',
+      () => `${lease.id} fence ${lease.fence} was settled (${kind}), live is ${job.lease?.fence}`,
+    )
+    const { status } = outcome.job as StoredJob
+    if (kind === 'succeed') {
+      this.#check(status === 'succeeded', 'what a server did is settled so', () => `${lease.id} succeeded and is ${status}`)
+      job.succeededWith = lease.fence
+    } else this.#check(status !== 'succeeded', 'what a server did is settled so', () => `${lease.id}: ${kind} and it succeeded`)
+    if (kind !== 'handBack') job.counted++
+    if (kind === 'retry') {
+      const out = job.counted >= job.attempts
+      this.#check(
+        out === (status === 'failed'),
+        'no more attempts than allowed',
+        () => `${lease.id}: ${job.counted} of ${job.attempts}, ${status}`,
+      )
+    }
+    this.#left(job, outcome.job)
+  }
+
+  #commanded(command: JobCommand, outcome: CommandOutcome): void {
+    if (command.kind === 'progress') {
+      const job = this.jobs.get(command.id)
+      const live = job?.place === 'running' && job.lease?.secret === command.secret
+      this.#check(
+        (outcome.kind === 'done') === (live === true),
+        'a stale fence changes nothing',
+        () => `progress of ${command.id}: ${outcome.kind}`,
+      )
+      if (outcome.kind === 'done' && outcome.job !== undefined && job !== undefined) this.#note(job, outcome.job)
+    }
+    if (outcome.kind === 'done') this.#operated(command)
+    if (command.kind !== 'cancel') return
+    const job = this.jobs.get(command.id)
+    if (job === undefined) return this.#violated('nothing invented', `${command.id} is cancelled`)
+    if (outcome.kind === 'missing') return this.#gone(job)
+    if (outcome.kind === 'unchanged') {
+      const begun = command.onlyUnbegun === true && (job.place === 'running' || job.counted > 0)
+      const { status } = outcome.job ?? job
+      this.#check(begun || ENDED.has(status), 'a cancel ends a job', () => `${command.id} is ${status}`)
+      return outcome.job === undefined ? undefined : this.#see(outcome.job)
+    }
+    if (outcome.kind !== 'done' || outcome.job === undefined) return
+    this.#world.history.log(`store cancels ${command.id}`)
+    this.#check(job.place !== 'ended', 'an end is an end', () => `${command.id} was ${job.status} and is cancelled`)
+    if (command.onlyUnbegun === true) {
+      this.#check(job.place === 'waiting' && job.counted === 0, 'nothing was done', () => `${command.id} had begun and is taken back`)
+      if (job.scopeKey !== undefined) this.#scopes.delete(job.scopeKey)
+      job.keptUntil = 0
+    }
+    this.#left(job, outcome.job)
+  }
+
+  #operated(command: JobCommand): void {
+    if (command.kind === 'pause') this.#paused.add(command.queue)
+    if (command.kind === 'resume') this.#paused.delete(command.queue)
+    if (command.kind !== 'release') return
+    for (const job of this.jobsOfKey(command.queue, command.key)) {
+      if (!job.blocksKey) continue
+      job.blocksKey = false
+      // It is told as a change of the job.
+      job.version = Number.NaN
+    }
+  }
+
+  // --- what time does
+
+  #ticked(view: StoredJob): void {
+    const job = this.jobs.get(view.id)
+    if (job === undefined) return this.#violated('nothing invented', `${view.id} changed, which nobody submitted`)
+    this.#world.history.log(`store tells that ${view.id} is ${view.status} now`)
+    if (job.place !== 'running' || view.status === 'running') return this.#see(view)
+    // Its lease lapsed.
+    job.counted++
+    this.#left(job, view)
+  }
+
+  #voided(job: ModelJob, view: StoredJob): void {
+    const ends = view.status === 'failed' || view.status === 'expired'
+    this.#check(view.status !== 'running', 'leases of a dead process are void', () => `${job.id} still runs`)
+    this.#check(ends || !job.sendOnce, 'what may be sent only once is not sent again', () => `${job.id} is ${view.status}`)
+    if (job.sendOnce) job.counted++
+    this.#left(job, view)
+  }
+
+  #left(job: ModelJob, view: StoredJob): void {
+    job.place = ENDED.has(view.status) ? 'ended' : 'waiting'
+    job.lease = undefined
+    this.#note(job, view)
+    if (job.place !== 'ended') return
+    this.unfinished--
+    job.blocksKey = view.blocksKey
+    const keepMs = view.dead === undefined ? job.keepMs : job.keepDeadMs
+    job.keptUntil = Math.max(job.keptUntil, (view.finishedAt ?? 0) + keepMs)
+  }
+
+  #read(id: string, read: ReadJob | undefined): void {
+    const job = this.jobs.get(id)
+    if (read !== undefined) this.#see(read.job)
+    else if (job !== undefined) this.#gone(job)
+  }
+
+  mayBeGone(id: string): boolean {
+    const job = this.jobs.get(id)
+    if (job?.place !== 'ended' || job.blocksKey) return false
+    return this.#evicting.has(job.queue) || this.#world.wallMax >= job.keptUntil
+  }
+
+  #gone(job: ModelJob): void {
+    this.#check(this.mayBeGone(job.id), 'accepted jobs are kept', () => `${job.id} (${job.status}) is gone`)
+    job.forgotten = true
+  }
+
+  /** A job as somebody read it, without having changed it. */
+  #see(view: StoredJob): void {
+    const job = this.jobs.get(view.id)
+    if (job === undefined) return this.#violated('nothing invented', `${view.id} is there, and nobody submitted it`)
+    if (job.place === 'ended') {
+      if (Number.isNaN(job.version)) job.version = view.version
+      const same = view.status === job.status && view.version === job.version
+      return this.#check(
+        same,
+        'an end is an end',
+        () => `${view.id} was ${job.status} (${job.version}) and is ${view.status} (${view.version})`,
+      )
+    }
+    // Expiry is found by whoever looks; its job is told of later.
+    if (view.status === 'expired' && job.place === 'waiting') return this.#left(job, view)
+    const runs = view.status === 'running'
+    this.#check(runs === (job.place === 'running'), 'a status is what is', () => `${view.id} is ${view.status}, it should be ${job.place}`)
+    this.#note(job, view)
+  }
+
+  #note(job: ModelJob, view: StoredJob): void {
+    this.#check(view.version >= job.version, 'versions grow', () => `${view.id}: ${view.version} after ${job.version}`)
+    job.version = Math.max(job.version, view.version)
+    job.status = view.status
+  }
+
+  #check(holds: boolean, name: string, detail: () => string): void {
+    this.#world.history.check(holds, name, detail)
+  }
+
+  #violated(name: string, detail: string): void {
+    this.#world.history.violated(name, detail)
+  }
+}
+
+function each<A, B>(asked: unknown, answered: unknown, see: (asked: A, answered: B) => void): void {
+  const answers = answered as readonly B[]
+  for (const [i, one] of (asked as readonly A[]).entries()) see(one, answers[i] as B)
+}
