@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Config, PoolConfig } from '../config/config.ts'
+import type { Config, PoolConfig, QueueConfig } from '../config/config.ts'
 import { Pool } from '../pools/pool.ts'
 import type { Clock } from '../ports/clock.ts'
 import { systemNetwork } from '../ports/system.ts'
@@ -80,7 +80,13 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     version: '1.2.3',
     clock,
     pools: new Map([['api', pool]]),
-    jobs: { stats: readStats, owned: () => [{ queue: 'reports', server: 'a:1', buckets: 256 }], watchers: 4 },
+    jobs: {
+      stats: readStats,
+      owned: () => [{ queue: 'reports', server: 'a:1', buckets: 256 }],
+      watchers: 4,
+      estimate: () => ({ etaMs: 7000, retryAfterSeconds: 1 }),
+      queues: { find: (name) => ({ origin: 'file', config: config.queues.find((queue) => queue.name === name) as QueueConfig }) },
+    },
     metrics: telemetry.metrics,
     storeInfo: () => Promise.resolve(info),
     recentSyncs: () => syncs,
@@ -125,6 +131,7 @@ test('status tells pools, queues and routes', async () => {
       timeoutMs: 60_000,
       concurrency: 8,
       buckets: { 'a:1': 256 },
+      etaMs: 7000,
       oldestWaitingMs: 2500,
       oldestRunningMs: 9000,
     },

@@ -21,7 +21,7 @@ export interface GatewayView {
   readonly version: string
   readonly clock: Clock
   readonly pools: ReadonlyMap<string, Pool>
-  readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers'>
+  readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & { readonly queues: Pick<Jobs['queues'], 'find'> }
   readonly metrics: Metrics
   storeInfo(): Promise<StoreInfo>
   recentSyncs(): RecentSyncs
@@ -122,8 +122,11 @@ function poolStatus(pool: Pool, clock: Clock): PoolStatus {
 function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueStatus[] {
   const owned = view.jobs.owned()
   return stats.map(({ queue, counts, bytes, finishedBytes, dead, scheduled, paused, blockedKeys, limits, ...times }) => {
-    // A queue that the configuration no longer names still holds its jobs.
-    const config = view.config.queues.find(({ name }) => name === queue)
+    // One that nobody defines any more still holds its jobs.
+    const defined = view.jobs.queues.find(queue)
+    const config = defined?.origin === 'none' ? undefined : defined?.config
+    const waiting = counts.queued + counts.retrying - scheduled
+    const { etaMs } = waiting > 0 ? view.jobs.estimate(queue, waiting) : {}
     return {
       name: queue,
       pool: config?.pool ?? '',
@@ -137,6 +140,7 @@ function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueSt
       limits,
       ...(config !== undefined && { timeoutMs: config.timeoutMs, concurrency: config.concurrency }),
       buckets: Object.fromEntries(owned.filter((share) => share.queue === queue).map(({ server, buckets }) => [server, buckets])),
+      ...(etaMs !== undefined && { etaMs }),
       ...(times.oldestWaitingAt !== undefined && { oldestWaitingMs: ageOf(times.oldestWaitingAt, view.clock) }),
       ...(times.oldestRunningAt !== undefined && { oldestRunningMs: ageOf(times.oldestRunningAt, view.clock) }),
     }

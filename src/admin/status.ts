@@ -41,6 +41,8 @@ export interface QueueStatus {
   readonly bytes: Bytes
   readonly finishedBytes: Bytes
   readonly oldestWaitingMs?: Millis
+  /** Until the last that waits now has ended, as things go; absent: nobody can say. */
+  readonly etaMs?: Millis
   /** Of the hand-out that has been running longest. */
   readonly oldestRunningMs?: Millis
   /** Of the queued and retrying: those that wait for time. */

@@ -43,9 +43,9 @@ export interface OpenCall extends RequestInit {
 export interface OpenAnswer {
   readonly response: Response
   /** Ends the connection; the body rejects. */
-  abort(reason: Error): void
+  readonly abort: (reason: Error) => void
   /** Forgets the caller's signal. */
-  done(): void
+  readonly done: () => void
 }
 
 export interface HttpOptions {

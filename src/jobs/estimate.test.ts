@@ -53,3 +53,21 @@ test('Retry-After is whole seconds from 1 to 60, spread by a quarter both ways',
     ),
   )
 })
+
+test('a full queue has room again when the next job ends, at the rate of late', () => {
+  const drain = new Drain(0)
+  assert.equal(drain.nextEndMs(0), undefined)
+  for (let at = 0; at < 120_000; at += 2000) drain.ended(at, 10)
+  const wait = drain.nextEndMs(120_000) as number
+  assert.ok(wait > 1500 && wait < 2500, `${wait}`)
+  assert.ok(Math.abs(drain.perMs(120_000) * 1000 - 0.5) < 0.1)
+  assert.equal(drain.nextEndMs(10 * 3_600_000), undefined)
+})
+
+test('where pull consumers work, how many there are is not known, but how fast they are', () => {
+  const drain = new Drain(0)
+  for (let at = 0; at < 120_000; at += 1000) drain.ended(at, 500)
+  assert.equal(drain.etaMs(120_000, 10, { slots: 0 }), undefined)
+  const eta = drain.etaMs(120_000, 10, { slots: 0, pulled: true }) as number
+  assert.ok(eta > 8000 && eta < 11_000, `${eta}`)
+})

@@ -211,7 +211,7 @@ class LocalJobs implements Jobs {
       if (onlyUnbegun) this.#noteTakenBack(job.id)
       this.#dispatcher.left(job)
       this.#parts.bus.publish({ kind: 'job', job })
-      if (job.key !== undefined) this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
+      if (job.key !== undefined || this.#makesRoom(job)) this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
     }
     return outcome
   }
@@ -271,6 +271,12 @@ class LocalJobs implements Jobs {
     this.#watch.close()
   }
 
+  /** It runs no more, and only so many of its queue may run at once. */
+  #makesRoom({ queue, status }: StoredJob): boolean {
+    const rules = this.queues.find(queue)?.config.rules
+    return status !== 'running' && (rules?.maxRunning !== undefined || rules?.tenantMaxRunning !== undefined)
+  }
+
   #drainOf(queue: QueueName): Drain {
     let drain = this.#drains.get(queue)
     if (drain === undefined) {
@@ -303,7 +309,8 @@ class LocalJobs implements Jobs {
   #ticked(tick: Tick): void {
     const { bus, telemetry } = this.#parts
     for (const job of tick.changed) this.#dispatcher.left(job)
-    for (const queue of tick.ready) bus.publish({ kind: 'ready', queue })
+    const ready = new Set([...tick.ready, ...tick.changed.filter((job) => this.#makesRoom(job)).map((job) => job.queue)])
+    for (const queue of ready) bus.publish({ kind: 'ready', queue })
     for (const job of tick.changed) {
       bus.publish({ kind: 'job', job })
       if (job.dead === undefined) continue

@@ -27,7 +27,7 @@ const COUNT_BUCKETS: readonly number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 10
 /** A label means the same in every metric. */
 const LABELS: Readonly<Record<string, string>> = {
   route: "the route's match as written; empty when none matched",
-  mode: 'direct, queue or spill; `jobs` for the job endpoints',
+  mode: 'direct, queue or spill; `jobs` for the job endpoints, `api` for the queue API',
   code: 'status code of the answer; 499 when the client left before it had one',
   pool: "the pool's name",
   server: 'the server as `host:port`',

@@ -35,7 +35,7 @@ function all(lines: readonly string[], word: string): readonly string[] {
 
 describe('a disk', () => {
   it('that others fill to the last byte stops new jobs only, and not for longer than it is full', (t) => {
-    onSmallDisk(t, 'full-to-the-brim.ts', '8m')
+    onSmallDisk(t, 'full-to-the-brim.ts', '20m')
   })
 
   for (const [what, error, says] of [
@@ -47,7 +47,7 @@ describe('a disk', () => {
     it(`that ${what} refuses new jobs, goes on reading, and takes jobs again by itself`, { skip: straceProblem() ?? false }, () => {
       const { path, dispose } = tempFolder()
       try {
-        const lines = withRefusedWrites(join(path, 'data'), `error=${error}:when=150..250`)
+        const lines = withRefusedWrites(join(path, 'data'), `error=${error}:when=150..157`)
         assert.deepEqual(all(lines, 'fatal'), [])
         assert.match(all(lines, 'refused')[0] ?? '', says, lines.slice(0, 40).join('\n'))
         assert.deepEqual([all(lines, 'refusing')[0], all(lines, 'read')[0]], ['disk', 'queued'])

@@ -6,11 +6,13 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
+import { freeBytes } from '../../src/engines/embedded/folder.ts'
 import { systemClock, systemRandom } from '../../src/ports/system.ts'
 import { until } from '../support/until.ts'
 import { ANSWER, leaseRequest, newJob, NO_LIMITS } from './rig.ts'
 
 const JOBS = 300
+const FLOOR_BYTES = 4 * 1024 * 1024
 const folder = process.argv[2] ?? ''
 const ballast = join(folder, 'ballast')
 const fatal: Error[] = []
@@ -20,7 +22,7 @@ const store = await openEmbeddedStore({
   random: systemRandom,
   queues: [{ name: 'q', limits: NO_LIMITS }],
   events: { onFatal: (error) => void fatal.push(error) },
-  diskFloorBytes: 0,
+  diskFloorBytes: FLOOR_BYTES,
 })
 
 const accepted: string[] = []
@@ -29,14 +31,15 @@ for (let n = 0; n < JOBS; n++) {
   accepted.push(outcome?.kind === 'created' ? outcome.job.id : assert.fail(JSON.stringify(outcome)))
 }
 
-fillUp()
+fillUp(FLOOR_BYTES / 2)
 await until('new jobs are refused', async () => {
   const [outcome] = await store.submit([newJob({ body: Buffer.alloc(2000) })])
-  // Into what the log has left of its room.
   if (outcome?.kind === 'created') accepted.push(outcome.job.id)
-  return outcome?.kind === 'refused' && outcome.limit === 'disk' && outcome.detail === 'The disk is full'
+  return outcome?.kind === 'refused' && outcome.limit === 'disk'
 })
-assert.equal((await store.info()).refusing?.limit, 'disk')
+assert.match((await store.info()).refusing?.detail ?? '', /bytes are free on the disk; 4194304 are kept in reserve/)
+fillUp(0)
+assert.equal(freeBytes(folder), 0)
 
 const done: string[] = []
 while (done.length < accepted.length) {
@@ -55,11 +58,13 @@ await store.close()
 assert.deepEqual(fatal, [])
 process.stdout.write(`worked off ${done.length} on a full disk\nfine\n`)
 
-function fillUp(): void {
-  const file = openSync(ballast, 'w')
+/** Until so much is left. */
+function fillUp(left: number): void {
+  const file = openSync(ballast, 'a')
   try {
     for (let bytes = 65_536; bytes >= 1; ) {
       try {
+        if (freeBytes(folder) <= left) return
         writeSync(file, Buffer.alloc(bytes))
       } catch {
         bytes = Math.floor(bytes / 2)

@@ -64,9 +64,9 @@ const worker = createWorker<{ n: number }, number>({
   token,
   queue: 'mail',
   wait: '100ms',
-  lease: '300ms',
+  lease: '2s',
   handler: ({ payload }, { signal }: HandlerContext) => {
-    const endsAt = performance.now() + 1000
+    const endsAt = performance.now() + 4000
     while (performance.now() < endsAt);
     return signal.aborted ? -1 : payload.n + 1
   },

@@ -60,6 +60,16 @@ for (const engine of ENGINES) {
       assert.deepEqual(order, ['a 1', 'b 2', 'c 3'])
     })
 
+    test('who waits at a paused queue goes on when it is resumed', async () => {
+      await using rig = await startQueueRig({ engine })
+      await rig.api('POST', '/queues/work/pause')
+      await send(rig)
+      const waiting = receive(rig, { wait: '20s' })
+      await untilWaiting(rig, 1)
+      await rig.api('POST', '/queues/work/resume')
+      assert.equal((await waiting).document.jobs.length, 1)
+    })
+
     test('a receive whose time is up is empty', async () => {
       await using rig = await startQueueRig({ engine })
       assert.deepEqual((await receive(rig, { wait: '100ms' })).document, { jobs: [] })
@@ -239,6 +249,11 @@ for (const engine of ENGINES) {
       await untilWaiting(rig, 1)
       await settle(rig, { receipt: jobs[0].receipt, outcome: 'succeed' })
       assert.equal((await waiting).document.jobs[0].text, '3')
+      await send(rig, { text: '4' })
+      const last = receive(rig, { wait: '20s' })
+      await untilWaiting(rig, 1)
+      await rig.api('DELETE', `/jobs/${jobs[1].id}`)
+      assert.equal((await last).document.jobs[0].text, '4')
     })
 
     test('no more are handed out than the rate allows, and who waits goes on when it does', async () => {

@@ -144,8 +144,8 @@ test("a result that is no JSON, or larger than may be kept, is the handler's fai
     ['large', 'failed', 1],
     ['fits', 'succeeded', 1],
   ])
-  assert.ok(started.reported.some(({ code }) => code === 'not_settled'))
   await started.worker.stop()
+  assert.ok(started.reported.some(({ code }) => code === 'not_settled'))
 })
 
 test('a handler that takes longer than it may is told to end, and its job is tried again', async () => {
@@ -180,8 +180,8 @@ test('a handler gets no longer than its job has left', async () => {
   const sent = await mail.send(1, { deadline: '600ms' })
   assert.ok(['failed', 'expired'].includes((await mail.follow(sent.token).wait()).status))
   await ended.pass()
-  assert.ok(['handler_timeout', 'lease_lost'].includes(started.reported[0]?.code ?? ''))
   await started.worker.stop()
+  assert.ok(['handler_timeout', 'lease_lost'].includes(started.reported[0]?.code ?? ''))
 })
 
 test('a lease that is lost aborts the handler, and what it returns is not settled', async () => {

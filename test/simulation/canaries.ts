@@ -2,6 +2,8 @@
 import { Line } from '../../src/jobs/line.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type {
+  CommandOutcome,
+  JobCommand,
   JobStore,
   Lease,
   LeaseRef,
@@ -199,6 +201,17 @@ export const CANARIES: readonly Canary[] = [
     name: 'a job that became due, of which the store tells nobody',
     foundAs: ['whoever can run is woken'],
     options: broken('tick', () => async (args, next) => ({ ...((await next(args)) as Tick), ready: [] })),
+  },
+  {
+    name: 'a pause that pauses nothing',
+    foundAs: ['a paused queue hands out nothing'],
+    options: {
+      ...broken('command', () => async (args, next) => {
+        const [command] = args[0] as readonly JobCommand[]
+        return command?.kind === 'pause' ? [{ kind: 'done' } satisfies CommandOutcome] : next(args)
+      }),
+      change: (scenario) => ({ ...scenario, operated: true }),
+    },
   },
   {
     name: 'a key that goes to the second who waits, not to the first',

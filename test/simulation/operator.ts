@@ -61,9 +61,9 @@ export class Operator {
     const asked = { method, target: `/_spillway/api/${path}`, headers: API_HEADERS, timeoutMs: PATIENCE_MS, ...body }
     const outcome = await connection.ask(asked)
     connection.leave()
-    world.history.log(
-      `operator: ${method} ${path} ${document === undefined ? '' : JSON.stringify(document)}: ${outcome.kind === 'answer' ? outcome.status : outcome.reason}`,
-    )
+    const answer = outcome.kind === 'answer' ? outcome.status : outcome.reason
+    if (method !== 'GET')
+      world.history.log(`operator: ${method} ${path} ${document === undefined ? '' : JSON.stringify(document)}: ${answer}`)
     return outcome
   }
 }

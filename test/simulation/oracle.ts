@@ -353,6 +353,10 @@ export class Oracle {
     else if (job !== undefined) this.#gone(job)
   }
 
+  isPaused(queue: string): boolean {
+    return this.#paused.has(queue)
+  }
+
   mayBeGone(id: string): boolean {
     const job = this.jobs.get(id)
     if (job?.place !== 'ended' || job.blocksKey) return false

@@ -31,7 +31,8 @@ interface ReceivedJob {
   readonly text?: string
 }
 
-const PATIENCE_MS = 40_000
+/** Longer than a receive waits. A machine that vanished says nothing, and whoever waits for it works on nothing meanwhile. */
+export const CONSUMER_PATIENCE_MS = 10_000
 const WORK_MS = 400
 const LEASE_MS = 1500
 
@@ -101,7 +102,7 @@ export class PullConsumer {
       target,
       headers: API_HEADERS,
       body: Buffer.from(JSON.stringify(body)),
-      timeoutMs: PATIENCE_MS,
+      timeoutMs: CONSUMER_PATIENCE_MS,
     })
     const wrong = outcome.kind === 'answer' && outcome.status >= 400 && outcome.status !== 503
     world.history.check(!wrong, 'answers make sense', () => `${target} is answered ${wrong ? outcome.message.body.toString() : ''}`)

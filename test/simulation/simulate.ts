@@ -13,7 +13,7 @@ import { SimNetwork } from './network.ts'
 import { Oracle } from './oracle.ts'
 import { Operator } from './operator.ts'
 import { Promises } from './promises.ts'
-import { PullConsumer } from './pull-consumer.ts'
+import { CONSUMER_PATIENCE_MS, PullConsumer } from './pull-consumer.ts'
 import { CALM_WEATHER, GATEWAY_ADDRESS, type Scenario, scenarioOf } from './scenario.ts'
 import { GOOD_TEMPER, SimServer } from './server.ts'
 import { World } from './world.ts'
@@ -294,20 +294,24 @@ class Simulation {
     const reads = idle && store !== undefined && this.#lives.isWell && waiting.length > 0 ? await store.read(waiting, 'status') : []
     const views = reads.flatMap((read) => (read === undefined ? [] : [read.job]))
     const ready = new Map<string, number>()
-    for (const { id, position, blockedBy } of views) {
-      if (position === undefined || blockedBy !== undefined) continue
+    for (const { id, queue, position, blockedBy } of views) {
+      if (position === undefined || blockedBy !== undefined || this.#oracle.isPaused(queue)) continue
       const forMs = world.now - (this.#readySince.get(id) ?? world.now)
       ready.set(id, world.now - forMs)
-      world.history.check(forMs <= this.#idleMax, 'whoever can run is woken', () => `${id} is ready for ${forMs} ms, and nothing runs`)
+      world.history.check(
+        forMs <= this.#idleMax(queue),
+        'whoever can run is woken',
+        () => `${id} is ready for ${forMs} ms, and nothing runs`,
+      )
     }
     this.#readySince = ready
     this.#setWallRight(views)
     world.after(LOOK_EVERY_MS, () => void this.#look())
   }
 
-  get #idleMax(): number {
+  #idleMax(queue: string): number {
     const lost = this.#scenario.storeFaults.after > 0 && this.#world.now < this.#scenario.chaosMs + LOST_MS
-    return lost ? LOST_MS : IDLE_MS
+    return (lost ? LOST_MS : IDLE_MS) + (queue === 'pulled' ? CONSUMER_PATIENCE_MS : 0)
   }
 
   /** After the wall clock was set back, delayed jobs are due in an hour: nobody has to wait for that. */

@@ -113,6 +113,10 @@ const CASES: Readonly<Record<string, readonly [change: Change, cause: string]>> 
     { queue: { oldestWaitingMs: 300_000, pool: '' } },
     'warn queue reports: jobs have been waiting for 5 min: it has no pool, and no pull consumer takes them',
   ],
+  'backlog that is still young': [
+    { queue: { etaMs: 300_000 }, jobs: { running: 16 } },
+    'warn queue reports: jobs wait that take about 5 min: all 16 places are taken (8 per server, 2 up)',
+  ],
   'backlog, unknown': [
     { queue: { oldestWaitingMs: 300_000 } },
     'warn queue reports: jobs have been waiting for 5 min: the figures do not tell why',
@@ -132,7 +136,7 @@ test('a gateway that is well has no causes, at the last figure before each of th
   const well: Change = {
     servers: [{ restsMs: 500 }],
     store: { freeBytes: 4096, floorBytes: 1024, syncs: { count: 5, meanMs: 49, worstMs: 499 } },
-    queue: { oldestRunningMs: 120_000, oldestWaitingMs: 299_999, bytes: (1 << 20) * 0.79 },
+    queue: { oldestRunningMs: 120_000, oldestWaitingMs: 299_999, etaMs: 299_999, bytes: (1 << 20) * 0.79 },
     jobs: { queued: 799 },
   }
   assert.deepEqual(lines(well), [])

@@ -128,18 +128,25 @@ function queueCauses(queue: QueueStatus, pool: PoolStatus | undefined): readonly
   const { oldestRunningMs = 0, timeoutMs } = queue
   if (oldestRunningMs > (timeoutMs === undefined ? LONG_RUN_MS : 2 * timeoutMs)) {
     const limit = timeoutMs === undefined ? '' : `, an attempt may take ${spanText(timeoutMs)}`
-    add('warn', `a hand-out has been running for ${spanText(oldestRunningMs)}${limit}`, `spillway jobs list ${queue.name} --status running`)
+    add(
+      'warn',
+      `a hand-out has been running for ${spanText(oldestRunningMs)}${limit}`,
+      `spillway jobs list ${queue.name} --status running, then spillway why <job>`,
+    )
   }
   causes.push(...limitCauses(queue, check))
-  const { oldestWaitingMs = 0 } = queue
-  if (oldestWaitingMs >= BACKLOG_MS && !queue.paused) {
+  const { oldestWaitingMs = 0, etaMs = 0 } = queue
+  if ((oldestWaitingMs >= BACKLOG_MS || etaMs >= BACKLOG_MS) && !queue.paused) {
     const [says, todo] = backlogReason(queue, pool)
-    add('warn', `jobs have been waiting for ${spanText(oldestWaitingMs)}: ${says}`, todo)
+    // What comes faster than it is worked off is told long before the first has waited for so long.
+    const waits =
+      oldestWaitingMs >= BACKLOG_MS ? `have been waiting for ${spanText(oldestWaitingMs)}` : `wait that take about ${spanText(etaMs)}`
+    add('warn', `jobs ${waits}: ${says}`, todo)
   }
   const dead = Object.entries(queue.dead).map(([reason, count]) => `${count} ${reason}`)
   if (dead.length > 0) {
     const todo = `spillway jobs list ${queue.name} --dead, then spillway why <job>`
-    causes.push({ check, level: 'note', says: `dead letters: ${dead.join(', ')}`, todo, shown: true })
+    causes.push({ check, level: 'note', says: `dead letters: ${dead.join(', ')}`, todo })
   }
   return causes
 }

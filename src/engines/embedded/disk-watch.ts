@@ -29,6 +29,11 @@ export class DiskWatch {
     this.#probe = probe
   }
 
+  /** There is little room, or none. */
+  get isTight(): boolean {
+    return this.#low !== undefined || this.#refused !== undefined
+  }
+
   /** Why these calls may bring no new jobs. */
   refusal(calls: readonly Call[], now: MonotonicMillis): Refusal | undefined {
     if (this.#refused !== undefined && isPast(this.#refused.at, PROBE_MS, now)) this.#tryAgain(now)

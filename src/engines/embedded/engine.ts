@@ -55,6 +55,7 @@ export interface HeldFiles {
 }
 
 const CHECKPOINT_PAGES = 1024
+const TIGHT_CHECKPOINT_PAGES = 64
 /** Jobs that are looked at with every tick: some tenths of a millisecond. */
 const SCRUB_STEP = 32
 /** In one life. A file that is damaged in its structure cannot be mended by this, and each one reads all jobs. */
@@ -173,7 +174,9 @@ export class EmbeddedEngine {
     const { log } = this.#logFrames()
     if (this.#synced) this.#mark.synced(log)
     this.#synced = false
-    if (log > (this.#options.checkpointPages ?? CHECKPOINT_PAGES)) this.#writeBack()
+    // While there is some room left the database takes what is in the log: then the log can begin anew, whatever else fills the disk.
+    const most = this.#disk.isTight ? TIGHT_CHECKPOINT_PAGES : (this.#options.checkpointPages ?? CHECKPOINT_PAGES)
+    if (log > most) this.#writeBack()
   }
 
   hold(): HeldFiles {
