@@ -47,7 +47,10 @@ export async function adminAt({ url, file }: AdminWhere, io: Io, command: string
     return { url: (url ?? DEFAULT_URL).replace(/\/+$/, ''), token: io.environment[TOKEN_VARIABLE] }
   }
   const config = await readConfigOrTell(file, io)
-  return config === undefined ? undefined : adminOf(config, io)
+  if (config !== undefined) return adminOf(config, io)
+  // Just when a file was spoilt, people ask.
+  io.err(`spillway ${command}: a gateway that runs can be asked without the file: spillway ${command} --admin ${DEFAULT_URL}\n`)
+  return undefined
 }
 
 export function adminOf(config: Config, io: Io): AdminAddress {

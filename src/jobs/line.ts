@@ -6,7 +6,7 @@
  */
 import type { QueueConfig } from '../config/config.ts'
 import { assignBuckets, BUCKETS, bucketsOf, countBuckets } from '../core/jobs/buckets.ts'
-import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool, PoolChange, Server } from '../pools/pool.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { JobId, Lease, LeaseRequest, StoredJob } from '../ports/job-store.ts'
@@ -19,6 +19,8 @@ const LEASE_EXTENSION_MS: Millis = 2 * LEASE_SLACK_MS
 /** Leases asked for in one request: keeps a transaction, and the bodies that it brings, small. */
 const LEASE_BATCH_MAX = 64
 const LEASE_RETRY_MS: Millis = 1000
+/** A server gets no more jobs at once when their requests weigh so much: all of them are in memory together. */
+const LEASE_BYTES_MAX: Bytes = 4 * 1024 * 1024
 /** After the grace is over under the panic rule: how soon to look again. */
 const PANIC_RECHECK_MS: Millis = 1000
 /** Attempts that broke within this time before a server was marked down count as taken back from it. */
@@ -333,7 +335,10 @@ export class Line {
     if (max === 0) return undefined
     lane.reserved += max
     const leaseMs = this.#queue.timeoutMs + LEASE_SLACK_MS
-    return { lane, request: { queue: this.#queue.name, server: lane.server.name, buckets, max, stealUnkeyed, leaseMs } }
+    return {
+      lane,
+      request: { queue: this.#queue.name, server: lane.server.name, buckets, max, stealUnkeyed, leaseMs, bytesMax: LEASE_BYTES_MAX },
+    }
   }
 
   /** The queue's concurrency; less for a server that just came back, rising in even steps. */
@@ -365,7 +370,7 @@ export class Line {
     const { lane, request } = ask
     const { askedAt, exact } = asked
     lane.reserved -= request.max
-    const full = leases.length === request.max
+    const full = leases.length === request.max || bytesOf(leases) >= LEASE_BYTES_MAX
     if (!request.stealUnkeyed && (full || !exact)) lane.hungry = true
     if (request.stealUnkeyed && !full && exact) this.#stealable = false
     let unused = request.max
@@ -466,4 +471,8 @@ export class Line {
 /** Where there is room for one attempt at a time. An id has no colon. */
 function placeOf(job: StoredJob): string {
   return job.key === undefined ? job.id : `key:${job.key}`
+}
+
+function bytesOf(leases: readonly Lease[]): Bytes {
+  return leases.reduce((sum, { job }) => sum + job.requestBytes, 0)
 }

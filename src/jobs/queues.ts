@@ -93,8 +93,8 @@ export class Queues {
     this.topics = new Topics(store, config.topics)
     this.#settling = new Settling(parts, hooks)
     this.#purges = new Purges(store)
-    const { api, limits } = config
-    const receiving = { waitingMax: api.receiversMax, bytesMax: api.body, bufferedMax: limits.buffered, bodyBytesMax: limits.jobBody }
+    const { api } = config
+    const receiving = { waitingMax: api.receiversMax, bytesMax: api.body }
     this.#receivers = new Receivers(store, clock, receiving, {
       clashes: (lease) => hooks.clashes(lease),
       handBack: (leases) => this.handBack(leases),

@@ -10,8 +10,6 @@ import type { JobStore, Lease, LeaseRequest, QueueName } from '../ports/job-stor
 const SWEEP_MS: Millis = 50
 /** Consumers that one question to the store is for. */
 const ASKED_AT_ONCE = 32
-/** The largest body seen lately counts for less with every answer in which there was no such. */
-const SEEN_FADING = 0.75
 
 export interface ReceiveRequest {
   readonly queue: QueueName
@@ -49,11 +47,8 @@ export interface ReceiverHooks {
 
 export interface ReceiverLimits {
   readonly waitingMax: number
-  /** About how many bytes of bodies one receive brings. */
+  /** One receive brings no more jobs once their requests weigh so much. */
   readonly bytesMax: Bytes
-  /** The most that all bodies of one answer of the store may take. */
-  readonly bufferedMax: Bytes
-  readonly bodyBytesMax: Bytes
 }
 
 interface Waiter {
@@ -74,8 +69,6 @@ interface Desk {
   planned: boolean
   leasing: boolean
   wakes: number
-  /** Largest body lately; undefined: none yet. */
-  seenBytes: Bytes | undefined
 }
 
 export class Receivers {
@@ -106,11 +99,11 @@ export class Receivers {
     if (asker.gone) return Promise.resolve({ kind: 'gone' })
     if (this.#waiting >= this.#limits.waitingMax) return Promise.resolve({ kind: 'full' })
     const desk = this.#desk(request.queue)
-    const { queue, consumer: server, leaseMs } = request
-    const max = Math.min(request.max, this.#most(desk))
+    const { queue, consumer: server, leaseMs, max } = request
+    const { bytesMax } = this.#limits
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
-        request: { queue, server, buckets: this.#buckets, max, stealUnkeyed: false, leaseMs },
+        request: { queue, server, buckets: this.#buckets, max, stealUnkeyed: false, leaseMs, bytesMax, keeps: true },
         until: this.#clock.monotonic() + request.waitMs,
         left: false,
         hungry: true,
@@ -161,7 +154,7 @@ export class Receivers {
   #desk(queue: QueueName): Desk {
     let desk = this.#desks.get(queue)
     if (desk === undefined) {
-      desk = { queue, waiting: new Set(), planned: false, leasing: false, wakes: 0, seenBytes: undefined }
+      desk = { queue, waiting: new Set(), planned: false, leasing: false, wakes: 0 }
       this.#desks.set(queue, desk)
     }
     return desk
@@ -169,13 +162,6 @@ export class Receivers {
 
   #remove(desk: Desk, waiter: Waiter): void {
     if (desk.waiting.delete(waiter)) this.#waiting--
-  }
-
-  /** So many jobs that their bodies will hardly be more than one answer may bring, and cannot be more than the memory for bodies. */
-  #most({ seenBytes }: Desk): number {
-    const { bytesMax, bufferedMax, bodyBytesMax } = this.#limits
-    const likely = Math.floor(bytesMax / Math.max(seenBytes ?? bodyBytesMax, 1))
-    return Math.max(1, Math.min(likely, Math.floor(bufferedMax / bodyBytesMax)))
   }
 
   /** Coalesces: whoever asks in one turn of the event loop is asked for together. */
@@ -231,18 +217,11 @@ export class Receivers {
       return waiter.answer([])
     }
     if (good.length > 0) {
-      this.#noteSizes(desk, good)
       this.#hooks.leased(desk.queue, good, leaseMs)
       return waiter.answer(good, asked.leasedAt)
     }
     if (!asked.exact || clashing.length > 0) waiter.hungry = true
     else if (waiter.until <= this.#clock.monotonic()) waiter.answer([])
-  }
-
-  #noteSizes(desk: Desk, leases: readonly Lease[]): void {
-    let largest = 1
-    for (const { request } of leases) largest = Math.max(largest, request.body.length)
-    desk.seenBytes = Math.max(largest, (desk.seenBytes ?? 0) * SEEN_FADING)
   }
 
   /** Those whose time is up. While the store is asked for them, they are not: what it gives is theirs. */

@@ -142,6 +142,10 @@ export interface LeaseRequest {
   /** When own buckets have nothing ready, take the oldest jobs without a key from the others. */
   readonly stealUnkeyed: boolean
   readonly leaseMs: Millis
+  /** No more once the requests weigh so much; at least one. */
+  readonly bytesMax?: Bytes
+  /** Whoever asks is a process of its own: the lease outlives this one, and begins anew with the next that opens the store. */
+  readonly keeps?: boolean
 }
 
 export interface LeaseRef {

@@ -92,8 +92,8 @@ function damage(path: string, target: Target, random: SeededRandom): string {
   return `${name} at ${hits.join(', ')}`
 }
 
-/** Reads all, hands out all. Says which jobs are not what they were. */
-async function wrongIn(store: JobStore): Promise<ReadonlySet<string>> {
+/** Reads all, hands out all. Says which jobs are not what they were. `older`: some may be as they were before, and run again. */
+async function wrongIn(store: JobStore, older = false): Promise<ReadonlySet<string>> {
   const wrong = new Set<string>()
   const ids = [...known.keys()]
   for (const [n, id] of ids.entries()) {
@@ -114,8 +114,10 @@ async function wrongIn(store: JobStore): Promise<ReadonlySet<string>> {
       await store.tick().catch(() => undefined)
     }
     for (const { ref, request } of leases) {
-      assert.ok(waiting.delete(ref.id), `job ${ref.id} was handed out, and is not one that waits`)
-      assert.equal(hash(request.body), known.get(ref.id)?.hash, `the request of ${ref.id} is what it was`)
+      const again = older && known.get(ref.id)?.status === 'succeeded'
+      assert.ok(waiting.delete(ref.id) || again, `job ${ref.id} was handed out, and is not one that waits`)
+      if (again) wrong.add(ref.id)
+      else assert.equal(hash(request.body), known.get(ref.id)?.hash, `the request of ${ref.id} is what it was`)
     }
     await store.settle(leases.map(({ ref }) => ({ kind: 'succeed', lease: ref, answer: ANSWER }))).catch(() => undefined)
   }
@@ -157,7 +159,10 @@ async function salvaged(path: string): Promise<void> {
   const store = open(to, corrupt)
   try {
     const lost = new Set(report.lost)
-    const wrong = await wrongIn(store)
+    const wrong = await wrongIn(
+      store,
+      report.problems.some((problem) => problem.includes('may be as they were before')),
+    )
     const untold = [...wrong].filter((id) => !lost.has(id) && report.problems.length === 0 && corrupt.length === 0)
     assert.deepEqual(untold, [], `lost, and nobody said so: ${JSON.stringify(report)}`)
   } finally {

@@ -261,4 +261,12 @@ export const leaseCases: Cases = {
     await note()
     versions.reduce((last, next) => (assert.ok(next > last, versions.join()), next))
   },
+
+  async 'no more once the requests weigh as much as was asked for; at least one'(rig) {
+    const jobs = await rig.submitAll(Array.from({ length: 6 }, () => ({ body: Buffer.alloc(10_000) })))
+    const each = jobs[0]?.requestBytes ?? 0
+    assert.equal((await rig.lease({ bytesMax: 2 * each })).length, 2)
+    assert.equal((await rig.lease({ bytesMax: 2 * each + 1 })).length, 3)
+    assert.equal((await rig.lease({ bytesMax: 1 })).length, 1)
+  },
 }

@@ -161,4 +161,31 @@ export const restartCases: Cases = {
     const after = await rig.read(id)
     assert.ok((after?.version ?? 0) > job.version && job.version > version)
   },
+
+  async 'a lease that is kept goes on, with its fence and its secret, for as long as it had at first; the others are void'(rig) {
+    await rig.submitAll([{ key: 'k' }, { key: 'k' }, {}])
+    const kept = await rig.leaseOne({ keeps: true, server: '["odd', leaseMs: 5000 })
+    const other = await rig.leaseOne()
+    await rig.reopen()
+    assert.equal((await rig.settle({ kind: 'succeed', lease: other.ref, answer: ANSWER })).kind, 'stale')
+    assert.equal((await rig.read(kept.ref.id))?.status, 'running')
+    assert.equal((await rig.stats()).counts.running, 1)
+    const [next] = await rig.lease()
+    assert.equal(next?.ref.id, other.ref.id, 'its key still waits for it')
+    assert.ok((next?.ref.fence ?? 0) > kept.ref.fence, 'fences grow')
+    assert.deepEqual(await rig.store.extend([kept.ref], 5000), ['extended'])
+    assert.equal((await rig.succeed(kept.ref)).status, 'succeeded')
+    assert.equal((await rig.lease()).length, 1, 'now the next of its key')
+  },
+
+  async 'a kept lease that nobody comes back for lapses after the restart, and counts'(rig) {
+    const { id } = await rig.submit()
+    await rig.leaseOne({ keeps: true, server: 'pull', leaseMs: 5000 })
+    await rig.reopen()
+    await rig.pass(4999)
+    assert.equal((await rig.read(id))?.status, 'running')
+    await rig.pass(1)
+    const { status, attempt, server } = (await rig.read(id)) ?? assert.fail()
+    assert.deepEqual([status, attempt, server], ['retrying', 1, 'pull'])
+  },
 }

@@ -42,7 +42,12 @@ test(`${JOBS} jobs, two workers, a gateway that is killed ${RESTARTS} times, one
     })
   await using first = work()
   await using second = work()
-  rig.line.fault = () => (random.chance(0.05) ? random.pick(['lose-request', 'lose-answer'] as const) : undefined)
+  let lost = 0
+  rig.line.fault = () => {
+    if (!random.chance(0.05)) return undefined
+    lost++
+    return random.pick(['lose-request', 'lose-answer'] as const)
+  }
   const jobs = Array.from({ length: JOBS }, (_, n) => ({ payload: n, key: `k${n % KEYS}` }))
   const sent = await mail.sendMany(jobs)
   for (let i = 1; i <= RESTARTS; i++) {
@@ -52,16 +57,14 @@ test(`${JOBS} jobs, two workers, a gateway that is killed ${RESTARTS} times, one
   rig.line.fault = () => undefined
   await rig.untilJobs('mail', 'succeeded', JOBS, LIMIT_MS)
   await Promise.all([first.stop(), second.stop()])
-  let handOuts = 0
   for (const [n, result] of sent.entries()) {
     assert.ok('id' in result)
     const history = (await rig.read(result.id))['history'] as readonly Entry[]
-    handOuts += history.length
     assert.equal(history.filter(({ outcome }) => outcome === 'succeeded').length, 1)
     assert.equal(await mail.follow(result.token).value(), n)
   }
   // The canary: without losses there is nothing to prove.
-  assert.ok(handOuts > JOBS, 'no job was handed out twice')
+  assert.ok(lost > 0, 'nothing was lost on the way')
   // First completions of a key come in the order of their jobs.
   for (let key = 0; key < KEYS; key++) {
     const order = [...new Set(ended.filter((each) => each.key === `k${key}`).map(({ n }) => n))]

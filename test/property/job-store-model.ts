@@ -1,26 +1,58 @@
 /**
- * What a job store has to do, as naively as it can be said: one list of jobs that is searched from front to back. No index, no counter, no
+ * What a job store has to do, as naively as it can be said: lists of jobs that are searched from front to back. No index, no counter, no
  * file. Shares no code with the engines but the hash that gives a job its bucket.
  */
 import { bucketOf, hasBucket } from '../../src/core/jobs/buckets.ts'
-import type { LeaseRef, LeaseRequest, NewJob, Settlement } from '../../src/ports/job-store.ts'
+import type { JobFilter, LeaseRef, LeaseRequest, NewJob, QueueRules, RateLimit, Settlement } from '../../src/ports/job-store.ts'
 
 export interface ModelJob {
-  readonly id: string
+  id: string
   spec: NewJob
-  readonly bucket: number
+  queue: string
+  /** Its place in the order of acceptance; where priorities age, its age. */
+  seq: number
+  bucket: number
+  body: string
   readonly submittedAt: number
-  readonly expiresAt: number
+  expiresAt: number
+  deadlineAt: number
   status: string
-  /** Waits for time until then; 0: does not. */
+  /** ready: can be handed out; behind: its key is held by another; time: waits for it. */
+  place: 'ready' | 'behind' | 'time' | 'running' | 'ended'
   waitsUntil: number
+  /** Its key rests until then; 0: does not. */
+  restsUntil: number
   counted: number
+  /** Since it was accepted or redriven; ever; and of these, those from which on it holds its key. */
   handOuts: number
+  handOutsEver: number
+  holdsAfter: number
   lease: { readonly ref: LeaseRef; until: number } | undefined
   dead: string | undefined
   error: string | undefined
   answer: string | undefined
-  keepUntil: number
+  finishedAt: number
+  blocksKey: boolean
+  redrives: number
+  /** Outcome, and number of the attempt if it was one, of each hand-out that is over. */
+  story: (readonly [string, number | undefined])[]
+}
+
+export interface ModelQueue {
+  readonly name: string
+  jobs: number
+  age: number | undefined
+  rules: QueueRules
+  paused: boolean
+  /** Who has ready jobs, in the order of their turns. */
+  turns: string[]
+  tokens: Tokens
+  keyTokens: Map<string, Tokens>
+}
+
+interface Tokens {
+  left: number
+  at: number
 }
 
 export interface Now {
@@ -28,89 +60,142 @@ export interface Now {
   readonly monotonic: number
 }
 
+const HAND_OUTS_PER_ATTEMPT = 10
+const DROPS_MAX = 64
+
 export class JobStoreModel {
   /** In order of acceptance. */
   jobs: ModelJob[] = []
-  readonly limits: Map<string, number> = new Map()
+  readonly queues: Map<string, ModelQueue> = new Map()
   /** Ended while nobody looked. */
-  untold: ModelJob[] = []
+  untold: Told[] = []
+  /** By queue and key. */
+  readonly holders: Map<string, ModelJob> = new Map()
+
+  queue(name: string): ModelQueue {
+    const queue = this.queues.get(name)
+    if (queue === undefined) throw new Error(`the model has no queue ${name}`)
+    return queue
+  }
+
+  addQueue(name: string, jobs: number, rules: QueueRules): void {
+    const tokens = { left: Number.POSITIVE_INFINITY, at: 0 }
+    this.queues.set(name, { name, jobs, age: undefined, rules, paused: false, turns: [], tokens, keyTokens: new Map() })
+  }
+
+  configure(name: string, how: { readonly jobs: number; readonly age: number | undefined; readonly rules: QueueRules }): void {
+    const queue = this.queue(name)
+    const isChanged = JSON.stringify(how.rules) !== JSON.stringify(queue.rules)
+    Object.assign(queue, how)
+    if (isChanged) for (const job of this.in(name)) this.#rouse(job)
+  }
 
   find(id: string): ModelJob | undefined {
     return this.jobs.find((job) => job.id === id)
   }
 
-  /** What a submission must be answered with. */
-  verdict(spec: NewJob): 'created' | 'duplicate' | 'conflict' | 'refused' {
-    const known = this.jobs.find((job) => spec.idempotency !== undefined && job.spec.idempotency?.scopeKey === spec.idempotency.scopeKey)
-    if (known !== undefined) return known.spec.idempotency?.fingerprint === spec.idempotency?.fingerprint ? 'duplicate' : 'conflict'
-    const unfinished = this.jobs.filter((job) => job.spec.queue === spec.queue && !isEnded(job)).length
-    return unfinished < (this.limits.get(spec.queue) ?? 0) ? 'created' : 'refused'
+  in(queue: string): ModelJob[] {
+    return this.jobs.filter((job) => job.queue === queue)
   }
 
-  accept(id: string, spec: NewJob, now: Now): ModelJob {
-    const due = now.wall + (spec.delayMs ?? 0)
+  waiting(queue: string): ModelJob[] {
+    return this.in(queue).filter(({ place }) => place === 'ready' || place === 'behind')
+  }
+
+  /** What a submission must be answered with. */
+  known(spec: NewJob): 'duplicate' | 'conflict' | undefined {
+    const known = this.jobs.find((job) => spec.idempotency !== undefined && job.spec.idempotency?.scopeKey === spec.idempotency.scopeKey)
+    if (known === undefined) return undefined
+    return known.spec.idempotency?.fingerprint === spec.idempotency?.fingerprint ? 'duplicate' : 'conflict'
+  }
+
+  /** Makes room where that is the rule. False: there is none. */
+  hasRoom(name: string, now: Now): boolean {
+    const queue = this.queue(name)
+    const unfinished = (): number => this.in(name).filter((job) => !isEnded(job)).length
+    const isFull = (): boolean => {
+      const [oldest] = this.waiting(name)
+      const tooOld = queue.age !== undefined && oldest !== undefined && now.wall - oldest.submittedAt >= queue.age
+      return unfinished() >= queue.jobs || tooOld
+    }
+    const drops = queue.rules.overflow === 'drop-oldest' && unfinished() - this.waiting(name).length < queue.jobs
+    for (let dropped = 0; isFull(); dropped++) {
+      const [oldest] = this.waiting(name)
+      if (!drops || oldest === undefined || dropped === DROPS_MAX) return false
+      this.end(oldest, 'failed', now, { error: 'queue_overflow', dead: 'overflow' })
+      this.untold.push(told(oldest))
+    }
+    return true
+  }
+
+  /** `id`: where it is not known yet, it is said later, with `named`. */
+  accept(id: string, seq: number, spec: NewJob, now: Now): ModelJob {
+    const delayMs = Math.max(0, spec.delayMs ?? 0)
+    const due = now.wall + delayMs
     const job: ModelJob = {
-      id,
-      spec,
-      bucket: bucketOf(spec.key ?? id),
+      ...{ id, seq, spec, queue: spec.queue, bucket: bucketOf(spec.key ?? id), body: Buffer.from(spec.request.body).toString() },
       submittedAt: now.wall,
       expiresAt: spec.expireAfterMs === undefined ? Number.POSITIVE_INFINITY : due + spec.expireAfterMs,
-      status: 'queued',
-      waitsUntil: (spec.delayMs ?? 0) > 0 ? due : 0,
-      counted: 0,
-      handOuts: 0,
-      lease: undefined,
-      dead: undefined,
-      error: undefined,
-      answer: undefined,
-      keepUntil: 0,
+      deadlineAt: spec.deadlineMs === undefined ? Number.POSITIVE_INFINITY : now.wall + spec.deadlineMs,
+      ...{ status: 'queued', place: 'time', waitsUntil: due, restsUntil: 0 },
+      ...{ counted: 0, handOuts: 0, handOutsEver: 0, holdsAfter: 0, lease: undefined, dead: undefined, error: undefined },
+      ...{ answer: undefined, finishedAt: 0, blocksKey: false, redrives: 0, story: [] },
     }
     this.jobs.push(job)
+    if (delayMs === 0) this.enter(job)
     return job
   }
 
   /** The jobs that this request must be given, in this order. */
   lease(request: LeaseRequest, now: Now): ModelJob[] {
+    const queue = this.queue(request.queue)
     const taken: ModelJob[] = []
-    while (taken.length < request.max) {
-      const ready = this.jobs.filter((job) => job.spec.queue === request.queue && this.isReady(job))
-      const own = ready.filter((job) => hasBucket(request.buckets, job.bucket))
-      const others = request.stealUnkeyed ? ready.filter((job) => job.spec.key === undefined) : []
-      const best = mostUrgent(own) ?? mostUrgent(others)
+    while (taken.length < request.max && !queue.paused && this.#mayHandOut(queue, now)) {
+      const own = this.#next(queue, (job) => hasBucket(request.buckets, job.bucket))
+      const best = own ?? (request.stealUnkeyed ? this.#next(queue, (job) => job.spec.key === undefined) : undefined)
       if (best === undefined) break
-      if (this.#expires(best, now)) this.untold.push(best)
-      else taken.push(best)
-      if (best.status !== 'expired') Object.assign(best, { status: 'running', handOuts: best.handOuts + 1 })
+      if (this.#isOver(best, now)) {
+        this.#over(best, now)
+        this.untold.push(told(best))
+        continue
+      }
+      const restMs = this.#restOf(queue, best, now)
+      if (restMs > 0) {
+        best.restsUntil = now.monotonic + restMs
+        this.#turnsWithout(best)
+        continue
+      }
+      this.#handOut(queue, best, now)
+      taken.push(best)
     }
     return taken
   }
 
-  /** The job that its key lets run. */
-  holder(queue: string, key: string): ModelJob | undefined {
-    const alive = this.jobs.filter((job) => job.spec.queue === queue && job.spec.key === key && !isEnded(job))
-    return alive.find((job) => job.handOuts > 0) ?? alive.find((job) => job.waitsUntil === 0)
-  }
-
-  isReady(job: ModelJob): boolean {
-    if (!isWaiting(job) || job.waitsUntil !== 0) return false
-    return job.spec.key === undefined || this.holder(job.spec.queue, job.spec.key) === job
+  /** True: a lease for all buckets would be given something. Changes nothing. */
+  couldHandOut(name: string, now: Now): boolean {
+    const queue = this.queue(name)
+    if (queue.paused || !this.#mayHandOut(queue, now)) return false
+    return queue.turns.some((tenant) => this.#mayRun(queue, tenant) && this.#best(queue, tenant, () => true) !== undefined)
   }
 
   settle(settlement: Settlement, now: Now): ModelJob | undefined {
     const job = this.live(settlement.lease)
     if (job === undefined) return undefined
-    job.lease = undefined
+    const { spec, queue } = job
     if (settlement.kind === 'succeed') {
       job.counted += 1
-      end(job, 'succeeded', now, {})
-      job.error = undefined
+      this.#told(job, 'succeeded', true)
+      this.end(job, 'succeeded', now, {})
     } else if (settlement.kind === 'fail') {
       job.counted += 1
-      end(job, 'failed', now, { error: settlement.error.code, dead: settlement.deadLetter ? settlement.error.code : undefined })
+      const { code } = settlement.error
+      const isDead = settlement.deadLetter || (spec.key !== undefined && this.queue(queue).rules.onFailure === 'block')
+      this.#told(job, code, true)
+      this.end(job, 'failed', now, { error: code, dead: isDead ? code : undefined })
     } else if (settlement.kind === 'retry') this.#attemptFailed(job, settlement.error.code, settlement.afterMs, now)
-    else this.#handBack(job, settlement.error?.code ?? job.error, settlement.afterMs, now)
-    if (isEnded(job) && job.status !== 'expired' && settlement.answer !== undefined)
-      job.answer = Buffer.from(settlement.answer.body).toString('base64')
+    else this.#handBack(job, { error: settlement.error?.code, outcome: settlement.error?.code ?? 'handed_back', afterMs: settlement.afterMs }, now)
+    const keepsAnswer = isEnded(job) && !(settlement.kind === 'handBack' && job.dead !== 'poison')
+    if (keepsAnswer && settlement.answer !== undefined) job.answer = Buffer.from(settlement.answer.body).toString('base64')
     return job
   }
 
@@ -122,86 +207,279 @@ export class JobStoreModel {
   cancel(id: string, onlyUnbegun: boolean, now: Now): 'done' | 'unchanged' | 'missing' {
     const job = this.find(id)
     if (job === undefined) return 'missing'
-    if (isEnded(job) || (onlyUnbegun && (job.status === 'running' || job.counted > 0))) return 'unchanged'
+    const begun = job.status === 'running' || job.counted > 0 || job.handOutsEver > job.handOuts
+    if (isEnded(job) || (onlyUnbegun && begun)) return 'unchanged'
     if (onlyUnbegun) job.spec = withoutKey(job.spec)
-    end(job, 'cancelled', now, {})
-    job.error = undefined
+    if (job.place === 'running') this.#told(job, 'cancelled', false)
+    this.end(job, 'cancelled', now, {})
     return 'done'
   }
 
-  /** The jobs whose status this tick must report. */
-  tick(now: Now): ModelJob[] {
-    const changed = this.untold
+  /** A dead letter, where there is room for it. */
+  redrive(job: ModelJob, to: string, afterMs: number, now: Now): 'done' | 'unchanged' | 'refused' {
+    if (job.dead === undefined) return 'unchanged'
+    if (this.in(to).filter((other) => !isEnded(other)).length >= this.queue(to).jobs) return 'refused'
+    const keeps = job.blocksKey && to === job.queue
+    if (job.blocksKey && !keeps) this.#promote(job)
+    Object.assign(job, { status: 'queued', queue: to, counted: 0, handOuts: 0, holdsAfter: job.handOutsEver - (keeps ? 1 : 0) })
+    Object.assign(job, { dead: undefined, error: undefined, answer: undefined, blocksKey: false, redrives: job.redrives + 1 })
+    job.expiresAt = Number.POSITIVE_INFINITY
+    if (job.spec.deadlineMs !== undefined) job.deadlineAt = now.wall + job.spec.deadlineMs
+    this.#again(job, afterMs, now)
+    return 'done'
+  }
+
+  move(job: ModelJob, to: string, now: Now): 'done' | 'unchanged' | 'refused' {
+    if (job.queue === to || job.place === 'running') return 'unchanged'
+    if (isEnded(job)) return this.redrive(job, to, 0, now)
+    if (this.in(to).filter((other) => !isEnded(other)).length >= this.queue(to).jobs) return 'refused'
+    const { place } = job
+    this.#leave(job)
+    Object.assign(job, { queue: to, holdsAfter: job.handOutsEver, place: 'time' })
+    if (place !== 'time') this.enter(job)
+    return 'done'
+  }
+
+  forget(job: ModelJob): 'done' | 'unchanged' {
+    if (!isEnded(job)) return 'unchanged'
+    if (job.blocksKey) this.#promote(job)
+    this.jobs = this.jobs.filter((other) => other !== job)
+    return 'done'
+  }
+
+  release(queue: string, key: string): 'done' | 'unchanged' | 'missing' {
+    const holder = this.holders.get(slot(queue, key))
+    if (holder === undefined) return 'missing'
+    if (!holder.blocksKey) return 'unchanged'
+    holder.blocksKey = false
+    this.#promote(holder)
+    return 'done'
+  }
+
+  meets(job: ModelJob, { queue, statuses, dead, key, tenant, since, until }: JobFilter): boolean {
+    if (queue !== undefined && job.queue !== queue) return false
+    if (statuses !== undefined && !statuses.some((status) => status === job.status)) return false
+    if (dead !== undefined && (dead === true ? job.dead === undefined : job.dead !== dead)) return false
+    if ((key !== undefined && job.spec.key !== key) || (tenant !== undefined && job.spec.tenant !== tenant)) return false
+    return job.submittedAt >= (since ?? 0) && job.submittedAt < (until ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Whoever has sent one again since was told of that. */
+  takeUntold(): Told[] {
+    const { untold } = this
     this.untold = []
-    for (const job of this.jobs) {
-      const before = job.status
-      if (job.lease !== undefined && job.lease.until <= now.monotonic) this.#lapse(job, now)
-      else if (isWaiting(job) && !this.#expires(job, now) && job.waitsUntil !== 0 && job.waitsUntil <= now.wall) job.waitsUntil = 0
-      if (job.status !== before) changed.push(job)
+    return untold.filter(({ job, redrives }) => job.redrives === redrives)
+  }
+
+  /** Leases that are over, what is due, what has been kept for long enough. Says whose status changed. */
+  sweep(now: Now): Told[] {
+    const changed = this.takeUntold()
+    const before = new Map(this.jobs.map((job) => [job, job.status]))
+    const lapsed = this.jobs.filter(({ lease }) => lease !== undefined && lease.until <= now.monotonic)
+    for (const job of lapsed.toSorted((a, b) => (a.lease?.until ?? 0) - (b.lease?.until ?? 0) || a.seq - b.seq)) this.#lapse(job, now)
+    const due = this.jobs.filter((job) => timerOf(job) <= now.wall)
+    for (const job of due.toSorted((a, b) => timerOf(a) - timerOf(b) || a.seq - b.seq)) {
+      if (this.#isOver(job, now)) this.#over(job, now)
+      else if (job.place === 'time') this.enter(job)
     }
-    const gone = this.jobs.filter((job) => isEnded(job) && job.keepUntil <= now.wall)
-    this.jobs = this.jobs.filter((job) => !gone.includes(job))
+    for (const job of this.jobs) if (before.get(job) !== job.status) changed.push(told(job))
+    this.jobs = this.jobs.filter((job) => !isEnded(job) || job.blocksKey || keepUntilOf(job) > now.wall)
     return changed
   }
 
-  /** The process that held the leases is gone. */
+  /** Keys that have rested. */
+  rouse(now: Now): void {
+    const rested = this.jobs.filter(({ restsUntil }) => restsUntil !== 0 && restsUntil <= now.monotonic)
+    for (const job of rested.toSorted((a, b) => a.restsUntil - b.restsUntil || a.seq - b.seq)) this.#rouse(job)
+  }
+
+  /** The process that held the leases is gone, and with it what was only in its memory. */
   reopen(now: Now): void {
     this.untold = []
+    for (const queue of this.queues.values()) {
+      Object.assign(queue, { turns: [], tokens: { left: Number.POSITIVE_INFINITY, at: 0 }, keyTokens: new Map() })
+    }
+    for (const job of this.jobs) job.restsUntil = 0
+    for (const job of this.jobs) if (job.place === 'ready') this.#takesTurns(job)
     for (const job of this.jobs) {
       if (job.lease === undefined) continue
-      job.lease = undefined
-      if (job.spec.sendOnce) {
-        job.counted += 1
-        end(job, 'failed', now, { error: 'outcome_unknown', dead: 'outcome_unknown' })
-      } else this.#handBack(job, job.error, 0, now)
-      if (isEnded(job)) this.untold.push(job)
+      if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
+      else this.#handBack(job, { error: undefined, outcome: 'gateway_stopped', afterMs: 0 }, now)
+      if (isEnded(job)) this.untold.push(told(job))
     }
   }
 
+  /** Into the line: ready, or behind whoever holds its key. */
+  enter(job: ModelJob): void {
+    job.place = 'behind'
+    const { key } = job.spec
+    if (key === undefined) return this.#isReady(job)
+    const holder = this.holders.get(slot(job.queue, key))
+    if (holder !== undefined && holder !== job) {
+      // A holder that has not begun makes room for one that was accepted before it.
+      if (holder.seq < job.seq || holdsKey(holder)) return
+      this.#isNotReady(holder, 'behind')
+    }
+    this.holders.set(slot(job.queue, key), job)
+    this.#isReady(job)
+  }
+
+  end(job: ModelJob, status: string, now: Now, { error, dead }: End): void {
+    const { rules } = this.queue(job.queue)
+    const holds = job.spec.key !== undefined && this.holders.get(slot(job.queue, job.spec.key)) === job
+    const blocks = holds && rules.onFailure === 'block' && (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
+    if (blocks) this.#isNotReady(job, 'ended')
+    else this.#leave(job)
+    Object.assign(job, { status, error, dead, place: 'ended', lease: undefined, finishedAt: now.wall, blocksKey: blocks })
+  }
+
+  #handOut(queue: ModelQueue, job: ModelJob, now: Now): void {
+    const { rate, keyRate } = queue.rules
+    const { key, tenant = '' } = job.spec
+    this.#isNotReady(job, 'running')
+    Object.assign(job, { status: 'running', waitsUntil: 0, handOuts: job.handOuts + 1, handOutsEver: job.handOutsEver + 1 })
+    if (rate !== undefined) queue.tokens = { left: Math.max(0, left(queue.tokens, rate, now) - 1), at: now.monotonic }
+    if (keyRate !== undefined && key !== undefined) {
+      const had = left(queue.keyTokens.get(key), keyRate, now)
+      queue.keyTokens.set(key, { left: Math.max(0, had - 1), at: now.monotonic })
+    }
+    if (queue.turns.includes(tenant)) queue.turns = [...queue.turns.filter((each) => each !== tenant), tenant]
+  }
+
+  #mayHandOut(queue: ModelQueue, now: Now): boolean {
+    const { maxRunning, rate } = queue.rules
+    const running = this.in(queue.name).filter(({ place }) => place === 'running').length
+    return running < (maxRunning ?? Number.POSITIVE_INFINITY) && (rate === undefined || left(queue.tokens, rate, now) >= ALMOST_ONE)
+  }
+
+  #mayRun({ name, rules }: ModelQueue, tenant: string): boolean {
+    if (rules.tenantMaxRunning === undefined || tenant === '') return true
+    const running = this.in(name).filter((job) => job.place === 'running' && job.spec.tenant === tenant)
+    return running.length < rules.tenantMaxRunning
+  }
+
+  #restOf({ rules, keyTokens }: ModelQueue, { spec }: ModelJob, now: Now): number {
+    if (rules.keyRate === undefined || spec.key === undefined) return 0
+    const has = left(keyTokens.get(spec.key), rules.keyRate, now)
+    return has >= ALMOST_ONE ? 0 : Math.ceil(((1 - has) * rules.keyRate.perMs) / rules.keyRate.count)
+  }
+
+  /** The job whose turn it is. */
+  #next(queue: ModelQueue, isWanted: (job: ModelJob) => boolean): ModelJob | undefined {
+    for (const tenant of queue.turns) {
+      const best = this.#mayRun(queue, tenant) ? this.#best(queue, tenant, isWanted) : undefined
+      if (best !== undefined) return best
+    }
+    return undefined
+  }
+
+  #best({ name, rules }: ModelQueue, tenant: string, isWanted: (job: ModelJob) => boolean): ModelJob | undefined {
+    const mine = this.in(name).filter((job) => canGo(job) && (job.spec.tenant ?? '') === tenant && isWanted(job))
+    // So many milliseconds count as one step; a millisecond has 4096 numbers.
+    const rank = (job: ModelJob): number =>
+      rules.ageingMs === undefined ? -job.spec.priority : job.seq - job.spec.priority * rules.ageingMs * 4096
+    return mine.toSorted((a, b) => rank(a) - rank(b) || b.spec.priority - a.spec.priority || a.seq - b.seq)[0]
+  }
+
+  #isReady(job: ModelJob): void {
+    job.place = 'ready'
+    this.#takesTurns(job)
+  }
+
+  #isNotReady(job: ModelJob, place: ModelJob['place']): void {
+    job.place = place
+    job.restsUntil = 0
+    this.#turnsWithout(job)
+  }
+
+  #takesTurns({ queue: name, spec: { tenant = '' } }: ModelJob): void {
+    const queue = this.queue(name)
+    if (!queue.turns.includes(tenant)) queue.turns.push(tenant)
+  }
+
+  #turnsWithout({ queue: name, spec: { tenant = '' } }: ModelJob): void {
+    const queue = this.queue(name)
+    const has = this.in(name).some((job) => canGo(job) && (job.spec.tenant ?? '') === tenant)
+    if (!has) queue.turns = queue.turns.filter((each) => each !== tenant)
+  }
+
+  #rouse(job: ModelJob): void {
+    if (job.restsUntil === 0) return
+    job.restsUntil = 0
+    this.#takesTurns(job)
+  }
+
+  /** Out of the line, and of its key. */
+  #leave(job: ModelJob): void {
+    this.#isNotReady(job, 'ended')
+    this.#promote(job)
+  }
+
+  /** It holds its key no longer: the next one does. */
+  #promote(job: ModelJob): void {
+    const { key } = job.spec
+    if (key === undefined || this.holders.get(slot(job.queue, key)) !== job) return
+    this.holders.delete(slot(job.queue, key))
+    const next = this.in(job.queue).find((other) => other.place === 'behind' && other.spec.key === key)
+    if (next === undefined) return
+    this.holders.set(slot(job.queue, key), next)
+    this.#isReady(next)
+  }
+
   #lapse(job: ModelJob, now: Now): void {
-    job.lease = undefined
-    if (!job.spec.sendOnce) return this.#attemptFailed(job, 'lease_lapsed', 0, now)
+    if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
+    else this.#attemptFailed(job, 'lease_lapsed', 0, now)
+  }
+
+  #outcomeUnknown(job: ModelJob, now: Now): void {
     job.counted += 1
-    end(job, 'failed', now, { error: 'outcome_unknown', dead: 'outcome_unknown' })
+    this.#told(job, 'outcome_unknown', true)
+    this.end(job, 'failed', now, { error: 'outcome_unknown', dead: 'outcome_unknown' })
   }
 
   #attemptFailed(job: ModelJob, error: string, afterMs: number, now: Now): void {
     job.counted += 1
-    if (job.counted >= job.spec.attempts) return end(job, 'failed', now, { error: error, dead: 'attempts' })
-    Object.assign(job, { status: 'retrying', error, waitsUntil: afterMs > 0 ? now.wall + afterMs : 0 })
+    this.#told(job, error, true)
+    job.error = error
+    if (job.counted >= job.spec.attempts) return this.end(job, 'failed', now, { error, dead: 'attempts' })
+    if (job.deadlineAt <= now.wall + afterMs) return this.end(job, 'failed', now, { error, dead: 'deadline' })
+    this.#again(job, afterMs, now)
   }
 
-  #handBack(job: ModelJob, error: string | undefined, afterMs: number, now: Now): void {
-    if (job.handOuts > 10 * job.spec.attempts) return end(job, 'failed', now, { error: 'poison', dead: 'poison' })
-    Object.assign(job, { status: job.counted === 0 ? 'queued' : 'retrying', error, waitsUntil: afterMs > 0 ? now.wall + afterMs : 0 })
-    this.#expires(job, now)
+  #handBack(job: ModelJob, how: { readonly error: string | undefined; readonly outcome: string; readonly afterMs: number }, now: Now): void {
+    const isPoison = job.handOuts > HAND_OUTS_PER_ATTEMPT * job.spec.attempts
+    this.#told(job, isPoison && how.outcome !== 'gateway_stopped' ? 'poison' : how.outcome, false)
+    job.error = how.error ?? job.error
+    if (isPoison) return this.end(job, 'failed', now, { error: 'poison', dead: 'poison' })
+    // One that is over goes no further than the end of its lease.
+    if (this.#isOver({ ...job, place: 'time' }, now)) return this.#over(job, now)
+    this.#again(job, how.afterMs, now)
   }
 
-  #expires(job: ModelJob, now: Now): boolean {
-    if (job.counted > 0 || job.expiresAt > now.wall) return false
-    end(job, 'expired', now, { error: 'job_expired', dead: 'expired' })
-    return true
+  #again(job: ModelJob, afterMs: number, now: Now): void {
+    Object.assign(job, { status: job.counted === 0 ? 'queued' : 'retrying', lease: undefined, place: 'time', waitsUntil: now.wall + afterMs })
+    if (afterMs <= 0) this.enter(job)
+  }
+
+  #told(job: ModelJob, outcome: string, counted: boolean): void {
+    job.story.push([outcome, counted ? job.counted : undefined])
+  }
+
+  #isOver(job: ModelJob, now: Now): boolean {
+    return (job.counted === 0 && job.expiresAt <= now.wall) || job.deadlineAt <= now.wall
+  }
+
+  #over(job: ModelJob, now: Now): void {
+    if (job.counted === 0 && job.expiresAt <= now.wall) return this.end(job, 'expired', now, { error: 'job_expired', dead: 'expired' })
+    this.end(job, job.counted === 0 ? 'expired' : 'failed', now, { error: 'job_deadline', dead: 'deadline' })
   }
 }
 
-export function isEnded(job: ModelJob): boolean {
-  return !isWaiting(job) && job.status !== 'running'
-}
-
-function isWaiting(job: ModelJob): boolean {
-  return job.status === 'queued' || job.status === 'retrying'
-}
-
-function mostUrgent(jobs: readonly ModelJob[]): ModelJob | undefined {
-  return jobs.reduce<ModelJob | undefined>(
-    (best, job) => (best === undefined || job.spec.priority > best.spec.priority ? job : best),
-    undefined,
-  )
-}
-
-function withoutKey(spec: NewJob): NewJob {
-  const { idempotency: _, ...rest } = spec
-  return rest
+/** A job, and what it was when it was told of. */
+export interface Told {
+  readonly job: ModelJob
+  readonly status: string
+  readonly redrives: number
 }
 
 interface End {
@@ -209,8 +487,46 @@ interface End {
   readonly dead?: string | undefined
 }
 
-function end(job: ModelJob, status: string, now: Now, { error, dead }: End): void {
-  const kept = now.wall + (dead === undefined ? job.spec.keepMs : job.spec.keepDeadMs)
-  const keepUntil = Math.max(kept, job.spec.idempotency === undefined ? 0 : job.submittedAt + job.spec.idempotency.keepMs)
-  Object.assign(job, { status, error, dead, keepUntil, lease: undefined, waitsUntil: 0 })
+/** What is missing by a rounding error is not missing. */
+const ALMOST_ONE = 1 - 1e-6
+
+export function told(job: ModelJob): Told {
+  return { job, status: job.status, redrives: job.redrives }
+}
+
+export function isEnded(job: ModelJob): boolean {
+  return job.place === 'ended'
+}
+
+export function keepUntilOf({ finishedAt, dead, submittedAt, spec }: ModelJob): number {
+  const kept = finishedAt + (dead === undefined ? spec.keepMs : spec.keepDeadMs)
+  return Math.max(kept, spec.idempotency === undefined ? 0 : submittedAt + spec.idempotency.keepMs)
+}
+
+/** When time has to act on a job that waits. */
+export function timerOf(job: ModelJob): number {
+  if (job.place === 'running' || job.place === 'ended') return Number.POSITIVE_INFINITY
+  const due = job.place === 'time' ? job.waitsUntil : Number.POSITIVE_INFINITY
+  return Math.min(due, job.deadlineAt, job.counted === 0 ? job.expiresAt : Number.POSITIVE_INFINITY)
+}
+
+function canGo({ place, restsUntil }: ModelJob): boolean {
+  return place === 'ready' && restsUntil === 0
+}
+
+function holdsKey(job: ModelJob): boolean {
+  return job.blocksKey || (!isEnded(job) && job.handOutsEver > job.holdsAfter)
+}
+
+export function slot(queue: string, key: string): string {
+  return `${queue}\n${key}`
+}
+
+function left(tokens: Tokens | undefined, { count, perMs }: RateLimit, now: Now): number {
+  return tokens === undefined ? count : Math.min(count, tokens.left + (Math.max(0, now.monotonic - tokens.at) * count) / perMs)
+}
+
+function withoutKey(spec: NewJob): NewJob {
+  const { idempotency: _, ...rest } = spec
+  return rest
 }

@@ -1,6 +1,6 @@
 /**
- * Random programs against the naive model: every answer must be the model's, and the invariants, checked from what was seen alone, must hold.
- * SEED repeats a run, STEPS makes it longer.
+ * Random programs against the naive model: every answer must be the model's, and the promises, checked from what was seen alone, must hold.
+ * SEED repeats a run, STEPS makes it longer. More than 100,000 steps in all.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -13,40 +13,44 @@ import type { JobStore } from '../../src/ports/job-store.ts'
 import { openInProcess } from '../support/in-process-store.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
+import { QUEUES } from './job-store-chooser.ts'
+import { Invariants } from './job-store-invariants.ts'
 import { Program } from './job-store-program.ts'
 
-const STEPS = Number(process.env['STEPS'] ?? 12_000)
+/** On each engine. */
+const STEPS = Number(process.env['STEPS'] ?? 52_000)
 const SEED = seedOf()
 
-const OUTCOMES = ['created', 'duplicate', 'conflict', 'refused', 'settled', 'stale', 'stolen', 'blocked']
+const OUTCOMES = ['created', 'duplicate', 'conflict', 'refused', 'settled', 'stale', 'stolen', 'blocked', 'blocks']
 const STATUSES = ['queued', 'running', 'retrying', 'succeeded', 'failed', 'cancelled', 'expired']
-const DEATHS = ['attempts', 'outcome_unknown', 'server_error', 'poison', 'alive']
-const SIGHTS = [...OUTCOMES, ...STATUSES, ...DEATHS, 'expired']
+const DEATHS = ['attempts', 'outcome_unknown', 'server_error', 'poison', 'alive', 'expired', 'deadline', 'overflow']
+const SIGHTS = [...OUTCOMES, ...STATUSES, ...DEATHS]
 
 interface Sides {
   readonly clock: ManualClock
-  readonly random: SeededRandom
   /** Opens the store, or opens it again; absent: it does not outlive its process. */
   open(): JobStore
   readonly durable: boolean
 }
 
 async function play(seed: number, steps: number, sides: Sides): Promise<void> {
-  const program = new Program(sides.open(), sides.clock, new SeededRandom(seed))
+  const invariants = new Invariants(sides.clock)
+  const program = new Program(invariants.watch(sides.open()), sides.clock, new SeededRandom(seed))
   try {
     for (let step = 0; step < steps; step++) {
       await program.step()
       if (step % 50 === 49) await program.compareAll()
       if (sides.durable && program.random.chance(0.004)) {
         await program.store.close()
-        await program.reopened(sides.open())
+        program.reopened(invariants.watch(sides.open()))
+        await invariants.reopened()
       }
     }
     await program.drain()
-    await program.forget()
+    await program.forgetAll()
     if (steps >= 10_000)
       assert.deepEqual(
-        SIGHTS.filter((sight) => !program.invariants.kinds.has(sight)),
+        SIGHTS.filter((sight) => !invariants.kinds.has(sight)),
         [],
         'the programs reach all of these',
       )
@@ -57,14 +61,10 @@ async function play(seed: number, steps: number, sides: Sides): Promise<void> {
   }
 }
 
-function limits(): { name: string; limits: { jobs: number; bytes: number; finished: number } }[] {
-  return Program.queues.map((name) => ({ name, limits: { jobs: Program.jobsMax, bytes: 2 ** 40, finished: 2 ** 40 } }))
-}
-
 /** Tables that hold rows although every job is gone. */
 function leftOver(path: string): string[] {
   const db = new DatabaseSync(join(path, 'store.db'), { readOnly: true })
-  const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('meta', 'queues')").all()
+  const tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('meta', 'queues', 'notes')").all()
   const full = tables.map(({ name }) => String(name)).filter((name) => db.prepare(`SELECT 1 FROM ${name} LIMIT 1`).get() !== undefined)
   db.close()
   return full
@@ -73,8 +73,8 @@ function leftOver(path: string): string[] {
 it(`memory does what the model does (SEED=${SEED})`, async () => {
   const clock = new ManualClock()
   const random = new SeededRandom(SEED + 1)
-  const open = (): JobStore => openMemoryStore({ clock, random, queues: limits(), events: {} })
-  await play(SEED, STEPS, { clock, random, open, durable: false })
+  const open = (): JobStore => openMemoryStore({ clock, random, queues: QUEUES, events: {} })
+  await play(SEED, STEPS, { clock, open, durable: false })
 })
 
 it(`embedded does what the model does, also when it is opened again and again (SEED=${SEED})`, async () => {
@@ -88,13 +88,13 @@ it(`embedded does what the model does, also when it is opened again and again (S
       path,
       clock,
       random,
-      queues: limits(),
+      queues: QUEUES,
       diskFloorBytes: 0,
       unsafeNoSync: true,
       events: { onCorrupt: (what) => void corrupt.push(what) },
     })
   try {
-    await play(SEED, STEPS, { clock, random, open, durable: true })
+    await play(SEED, STEPS, { clock, open, durable: true })
     assert.deepEqual(corrupt, [])
     assert.deepEqual(leftOver(path), [], 'nothing of a job is left when it is gone')
   } finally {
@@ -110,14 +110,15 @@ it('a store that hands out in the wrong order, or loses a settlement, is found o
         settlements.length > 0 && settlements[0]?.kind === 'succeed' ? [{ kind: 'stale' }] : store.settle(settlements),
     }),
     (store) => ({ tick: async () => ({ ...(await store.tick()), changed: [] }) }),
+    (store) => ({ tick: async () => ({ ...(await store.tick()), ready: [] }) }),
   ]
   for (const lie of lies) {
     const clock = new ManualClock()
     const random = new SeededRandom(SEED + 3)
     const open = (): JobStore => {
-      const store = openMemoryStore({ clock, random, queues: limits(), events: {} })
+      const store = openMemoryStore({ clock, random, queues: QUEUES, events: {} })
       return { ...store, ...lie(store) }
     }
-    await assert.rejects(play(SEED, 5000, { clock, random, open, durable: false }), /SEED=/)
+    await assert.rejects(play(SEED, 5000, { clock, open, durable: false }), /SEED=/)
   }
 })

@@ -1,4 +1,5 @@
 /** Mistakes made on purpose, each in one place of the gateway or its store: what the simulation must find, every time. */
+import type { QueueConfig, RouteConfig } from '../../src/config/config.ts'
 import { Line } from '../../src/jobs/line.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type {
@@ -15,6 +16,7 @@ import type {
   StoredJob,
   Tick,
 } from '../../src/ports/job-store.ts'
+import type { Scenario } from './scenario.ts'
 import { intercept, type StoreMethod } from './intercept.ts'
 import type { SimulationOptions } from './simulate.ts'
 
@@ -171,13 +173,15 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'a fence that nobody checks',
     foundAs: ['a stale fence changes nothing'],
-    // Where answers of the store are lost, and servers are busy, a settlement comes late, and comes twice.
+    // Where answers of the store are lost, and consumers take too long, a settlement comes late, or twice.
     options: {
       ...fenceIsNotChecked(),
       change: (scenario) => ({
         ...scenario,
         storeFaults: { ...scenario.storeFaults, after: 0.5 },
         temper: { ...scenario.temper, busy: 0.6 },
+        consumers: 3,
+        intents: 80,
       }),
     },
   },
@@ -226,7 +230,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'an accepted job that a crash loses',
     foundAs: ['accepted jobs are kept', 'nothing is damaged'],
-    options: lastJobIsLost(),
+    options: { ...lastJobIsLost(), change: (scenario) => ({ ...scenario, crashes: 6, serverFailures: 8 }) },
   },
   {
     name: 'an idempotency key that is not looked up',
@@ -241,12 +245,12 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'an expiry that is forgotten',
     foundAs: ['expired is never delivered'],
-    options: submitted(({ expireAfterMs: _, ...job }) => job),
+    options: { ...submitted(({ expireAfterMs: _, ...job }) => job), change: withQueues({ expireAfterMs: 1500 }) },
   },
   {
     name: 'a job that is to be sent once and is sent again',
     foundAs: ['what may be sent only once is not sent again'],
-    options: submitted((job) => ({ ...job, sendOnce: false })),
+    options: { ...submitted((job) => ({ ...job, sendOnce: false })), change: withRoutes({ redeliver: 'safe' }) },
   },
   {
     name: 'a result that is another’s',
@@ -287,6 +291,21 @@ export const CANARIES: readonly Canary[] = [
     }),
   },
 ]
+
+/** What a canary is about must occur often enough. */
+function withQueues(change: Partial<QueueConfig>): (scenario: Scenario) => Scenario {
+  return (scenario) => ({
+    ...scenario,
+    config: { ...scenario.config, queues: scenario.config.queues.map((queue) => ({ ...queue, ...change })) },
+  })
+}
+
+function withRoutes(change: Partial<RouteConfig>): (scenario: Scenario) => Scenario {
+  return (scenario) => ({
+    ...scenario,
+    config: { ...scenario.config, routes: scenario.config.routes.map((route) => ({ ...route, ...change })) },
+  })
+}
 
 function once(fn: () => void): () => void {
   let done = false

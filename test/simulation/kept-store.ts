@@ -37,10 +37,10 @@ function keptTables(): KeptTables {
   let generation = 0
   const clearIndexes = memory.clearIndexes.bind(memory)
   const tables = Object.assign(memory, {
-    addRunnable: (job: Omit<Runnable, 'server'>) => void runnable.set(job.seq, { ...job, server: undefined }),
-    markRunning: (seq: number, server: string | undefined) => {
+    addRunnable: (job: Omit<Runnable, 'mark'>) => void runnable.set(job.seq, { ...job, mark: undefined }),
+    markRunning: (seq: number, mark: string | undefined) => {
       const job = runnable.get(seq)
-      if (job !== undefined) runnable.set(seq, { ...job, server })
+      if (job !== undefined) runnable.set(seq, { ...job, mark })
     },
     removeRunnable: (seq: number) => void runnable.delete(seq),
     runnable: () => runnable.values(),

@@ -56,6 +56,8 @@ interface Broken {
 export interface Way {
   /** What is broken, for people. */
   readonly says: string
+  /** What `heal` does. */
+  readonly heals: string
   /** Of the runbook. */
   readonly page: string
   /** Why it cannot be done on this machine. */
@@ -89,6 +91,7 @@ async function answerFor(behaviour: Behaviour, { body }: Received, response: Ser
 export const WAYS: Readonly<Record<string, Way>> = {
   'dead-servers': {
     says: 'both servers are dead, and a job waits for them',
+    heals: 'the servers come back',
     page: 'pool-down',
     async breakIt({ servers, send }) {
       await Promise.all(servers.map((server) => server.kill()))
@@ -101,6 +104,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'poison-job': {
     says: 'one job makes every server fail, until it is out of attempts',
+    heals: 'the servers are mended',
     page: 'jobs-die',
     async breakIt({ send, behaviour }) {
       behaviour.refuse.set('poison', 500)
@@ -111,6 +115,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'blocked-key': {
     says: 'a job of the customer acme was refused for good, and the next ones of acme wait behind it',
+    heals: 'nothing, the cause is in the queue',
     page: 'keys-blocked',
     config: { queues: { work: { attempts: 2, onFailure: 'block' } } },
     async breakIt({ send, behaviour }) {
@@ -122,6 +127,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'full-disk': {
     says: 'something else fills the disk of the store',
+    heals: 'room is made on the disk',
     page: 'store-refuses',
     problem: () => (canMount() ? undefined : 'a file system of its own cannot be mounted here'),
     store: { sizeMiB: 64 },
@@ -136,6 +142,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'slow-disk': {
     says: 'every sync of the store takes 0.7 s',
+    heals: 'the disk is as before',
     page: 'syncs-slow',
     problem: () => (canTrace() ? undefined : 'strace is not here, or may not trace'),
     store: 'memory',
@@ -156,6 +163,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'stuck-consumer': {
     says: 'a pull consumer took a job, extends its lease and does not finish',
+    heals: 'the consumer is stopped',
     page: 'consumer-stuck',
     config: { queues: { work: {}, pulled: { pull: true, timeout: '1s' } } },
     async breakIt({ gateway }) {
@@ -165,7 +173,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
       const job = String(((await call('jobs', { text: 'endless' })).json()['id'] as string | undefined) ?? '')
       const [taken] = (await call('receive', { consumer: 'bob', lease: '30s' })).json()['jobs'] as readonly { readonly receipt: string }[]
       const beat = setInterval(() => {
-        call('extend', { jobs: [{ receipt: taken?.receipt }], for: '30s' }).catch(() => undefined)
+        call('extend', { receipts: [taken?.receipt], lease: '30s' }).catch(() => undefined)
       }, 500)
       beat.unref()
       return { jobs: [job], heal: () => clearInterval(beat) }
@@ -173,6 +181,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'growing-backlog': {
     says: 'jobs come faster than one at a time for each server works them off',
+    heals: 'nothing, the gateway is too slow for them',
     page: 'backlog-grows',
     config: { queues: { work: { concurrency: 1 } } },
     async breakIt({ send, behaviour }) {
@@ -184,6 +193,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
   },
   'bad-reload': {
     says: 'the configuration was changed, with a typing error, and read again',
+    heals: 'nothing, the file is yours',
     page: 'reload-refused',
     async breakIt({ folder, gateway }) {
       writeFileSync(join(folder, 'spillway.yaml'), 'pools: { api: [http://127.0.0.1:1] }\nrutes: [{ match: /new }]\n')
@@ -285,10 +295,15 @@ function typeIn(folder: string, line: string): Promise<Shelled> {
 export async function startBroken(way: Way): Promise<BrokenGateway> {
   const { built, takeDown } = await build(way)
   try {
-    await until('the gateway is well', async () => {
-      const { out } = await built.type('spillway status')
-      return out.split('\n').filter((line) => / up /.test(line)).length === built.servers.length && !out.includes('needs a look')
-    })
+    let seen = ''
+    await until(
+      () => `the gateway is well; it says: ${seen}`,
+      async () => {
+        const { out, err } = await built.type('spillway status')
+        seen = out + err
+        return seen.split('\n').filter((line) => /^ {2}\S+ +up /.test(line)).length === built.servers.length && !seen.includes('needs a look')
+      },
+    )
     const { jobs = [], heal } = await way.breakIt(built)
     let healed = false
     const healOnce = async (): Promise<void> => {

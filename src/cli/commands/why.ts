@@ -63,6 +63,12 @@ function blockerFacts(told: Awaited<ReturnType<QueueApi['get']>> | undefined): J
 }
 
 function withStatus(queue: QueueFacts, status: AdminStatus | undefined): QueueFacts {
-  const concurrency = status?.queues.find(({ name }) => name === queue.name)?.concurrency
-  return concurrency === undefined ? queue : { ...queue, concurrency }
+  const { concurrency, etaMs = 0, jobs, scheduled } = status?.queues.find(({ name }) => name === queue.name) ?? {}
+  const waiting = (jobs?.queued ?? 0) + (jobs?.retrying ?? 0) - (scheduled ?? 0)
+  return {
+    ...queue,
+    ...(concurrency !== undefined && { concurrency }),
+    // At the pace of which `status` speaks.
+    ...(etaMs > 0 && waiting > 0 && { drainPerSecond: (waiting * 1000) / etaMs }),
+  }
 }

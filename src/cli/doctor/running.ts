@@ -69,7 +69,12 @@ function storeCauses({ refusing, corrupt, syncs, freeBytes, floorBytes, path = '
   const check = 'store'
   if (refusing !== undefined) {
     const todo = refusing.limit === 'disk' ? `make room on the disk of ${path}; nothing that was accepted is lost` : 'let the queues drain'
-    causes.push({ check, level: 'fail', says: `refuses every new job: ${refusing.limit}, ${refusing.detail}`, todo })
+    const sizes =
+      freeBytes === undefined || floorBytes === undefined
+        ? undefined
+        : `${sizeText(freeBytes)} is free, ${sizeText(floorBytes)} is kept in reserve`
+    const detail = refusing.limit === 'disk' ? (sizes ?? refusing.detail) : refusing.detail
+    causes.push({ check, level: 'fail', says: `refuses every new job: ${refusing.limit}, ${detail}`, todo })
   } else if (freeBytes !== undefined && floorBytes !== undefined && freeBytes < 4 * floorBytes) {
     const says = `${sizeText(freeBytes)} are left on the disk; new jobs are refused below ${sizeText(floorBytes)}`
     causes.push({ check, level: 'warn', says, todo: `make room on the disk of ${path}` })

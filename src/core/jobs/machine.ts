@@ -9,7 +9,7 @@ import { handOutsOf, type JobError, type JobRecord, mayExpire, placeOf } from '.
 export const HAND_OUTS_PER_ATTEMPT = 10
 
 export type JobEvent =
-  | { readonly kind: 'lease'; readonly fence: number; readonly secret: string; readonly server: string }
+  | { readonly kind: 'lease'; readonly fence: number; readonly secret: string; readonly server: string; readonly keptMs?: Millis }
   /** The answer is stored by the engine; the record only knows its size. */
   | { readonly kind: 'succeed'; readonly resultBytes: Bytes }
   | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: JobError; readonly resultBytes: Bytes }
@@ -94,7 +94,7 @@ function leased(record: JobRecord, lease: Extract<JobEvent, { kind: 'lease' }>, 
     status: 'running',
     version: nextVersion(record, moment),
     handOuts: record.handOuts + 1,
-    lease: { fence: lease.fence, secret: lease.secret },
+    lease: { fence: lease.fence, secret: lease.secret, ...(lease.keptMs !== undefined && { keptMs: lease.keptMs }) },
     server: lease.server,
     startedAt: record.startedAt ?? moment.now,
     attemptAt: moment.now,

@@ -18,6 +18,8 @@ export interface JobError {
 export interface RecordLease {
   readonly fence: number
   readonly secret: string
+  /** It outlives the process that gave it, by so much. */
+  readonly keptMs?: Millis
 }
 
 export interface JobRecord {

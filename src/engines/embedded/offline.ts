@@ -18,6 +18,7 @@ import { DAMAGED, type Payload } from '../ledger/tables.ts'
 import { BODIES_FOLDER, readBody } from './bodies.ts'
 import { explained } from './database.ts'
 import { DATABASE_FILE, reasonOf } from './folder.ts'
+import { asItRan } from '../ledger/run-mark.ts'
 import { fromKeyColumn } from './key-column.ts'
 import { holderOf, stampOf, takeSnapshot } from './offline-folder.ts'
 import { payloadOf, type PayloadRow } from './payload-row.ts'
@@ -146,7 +147,7 @@ class Reader implements OfflineStore {
     const wasMarked: JobRecord =
       server === undefined || placeOf(record) === 'running'
         ? record
-        : { ...record, status: 'running', handOuts: record.handOuts + 1, server }
+        : asItRan(record, server)
     const voided = (placeOf(wasMarked) === 'running' ? step(wasMarked, { kind: 'void' }, moment) : undefined) ?? record
     return step(voided, { kind: 'time' }, moment) ?? voided
   }

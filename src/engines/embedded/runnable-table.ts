@@ -6,7 +6,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Runnable } from '../ledger/tables.ts'
 import { fromKeyColumn, keyColumn } from './key-column.ts'
 
-type Row = Omit<Runnable, 'server'>
+type Row = Omit<Runnable, 'mark'>
 
 interface Change {
   /** The row that was there before the transaction goes. */
@@ -97,7 +97,7 @@ export class RunnableTable {
     for (let after = 0; ; ) {
       const page = this.#page.all(after) as unknown as [number, number, number, number, string | null, string | null][]
       for (const [seq, queue, priority, lane, tenant, server] of page) {
-        yield { seq, queue, priority, lane, tenant: tenant === null ? '' : fromKeyColumn(tenant), server: server ?? undefined }
+        yield { seq, queue, priority, lane, tenant: tenant === null ? '' : fromKeyColumn(tenant), mark: server ?? undefined }
       }
       const last = page.at(-1)
       // In a damaged file they may not be in order, and never come to an end.

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { formatJobId, nextSequence } from '../../core/jobs/job-id.ts'
-import { type JobRecord, keepsRequest } from '../../core/jobs/record.ts'
+import { type JobRecord, keepsRequest, placeOf } from '../../core/jobs/record.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import type { AttemptRecord } from '../../ports/job-store.ts'
 import { Ledger } from '../ledger/ledger.ts'
@@ -161,7 +161,8 @@ class Salvage {
     const records = this.#readRecords(rows)
     this.#queues(rows, records, tables)
     const dedup = rows.dedup()
-    for (const record of records) {
+    for (const stored of records) {
+      const record = this.#asKnown(stored, rows)
       tables.insertRecord(record)
       this.#saved += 1
       if (keepsRequest(record)) this.#payload('request', record.seq, rows, tables)
@@ -181,6 +182,24 @@ class Salvage {
     ledger.begin({ now: this.#options.now, monotonic: 0, secret: () => '' })
     ledger.rebuildIndexes()
     ledger.commit()
+  }
+
+  /** A job with a result has ended, whatever its record says: that is an older one, and must not run again by itself. */
+  #asKnown(record: JobRecord, rows: Salvaged): JobRecord {
+    if (placeOf(record) === 'ended' || rows.payload('result', record.seq) === undefined) return record
+    this.#problems.push(`job ${formatJobId(record.seq)}: its record is older than its result; it is a dead letter now`)
+    const error = { code: 'outcome_unknown', detail: 'It had ended, but how is lost: its record was damaged' }
+    const { now } = this.#options
+    return {
+      ...record,
+      status: 'failed',
+      dead: 'outcome_unknown',
+      error,
+      finishedAt: now,
+      scheduled: false,
+      lease: undefined,
+      notBefore: undefined,
+    }
   }
 
   #readRecords(rows: Salvaged): readonly JobRecord[] {

@@ -201,7 +201,7 @@ export class SqliteTables implements Tables {
     this.#sql.deleteHistory.run(seq)
   }
 
-  addRunnable(runnable: Omit<Runnable, 'server'>): void {
+  addRunnable(runnable: Omit<Runnable, 'mark'>): void {
     this.#runnable.add(runnable)
   }
 

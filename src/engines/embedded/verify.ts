@@ -2,7 +2,7 @@
  * A whole store that nobody writes to, checked: SQLite's own check, every checksum, every body file, every row of what is derived against its
  * record and the other way round, every figure against a count. It changes nothing and never throws for what is damaged: that is what it tells.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { formatJobId } from '../../core/jobs/job-id.ts'
 import { type JobRecord, keepsRequest, placeOf } from '../../core/jobs/record.ts'
@@ -34,6 +34,7 @@ class Verifier {
   readonly #bodiesFolder: string
   readonly #problems: string[] = []
   readonly #queues = new Map<string, QueueState>()
+  readonly #payloads = new Map<BodyKind, StatementSync>()
   #checks: Checks | undefined
   #jobs = 0
   #bytes: Bytes = 0
@@ -139,10 +140,8 @@ class Verifier {
   }
 
   #payload(kind: BodyKind, { seq }: JobRecord, bytes: Bytes): void {
-    const statement = this.#db.prepare(`SELECT head_bytes, file, crc, data FROM ${kind}s WHERE seq = ?`)
-    statement.setReturnArrays(true)
     try {
-      const row = statement.get(seq) as PayloadRow | undefined
+      const row = this.#payloadRow(kind).get(seq) as PayloadRow | undefined
       if (row === undefined) return this.say(ofJob(seq, `its ${kind} is missing`))
       const payload = payloadOf(seq, row, (file) => this.#body(kind, seq, file))
       if (payload === undefined) return this.say(ofJob(seq, `its ${kind} fails its checks`))
@@ -150,6 +149,16 @@ class Verifier {
     } catch (error) {
       this.say(ofJob(seq, `its ${kind} cannot be read (${reasonOf(error)})`))
     }
+  }
+
+  #payloadRow(kind: BodyKind): StatementSync {
+    let statement = this.#payloads.get(kind)
+    if (statement === undefined) {
+      statement = this.#db.prepare(`SELECT head_bytes, file, crc, data FROM ${kind}s WHERE seq = ?`)
+      statement.setReturnArrays(true)
+      this.#payloads.set(kind, statement)
+    }
+    return statement
   }
 
   #body(kind: BodyKind, seq: number, file: number): Uint8Array | undefined {

@@ -112,6 +112,17 @@ export class Acts {
     return true
   }
 
+  /** What nobody has heard of yet, as it is now. Whoever has sent a job again since was told of that. */
+  takeUntold(): readonly JobRecord[] {
+    const { untold } = this
+    if (untold.length === 0) return untold
+    this.untold = []
+    return untold.flatMap((record) => {
+      const now = this.book.get(record.seq) ?? record
+      return now.redrives === record.redrives ? [now] : []
+    })
+  }
+
   /** Into its queue, if there is room. */
   accept(job: PackedJob, queue: QueueState): JobRecord | Refusal {
     const full = this.refuseSubmissions ?? this.#makeRoomIn(queue, payloadBytes(job.request))

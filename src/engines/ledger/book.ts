@@ -9,6 +9,7 @@ import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
 import { NO_COUNTERS, NO_SETTINGS, QueueState } from './queue-state.ts'
+import { asItRan } from './run-mark.ts'
 import { DAMAGED, type QueueSettings, type Runnable, type Tables } from './tables.ts'
 
 export class Book {
@@ -269,19 +270,20 @@ export class Book {
     for (const queue of this.#queues.values()) queue.ready.clear()
     const running: Runnable[] = []
     for (const runnable of this.tables.runnable()) {
-      if (runnable.server === undefined) byId.get(runnable.queue)?.ready.load(runnable)
+      if (runnable.mark === undefined) byId.get(runnable.queue)?.ready.load(runnable)
       else if (this.leases.get(runnable.seq) === undefined) running.push(runnable)
     }
     for (const queue of this.#queues.values()) queue.ready.begin()
-    for (const { seq, server = '' } of running) this.#adopt(seq, server)
+    for (const { seq, mark = '' } of running) this.#adopt(seq, mark)
   }
 
-  /** A job that ran when the store was opened. Whoever ran it is gone, and so is its lease: it is nobody's, and over. */
-  #adopt(seq: number, server: string): void {
+  /** A job that ran when the store was opened. Its lease is over with the process that gave it, unless it is kept: then it goes on. */
+  #adopt(seq: number, mark: string): void {
     const record = this.indexed(seq)
     if (record === undefined) return
-    const left: JobRecord = { ...record, status: 'running', handOuts: record.handOuts + 1, server, lease: { fence: 0, secret: '' } }
-    this.leases.set(seq, { record: placeOf(record) === 'running' ? record : left, until: Number.NEGATIVE_INFINITY })
+    const left = asItRan(record, mark)
+    const until = left.lease?.keptMs === undefined ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+    this.leases.set(seq, { record: left, until })
   }
 
   #loadQueues(): ReadonlyMap<number, QueueState> {

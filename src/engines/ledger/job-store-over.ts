@@ -20,7 +20,7 @@ export function jobStoreOver(executor: Executor): JobStore {
     },
     extend: (leases, forMs) => executor.call({ kind: 'extend', leases, forMs }),
     settle: async (settlements) => executor.call({ kind: 'settle', settlements: settlements.map(packSettlement) }),
-    command: async (commands) => executor.call({ kind: 'command', commands: commands.map(packCommand) }),
+    command: (commands) => executor.call({ kind: 'command', commands: commands.map(packCommand) }),
     async read(ids, want) {
       const found = await executor.call({ kind: 'read', ids, want })
       return found.map((read) => read && unpackRead(read))

@@ -98,9 +98,14 @@ export class Ledger {
     this.tasks.reload()
   }
 
-  /** The leases of earlier generations are void; their jobs are handed out again. Once, in the first transaction after opening. */
+  /** The leases of earlier generations are void, but for those that are kept; their jobs are handed out again. Once, in the first transaction after opening. */
   voidOldLeases(): void {
     for (const { record } of this.#book.leases.all()) {
+      const { keptMs } = record.lease ?? {}
+      if (keptMs !== undefined) {
+        this.#book.leases.set(record.seq, { record, until: this.#acts.context.monotonic + keptMs })
+        continue
+      }
       const changed = this.#acts.step(record, { kind: 'void' })
       if (changed !== undefined && placeOf(changed) === 'ended') this.#acts.untold.push(changed)
     }
@@ -136,12 +141,15 @@ export class Ledger {
     const own: Wanted = { buckets: request.buckets, unkeyedOnly: false, ageing }
     const others: Wanted = { buckets: ALL_BUCKETS, unkeyedOnly: true, ageing }
     const mayRun = this.#mayRun(queue)
-    while (leases.length < request.max && this.#mayHandOut(queue)) {
+    let bytes = 0
+    while (leases.length < request.max && bytes < (request.bytesMax ?? Number.POSITIVE_INFINITY) && this.#mayHandOut(queue)) {
       const fromOwn = queue.ready.best(own, mayRun)
       const seq = fromOwn !== 0 || !request.stealUnkeyed ? fromOwn : queue.ready.best(others, mayRun)
       if (seq === 0) break
       const lease = this.#handOut(queue, seq, request, fromOwn === 0)
-      if (lease !== undefined) leases.push(lease)
+      if (lease === undefined) continue
+      leases.push(lease)
+      bytes += payloadBytes(lease.request)
     }
     return leases
   }
@@ -197,8 +205,7 @@ export class Ledger {
 
   tick(): Tick {
     const { becameReady } = this.#book
-    const changed = [...this.#acts.untold]
-    this.#acts.untold = []
+    const changed = [...this.#acts.takeUntold()]
     const { now, monotonic } = this.#acts.context
     const swept = sweep(this.#book, { now, monotonic, limits: SWEEP_LIMITS }, (record, event) => {
       const after = this.#acts.step(record, event)
@@ -217,8 +224,7 @@ export class Ledger {
     )
     const opened = this.#openGates()
     // Those that had to make room for what a schedule made.
-    changed.push(...this.#acts.untold)
-    this.#acts.untold = []
+    changed.push(...this.#acts.takeUntold())
     if (this.#rebuilt) for (const queue of this.#book.queues()) becameReady.add(queue.name)
     this.#rebuilt = false
     const ready = [...becameReady]
@@ -320,7 +326,8 @@ export class Ledger {
     this.#leased += 1
     const fence = this.#tables.generation * LEASES_PER_GENERATION + this.#leased
     const secret = context.secret()
-    const leased = this.#acts.step(record, { kind: 'lease', fence, secret, server: request.server })
+    const kept = request.keeps === true ? { keptMs: request.leaseMs } : {}
+    const leased = this.#acts.step(record, { kind: 'lease', fence, secret, server: request.server, ...kept })
     if (leased === undefined) {
       this.#book.refile(seq)
       return undefined

@@ -7,6 +7,7 @@ import { holdsKey, type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import { laneOf } from './lanes.ts'
 import type { QueueState } from './queue-state.ts'
 import type { ReadyJob } from './ready.ts'
+import { runMark } from './run-mark.ts'
 import type { Tables } from './tables.ts'
 
 export class Line {
@@ -47,7 +48,7 @@ export class Line {
   take(queue: QueueState, record: JobRecord): void {
     queue.inLine -= 1
     queue.dirty = true
-    this.#tables.markRunning(record.seq, record.server ?? '')
+    this.#tables.markRunning(record.seq, runMark(record))
     queue.ready.remove(readyJob(record))
   }
 
@@ -62,7 +63,7 @@ export class Line {
   /** Again, after the indexes were cleared: a job that runs. */
   resume(queue: QueueState, record: JobRecord): void {
     this.#tables.addRunnable({ queue: queue.id, ...readyJob(record) })
-    this.#tables.markRunning(record.seq, record.server ?? '')
+    this.#tables.markRunning(record.seq, runMark(record))
   }
 
   /** Again, after the indexes were cleared: a job that has begun and not ended, or blocks its key. */

@@ -140,6 +140,7 @@ export class Ready {
   #add({ tenant, priority, lane, seq }: ReadyJob): void {
     let lanes = this.#tenants.get(tenant)
     if (lanes === undefined) {
+      this.#dropIdle()
       lanes = new Lanes()
       this.#tenants.set(tenant, lanes)
     }
@@ -154,6 +155,12 @@ export class Ready {
     this.#size -= 1
     // The lanes of the last tenant are as good as new, and wanted again soon.
     if (lanes.size === 0 && this.#tenants.size > 1) this.#tenants.delete(tenant)
+  }
+
+  /** Who was alone has kept his lanes, but not his turn before one who comes now. */
+  #dropIdle(): void {
+    if (this.#tenants.size !== 1) return
+    for (const [tenant, lanes] of this.#tenants) if (lanes.size === 0) this.#tenants.delete(tenant)
   }
 
   #rest(job: ReadyJob, until: MonotonicMillis): void {

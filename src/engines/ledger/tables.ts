@@ -59,8 +59,8 @@ export interface Runnable {
   readonly priority: number
   readonly lane: number
   readonly tenant: string
-  /** On which server it runs; undefined: it does not. */
-  readonly server: string | undefined
+  /** Who runs it (see `run-mark.ts`); undefined: nobody. */
+  readonly mark: string | undefined
 }
 
 export interface HeldKey {
@@ -120,8 +120,8 @@ export interface Tables {
   deleteHistory(seq: number): void
 
   /** As not running. */
-  addRunnable(runnable: Omit<Runnable, 'server'>): void
-  markRunning(seq: number, server: string | undefined): void
+  addRunnable(runnable: Omit<Runnable, 'mark'>): void
+  markRunning(seq: number, mark: string | undefined): void
   removeRunnable(seq: number): void
   /** All, in any order; asked for when the store is opened. */
   runnable(): Iterable<Runnable>

@@ -1,0 +1,25 @@
+/**
+ * What is kept of a hand-out while it runs: the server's name, and of a lease that outlives its process all that proves it. One text, because
+ * most of them are the same for many jobs, and are written together.
+ */
+import type { JobRecord } from '../../core/jobs/record.ts'
+import type { Millis } from '../../lib/units.ts'
+
+type Kept = readonly [server: string, fence: number, secret: string, keptMs: Millis, attemptAt: number]
+
+export function runMark({ server = '', lease, attemptAt = 0 }: JobRecord): string {
+  if (lease?.keptMs === undefined) return server
+  const kept: Kept = [server, lease.fence, lease.secret, lease.keptMs, attemptAt]
+  return JSON.stringify(kept)
+}
+
+/** The job as it ran. A lease that was not kept is nobody's. */
+export function asItRan(record: JobRecord, mark: string): JobRecord {
+  if (record.status === 'running') return record
+  // No server's name begins so.
+  const kept = mark.startsWith('["') ? (JSON.parse(mark) as Kept) : undefined
+  const [server, fence, secret, keptMs, attemptAt] = kept ?? [mark, 0, '', undefined, undefined]
+  const lease = { fence, secret, ...(keptMs !== undefined && { keptMs }) }
+  const began = attemptAt === undefined ? {} : { attemptAt, startedAt: record.startedAt ?? attemptAt }
+  return { ...record, ...began, status: 'running', handOuts: record.handOuts + 1, server, lease, notBefore: undefined, progress: undefined }
+}
