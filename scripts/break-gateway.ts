@@ -5,7 +5,7 @@
  *   node scripts/setup.mjs scripts/break-gateway.ts dead-servers
  */
 import { once } from 'node:events'
-import { relative } from 'node:path'
+import { join } from 'node:path'
 import { startBroken, WAYS } from '../test/support/broken-gateway.ts'
 
 async function main(name: string): Promise<number> {
@@ -22,7 +22,7 @@ async function main(name: string): Promise<number> {
     return 1
   }
   await using broken = await startBroken(way)
-  const main = relative(broken.folder, `${import.meta.dirname}/../src/main.ts`)
+  const main = join(import.meta.dirname, '..', 'src', 'main.ts')
   process.stdout.write(`broken: ${name}. What it is stands in docs/runbook/${way.page}.md; find it without, in another terminal:
 
   cd ${broken.folder}

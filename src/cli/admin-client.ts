@@ -5,11 +5,13 @@
 import { existsSync } from 'node:fs'
 import type { AdminStatus } from '../admin/status.ts'
 import type { Config } from '../config/config.ts'
+import type { Millis } from '../lib/units.ts'
 import type { Arguments, Io, OptionSpec } from './command.ts'
 import { DEFAULT_FILE, readConfigOrTell } from './config-argument.ts'
 
-const PATIENCE_MS = 5000
+const PATIENCE_MS: Millis = 5000
 export const TOKEN_VARIABLE = 'SPILLWAY_ADMIN_TOKEN'
+export const TOKEN_HINT = `; it wants its admin token, see ${TOKEN_VARIABLE}`
 const DEFAULT_URL = 'http://127.0.0.1:9900'
 
 export const ADMIN_OPTION: OptionSpec = {
@@ -25,6 +27,20 @@ export interface AdminAddress {
 
 /** `absent`: nobody listens there, rather than somebody who does not answer well. */
 export type Told<T> = { readonly value: T } | { readonly wrong: string; readonly absent?: boolean }
+
+export interface AdminRequest {
+  readonly method?: string
+  readonly document?: unknown
+  /** Infinity: as long as it takes. */
+  readonly patienceMs?: Millis
+}
+
+export interface AdminAnswer {
+  readonly status: number
+  /** Below 300. */
+  readonly ok: boolean
+  readonly text: string
+}
 
 /** By `--admin`, else by the configuration `[file]`, else the default. Undefined: it has been said what is wrong, the exit code is 2. */
 export async function findAdmin(args: Arguments, io: Io, command: string): Promise<AdminAddress | undefined> {
@@ -72,26 +88,36 @@ export function wrongUrl(text: string): string | undefined {
 }
 
 /** The text of an answer with a status below 300. */
-export async function askAdmin({ url, token }: AdminAddress, path: string): Promise<Told<string>> {
-  let answer: Response
-  let body: string
+export async function askAdmin(admin: AdminAddress, path: string): Promise<Told<string>> {
+  const told = await exchange(admin, path)
+  if ('wrong' in told) return told
+  const { status, ok, text } = told.value
+  if (ok) return { value: text }
+  return { wrong: `${admin.url} answered ${status}${status === 401 || status === 403 ? TOKEN_HINT : ''}` }
+}
+
+/** A whole answer of any status. `wrong`: none came. */
+export async function exchange({ url, token }: AdminAddress, path: string, request: AdminRequest = {}): Promise<Told<AdminAnswer>> {
+  const { method = 'GET', document, patienceMs = PATIENCE_MS } = request
+  const headers = {
+    ...(token !== undefined && { authorization: `Bearer ${token}` }),
+    ...(document !== undefined && { 'content-type': 'application/json' }),
+  }
+  const body = document === undefined ? {} : { body: JSON.stringify(document) }
+  const patience = patienceMs === Number.POSITIVE_INFINITY ? {} : { signal: AbortSignal.timeout(patienceMs) }
   try {
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-    answer = await fetch(`${url}${path}`, { headers, signal: AbortSignal.timeout(PATIENCE_MS) })
-    body = await answer.text()
+    const answer = await fetch(`${url}${path}`, { method, headers, ...body, ...patience })
+    return { value: { status: answer.status, ok: answer.ok, text: await answer.text() } }
   } catch (error) {
-    const why = reason(error)
+    const why = reason(error, patienceMs)
     return { wrong: `no gateway answers at ${url} (${why})`, absent: why === 'ECONNREFUSED' }
   }
-  if (answer.ok) return { value: body }
-  const hint = answer.status === 401 || answer.status === 403 ? `; it wants its admin token, see ${TOKEN_VARIABLE}` : ''
-  return { wrong: `${url} answered ${answer.status}${hint}` }
 }
 
 /** Only what the network said: what `fetch` itself says about a request could quote the token. */
-export function reason(error: unknown): string {
+function reason(error: unknown, patienceMs: Millis): string {
   if (!(error instanceof Error)) return String(error)
-  if (error.name === 'TimeoutError') return `no whole answer within ${PATIENCE_MS} ms`
+  if (error.name === 'TimeoutError') return `no whole answer within ${patienceMs} ms`
   const cause: NodeJS.ErrnoException | undefined = error.cause instanceof Error ? error.cause : undefined
   return cause?.code ?? cause?.message ?? 'the request could not be made'
 }

@@ -4,6 +4,7 @@ import { nearest } from '../lib/nearest.ts'
 
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+export type FailedCode = Exclude<ExitCode, typeof EXIT.ok>
 
 export interface Io {
   readonly out: (text: string) => void
@@ -36,6 +37,12 @@ export interface Command {
   readonly details?: string
   readonly options: Readonly<Record<string, OptionSpec>>
   run(args: Arguments, io: Io): Promise<ExitCode>
+}
+
+/** What went wrong, as one line for people; gives the exit code. */
+export function complain(io: Io, command: string, what: string, code: FailedCode = EXIT.failed): FailedCode {
+  io.err(`spillway ${command}: ${what}\n`)
+  return code
 }
 
 type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>

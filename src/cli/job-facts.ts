@@ -1,5 +1,6 @@
 /** What the queue API tells of jobs, queues and tasks, as the commands use it. A gateway of another version may tell less or more: nothing here fails for that. */
 import { JOB_STATUSES, type JobStatus } from '../core/jobs/record.ts'
+import { isMapping } from '../lib/mapping.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { AttemptRecord, JobId } from '../ports/job-store.ts'
 
@@ -79,13 +80,9 @@ export interface TaskFacts {
 
 type Document = Readonly<Record<string, unknown>>
 
-export function isDocument(value: unknown): value is Document {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** Undefined: it is no job. */
 export function jobFacts(value: unknown): JobFacts | undefined {
-  if (!isDocument(value) || typeof value['id'] !== 'string') return undefined
+  if (!isMapping(value) || typeof value['id'] !== 'string') return undefined
   const status = JOB_STATUSES.find((each) => each === value['status'])
   if (status === undefined) return undefined
   const texts = pick(value, ['key', 'tenant', 'reference', 'blockedBy', 'server', 'dead', 'method', 'route'], textOf)
@@ -115,15 +112,15 @@ export function jobFacts(value: unknown): JobFacts | undefined {
 }
 
 function errorOf(value: unknown): Pick<JobFacts, 'error'> {
-  if (!isDocument(value) || typeof value['code'] !== 'string') return {}
+  if (!isMapping(value) || typeof value['code'] !== 'string') return {}
   const [detail, status] = [textOf(value['detail']), numberOf(value['serverStatus'])]
   return { error: { code: value['code'], ...(detail !== undefined && { detail }), ...(status !== undefined && { status }) } }
 }
 
 export function historyFacts(value: unknown): readonly AttemptRecord[] {
-  const list: unknown = isDocument(value) ? value['history'] : undefined
+  const list: unknown = isMapping(value) ? value['history'] : undefined
   if (!Array.isArray(list)) return []
-  return list.filter(isDocument).map((entry) => ({
+  return list.filter(isMapping).map((entry) => ({
     handOut: numberOf(entry['handOut']) ?? 0,
     startedAt: timeOf(entry['startedAt']) ?? 0,
     endedAt: timeOf(entry['endedAt']) ?? 0,
@@ -134,9 +131,8 @@ export function historyFacts(value: unknown): readonly AttemptRecord[] {
 }
 
 export function queueFacts(value: unknown): QueueFacts | undefined {
-  if (!isDocument(value) || typeof value['name'] !== 'string') return undefined
-  const counts = (name: string): Readonly<Record<string, number>> =>
-    isDocument(value[name]) ? (value[name] as Record<string, number>) : {}
+  if (!isMapping(value) || typeof value['name'] !== 'string') return undefined
+  const counts = (name: string): Readonly<Record<string, number>> => (isMapping(value[name]) ? (value[name] as Record<string, number>) : {})
   const drainPerSecond = numberOf(value['endedPerSecond'])
   return {
     name: value['name'],
@@ -149,7 +145,7 @@ export function queueFacts(value: unknown): QueueFacts | undefined {
     definedIn: textOf(value['definedIn']) ?? '',
     limits: counts('limits'),
     buckets: counts('buckets'),
-    rules: isDocument(value['rules']) ? value['rules'] : {},
+    rules: isMapping(value['rules']) ? value['rules'] : {},
     ...pick(value, ['pool'], textOf),
     ...pick(value, ['oldestWaitingMs', 'timeoutMs', 'concurrency'], numberOf),
     ...(drainPerSecond !== undefined && { drainPerSecond }),
@@ -157,7 +153,7 @@ export function queueFacts(value: unknown): QueueFacts | undefined {
 }
 
 export function taskFacts(value: unknown): TaskFacts | undefined {
-  if (!isDocument(value) || typeof value['id'] !== 'number') return undefined
+  if (!isMapping(value) || typeof value['id'] !== 'number') return undefined
   return {
     id: value['id'],
     kind: textOf(value['kind']) ?? 'task',
@@ -170,7 +166,7 @@ export function taskFacts(value: unknown): TaskFacts | undefined {
 
 /** The entries of a list in a document, as far as they can be read. */
 export function listOf<T>(document: unknown, name: string, read: (value: unknown) => T | undefined): readonly T[] {
-  const list: unknown = isDocument(document) ? document[name] : undefined
+  const list: unknown = isMapping(document) ? document[name] : undefined
   return Array.isArray(list) ? list.map(read).filter((entry) => entry !== undefined) : []
 }
 

@@ -2,11 +2,12 @@
  * The queue API of a running gateway, asked at its admin address. What it refuses is a value: one line for people, with what it said. Options
  * that all commands for queues have in common stand here as well.
  */
+import { isMapping } from '../lib/mapping.ts'
 import type { Millis } from '../lib/units.ts'
-import { ADMIN_OPTION, type AdminAddress, adminAt, reason, type Told, TOKEN_VARIABLE } from './admin-client.ts'
+import { ADMIN_OPTION, type AdminAddress, adminAt, exchange, type Told, TOKEN_HINT, TOKEN_VARIABLE } from './admin-client.ts'
 import type { Arguments, Io, OptionSpec } from './command.ts'
 import { DEFAULT_FILE } from './config-argument.ts'
-import { isDocument, textOf } from './job-facts.ts'
+import { textOf } from './job-facts.ts'
 
 /** A purge or a search may take a while. */
 const PATIENCE_MS: Millis = 30_000
@@ -50,28 +51,18 @@ export class QueueApi {
   }
 
   async #ask(method: string, path: string, document?: unknown): Promise<Told<Answer>> {
-    const { url, token } = this.admin
-    const headers = {
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(document !== undefined && { 'content-type': 'application/json' }),
-    }
-    const body = document === undefined ? {} : { body: JSON.stringify(document) }
-    let answer: Response
-    let text: string
-    try {
-      answer = await fetch(`${url}/api/${path}`, { method, headers, ...body, signal: AbortSignal.timeout(PATIENCE_MS) })
-      text = await answer.text()
-    } catch (error) {
-      const why = reason(error)
-      return { wrong: `no gateway answers at ${url} (${why})`, absent: why === 'ECONNREFUSED' }
-    }
+    const told = await exchange(this.admin, `/api/${path}`, { method, document, patienceMs: PATIENCE_MS })
+    if ('wrong' in told) return told
+    const { status, ok, text } = told.value
     const read = parsed(text)
-    if (answer.ok && (text === '' || read !== undefined)) return { value: { status: answer.status, text, document: read } }
-    return { wrong: wrongText(url, answer.status, read) }
+    return ok && (text === '' || read !== undefined)
+      ? { value: { status, text, document: read } }
+      : { wrong: wrongText(this.admin.url, status, read) }
   }
 }
 
-function parsed(text: string): unknown {
+/** Undefined: it is no JSON. */
+export function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown
   } catch {
@@ -80,8 +71,8 @@ function parsed(text: string): unknown {
 }
 
 function wrongText(url: string, status: number, document: unknown): string {
-  if (status === 401 || status === 403) return `${url} answered ${status}; it wants its admin token, see ${TOKEN_VARIABLE}`
-  if (!isDocument(document)) return `what answers at ${url} is not the admin address of a gateway`
+  if (status === 401 || status === 403) return `${url} answered ${status}${TOKEN_HINT}`
+  if (!isMapping(document)) return `what answers at ${url} is not the admin address of a gateway`
   // Ours have a code; without one it is the "not found" of a gateway that has no such API.
   if (document['code'] === undefined && status === 404)
     return `the gateway at ${url} does not have the queue API; it is of an older version`

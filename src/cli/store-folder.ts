@@ -4,9 +4,12 @@ import { CopyRefused } from '../engines/embedded/store-copy.ts'
 import { StoreOpenError } from '../engines/embedded/store-open-error.ts'
 import type { Maintenance, MaintenanceReport } from '../ports/job-store.ts'
 import type { Config } from '../config/config.ts'
-import { type AdminAddress, adminAt, adminOf, reason, type Told } from './admin-client.ts'
-import { type Arguments, EXIT, type ExitCode, type Io, type OptionSpec } from './command.ts'
+import { isMapping } from '../lib/mapping.ts'
+import { type AdminAddress, adminAt, adminOf, exchange, type Told, TOKEN_HINT } from './admin-client.ts'
+import { type Arguments, complain, EXIT, type ExitCode, type Io, type OptionSpec } from './command.ts'
 import { sizeText } from './doctor/finding.ts'
+import { textOf } from './job-facts.ts'
+import { parsed } from './queue-api.ts'
 
 /** False also where there is no store at all. */
 function isInUse(path: string): boolean {
@@ -30,36 +33,27 @@ export async function gatewayOf(
 }
 
 /** As long as it takes: the gateway shows signs of life meanwhile. */
-async function askGateway({ url, token }: AdminAddress, work: Maintenance): Promise<Told<MaintenanceReport>> {
+async function askGateway(admin: AdminAddress, work: Maintenance): Promise<Told<MaintenanceReport>> {
   const { kind, ...document } = work
-  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` }
-  try {
-    const answer = await fetch(`${url}/api/store/${kind}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...authorization },
-      body: JSON.stringify(document),
-    })
-    const read: unknown = await answer.json().catch(() => undefined)
-    if (answer.ok && isReport(read)) return { value: read }
-    const { detail, title } = (read ?? {}) as { detail?: unknown; title?: unknown }
-    return {
-      wrong: `${url} answered ${answer.status}: ${String(detail ?? title ?? 'it has no such address; it may be of an older version')}`,
-    }
-  } catch (error) {
-    return { wrong: `the gateway at ${url} did not answer to the end (${reason(error)})` }
-  }
+  const told = await exchange(admin, `/api/store/${kind}`, { method: 'POST', document, patienceMs: Number.POSITIVE_INFINITY })
+  if ('wrong' in told) return told.absent === true ? told : { wrong: `${told.wrong}; how far it came is not known` }
+  const { status, ok, text } = told.value
+  const read = parsed(text)
+  if (ok && isReport(read)) return { value: read }
+  if (status === 401 || status === 403) return { wrong: `${admin.url} answered ${status}${TOKEN_HINT}` }
+  const { detail, title } = isMapping(read) ? read : {}
+  const says = textOf(detail) ?? textOf(title) ?? 'it has no such address; it may be of an older version'
+  return { wrong: `${admin.url} answered ${status}: ${says}` }
 }
 
 function isReport(value: unknown): value is MaintenanceReport {
-  return typeof value === 'object' && value !== null && Array.isArray((value as { problems?: unknown }).problems)
+  return isMapping(value) && Array.isArray(value['problems'])
 }
 
 /** Done by that gateway, and told. */
 export async function byGateway(io: Io, admin: AdminAddress, work: Maintenance, done: string): Promise<ExitCode> {
   const told = await askGateway(admin, work)
-  if ('value' in told) return tellReport(io, done, told.value)
-  io.err(`spillway ${work.kind}: ${told.wrong}\n`)
-  return EXIT.failed
+  return 'value' in told ? tellReport(io, done, told.value) : complain(io, work.kind, told.wrong)
 }
 
 /** What is refused, or cannot be opened, is one line; anything else is a bug. */
@@ -69,8 +63,7 @@ export function carriedOut(io: Io, command: string, work: () => ExitCode): ExitC
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (!(error instanceof CopyRefused || error instanceof StoreOpenError) && code === undefined) throw error
-    io.err(`spillway ${command}: ${message}\n`)
-    return EXIT.failed
+    return complain(io, command, message)
   }
 }
 

@@ -3,6 +3,7 @@
  * API keys and new pools can; whatever sockets, servers or the store were opened with cannot, and stays as it was. Pure.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { isMapping } from '../lib/mapping.ts'
 import type { Config, PoolConfig } from './config.ts'
 
 export interface InPlace {
@@ -53,12 +54,8 @@ function differences(holds: Config, read: Config): string[] {
   return [...names].flatMap((name) => {
     const [before, now]: readonly unknown[] = [holds[name], read[name]]
     if (isDeepStrictEqual(before, now)) return []
-    if (!isGroup(before) || !isGroup(now)) return [name]
+    if (!isMapping(before) || !isMapping(now)) return [name]
     const keys = new Set([...Object.keys(before), ...Object.keys(now)])
     return [...keys].filter((key) => !isDeepStrictEqual(before[key], now[key])).map((key) => `${name}.${key.replace(/Ms$/, '')}`)
   })
-}
-
-function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

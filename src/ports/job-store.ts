@@ -7,6 +7,7 @@
  * The contract is observational: `succeeded` is visible => it is durable and its result can be read.
  */
 import type { JobError, JobStatus } from '../core/jobs/record.ts'
+import type { Rate } from '../lib/rate.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 
 /** Unique in the store, ordered by acceptance, no secret. */
@@ -342,10 +343,7 @@ export interface AttemptRecord {
   readonly detail?: string
 }
 
-export interface RateLimit {
-  readonly count: number
-  readonly perMs: Millis
-}
+export type RateLimit = Rate
 
 /** How a queue hands out. */
 export interface QueueRules {

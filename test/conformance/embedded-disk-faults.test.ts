@@ -38,6 +38,16 @@ describe('a disk', () => {
     onSmallDisk(t, 'full-to-the-brim.ts', '20m')
   })
 
+  it('that is read-only from the beginning is said in one line', (t) => {
+    const { path, dispose } = tempFolder()
+    const file = join(import.meta.dirname, 'refusing-writer.ts')
+    const inside = `mount -t tmpfs tmpfs '${path}' && mount -o remount,ro '${path}' && exec '${process.execPath}' '${file}' '${path}'`
+    const run = spawnSync('unshare', ['--user', '--map-root-user', '--mount', 'sh', '-c', inside], { encoding: 'utf8' })
+    dispose()
+    if (run.error !== undefined || /^(unshare|mount)/m.test(run.stderr)) return t.skip('a file system of its own cannot be mounted here')
+    assert.match(run.stderr, /StoreOpenError: cannot open the store at \S+: the file system is read-only/)
+  })
+
   for (const [what, error, says] of [
     ['is read-only for a while', 'EROFS', /^disk: The store cannot be written: /],
     ['is full for a while', 'ENOSPC', /^disk: The disk is full$/],

@@ -78,7 +78,7 @@ export class GatewayLives {
     try {
       const tables = db.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'runnable'").get()
       if (tables?.['n'] === 0) return new Set()
-      const rows = db.prepare('SELECT seq FROM runnable WHERE running = 1').all()
+      const rows = db.prepare('SELECT seq FROM runnable WHERE server IS NOT NULL').all()
       return new Set(rows.map((row) => formatJobId(Number(row['seq']))))
     } finally {
       db.close()

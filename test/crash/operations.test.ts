@@ -20,7 +20,15 @@ const ROUNDS = FULL ? 300 : 30
 const WRITER = join(import.meta.dirname, 'operations-writer.ts')
 const BEGIN = Date.UTC(2030, 0, 1)
 
-function command(folder: string, seed: number, steps: number, mode: 'inline' | 'thread' | 'nosync', now: number): string[] {
+interface Life {
+  readonly seed: number
+  /** 0: until it is killed. */
+  readonly steps: number
+  readonly mode: 'inline' | 'thread' | 'nosync'
+  readonly now: number
+}
+
+function command(folder: string, { seed, steps, mode, now }: Life): string[] {
   return [process.execPath, '--disable-warning=ExperimentalWarning', WRITER, folder, String(seed), String(steps), mode, String(now)]
 }
 
@@ -34,7 +42,10 @@ async function cutPower(seed: number, cuts: number, mode: 'inline' | 'nosync'): 
   const folder = mkdtempSync(join(tmpdir(), 'spillway-operations-'))
   try {
     const trace = join(folder, 'trace')
-    await traced(command(join(folder, 'run'), seed, FULL ? 900 : 300, mode, BEGIN), trace, { ...process.env, NODE_OPTIONS: '' })
+    await traced(command(join(folder, 'run'), { seed, steps: FULL ? 900 : 300, mode, now: BEGIN }), trace, {
+      ...process.env,
+      NODE_OPTIONS: '',
+    })
     const events: FileEvent[] = []
     for await (const event of fileEvents(trace, join(folder, 'run', ''))) events.push(event)
     return await replay(events, folder, new SeededRandom(seed), cuts)
@@ -105,7 +116,7 @@ function readLines(path: string): unknown[] {
 
 /** One life, killed after a while; the next one goes on in the same folder. */
 async function liveAndDie(folder: string, random: SeededRandom, now: number): Promise<void> {
-  const [program = '', ...args] = command(folder, random.integer(1e9), 0, 'thread', now)
+  const [program = '', ...args] = command(folder, { seed: random.integer(1e9), steps: 0, mode: 'thread', now })
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] })
   const exited = new Promise((resolve) => child.on('exit', resolve))
   const before = lineCount(folder)

@@ -138,7 +138,7 @@ describe('wrong arguments: one line, exit code 2', () => {
   const cases: Readonly<Record<string, readonly [args: readonly string[], line: string]>> = {
     'a group without its command': [
       ['jobs'],
-      'spillway jobs: say which: list, show, follow, cancel, redrive, move, purge, export; see: spillway help jobs',
+      'spillway jobs: say which: list, show, follow, cancel, redrive, move, forget, purge, export; see: spillway help jobs',
     ],
     'an unknown command of a group': [
       ['jobs', 'lst'],
@@ -260,6 +260,22 @@ test('a blocked key: seen, explained, released; the dead letter is redriven, alo
   assert.match(many.out, /task \d+, redrive: \d+ jobs?, done\n$/)
   await until('all are done', async () => (await inProcess(['jobs', 'list', 'bad', '--dead'])).out === 'no job\n')
   assert.equal(await statusOf(second), 'succeeded')
+})
+
+test('what has ended is forgotten, alone or with others; what has not ended stays', async () => {
+  server.handle = (_, response) => void response.writeHead(500).end()
+  const dead = [await send('/bad'), await send('/bad')]
+  for (const job of dead) await until('it is dead', async () => (await statusOf(job)) === 'failed')
+  const held = await send('/bad', { 'Spillway-Delay': '1h' })
+  const one = await inProcess(['jobs', 'forget', dead[0] ?? '', held])
+  assert.deepEqual([one.code, one.out], [1, `job ${dead[0]} forgotten\n`])
+  assert.match(one.err, new RegExp(`job ${held}: `))
+  const many = await inProcess(['jobs', 'forget', '--queue', 'bad', '--dead'])
+  assert.deepEqual([many.code, /forget: 1 job, done\n$/.test(many.out)], [0, true], many.out + many.err)
+  assert.equal((await inProcess(['jobs', 'list', 'bad', '--dead'])).out, 'no job\n')
+  assert.equal(await statusOf(held), 'queued')
+  server.handle = (_, response) => void response.end('mended')
+  assert.equal((await inProcess(['jobs', 'cancel', held])).code, 0)
 })
 
 test('move, export while it runs, and purge, which asks', async () => {

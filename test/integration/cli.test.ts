@@ -273,6 +273,10 @@ pool api  least-requests  2 waiting
   127.0.0.1:30020  down      0 in flight  connection refused
 
 queue reports -> api  4 queued  oldest waits 2 min  dead: 1 poison
+
+needs a look:
+  queue reports: dead letters: 1 poison
+    -> spillway jobs list reports --dead, then spillway why <job>
 `,
     )
     const json = await spillway(['status', '--admin', url, '--json'], { SPILLWAY_ADMIN_TOKEN: 'secret' })

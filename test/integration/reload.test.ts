@@ -318,17 +318,19 @@ test('reloads that come together all see the last file, one after the other', as
   assert.ok(readAt > 0)
 })
 
-test('under load, no request fails, no connection is closed, and no job is lost or done twice', async () => {
-  await using it = await rig()
-  const { gateway, servers } = it
-  servers[0].handle = async ({ method }, response) => {
-    if (method === 'POST') await new Promise((resolve) => setTimeout(resolve, 2))
-    response.end('done')
-  }
-  await until('the pool is up', async () => (await ask(`${gateway.url}/old`)).status === 200)
+interface Load {
+  readonly jobs: readonly string[]
+  readonly direct: number
+  /** Rejects when a request has failed, or a connection was closed. */
+  readonly ended: Promise<unknown>
+  stop(): void
+}
+
+/** Six clients, each with one connection for all of its requests: three send jobs, three ask directly. */
+function startLoad(gateway: ChildGateway): Load {
   let stop = false
-  const jobs: string[] = []
   let direct = 0
+  const jobs: string[] = []
   const clients = Array.from({ length: 6 }, async (_, i) => {
     const client = await FastClient.connect(Number(new URL(gateway.url).port))
     for (let n = 0; !stop; n++) {
@@ -340,20 +342,53 @@ test('under load, no request fails, no connection is closed, and no job is lost 
     }
     client.socket.destroy()
   })
-  const loaded = Promise.all(clients)
+  const ended = Promise.all(clients)
+  ended.catch(() => undefined)
+  return {
+    jobs,
+    get direct() {
+      return direct
+    },
+    ended,
+    stop: () => {
+      stop = true
+    },
+  }
+}
+
+test('under load, no request fails, no connection is closed, and no job is lost or done twice', async () => {
+  await using it = await rig()
+  const { gateway, servers } = it
+  servers[0].handle = async ({ method }, response) => {
+    if (method === 'POST') await new Promise((resolve) => setTimeout(resolve, 2))
+    response.end('done')
+  }
+  await until('the pool is up', async () => (await ask(`${gateway.url}/old`)).status === 200)
+  const load = startLoad(gateway)
   for (let round = 0; round < 15; round++) {
-    const enough = { jobs: jobs.length + 20, direct: direct + 20 }
+    const enough = { jobs: load.jobs.length + 20, direct: load.direct + 20 }
     it.write({
       queues: { work: { attempts: 3 + round, concurrency: 1 + (round % 8) }, later: { pull: true } },
       routes: [{ match: 'POST /work', mode: 'queue' }, { match: '/old' }, { match: `/r${round}` }],
     })
     if (round % 3 === 2) writeFileSync(it.file, '{ not a configuration')
     assert.equal((await it.reload()).status, round % 3 === 2 ? 422 : 200)
-    await Promise.race([loaded, until('traffic has flowed', () => jobs.length > enough.jobs && direct > enough.direct)])
+    await Promise.race([load.ended, until('traffic has flowed', () => load.jobs.length > enough.jobs && load.direct > enough.direct)])
   }
-  stop = true
-  await loaded
+  load.stop()
+  await load.ended
   await until('all jobs are done', async () => (await it.metrics()).unfinished('work') === 0)
   const posted = servers[0].received.filter(({ method }) => method === 'POST').map(({ headers }) => headers['spillway-job'])
-  assert.deepEqual(posted.toSorted(), jobs.toSorted())
+  assert.deepEqual(posted.toSorted(), load.jobs.toSorted())
+})
+
+test('canary: the load notices a reload that takes its route away', async () => {
+  await using it = await rig()
+  await until('the pool is up', async () => (await ask(`${it.gateway.url}/old`)).status === 200)
+  const load = startLoad(it.gateway)
+  await until('traffic flows', () => load.direct > 20)
+  it.write({ routes: [{ match: 'POST /work', mode: 'queue' }] })
+  assert.equal((await it.reload()).status, 200)
+  await assert.rejects(load.ended, /404/)
+  load.stop()
 })

@@ -15,14 +15,14 @@ const PATIENCE_MS = 180_000
 
 /** What `status` says of each, and of nothing else. */
 const CAUSES: Readonly<Record<keyof typeof WAYS, RegExp>> = {
-  'dead-servers': /^ {2}pool api: no server is up: connection (refused|failed: ECONNREFUSED)$/m,
+  'dead-servers': /^ {2}pool api: no server is up: connection (refused|failed: ECONNREFUSED)(, connection .*)?$/m,
   'poison-job': /^ {2}queue work: dead letters: 1 attempts$/m,
   'blocked-key': /^ {2}queue work: 1 key waits behind a failed job$/m,
   'full-disk': /^ {2}store: refuses every new job: disk, \d.* is free, 4 MiB is kept in reserve$/m,
   'slow-disk': /^ {2}store: the disk is slow: \d+ syncs of the last minute took \d+ ms on average, the worst (7|8|9|\d\d)\d\d ms$/m,
   'stuck-consumer': /^ {2}queue pulled: a hand-out has been running for .*, an attempt may take 1 s$/m,
   'growing-backlog': /^ {2}queue work: jobs wait that take about \d+ min: all 2 places are taken \(1 per server, 2 up\)$/m,
-  'bad-reload': /^ {2}reload: a reload was refused at .*: spillway\.yaml:2:1 {2}rutes {2}unknown key/m,
+  'bad-reload': /^ {2}reload: a reload was refused at .*: \S*spillway\.yaml:2:1 {2}rutes {2}unknown key/m,
 }
 
 function pageOf(name: keyof typeof WAYS): string {

@@ -68,7 +68,7 @@ export class Invariants {
   readonly #open = new Set<Seen>()
   /** Of a queue's key, who was handed out last. */
   readonly #lastOut = new Map<string, string>()
-  readonly #byScope = new Map<string, { readonly id: string; readonly fingerprint: string; readonly until: number }>()
+  readonly #byScope = new Map<string, { readonly id: string; readonly fingerprint: string }>()
   /** Forgotten, or kept for as long as they are kept. */
   readonly #gone = new Set<string>()
   readonly #scheduled = new Map<string, NewJob>()
@@ -76,8 +76,6 @@ export class Invariants {
   #store: JobStore | undefined
   #lastFence = 0
   #lastId = ''
-  /** What the wall clock said at most. */
-  #latest = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -87,7 +85,11 @@ export class Invariants {
     this.#store = store
     return {
       ...store,
-      submit: async (jobs) => this.#submitted(jobs, await store.submit(jobs)),
+      submit: async (jobs) => {
+        const outcomes = await store.submit(jobs)
+        for (const [at, outcome] of outcomes.entries()) await this.#submitted(jobs[at] as NewJob, outcome)
+        return outcomes
+      },
       lease: async (requests) => {
         const batches = await store.lease(requests)
         for (const [at, leases] of batches.entries()) {
@@ -152,47 +154,34 @@ export class Invariants {
     if (!holds) throw new Violation(number, what)
   }
 
-  #now(): number {
-    const now = this.#clock.now()
-    this.#latest = Math.max(this.#latest, now)
-    return now
-  }
-
-  #submitted(specs: readonly NewJob[], outcomes: readonly Submitted[]): readonly Submitted[] {
-    const now = this.#now()
-    for (const [at, outcome] of outcomes.entries()) {
-      const spec = specs[at] as NewJob
-      this.kinds.add(outcome.kind)
-      const { idempotency } = spec
-      const known = idempotency && this.#byScope.get(idempotency.scopeKey)
-      if (outcome.kind === 'created') {
-        const mayBeGone = known === undefined || this.#mayBeGone(known)
-        this.#holds(7, mayBeGone, `${outcome.job.id} was made beside ${known?.id}`)
-        this.#holds(2, outcome.job.id > this.#lastId, `id ${outcome.job.id} is not greater than ${this.#lastId}`)
-        this.#lastId = outcome.job.id
-        this.#accepted(outcome.job, spec)
-        if (idempotency === undefined) continue
-        const { scopeKey, fingerprint, keepMs } = idempotency
-        this.#byScope.set(scopeKey, { id: outcome.job.id, fingerprint, until: now + keepMs })
-      } else if (outcome.kind === 'duplicate') {
-        this.#holds(7, known?.id === outcome.job.id, `${outcome.job.id} is said to be the same, not ${known?.id}`)
-        this.#holds(7, known?.fingerprint === idempotency?.fingerprint, 'another request is no duplicate')
-        this.sees(outcome.job)
-      } else if (outcome.kind === 'conflict') {
-        this.#holds(7, known !== undefined && known.fingerprint !== idempotency?.fingerprint, 'the same request is no conflict')
-      }
+  async #submitted(spec: NewJob, outcome: Submitted): Promise<void> {
+    const { idempotency } = spec
+    const known = idempotency && this.#byScope.get(idempotency.scopeKey)
+    this.kinds.add(outcome.kind)
+    if (outcome.kind === 'created') {
+      this.#holds(7, known === undefined || (await this.#isGone(known)), `${outcome.job.id} was made beside ${known?.id}`)
+      this.#holds(2, outcome.job.id > this.#lastId, `id ${outcome.job.id} is not greater than ${this.#lastId}`)
+      this.#lastId = outcome.job.id
+      this.#accepted(outcome.job, spec)
+      if (idempotency === undefined) return
+      const { scopeKey, fingerprint } = idempotency
+      this.#byScope.set(scopeKey, { id: outcome.job.id, fingerprint })
+    } else if (outcome.kind === 'duplicate') {
+      this.#holds(7, known?.id === outcome.job.id, `${outcome.job.id} is said to be the same, not ${known?.id}`)
+      this.#holds(7, known?.fingerprint === idempotency?.fingerprint, 'another request is no duplicate')
+      this.sees(outcome.job)
+    } else if (outcome.kind === 'conflict') {
+      this.#holds(7, known !== undefined && known.fingerprint !== idempotency?.fingerprint, 'the same request is no conflict')
     }
-    return outcomes
   }
 
-  /** It may have been removed, with its idempotency key. */
-  #mayBeGone({ id, until }: { readonly id: string; readonly until: number }): boolean {
+  /** It has been removed, with its idempotency key: by somebody, by a task, or after its time. */
+  async #isGone({ id }: { readonly id: string }): Promise<boolean> {
     const seen = this.#jobs.get(id)
     if (seen === undefined) return true
-    const { keepMs, keepDeadMs } = seen.spec
-    if (!isEnded(seen.job)) return false
-    const { finishedAt = 0, dead } = seen.job
-    return this.#latest >= Math.max(until, finishedAt + (dead === undefined ? keepMs : keepDeadMs))
+    const [read] = (await this.#store?.read([id], 'status')) ?? []
+    this.#wasRead(id, read?.job)
+    return read === undefined
   }
 
   #accepted(job: StoredJob, spec: NewJob): void {
@@ -206,7 +195,7 @@ export class Invariants {
   }
 
   async #handedOut({ ref, job, request, stolen }: Lease, until: number): Promise<void> {
-    const now = this.#now()
+    const now = this.#clock.now()
     this.#holds(3, !this.#gone.has(job.id), `${job.id} was removed, and is handed out`)
     const seen = this.#known(job)
     this.#holds(2, Buffer.from(request.body).toString() === seen.body, `the body of ${ref.id} is another`)
@@ -239,11 +228,11 @@ export class Invariants {
       if (other === last) return other.job.blocksKey || (!isEnded(other.job) && other.handOuts > 0)
       return other.id < seen.id && other.plain && !isEnded(other.job)
     })
-    // One of them may have ended while nobody was told.
-    for (const { id } of suspects) {
+    // One of them may have ended, or been moved by a task, while nobody was told.
+    for (const { id, job } of suspects) {
       const [read] = (await this.#store?.read([id], 'status')) ?? []
       if (read !== undefined) this.sees(read.job)
-      const holds = read === undefined || (isEnded(read.job) && !read.job.blocksKey)
+      const holds = read === undefined || read.job.version !== job.version || (isEnded(read.job) && !read.job.blocksKey)
       this.#holds(4, holds, `${seen.id} passes ${id}, which is ${read?.job.status}`)
     }
   }
@@ -297,14 +286,12 @@ export class Invariants {
     if (job !== undefined) return this.sees(job)
     const seen = this.#jobs.get(id)
     if (seen === undefined) return
-    this.#now()
     this.#holds(1, isEnded(seen.job), `${id} is gone, it was ${seen.job.status}`)
     this.#forget(seen)
   }
 
   /** Whatever a job is, it follows from what it was. */
   sees(job: StoredJob): void {
-    this.#now()
     if (this.#gone.has(job.id)) return this.#holds(3, isEnded(job), `${job.id} was removed, and is ${job.status}`)
     const seen = this.#known(job)
     this.kinds.add(job.status).add(job.dead ?? 'alive')

@@ -7,7 +7,7 @@ import { API_HEADERS, type Asked, GatewayConnection, type Outcome } from './exch
 import type { Accepted, Facts, Intent } from './facts.ts'
 import { type Message, statusOf } from './http-reader.ts'
 import type { SimNetwork } from './network.ts'
-import type { World } from './world.ts'
+import type { Process, World } from './world.ts'
 
 export interface ClientParts {
   readonly world: World
@@ -21,11 +21,18 @@ export interface ClientParts {
   readonly excused: (connection: GatewayConnection) => boolean
   /** The job has ended and may be forgotten. */
   readonly mayBeGone: (id: string) => boolean
-  /** All is well: an answer comes when it should. */
-  readonly calm: () => boolean
+  /** No faults, a gateway that runs, servers that are up: answers come when they should. */
+  readonly isWell: () => boolean
+  /** When that process was asked to stop, if it was. */
+  readonly stoppedAt: (process: Process | undefined) => number | undefined
+  readonly drainTimeoutMs: number
 }
 
 const PATIENCE_MS = 60_000
+/** The longest wait of a route, the longest way to a server, and some more. */
+const ANSWER_MS = 15_000
+/** What was sent this long ago has arrived, whatever the weather. */
+const HEARD_MS = 3_500
 const ENDED = new Set(['succeeded', 'failed', 'cancelled', 'expired'])
 /** Of a request that is refused, or that nobody answers. */
 const SENDS_MAX = 15
@@ -63,11 +70,22 @@ export class Client {
     const connection = this.#connection
     this.#maybeLeave(connection)
     if (this.#parts.unsteady() && random.chance(0.05)) connection.stall(random.integer(6000))
+    const askedAt = world.now
     const outcome = await connection.ask(asked)
+    if (outcome.kind === 'broken' && !connection.stalled) this.#checkStop(connection, asked, askedAt)
     if (outcome.kind === 'broken' && outcome.reason === 'no answer in time' && !this.#parts.excused(connection)) {
       world.history.violated('every client gets an answer', `${asked.method} ${asked.target} of ${this.#intent.tag}`)
     }
     return outcome
+  }
+
+  /** A gateway that is asked to stop answers first whom it has heard before. */
+  #checkStop(connection: GatewayConnection, asked: Asked, askedAt: number): void {
+    const { world, stoppedAt, drainTimeoutMs } = this.#parts
+    const at = stoppedAt(connection.process)
+    if (at === undefined || connection.left || askedAt > at - HEARD_MS || world.now > at + drainTimeoutMs - HEARD_MS || world.now < at)
+      return
+    world.history.violated('a gateway that stops answers first', `${asked.method} ${asked.target} of ${this.#intent.tag}`)
   }
 
   #maybeLeave(connection: GatewayConnection): void {
@@ -100,7 +118,10 @@ export class Client {
     const events = headers.some(([, value]) => value.includes('events'))
     const streaming = events ? { onHead: early, onPart: this.#events(() => this.#latest()) } : {}
     const asked = { method, target, headers, body, chunked: random.chance(0.2), timeoutMs: PATIENCE_MS, ...streaming }
+    const well = this.#parts.isWell() && !events
     const outcome = await this.#ask(asked)
+    const tookMs = Math.round(world.now - sentAt)
+    world.history.check(!well || tookMs <= ANSWER_MS, 'every client gets its answer in time', () => `${tag}: ${tookMs} ms`)
     intent.waiting = false
     return this.#submitted(outcome, sentAt)
   }
@@ -271,7 +292,6 @@ export class Client {
     }
     const document = parse(message.body)
     this.#sees(accepted, String(document['status']), undefined)
-    if (asked.method === 'DELETE' && document['status'] === 'cancelled') this.#intent.cancelled = true
   }
 
   /** Reads the pieces of an event stream, of either format. */

@@ -32,6 +32,9 @@ export class GatewayConnection {
   readonly #peer: PeerEnd
   readonly #reader: HttpReader
   vanished = false
+  stalled = false
+  /** By this side. */
+  left = false
   #asked: Asked | undefined
   #head: Message | undefined
   #settle: ((outcome: Outcome) => void) | undefined
@@ -94,12 +97,14 @@ export class GatewayConnection {
 
   leave(): void {
     this.#over = true
+    this.left = true
     this.#peer.reset()
     this.#broke('left')
   }
 
   /** Reads nothing for a while. */
   stall(forMs: number): void {
+    this.stalled = true
     this.#peer.link.stallPeer(forMs)
   }
 

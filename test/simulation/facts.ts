@@ -21,8 +21,6 @@ export interface Intent {
   readonly results: Result[]
   /** The client was told that nothing was done, and may believe it. */
   nothingDone: boolean
-  /** It was cancelled by the client, and the answer said so. */
-  cancelled: boolean
   /** The client waits for an answer that it has a right to. */
   waiting: boolean
 }

@@ -38,8 +38,8 @@ export class GatewayLives {
   #life: Life | undefined
   #starting = false
   #count = 0
-  /** Machines that went without a word. */
-  readonly silent = new Set<Process>()
+  /** When a process was asked to stop. */
+  readonly stoppedAt = new Map<Process, number>()
 
   constructor(parts: LivesParts) {
     this.#parts = parts
@@ -101,9 +101,9 @@ export class GatewayLives {
     const life = this.#life
     if (life === undefined) return
     const { world, network, kept } = this.#parts
+    this.stoppedAt.delete(life.process)
     world.history.log(`${life.process.name} is killed${silently ? ', silently' : ''}`)
     this.#life = undefined
-    if (silently) this.silent.add(life.process)
     world.kill(life.process)
     network.kill(life.process, silently)
     kept.drop()
@@ -124,8 +124,12 @@ export class GatewayLives {
     const life = this.#life
     if (life === undefined) return
     const { world, network, scenario } = this.#parts
+    // A process that is stopped hears of it when it goes on.
+    while (life.process.paused) await world.sleep(10)
+    if (this.#life !== life) return
     world.history.log(`${life.process.name} drains`)
     const begun = world.now
+    this.stoppedAt.set(life.process, begun)
     await life.gateway.drain()
     await life.gateway.close()
     // It may have been killed meanwhile.

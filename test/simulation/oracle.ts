@@ -36,6 +36,8 @@ export interface ModelJob {
   version: number
   counted: number
   lease: LeaseRef | undefined
+  /** It outlives the gateway's process. */
+  leaseIsKept: boolean
   succeededWith: number | undefined
   readonly keepMs: number
   readonly keepDeadMs: number
@@ -58,6 +60,8 @@ export class Oracle {
   #lastId = ''
   #lastFence = 0
   unfinished = 0
+  /** Its lease ran out. */
+  onLapse: (job: ModelJob) => void = () => undefined
   readonly #paused = new Set<string>()
 
   /** Queues whose ended jobs may go at any time, because there is little room for them. */
@@ -84,6 +88,7 @@ export class Oracle {
     for (const [i, job] of known.entries()) {
       const view = reads[i]?.job
       if (view === undefined) this.#gone(job)
+      else if (job.place === 'running' && job.leaseIsKept) this.#see(view)
       else if (job.place === 'running') this.#voided(job, view)
       else this.#see(view)
     }
@@ -171,6 +176,7 @@ export class Oracle {
       version: view.version,
       counted: 0,
       lease: undefined,
+      leaseIsKept: false,
       succeededWith: undefined,
       keepMs: job.keepMs,
       keepDeadMs: job.keepDeadMs,
@@ -218,6 +224,7 @@ export class Oracle {
       this.#checkKey(job)
       job.place = 'running'
       job.lease = ref
+      job.leaseIsKept = request.keeps === true
       this.#note(job, view)
     }
   }
@@ -323,7 +330,7 @@ export class Oracle {
     if (job === undefined) return this.#violated('nothing invented', `${view.id} changed, which nobody submitted`)
     this.#world.history.log(`store tells that ${view.id} is ${view.status} now`)
     if (job.place !== 'running' || view.status === 'running') return this.#see(view)
-    // Its lease lapsed.
+    this.onLapse(job)
     job.counted++
     this.#left(job, view)
   }

@@ -149,6 +149,14 @@ export class Promises {
     return this.#facts.runsOf(tag).flatMap((run) => (run.job?.id === job.id ? [run.job] : []))
   }
 
+  /** The store answers as it should: then a lease lapses only where nobody works on the job any more. */
+  lapsed(job: ModelJob): void {
+    const tag = Number(job.target.split('/')[2])
+    const run = this.#facts.runsOf(tag).find((each) => each.job?.id === job.id && each.job.fence === job.lease?.fence)
+    const working = run !== undefined && run.link?.process?.alive === true && isUnderWay(run)
+    this.#check(!working, 'no lease lapses under an attempt', () => `${job.id} fence ${job.lease?.fence}, run ${run?.id}`)
+  }
+
   // --- at the end
 
   ended(): void {

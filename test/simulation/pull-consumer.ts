@@ -33,7 +33,7 @@ interface ReceivedJob {
 
 /** Longer than a receive waits. A machine that vanished says nothing, and whoever waits for it works on nothing meanwhile. */
 export const CONSUMER_PATIENCE_MS = 10_000
-const WORK_MS = 400
+const WORK_MS = 1200
 const LEASE_MS = 1500
 
 export class PullConsumer {
@@ -70,7 +70,7 @@ export class PullConsumer {
     const run = facts.addRun({ tag, server: this.#name, at: world.now, link: undefined, job: { id, attempt, fence, queue: this.#queue } })
     world.history.log(`consumer ${this.#name} gets ${target} (job ${id} attempt ${attempt} fence ${fence}) as run ${run.id}`)
     received(run, target, job.base64 === undefined ? Buffer.from(job.text ?? '') : Buffer.from(job.base64, 'base64'))
-    await world.sleep(random.integer(calm() ? WORK_MS / 4 : WORK_MS))
+    await world.sleep(random.integer(calm() ? WORK_MS / 12 : WORK_MS))
     const chance = calm() ? 1 : random.unit()
     if (chance < 0.05) return void world.history.log(`consumer ${this.#name} forgets run ${run.id}`)
     // Longer than its lease lasts.

@@ -44,6 +44,7 @@ const DRAIN_MS = 900_000
 const IDLE_MS = 4_000
 /** Where the store's answer was lost, nobody knows that there is something to wake: it is found by looking now and then. */
 const LOST_MS = 55_000
+const LEFT_OVER_MS = 40_000
 const USERS_LEAVE_MS = 60_000
 const LOOK_EVERY_MS = 500
 /** Some clients come when all is well again. */
@@ -55,6 +56,7 @@ const LEFT_OVER = [
   'spillway_pool_waiting',
   'spillway_job_watchers',
   'spillway_buffered_bytes',
+  'spillway_connections',
 ] as const
 const HOUR_MS = 3_600_000
 
@@ -97,6 +99,8 @@ class Simulation {
     const parts = { world, network: this.#network, scenario, kept: this.#kept, oracle: this.#oracle, storeFaults: this.#storeFaults }
     this.#lives = new GatewayLives({ ...parts, tamper: options.tamper })
     this.#promises = new Promises(world, this.#facts, this.#oracle, scenario.config)
+    const { before, after, slow } = scenario.storeFaults
+    if (before + after + slow === 0) this.#oracle.onLapse = (job) => this.#promises.lapsed(job)
     this.#servers = scenario.servers.map(
       (address, i) =>
         new SimServer(address, scenario.temper, {
@@ -155,7 +159,9 @@ class Simulation {
       unsteady: () => this.#scenario.unsteadyClients && !this.#calm,
       excused: (connection) => connection.vanished || (connection.process !== undefined && !connection.process.alive),
       mayBeGone: (id) => this.#oracle.mayBeGone(id),
-      calm: () => this.#calm,
+      isWell: () => this.#calm && this.#lives.isWell,
+      stoppedAt: (process) => (process === undefined ? undefined : this.#lives.stoppedAt.get(process)),
+      drainTimeoutMs: this.#scenario.config.drainTimeoutMs,
     }
     for (let tag = 1; tag <= intents; tag++) {
       const intent = this.#intent(tag)
@@ -217,7 +223,6 @@ class Simulation {
       jobs: new Map(),
       results: [],
       nothingDone: false,
-      cancelled: false,
       waiting: false,
     }
   }
@@ -330,8 +335,8 @@ class Simulation {
     const { store } = this.#lives
     if (store !== undefined) await this.#oracle.checkCounters(store)
     const left = (): readonly string[] => LEFT_OVER.filter((gauge) => this.#lives.gauge(gauge) !== 0)
-    // Slots are reserved for a moment whenever the store is asked for jobs.
-    const none = await world.runUntil(() => left().length === 0, IDLE_MS)
+    // Slots are reserved for a moment whenever the store is asked for jobs, and of clients that vanished the gateway learns by its timeouts.
+    const none = await world.runUntil(() => left().length === 0, LEFT_OVER_MS)
     world.history.check(none, 'nothing is left over', () =>
       left()
         .map((gauge) => `${gauge} is ${this.#lives.gauge(gauge)}`)

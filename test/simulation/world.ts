@@ -37,7 +37,6 @@ export class Process {
 
 export class World {
   readonly history: History
-  readonly random: SeededRandom
   readonly #seed: number
   readonly #heap: Planned[] = []
   #now = 0
@@ -50,7 +49,6 @@ export class World {
 
   constructor(seed: number) {
     this.#seed = seed
-    this.random = this.stream(0)
     this.history = new History(() => this.#now)
   }
 

@@ -110,7 +110,7 @@ export const WAYS: Readonly<Record<string, Way>> = {
       behaviour.refuse.set('poison', 500)
       const job = idOf(await send('poison'))
       await send('harmless')
-      return { jobs: [job], heal: () => void behaviour.refuse.clear() }
+      return { jobs: [job], heal: () => behaviour.refuse.clear() }
     },
   },
   'blocked-key': {

@@ -3,11 +3,12 @@
  * of each what became of it.
  */
 import type { QueueConfig } from '../../config/config.ts'
-import { isMapping, isWrong, type JobDocument, readJobDocument, type Wrong, wrongText } from '../../core/jobs/job-document.ts'
+import { isWrong, type JobDocument, readJobDocument, type Wrong, wrongText } from '../../core/jobs/job-document.ts'
 import { type Failure, failure } from '../../core/errors.ts'
 import { newJobOf, requestOf } from '../../jobs/new-job.ts'
 import { matching, type Topic } from '../../jobs/topics.ts'
 import { mayLoseDigits, parseExactly } from '../../lib/exact-json.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import type { NewJob, Submitted } from '../../ports/job-store.ts'
 import { type ApiParts, documentLimits, refusal } from './parts.ts'
 import { type ApiReply, JSON_HEADERS, type Outcome } from './request.ts'

@@ -1,6 +1,6 @@
 /** Which jobs are meant: the same words in a query string, when looking, and in a document, when a task is to work on them. */
-import { isMapping } from '../../core/jobs/job-document.ts'
 import { JOB_STATUSES, type JobStatus } from '../../core/jobs/record.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import type { JobFilter } from '../../ports/job-store.ts'
 

@@ -1,7 +1,8 @@
 /** Mending: cancel, forget, run again, move, and the same for many at once; pause, resume, purge, and keys that wait for somebody. */
 import { type Failure, failure } from '../../core/errors.ts'
-import { isMapping, isWrong, type JobDocument, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
+import { isWrong, type JobDocument, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
 import { requestOf } from '../../jobs/new-job.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import type { CommandOutcome, JobCommand, JobRequest, NewTask, StoredJob, TaskState } from '../../ports/job-store.ts'
 import { isRedacted } from './bodies.ts'
 import { readFilter } from './filter.ts'

@@ -4,7 +4,8 @@
  */
 import type { QueueConfig } from '../../config/config.ts'
 import { failure } from '../../core/errors.ts'
-import { isCount, isMapping, readDuration } from '../../core/jobs/job-document.ts'
+import { isCount, readDuration } from '../../core/jobs/job-document.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import type { EpochMillis, Millis } from '../../lib/units.ts'
 import type { Lease, LeaseOutcome, LeaseRef, Settlement, SettleOutcome } from '../../ports/job-store.ts'
 import { compactJson, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from '../progress.ts'

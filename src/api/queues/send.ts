@@ -2,7 +2,8 @@
  * Sending: one job, a batch, or lines as long as the client likes; to a queue or to a topic. Each job has a result of its own, in the order in
  * which they came, and what a result says was done, is durable.
  */
-import { isMapping, isWrong, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
+import { isWrong, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import { type Destination, jobsOf, queueDestination, resultsOf } from './destination.ts'
 import { type ApiParts, documentLimits, noSuchQueue, queueFor } from './parts.ts'
 import { type ApiRequest, contentKind, invalid, isFailure, jsonText, NOBODY, type Outcome, readText } from './request.ts'

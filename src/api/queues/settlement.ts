@@ -1,10 +1,11 @@
 /** How a pull consumer says that a hand-out is over: read, checked, and turned into what the store takes. */
 import type { QueueConfig } from '../../config/config.ts'
 import { backoffDelayMs } from '../../core/jobs/backoff.ts'
-import { isCount, isMapping, isWrong, readDuration, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
+import { isCount, isWrong, readDuration, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
 import { DELAY_MAX_MS } from '../../core/jobs/limits.ts'
 import { reasonPhrase } from '../../http1/write.ts'
 import { requestOf } from '../../jobs/new-job.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import type { Bytes, Millis } from '../../lib/units.ts'
 import type { JobAnswer, JobError, Settlement } from '../../ports/job-store.ts'
 import { parseReceipt, type Receipt } from './receipt.ts'

@@ -8,8 +8,7 @@ import { parseSize } from '../../lib/size.ts'
 import type { Bytes } from '../../lib/units.ts'
 import { spanText } from '../../telemetry/event-text.ts'
 import { type BenchResult, runBench } from '../bench.ts'
-import type { Arguments, Command, ExitCode, Io } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { type Arguments, type Command, complain, EXIT, type ExitCode, type Io } from '../command.ts'
 import { DEFAULT_FILE, readConfigOrTell } from '../config-argument.ts'
 import { latencyText, sizeText } from '../doctor/finding.ts'
 import { existingFolder } from '../doctor/store-folder.ts'
@@ -41,17 +40,17 @@ a gateway gives at most this. It writes at most ${BYTES_MAX / MIB} MiB, and comp
   },
   async run(args, io) {
     const asked = readAsked(args)
-    if (typeof asked === 'string') return refuse(io, asked, EXIT.usage)
+    if (typeof asked === 'string') return complain(io, 'bench', asked, EXIT.usage)
     const path = args.text('path')
     const needsConfig = path === undefined || args.has('queue') || args.positionals.length > 0
     const config = needsConfig ? await readConfigOrTell(args.positionals[0], io) : undefined
     if (needsConfig && config === undefined) return EXIT.usage
     const queue = args.text('queue')
     if (queue !== undefined && config?.queues.every(({ name }) => name !== queue) === true) {
-      return refuse(io, `queue ${shown(queue)} is not in the configuration`, EXIT.usage)
+      return complain(io, 'bench', `queue ${shown(queue)} is not in the configuration`, EXIT.usage)
     }
     const folder = await existingFolder(path ?? dirname(config?.store.path ?? '.'))
-    if (path !== undefined && folder !== path) return refuse(io, `--path ${path} is not there`, EXIT.usage)
+    if (path !== undefined && folder !== path) return complain(io, 'bench', `--path ${path} is not there`, EXIT.usage)
     return await bench({ ...asked, folder }, { args, io, config })
   },
 }
@@ -84,7 +83,7 @@ async function bench(asked: Asked & { readonly folder: string }, { args, io, con
   const free = bavail * bsize
   // The log holds everything once more.
   const bytesMax = Math.min(BYTES_MAX, (free - RESERVE_BYTES) / 2)
-  if (bytesMax < 16 * MIB) return refuse(io, `${asked.folder} has only ${sizeText(free)} free`, EXIT.failed)
+  if (bytesMax < 16 * MIB) return complain(io, 'bench', `${asked.folder} has only ${sizeText(free)} free`)
   const encryption = config?.store.encryption
   let result: BenchResult
   try {
@@ -95,7 +94,7 @@ async function bench(asked: Asked & { readonly folder: string }, { args, io, con
     })
   } catch (error) {
     if (!(error instanceof Error)) throw error
-    return refuse(io, error instanceof StoreOpenError ? error.message : `${asked.folder}: ${error.message}`, EXIT.failed)
+    return complain(io, 'bench', error instanceof StoreOpenError ? error.message : `${asked.folder}: ${error.message}`)
   }
   if (args.has('json')) io.out(`${JSON.stringify({ folder: asked.folder, freeBytes: free, ...result }, undefined, 2)}\n`)
   else
@@ -108,11 +107,6 @@ async function bench(asked: Asked & { readonly folder: string }, { args, io, con
       ),
     )
   return EXIT.ok
-}
-
-function refuse(io: Io, what: string, code: ExitCode): ExitCode {
-  io.err(`spillway bench: ${what}\n`)
-  return code
 }
 
 function resultText(folder: string, free: Bytes, result: BenchResult, queue: Config['queues'][number] | undefined): string {

@@ -7,15 +7,15 @@ import type { Config } from '../../config/config.ts'
 import { JOB_STATUSES } from '../../core/jobs/record.ts'
 import { openOffline } from '../../engines/embedded/offline.ts'
 import { StoreOpenError } from '../../engines/embedded/store-open-error.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
-import type { Arguments, Command, ExitCode, Io } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { type Arguments, type Command, complain, EXIT, type ExitCode, type Io } from '../command.ts'
 import { DEFAULT_FILE, readConfigOrTell } from '../config-argument.ts'
 import { scriptHead, scriptJob, scriptTail } from '../offline/curl-script.ts'
 import type { ExportedJob } from '../offline/exported-job.ts'
 import { jobLine } from '../offline/ndjson.ts'
 import { onlineJobs } from '../offline/online-jobs.ts'
-import { isDocument, listOf, textOf } from '../job-facts.ts'
+import { listOf, textOf } from '../job-facts.ts'
 import { connect, CONNECTION_OPTIONS, QUEUE_OPTION, type QueueApi, segment } from '../queue-api.ts'
 import { plural, shown } from '../words.ts'
 import { version } from '../version.ts'
@@ -45,7 +45,7 @@ written anew. Encrypted requests are opened with the keys of the configuration. 
   },
   async run(args, io) {
     const wanted = readWanted(args)
-    if (typeof wanted === 'string') return refuse(io, wanted, EXIT.usage)
+    if (typeof wanted === 'string') return complain(io, 'jobs export', wanted, EXIT.usage)
     return wanted.offline ? await exportOffline(wanted, args, io) : await exportOnline(wanted, args, io)
   },
 }
@@ -84,11 +84,6 @@ function readWanted(args: Arguments): Wanted | string {
   }
 }
 
-function refuse(io: Io, what: string, code: ExitCode): ExitCode {
-  io.err(`spillway jobs export: ${what}\n`)
-  return code
-}
-
 async function exportOffline(wanted: Wanted, args: Arguments, io: Io): Promise<ExitCode> {
   const folder = args.text('path')
   // With a folder and a server nothing else is needed: the configuration may be lost.
@@ -96,7 +91,7 @@ async function exportOffline(wanted: Wanted, args: Arguments, io: Io): Promise<E
     folder !== undefined && wanted.to !== undefined ? undefined : await readConfigOrTell(args.positionals[0] ?? args.text('file'), io)
   if (config === undefined && (folder === undefined || wanted.to === undefined)) return EXIT.usage
   if (folder === undefined && config?.store.engine === 'memory')
-    return refuse(io, 'store.engine is memory: nothing of it is on a disk', EXIT.failed)
+    return complain(io, 'jobs export', 'store.engine is memory: nothing of it is on a disk')
   const now = Date.now()
   const path = folder ?? config?.store.path ?? ''
   try {
@@ -106,17 +101,17 @@ async function exportOffline(wanted: Wanted, args: Arguments, io: Io): Promise<E
       const writer = new Writer(wanted, { io, config, now, source: path })
       const left: Left = { unknown: 0, unreadable: 0 }
       const written = await writer.all(offlineJobs(store.jobs(), wanted, left))
-      if (typeof written === 'string') return refuse(io, written, EXIT.failed)
+      if (typeof written === 'string') return complain(io, 'jobs export', written)
       for (const problem of store.problems) io.err(`spillway jobs export: ${problem}\n`)
       if (store.hasChanged())
-        return refuse(io, `${path} was written to meanwhile: a gateway works on it, so this is not a whole export`, EXIT.failed)
+        return complain(io, 'jobs export', `${path} was written to meanwhile: a gateway works on it, so this is not a whole export`)
       tellLeft(left, io)
       return store.problems.length > 0 ? EXIT.failed : EXIT.ok
     } finally {
       store.close()
     }
   } catch (error) {
-    if (error instanceof StoreOpenError) return refuse(io, error.message, EXIT.failed)
+    if (error instanceof StoreOpenError) return complain(io, 'jobs export', error.message)
     throw error
   }
 }
@@ -156,7 +151,7 @@ async function exportOnline(wanted: Wanted, args: Arguments, io: Io): Promise<Ex
   const config = needsServers ? await readConfigOrTell(file, io) : undefined
   if (needsServers && config === undefined) return EXIT.usage
   const queues = await queuesFor(api, wanted.queue)
-  if ('wrong' in queues) return refuse(io, queues.wrong, EXIT.failed)
+  if ('wrong' in queues) return complain(io, 'jobs export', queues.wrong)
   const { statuses, dead } = wanted
   const now = Date.now()
   const writer = new Writer(wanted, { io, config, now, source: api.admin.url })
@@ -172,8 +167,8 @@ async function exportOnline(wanted: Wanted, args: Arguments, io: Io): Promise<Ex
       told,
     ),
   )
-  if (typeof written === 'string') return refuse(io, written, EXIT.failed)
-  if (told.wrong !== '') return refuse(io, `${told.wrong}; what was written is not the whole`, EXIT.failed)
+  if (typeof written === 'string') return complain(io, 'jobs export', written)
+  if (told.wrong !== '') return complain(io, 'jobs export', `${told.wrong}; what was written is not the whole`)
   if (told.redacted > 0) {
     io.err(
       `spillway jobs export: ${plural(told.redacted, 'job')} without credentials, which the admin address does not show; --offline has them\n`,
@@ -187,7 +182,7 @@ async function blockedKeys(api: QueueApi, queue: string): Promise<ReadonlyMap<st
   const told = await api.get(`queues/${segment(queue)}/keys`, { blocked: 'true', limit: '1000' })
   if ('wrong' in told) return new Map()
   const keys = listOf(told.value.document, 'keys', (value) =>
-    isDocument(value) ? ([textOf(value['key']), textOf(value['holder'])] as const) : undefined,
+    isMapping(value) ? ([textOf(value['key']), textOf(value['holder'])] as const) : undefined,
   )
   return new Map(keys.filter((pair): pair is readonly [string, string] => pair[0] !== undefined && pair[1] !== undefined))
 }

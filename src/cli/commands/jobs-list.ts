@@ -1,12 +1,12 @@
 /** `spillway jobs list`: which jobs there are, by what is known of them; and the filter options that other commands share. */
 import { JOB_STATUSES } from '../../core/jobs/record.ts'
 import { parseDuration } from '../../lib/duration.ts'
+import { isMapping } from '../../lib/mapping.ts'
 import { nearest } from '../../lib/nearest.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import { spanText } from '../../telemetry/event-text.ts'
-import type { Arguments, Command, OptionSpec } from '../command.ts'
-import { EXIT } from '../command.ts'
-import { isDocument, type JobFacts, jobFacts, listOf, queueFacts, textOf } from '../job-facts.ts'
+import { type Arguments, type Command, complain, EXIT, type OptionSpec } from '../command.ts'
+import { type JobFacts, jobFacts, listOf, queueFacts, textOf } from '../job-facts.ts'
 import {
   connect,
   CONNECTION_DETAILS,
@@ -86,25 +86,21 @@ export const listJobs: Command = {
     json: { ...JSON_OPTION, help: 'print {jobs, more}' },
   },
   async run(args, io) {
-    const complain = (what: string, code: 1 | 2): 1 | 2 => {
-      io.err(`spillway jobs list: ${what}\n`)
-      return code
-    }
     const now = Date.now()
     const query = filterQuery(args, now)
-    if (typeof query === 'string') return complain(query, EXIT.usage)
+    if (typeof query === 'string') return complain(io, 'jobs list', query, EXIT.usage)
     const limit = Number(args.text('limit') ?? LIMIT_DEFAULT)
     if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX)
-      return complain(`--limit must be a number from 1 to ${LIMIT_MAX}`, EXIT.usage)
+      return complain(io, 'jobs list', `--limit must be a number from 1 to ${LIMIT_MAX}`, EXIT.usage)
     const api = await connect(args, io, 'jobs list')
     if (api === undefined) return EXIT.usage
     const queues = await queuesFor(api, queueNamed(args))
-    if ('wrong' in queues) return complain(queues.wrong, EXIT.failed)
+    if ('wrong' in queues) return complain(io, 'jobs list', queues.wrong)
     const asked = { ...query, text: args.text('text'), order: args.has('newest') ? 'newest' : undefined }
     const found: Found = { documents: [], more: false }
     for (const queue of queues) {
       const page = await browse(api, queue, asked, limit)
-      if ('wrong' in page) return complain(`queue ${shown(queue)}: ${page.wrong}`, EXIT.failed)
+      if ('wrong' in page) return complain(io, 'jobs list', `queue ${shown(queue)}: ${page.wrong}`)
       found.documents.push(...page.documents)
       found.more ||= page.more
     }
@@ -144,7 +140,7 @@ async function browse(api: QueueApi, queue: string, query: Query, limit: number)
     if ('wrong' in told) return told
     const { document } = told.value
     documents.push(...listOf(document, 'jobs', (job) => job))
-    after = isDocument(document) ? textOf(document['next']) : undefined
+    after = isMapping(document) ? textOf(document['next']) : undefined
     if (after === undefined || documents.length >= limit) return { documents, more: after !== undefined }
   }
 }

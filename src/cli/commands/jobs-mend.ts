@@ -1,9 +1,10 @@
-/** `spillway jobs cancel`, `redrive`, `move`, `purge`: mending one job, some, or, as a task of the gateway, all that a filter means. */
+/** `spillway jobs cancel`, `redrive`, `move`, `forget`, `purge`: mending one job, some, or, as a task of the gateway, all that a filter means. */
+import { isMapping } from '../../lib/mapping.ts'
 import { parseRate } from '../../lib/rate.ts'
 import type { Millis } from '../../lib/units.ts'
 import type { Arguments, Command, ExitCode, Io, OptionSpec } from '../command.ts'
 import { EXIT } from '../command.ts'
-import { type JobFacts, jobFacts, isDocument, listOf, type TaskFacts, taskFacts } from '../job-facts.ts'
+import { type JobFacts, jobFacts, listOf, type TaskFacts, taskFacts } from '../job-facts.ts'
 import {
   connect,
   CONNECTION_DETAILS,
@@ -30,7 +31,7 @@ const TASK_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   json: JSON_OPTION,
 }
 
-type Kind = 'cancel' | 'redrive' | 'move'
+type Kind = 'cancel' | 'redrive' | 'move' | 'forget'
 
 interface Work {
   readonly kind: Kind
@@ -39,6 +40,8 @@ interface Work {
   readonly one: (api: QueueApi, id: string, args: Arguments) => ReturnType<QueueApi['get']>
   /** Of what became of one job. */
   readonly text: (job: JobFacts) => string
+  /** The same where nothing is left of it. */
+  readonly plain?: string
 }
 
 const CANCEL: Work = {
@@ -60,6 +63,14 @@ const MOVE: Work = {
   command: 'jobs move',
   one: (api, id, args) => api.post(`jobs/${segment(id)}/move`, queueTo(args)),
   text: ({ queue, status }) => `${status} in queue ${shown(queue)}`,
+}
+
+const FORGET: Work = {
+  kind: 'forget',
+  command: 'jobs forget',
+  one: (api, id) => api.delete(`jobs/${segment(id)}?forget=true`),
+  text: () => 'forgotten',
+  plain: 'forgotten',
 }
 
 function queueTo(args: Arguments): { readonly queue?: string } {
@@ -94,6 +105,16 @@ export const moveJobs: Command = {
   details: `${MANY}\n${CONNECTION_DETAILS}`,
   options: { ...TASK_OPTIONS, to: { type: 'string', value: 'QUEUE', help: 'where they go' } },
   run: (args, io) => work(MOVE, args, io),
+}
+
+export const forgetJobs: Command = {
+  name: 'jobs forget',
+  positionals: ['[JOB…]'],
+  summary:
+    'Jobs that have ended are removed before their time, dead letters too: by their ids, or those of a queue, such as --queue orders --dead.',
+  details: `That cannot be undone. What has not ended stays.\n${MANY}\n${CONNECTION_DETAILS}`,
+  options: TASK_OPTIONS,
+  run: (args, io) => work(FORGET, args, io),
 }
 
 /** What is wrong with the arguments together. */
@@ -155,7 +176,7 @@ async function oneByOne(what: Work, args: Arguments, io: Io, api: QueueApi): Pro
     }
     documents.push(told.value.document)
     const job = jobFacts(told.value.document)
-    if (!args.has('json')) io.out(`job ${shown(id)} ${job === undefined ? 'done' : what.text(job)}\n`)
+    if (!args.has('json')) io.out(`job ${shown(id)} ${job === undefined ? (what.plain ?? 'done') : what.text(job)}\n`)
   }
   if (args.has('json')) io.out(`${JSON.stringify({ jobs: documents }, undefined, 2)}\n`)
   return code
@@ -257,6 +278,6 @@ function heldText(queue: string, document: unknown): string {
 
 /** How many by status, but for none. */
 function held(document: unknown): readonly (readonly [string, unknown])[] {
-  const counts: unknown = isDocument(document) ? document['counts'] : undefined
-  return Object.entries(isDocument(counts) ? counts : {}).filter(([, count]) => count !== 0)
+  const counts: unknown = isMapping(document) ? document['counts'] : undefined
+  return Object.entries(isMapping(counts) ? counts : {}).filter(([, count]) => count !== 0)
 }

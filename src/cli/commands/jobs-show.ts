@@ -1,11 +1,11 @@
 /** `spillway jobs show` and `jobs follow`: one job as it is, and as it goes on until it ends. */
+import { isMapping } from '../../lib/mapping.ts'
 import type { Millis } from '../../lib/units.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { spanText } from '../../telemetry/event-text.ts'
-import type { Command, ExitCode, Io } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { type Command, complain, EXIT, type ExitCode, type Io } from '../command.ts'
 import { sizeText } from '../doctor/finding.ts'
-import { historyFacts, isDocument, type JobFacts, jobFacts, textOf } from '../job-facts.ts'
+import { historyFacts, type JobFacts, jobFacts, textOf } from '../job-facts.ts'
 import { connect, CONNECTION_DETAILS, CONNECTION_OPTIONS, JSON_OPTION, type QueueApi, segment } from '../queue-api.ts'
 import { shown, table, timeText } from '../words.ts'
 import { stateText } from './jobs-list.ts'
@@ -29,10 +29,8 @@ export const showJob: Command = {
     if (api === undefined) return EXIT.usage
     const told = await api.get(`jobs/${segment(id)}`, { include: 'request,result,history' })
     const job = 'wrong' in told ? undefined : jobFacts(told.value.document)
-    if ('wrong' in told || job === undefined) {
-      io.err(`spillway jobs show: job ${shown(id)}: ${'wrong' in told ? told.wrong : 'what the gateway tells of it is no job'}\n`)
-      return EXIT.failed
-    }
+    if ('wrong' in told || job === undefined)
+      return complain(io, 'jobs show', `job ${shown(id)}: ${'wrong' in told ? told.wrong : 'what the gateway tells of it is no job'}`)
     io.out(args.has('json') ? `${told.value.text}\n` : showText(job, told.value.document))
     return EXIT.ok
   },
@@ -60,15 +58,15 @@ function showText(job: JobFacts, document: unknown): string {
     ['hand-outs told', String(historyFacts(document).length)],
   ]
   const known = table(rows.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
-  const parts = isDocument(document) ? [messageText('request', document['request']), messageText('result', document['result'])] : []
+  const parts = isMapping(document) ? [messageText('request', document['request']), messageText('result', document['result'])] : []
   return `${[known.join('\n'), ...parts.filter((part) => part !== '')].join('\n\n')}\n\nthe whole story: spillway why ${job.id}\n`
 }
 
 function messageText(what: string, message: unknown): string {
-  if (!isDocument(message)) return ''
+  if (!isMapping(message)) return ''
   const { method, target, status, headers, contentType } = message
   const first = what === 'request' ? `${textOf(method) ?? ''} ${textOf(target) ?? ''}` : `status ${String(status)}`
-  const fields = Object.entries(isDocument(headers) ? headers : {}).flatMap(([name, value]) =>
+  const fields = Object.entries(isMapping(headers) ? headers : {}).flatMap(([name, value]) =>
     (Array.isArray(value) ? (value as unknown[]) : [value]).map((one) => `  ${name}: ${oneLine(String(one))}`),
   )
   if (typeof contentType === 'string') fields.push(`  content-type: ${oneLine(contentType)}`)
@@ -108,10 +106,8 @@ export const followJob: Command = {
     const id = jobIdOf(args.positionals[0] ?? '')
     const wait = args.text('wait')
     const waitMs = wait === undefined ? Number.POSITIVE_INFINITY : parseDuration(wait)
-    if (waitMs === undefined) {
-      io.err(`spillway jobs follow: --wait must be a span such as 10m, not ${JSON.stringify(wait)}\n`)
-      return EXIT.usage
-    }
+    if (waitMs === undefined)
+      return complain(io, 'jobs follow', `--wait must be a span such as 10m, not ${JSON.stringify(wait)}`, EXIT.usage)
     const api = await connect(args, io, 'jobs follow')
     return api === undefined ? EXIT.usage : await follow({ api, io, id, json: args.has('json') }, waitMs)
   },
@@ -135,7 +131,7 @@ async function follow({ api, io, id, json }: Following, waitMs: Millis): Promise
     if (job === undefined) {
       const wrong = 'wrong' in told ? told.wrong : 'what the gateway tells of it is no job'
       const mayComeBack = seenAt !== undefined && now - seenAt < AWAY_MS && 'wrong' in told && told.absent !== undefined
-      if (!mayComeBack) return complain(io, `job ${shown(id)}: ${wrong}`)
+      if (!mayComeBack) return complain(io, 'jobs follow', `job ${shown(id)}: ${wrong}`)
     } else {
       seenAt = now
       const line = json && !('wrong' in told) ? told.value.text : followLine(job)
@@ -143,7 +139,7 @@ async function follow({ api, io, id, json }: Following, waitMs: Millis): Promise
       last = line
       if (job.finishedAt !== undefined) return job.status === 'succeeded' ? EXIT.ok : EXIT.failed
     }
-    if (now - begunAt > waitMs) return complain(io, `job ${shown(id)}: it has not ended within ${spanText(waitMs)}`)
+    if (now - begunAt > waitMs) return complain(io, 'jobs follow', `job ${shown(id)}: it has not ended within ${spanText(waitMs)}`)
     await new Promise((resolve) => setTimeout(resolve, FOLLOW_EVERY_MS))
   }
 }
@@ -159,9 +155,4 @@ function followLine(job: JobFacts): string {
   if ((status === 'queued' || status === 'retrying') && notBefore !== undefined) parts.push(`not before ${timeText(notBefore)}`)
   if (job.dead !== undefined) parts.push(`dead: ${shown(job.dead)}`)
   return parts.filter((part) => part !== '').join('  ')
-}
-
-function complain(io: Io, what: string): ExitCode {
-  io.err(`spillway jobs follow: ${what}\n`)
-  return EXIT.failed
 }

@@ -2,11 +2,11 @@
 import type { CommandGroup } from '../command-group.ts'
 import { exportJobs } from './jobs-export.ts'
 import { listJobs } from './jobs-list.ts'
-import { cancelJobs, moveJobs, purgeJobs, redriveJobs } from './jobs-mend.ts'
+import { cancelJobs, forgetJobs, moveJobs, purgeJobs, redriveJobs } from './jobs-mend.ts'
 import { followJob, showJob } from './jobs-show.ts'
 
 export const jobsGroup: CommandGroup = {
   name: 'jobs',
-  summary: 'Jobs: list, show, follow, cancel, redrive, move, purge, export.',
-  commands: [listJobs, showJob, followJob, cancelJobs, redriveJobs, moveJobs, purgeJobs, exportJobs],
+  summary: 'Jobs: list, show, follow, cancel, redrive, move, forget, purge, export.',
+  commands: [listJobs, showJob, followJob, cancelJobs, redriveJobs, moveJobs, forgetJobs, purgeJobs, exportJobs],
 }

@@ -1,8 +1,8 @@
 /** `spillway keys`: keys whose jobs wait, because one of them failed and the queue says `onFailure: block`. */
-import type { Command, ExitCode, Io } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { isMapping } from '../../lib/mapping.ts'
+import { type Command, complain, EXIT } from '../command.ts'
 import type { CommandGroup } from '../command-group.ts'
-import { isDocument, listOf, numberOf, queueFacts, textOf } from '../job-facts.ts'
+import { listOf, numberOf, queueFacts, textOf } from '../job-facts.ts'
 import {
   connect,
   CONNECTION_DETAILS,
@@ -93,7 +93,7 @@ async function queuesWithKeys(api: QueueApi, all: boolean): Promise<readonly str
 }
 
 function heldKey(queue: string, value: unknown): HeldKey | undefined {
-  if (!isDocument(value) || typeof value['key'] !== 'string') return undefined
+  if (!isMapping(value) || typeof value['key'] !== 'string') return undefined
   const { key, holder, status, blocked: isBlocked, waiting } = value
   return {
     queue,
@@ -114,9 +114,4 @@ function keysText(keys: readonly HeldKey[]): string {
   const release = releaseCommand(first.queue, first.key)
   const next = `spillway why ${first.holder}, then spillway jobs redrive ${first.holder}, or ${release}`
   return `${lines.join('\n')}\n\nnext, for the first of them: ${next}\n`
-}
-
-function complain(io: Io, command: string, what: string): ExitCode {
-  io.err(`spillway ${command}: ${what}\n`)
-  return EXIT.failed
 }

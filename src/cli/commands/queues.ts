@@ -1,7 +1,6 @@
 /** `spillway queues`: which queues there are and how they are, and whether they hand out. */
 import { spanText } from '../../telemetry/event-text.ts'
-import type { Arguments, Command, ExitCode, Io } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { type Arguments, type Command, complain, EXIT, type ExitCode, type Io } from '../command.ts'
 import type { CommandGroup } from '../command-group.ts'
 import { sizeText } from '../doctor/finding.ts'
 import { listOf, type QueueFacts, queueFacts } from '../job-facts.ts'
@@ -80,11 +79,6 @@ async function pauseOrResume(args: Arguments, io: Io, what: 'pause' | 'resume'):
   const says = what === 'pause' ? `is paused; again with: spillway queues resume ${shellWord(name)}` : 'hands out again'
   io.out(args.has('json') ? `${told.value.text}\n` : `queue ${shown(name)} ${says}\n`)
   return EXIT.ok
-}
-
-function complain(io: Io, command: string, what: string): ExitCode {
-  io.err(`spillway ${command}: ${what}\n`)
-  return EXIT.failed
 }
 
 /** For people: what waits, runs and is dead; and what holds a queue up. */

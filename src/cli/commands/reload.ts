@@ -1,9 +1,8 @@
 /** `spillway reload`: a running gateway reads its configuration again, and says what came of it. */
+import { isMapping } from '../../lib/mapping.ts'
 import { ADMIN_OPTION, findAdmin, TOKEN_VARIABLE } from '../admin-client.ts'
-import type { Command } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { type Command, complain, EXIT } from '../command.ts'
 import { DEFAULT_FILE } from '../config-argument.ts'
-import { isDocument } from '../job-facts.ts'
 import { JSON_OPTION, QueueApi } from '../queue-api.ts'
 
 export const reloadCommand: Command = {
@@ -16,12 +15,9 @@ export const reloadCommand: Command = {
     const admin = await findAdmin(args, io, 'reload')
     if (admin === undefined) return EXIT.usage
     const told = await new QueueApi(admin).post('reload')
-    if ('wrong' in told) {
-      io.err(`spillway reload: ${told.wrong}\n`)
-      return EXIT.failed
-    }
+    if ('wrong' in told) return complain(io, 'reload', told.wrong)
     const { text, document } = told.value
-    const keys: unknown = isDocument(document) ? document['needsRestart'] : undefined
+    const keys: unknown = isMapping(document) ? document['needsRestart'] : undefined
     const later = Array.isArray(keys) && keys.length > 0 ? `; only after a restart: ${keys.map(String).join(', ')}` : ''
     io.out(args.has('json') ? `${text}\n` : `the configuration was read again and holds from now on${later}\n`)
     return EXIT.ok

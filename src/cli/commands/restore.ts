@@ -9,7 +9,7 @@ export const restoreCommand: Command = {
   positionals: ['BACKUP', 'FOLDER'],
   summary: 'Make a store of a backup, in a folder that is new or empty, and verify it. Then store.path can be this folder.',
   details:
-    'Jobs that ended after the backup was made will run again. Fences and versions go on above all that the original can have given.\nNothing of a damaged backup is restored; see: spillway salvage.',
+    'Jobs that ended after the backup was made will run again. Fences and versions go on above all that the original can have given.\nNothing of a damaged backup is restored; see: spillway help salvage.',
   options: {},
   async run(args, io) {
     const [backup = '', folder = ''] = args.positionals

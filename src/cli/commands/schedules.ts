@@ -1,8 +1,8 @@
 /** `spillway schedules` and `spillway topics`: what makes jobs by the clock, and what one job is copied to. */
-import type { Command } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { isMapping } from '../../lib/mapping.ts'
+import { type Command, complain, EXIT } from '../command.ts'
 import type { CommandGroup } from '../command-group.ts'
-import { isDocument, listOf, numberOf, textOf, timeOf } from '../job-facts.ts'
+import { listOf, numberOf, textOf, timeOf } from '../job-facts.ts'
 import { connect, CONNECTION_DETAILS, CONNECTION_OPTIONS, JSON_OPTION } from '../queue-api.ts'
 import { shown, table, timeText } from '../words.ts'
 
@@ -33,10 +33,7 @@ function listCommand(what: 'schedules' | 'topics', summary: string, text: (docum
       const api = await connect(args, io, name)
       if (api === undefined) return EXIT.usage
       const told = await api.get(what)
-      if ('wrong' in told) {
-        io.err(`spillway ${name}: ${told.wrong}\n`)
-        return EXIT.failed
-      }
+      if ('wrong' in told) return complain(io, name, told.wrong)
       io.out(args.has('json') ? `${told.value.text}\n` : text(told.value.document))
       return EXIT.ok
     },
@@ -50,7 +47,7 @@ function schedulesText(document: unknown): string {
 }
 
 function scheduleRow(value: unknown): readonly string[] | undefined {
-  if (!isDocument(value) || typeof value['name'] !== 'string') return undefined
+  if (!isMapping(value) || typeof value['name'] !== 'string') return undefined
   const { name, queue, cron, timeZone, every, everyMs, nextAt, lastJob, made, missedCount, paused, lastProblem } = value
   const when = typeof cron === 'string' ? `${cron} ${textOf(timeZone) ?? ''}` : `every ${textOf(every) ?? `${numberOf(everyMs) ?? 0} ms`}`
   const next = timeOf(nextAt)
@@ -76,10 +73,10 @@ function topicsText(document: unknown): string {
 }
 
 function topicRows(value: unknown): readonly (readonly string[])[] | undefined {
-  if (!isDocument(value) || typeof value['name'] !== 'string') return undefined
+  if (!isMapping(value) || typeof value['name'] !== 'string') return undefined
   const topic = shown(value['name'])
   const subscriptions = listOf(value, 'subscriptions', (subscription) => {
-    if (!isDocument(subscription)) return undefined
+    if (!isMapping(subscription)) return undefined
     const { name, queue, filter } = subscription
     return [topic, shown(textOf(name) ?? ''), shown(textOf(queue) ?? ''), filter === undefined ? 'all' : JSON.stringify(filter)]
   })

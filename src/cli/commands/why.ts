@@ -2,8 +2,7 @@
 import type { AdminStatus } from '../../admin/status.ts'
 import type { JobId } from '../../ports/job-store.ts'
 import { askStatus } from '../admin-client.ts'
-import type { Command } from '../command.ts'
-import { EXIT } from '../command.ts'
+import { type Command, complain, EXIT } from '../command.ts'
 import { historyFacts, type JobFacts, jobFacts, type QueueFacts, queueFacts } from '../job-facts.ts'
 import { connect, CONNECTION_DETAILS, CONNECTION_OPTIONS, JSON_OPTION, type QueueApi, segment } from '../queue-api.ts'
 import { type WhyFacts, whyLines } from '../why.ts'
@@ -20,10 +19,7 @@ export const whyCommand: Command = {
     const api = await connect(args, io, 'why')
     if (api === undefined) return EXIT.usage
     const facts = await gather(api, id)
-    if ('wrong' in facts) {
-      io.err(`spillway why: job ${shown(id)}: ${facts.wrong}\n`)
-      return EXIT.failed
-    }
+    if ('wrong' in facts) return complain(io, 'why', `job ${shown(id)}: ${facts.wrong}`)
     const lines = whyLines(facts)
     io.out(args.has('json') ? `${JSON.stringify({ job: id, lines, facts }, undefined, 2)}\n` : `${lines.join('\n')}\n`)
     return EXIT.ok

@@ -1,4 +1,5 @@
 /** What the demo prints first: where everything is, and four commands to paste into a second terminal. */
+import { shellWord } from '../words.ts'
 
 export interface BannerFacts {
   readonly port: number
@@ -24,9 +25,4 @@ ${report.padEnd(width)}# kill the server that works on it: kill -9 $(cat ${busy}
 ${orders.padEnd(width)}# nothing is alive, and yet, after ${backAfterSeconds} s: 200
 4  the same as 2, then kill -9 ${gatewayPid} (the gateway), then curl the link that 2 printed first: the job is still there
 `
-}
-
-/** Quoted only where a shell would take it apart. */
-function shellWord(text: string): string {
-  return /^[\w./+:@%-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

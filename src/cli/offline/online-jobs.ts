@@ -1,7 +1,8 @@
 /** Jobs of a running gateway for an export, page by page. What the admin address does not show of a request is left out, and said. */
+import { isMapping } from '../../lib/mapping.ts'
 import type { JobRequest } from '../../ports/job-store.ts'
 import type { Told } from '../admin-client.ts'
-import { isDocument, jobFacts, textOf } from '../job-facts.ts'
+import { jobFacts, textOf } from '../job-facts.ts'
 import { parseExactly } from '../../lib/exact-json.ts'
 import type { ExportedJob } from './exported-job.ts'
 
@@ -40,7 +41,7 @@ export async function* onlineJobs(
       }
       // Digits that a double does not hold stand in payloads, and must come out again.
       const page = parseExactly(told.value.text)
-      const jobs: unknown = isDocument(page) ? page['jobs'] : undefined
+      const jobs: unknown = isMapping(page) ? page['jobs'] : undefined
       for (const document of Array.isArray(jobs) ? (jobs as unknown[]) : []) {
         const job = exportedJob(document)
         if (job === undefined) continue
@@ -48,7 +49,7 @@ export async function* onlineJobs(
         const holder = job.key === undefined ? undefined : blocked.get(job.key)
         yield holder === undefined || holder === job.id ? job : { ...job, keyHeldBy: holder }
       }
-      after = isDocument(page) ? textOf(page['next']) : undefined
+      after = isMapping(page) ? textOf(page['next']) : undefined
       if (after === undefined) break
     }
   }
@@ -57,7 +58,7 @@ export async function* onlineJobs(
 /** Undefined: its request is not kept any more. */
 export function exportedJob(document: unknown): ExportedJob | undefined {
   const facts = jobFacts(document)
-  if (facts === undefined || !isDocument(document) || !isDocument(document['request'])) return undefined
+  if (facts === undefined || !isMapping(document) || !isMapping(document['request'])) return undefined
   const { redacted, ...request } = requestOf(document['request'])
   const { id, queue, route = '', status, attempt, attempts, handOuts, priority, submittedAt } = facts
   const { key, tenant, reference, notBefore, expiresAt, deadlineAt, dead, error } = facts
@@ -79,7 +80,7 @@ function requestOf(request: Readonly<Record<string, unknown>>): JobRequest & { r
   const { method, target, headers, contentType, payload, text, base64 } = request
   const fields: string[] = []
   const redacted: string[] = []
-  for (const [name, value] of Object.entries(isDocument(headers) ? headers : {})) {
+  for (const [name, value] of Object.entries(isMapping(headers) ? headers : {})) {
     for (const one of Array.isArray(value) ? (value as unknown[]) : [value]) {
       if (one === REDACTED) redacted.push(name)
       else if (typeof one === 'string') fields.push(name, one)

@@ -2,6 +2,7 @@
  * What a job looks like where one is written down: in a call of the queue API, in a schedule of the configuration. Checks it and says, to the
  * field, what is wrong. Written by hand, because it is on the path of every job that is sent: one pass over the fields, no copies.
  */
+import { isMapping } from '../../lib/mapping.ts'
 import { nearest } from '../../lib/nearest.ts'
 import type { Bytes, Millis } from '../../lib/units.ts'
 import { parseDuration } from '../../lib/duration.ts'
@@ -245,10 +246,6 @@ export function isBase64(text: string): boolean {
   if (!BASE64.test(text)) return false
   const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length
   return digits % 4 !== 1 && (digits === text.length || text.length % 4 === 0)
-}
-
-export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function isCount(value: unknown, min: number, max: number): value is number {

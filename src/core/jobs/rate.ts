@@ -2,12 +2,8 @@
  * A rate as a bucket of tokens: it holds `count` of them, gets them back evenly over `perMs`, and each pass takes one. So over any span
  * no more pass than `count` and what the span brings.
  */
+import type { Rate } from '../../lib/rate.ts'
 import type { Millis, MonotonicMillis } from '../../lib/units.ts'
-
-export interface Rate {
-  readonly count: number
-  readonly perMs: Millis
-}
 
 export interface TokenBucket {
   readonly tokens: number

@@ -82,7 +82,7 @@ function checkFormat(db: DatabaseSync, path: string): void {
 function nextGeneration(db: DatabaseSync, path: string): void {
   const generation = readMeta(db, 'generation')
   if (generation === undefined || readMeta(db, 'last_sequence') === undefined) {
-    throw new StoreOpenError(path, `${DATABASE_FILE} is damaged (its own numbers fail their checks); see: spillway salvage`)
+    throw new StoreOpenError(path, `${DATABASE_FILE} is damaged (its own numbers fail their checks); see: spillway help salvage`)
   }
   db.exec('BEGIN IMMEDIATE')
   writeMeta(db, 'generation', generation + 1)
@@ -109,7 +109,7 @@ export function explained(error: unknown, path: string): Error {
   const code = primaryCode(error)
   if (code === SQLITE_BUSY) return inUse(path)
   if (code === SQLITE_NOTADB) return new StoreOpenError(path, `${DATABASE_FILE} is not a database, or is damaged at its beginning`)
-  if (code === SQLITE_CORRUPT) return new StoreOpenError(path, `${DATABASE_FILE} is damaged (${reasonOf(error)}); see: spillway salvage`)
+  if (code === SQLITE_CORRUPT) return new StoreOpenError(path, `${DATABASE_FILE} is damaged (${reasonOf(error)}); see: spillway help salvage`)
   return new StoreOpenError(path, reasonOf(error))
 }
 

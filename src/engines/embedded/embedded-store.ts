@@ -196,6 +196,8 @@ class Client implements Executor {
         return this.#answer(message.reply)
       case 'held':
         return this.#holding?.resolve(message.files)
+      case 'not-held':
+        return this.#holding?.reject(new Error(message.reason))
       case 'fatal':
         return this.#fatal(new Error(message.message))
     }

@@ -102,7 +102,7 @@ export class EmbeddedEngine {
     this.#options = options
     this.#events = events
     const wrong = wrongWithLog(options.path)
-    if (wrong !== undefined) throw new StoreOpenError(options.path, `${wrong}; see: spillway salvage`)
+    if (wrong !== undefined) throw new StoreOpenError(options.path, `${wrong}; see: spillway help salvage`)
     this.#db = openDatabase(options.path)
     let file: number | undefined
     try {

@@ -35,7 +35,7 @@ const GENERATIONS_AT_LEAST = 1000
 export function backupFolder(path: string, target: string, now: EpochMillis): Manifest {
   refuseUnfit(path)
   const wrong = wrongWithLog(path)
-  if (wrong !== undefined) throw new CopyRefused(`${path}: ${wrong}; see: spillway salvage`)
+  if (wrong !== undefined) throw new CopyRefused(`${path}: ${wrong}; see: spillway help salvage`)
   const before = stampOf(path)
   const { partial, remove } = beginBackup(target)
   const rules = { floorBytes: 0, storePath: path }
@@ -79,7 +79,7 @@ export function restoreBackup(backup: string, path: string, now: EpochMillis): M
   const manifest = readManifest(backup)
   if (manifest === undefined) throw new CopyRefused(`${backup} is no backup: there is no backup.json in it`)
   const wrong = wrongWithBackup(backup, manifest)
-  if (wrong !== undefined) throw new CopyRefused(`${backup} is damaged: ${wrong}; see: spillway salvage`)
+  if (wrong !== undefined) throw new CopyRefused(`${backup} is damaged: ${wrong}; see: spillway help salvage`)
   beginStore(path)
   const rules = { floorBytes: 0, storePath: path }
   withFiles(backup, (files) => copyDatabase(files, path, rules))

@@ -53,6 +53,15 @@ function run(engine: EmbeddedEngine, batch: Batch): void {
   }
 }
 
+function hold(engine: EmbeddedEngine): void {
+  try {
+    send({ kind: 'held', files: engine.hold() })
+  } catch (error) {
+    engine.release()
+    send({ kind: 'not-held', reason: String(error) })
+  }
+}
+
 const data = workerData as ThreadData
 const engine = open(data.options, data.moment)
 port.on('message', (message: ToThread) => {
@@ -62,7 +71,7 @@ port.on('message', (message: ToThread) => {
   }
   if (engine === undefined || dead) return
   if (message.kind === 'batch') run(engine, message.batch)
-  else if (message.kind === 'hold') send({ kind: 'held', files: engine.hold() })
+  else if (message.kind === 'hold') hold(engine)
   else if (message.what === 'log') engine.releaseLog()
   else engine.release()
 })

@@ -20,4 +20,5 @@ export type FromThread =
   | { readonly kind: 'open-failed'; readonly reason: string }
   | { readonly kind: 'reply'; readonly reply: BatchReply }
   | { readonly kind: 'held'; readonly files: HeldFiles }
+  | { readonly kind: 'not-held'; readonly reason: string }
   | { readonly kind: 'fatal'; readonly message: string }

@@ -1,5 +1,6 @@
 /** How fast a queue and each of its keys may be handed out. In memory: after a restart the buckets are full again. */
-import { isFull, type Rate, refilled, taken, type TokenBucket, waitFor } from '../../core/jobs/rate.ts'
+import { isFull, refilled, taken, type TokenBucket, waitFor } from '../../core/jobs/rate.ts'
+import type { Rate } from '../../lib/rate.ts'
 import type { Millis, MonotonicMillis } from '../../lib/units.ts'
 
 /** Keys whose buckets are remembered; beyond it, those that were used longest ago begin anew. */

@@ -2,8 +2,9 @@
  * Work on many jobs, in steps so small that nobody waits for them: redrive, move, cancel or forget all that a filter means. How far each
  * is, is kept with what it did in one commit, so that it goes on after a restart where it was and does nothing twice.
  */
-import { type Rate, refilled, type TokenBucket, waitFor } from '../../core/jobs/rate.ts'
+import { refilled, type TokenBucket, waitFor } from '../../core/jobs/rate.ts'
 import type { JobRecord } from '../../core/jobs/record.ts'
+import type { Rate } from '../../lib/rate.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
 import type { NewTask, TaskState } from '../../ports/job-store.ts'
 import { meets, nextPage } from './browse.ts'
