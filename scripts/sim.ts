@@ -66,7 +66,10 @@ async function main(seeds: number, from: number): Promise<number> {
   }
   const timer = setInterval(report, REPORT_EVERY_MS)
   const hand = (worker: ReturnType<typeof fork>): void => {
-    if (next >= from + seeds) return void worker.disconnect()
+    if (next >= from + seeds) {
+      worker.disconnect()
+      return
+    }
     const part: Part = { from: next, seeds: Math.min(SEEDS_AT_ONCE, from + seeds - next) }
     next += part.seeds
     worker.send(part)

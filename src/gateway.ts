@@ -297,7 +297,7 @@ class RunningGateway implements Gateway {
       jobs,
       budget: this.#budget,
     }
-    const api = createAdminApi(parts, { token, reload: () => this.reload(), maintain: this.#store?.maintain })
+    const api = createAdminApi(parts, { token, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, ...(token === undefined ? {} : { token }) })
   }
 

@@ -66,7 +66,7 @@ function problem(c: Context, status: 401 | 404 | 405 | 421 | 500 | 503, title: s
 }
 
 /** The routes alone, without a socket. */
-export function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }: Omit<AdminOptions, 'address'>): Hono {
+function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }: Omit<AdminOptions, 'address'>): Hono {
   const app = new Hono()
   const guard = createGuard(token)
   const guarded = async (c: Context, next: Next): Promise<Response | undefined> => {

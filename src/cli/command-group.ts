@@ -17,7 +17,7 @@ export function isGroup(entry: Entry): entry is CommandGroup {
 }
 
 /** `list` of `jobs list`. */
-export function wordOf(command: Command): string {
+function wordOf(command: Command): string {
   return command.name.split(' ').at(-1) ?? ''
 }
 

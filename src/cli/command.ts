@@ -120,7 +120,7 @@ function withAbsentValues({ options }: Command, given: readonly string[]): reado
   return raw
 }
 
-export function usageLine(command: Command): string {
+function usageLine(command: Command): string {
   const options = Object.keys(command.options).length > 0 ? ' [options]' : ''
   if (command.name === '') return `spillway --to URL${options}`
   return ['spillway', command.name, ...command.positionals].join(' ') + options

@@ -179,6 +179,8 @@ export interface ApiConfig {
   readonly receiveMax: number
   /** Pull consumers that wait at once. Default 4096. */
   readonly receiversMax: number
+  /** Queues that are made over the API. */
+  readonly queuesMax: number
   /** Default 12h. */
   readonly leaseMaxMs: Millis
   /** One body, or one line of NDJSON. Default 16MiB. */

@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod'
 import type { Config, QueueConfig, ScheduleDocument, SubscriptionConfig } from './config.ts'
+import { isMapping } from '../lib/mapping.ts'
 import { NAME } from './fields.ts'
 import { problemsOf } from './parse.ts'
 import { pathText, type Problem } from './problem.ts'
@@ -13,6 +14,9 @@ import { queueSchema, scheduleSchema, subscriptionSchema } from './schema-queues
 export type DocumentReading<T> = { readonly value: T } | { readonly wrong: string }
 
 type Known = Pick<Config, 'pools' | 'limits'>
+
+/** Every job that is published is compared with each of them, while everybody else waits. */
+const FILTER_VALUES_MAX = 1000
 
 export function isName(text: string): boolean {
   return NAME.test(text)
@@ -38,23 +42,41 @@ export function readScheduleDocument(
   document: unknown,
   { limits }: Pick<Known, 'limits'>,
 ): DocumentReading<ScheduleDocument> {
-  const read = parsed(scheduleSchema, document, ['schedules', name])
+  // The job is not the schema's, and stays as it is: numbers that were kept to the digit would not survive a copy.
+  const job = isMapping(document) && isMapping(document['job']) ? document['job'] : undefined
+  const read = parsed(scheduleSchema, job === undefined ? document : { ...(document as object), job: {} }, ['schedules', name])
   if ('wrong' in read) return read
+  const schedule = { ...read.value, job: job ?? read.value.job }
   const documentLimits = { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
-  const problems = scheduleProblems(read.value, documentLimits)
-  return problems.length === 0 ? { value: scheduleDocument(read.value) } : { wrong: textOf(problems) }
+  const problems = scheduleProblems(schedule, documentLimits)
+  return problems.length === 0 ? { value: scheduleDocument(schedule) } : { wrong: textOf(problems) }
 }
 
 export function readSubscriptionDocument(topic: string, name: string, document: unknown): DocumentReading<SubscriptionConfig> {
   const read = parsed(subscriptionSchema, document, ['topics', topic, 'subscriptions', name])
-  return 'wrong' in read ? read : { value: resolveSubscription(topic, name, read.value) }
+  if ('wrong' in read) return read
+  const value = resolveSubscription(topic, name, read.value)
+  const { headers = {}, fields = {} } = value.filter ?? {}
+  const values = [...Object.values(headers), ...Object.values(fields)].flat().length
+  return values > FILTER_VALUES_MAX ? { wrong: `filter: names ${values} values, at most ${FILTER_VALUES_MAX} may be named` } : { value }
 }
 
 /** `place`: where the same stands in a configuration, for suggestions. */
 function parsed<S extends z.ZodType>(schema: S, document: unknown, place: readonly string[]): DocumentReading<z.output<S>> {
   // A document may be left out where everything has a default; checking changes what it is given.
-  const outcome = problemsOf(schema, structuredClone(document ?? {}), place)
+  const copy = copyOf(document ?? {})
+  if (copy === undefined) return { wrong: 'The document is nested too deeply, or has a number of too many digits' }
+  const outcome = problemsOf(schema, copy, place)
   return 'data' in outcome ? { value: outcome.data } : { wrong: textOf(outcome.problems) }
+}
+
+/** Undefined: it is nested too deeply, or has a number that would lose digits. */
+function copyOf(document: unknown): unknown {
+  try {
+    return structuredClone(document)
+  } catch {
+    return undefined
+  }
 }
 
 function textOf(problems: readonly Problem[]): string {

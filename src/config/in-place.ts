@@ -23,7 +23,13 @@ export function inPlace(running: Config, read: Config): InPlace {
     schedules: read.schedules,
     topics: read.topics,
     ...(read.cors !== undefined && { cors: read.cors }),
-    api: { ...running.api, keys: read.api.keys, receiveMax: read.api.receiveMax, leaseMaxMs: read.api.leaseMaxMs },
+    api: {
+      ...running.api,
+      keys: read.api.keys,
+      receiveMax: read.api.receiveMax,
+      queuesMax: read.api.queuesMax,
+      leaseMaxMs: read.api.leaseMaxMs,
+    },
     // Links and receipts that are out there have the path in them.
     jobs: { ...read.jobs, path: running.jobs.path },
     drainTimeoutMs: read.drainTimeoutMs,

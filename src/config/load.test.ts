@@ -152,7 +152,7 @@ describe('good files', () => {
       ],
       schedules: [],
       topics: [],
-      api: { keys: [], receiveMax: 1000, receiversMax: 4096, leaseMaxMs: 43_200_000, body: 16_777_216 },
+      api: { keys: [], receiveMax: 1000, receiversMax: 4096, queuesMax: 1000, leaseMaxMs: 43_200_000, body: 16_777_216 },
       limits: {
         head: 32_768,
         headers: 100,

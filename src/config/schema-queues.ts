@@ -122,6 +122,7 @@ export const apiSchema = z.strictObject({
     .describe('Who may use it on the listeners. Without any, listeners do not serve it; the admin address does.'),
   receiveMax: field.count(1, 10_000).default(1000).describe('Jobs in one receive, settle or send.'),
   receiversMax: field.count(1, MILLION).default(4096).describe('Pull consumers that wait for jobs at once; more are refused with 503.'),
+  queuesMax: field.count(1, 100_000).default(1000).describe('Queues that are made over the API; one more is refused with 409.'),
   leaseMax: field.span.prefault('12h').describe('Longest lease that a pull consumer may ask for.'),
   body: field.size
     .optional()

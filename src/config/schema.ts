@@ -41,7 +41,9 @@ const store = z.strictObject({
   diskFloor: field.size
     .prefault('64MiB')
     .describe('With less than this free on the disk nothing is accepted; what was accepted is worked off.'),
-  encryption: encryption.optional().describe('Requests and answers, heads and bodies, are encrypted on the disk; see docs/store.md for what is not.'),
+  encryption: encryption
+    .optional()
+    .describe('Requests and answers, heads and bodies, are encrypted on the disk; see docs/store.md for what is not.'),
 })
 
 const server = z.strictObject({

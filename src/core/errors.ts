@@ -115,6 +115,7 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  too_many_queues: { status: 409, title: 'There are too many queues', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   not_empty: { status: 409, title: 'It is not empty', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   not_pulled: {
     status: 409,
@@ -391,6 +392,10 @@ export interface Failure {
 
 export function failure(code: ErrorCode, detail: string, retryAfterSeconds?: number): Failure {
   return retryAfterSeconds === undefined ? { code, detail } : { code, detail, retryAfterSeconds }
+}
+
+export function isFailure(value: object): value is Failure {
+  return 'code' in value
 }
 
 /** The RFC 9457 document of a failure, as an object. */

@@ -8,8 +8,9 @@ import { corsHeaders } from '../api/cors.ts'
 import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from '../api/event-stream.ts'
 import { jobHeaders } from '../api/document.ts'
 import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
+import { refusal } from '../api/refused.ts'
 import type { Config, QueueConfig } from '../config/config.ts'
-import { type Failure, failure } from '../core/errors.ts'
+import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import { headerValue } from '../http1/message.ts'
@@ -21,7 +22,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
 import { idempotencyOf } from './idempotency.ts'
 import { extractKey } from './key.ts'
-import { hasIdempotencyKey, isFailure, type Policies, readPolicies } from './policies.ts'
+import { hasIdempotencyKey, type Policies, readPolicies } from './policies.ts'
 
 export interface EnqueueContext extends HoldContext, StreamParts {
   readonly jobs: Jobs
@@ -74,7 +75,7 @@ export async function submitCall(
       failure('idempotency_conflict', 'The Idempotency-Key belongs to a request with another method, target, content type or body.'),
     )
   }
-  if (submitted.kind === 'refused') return refuse(refusal(submitted, queue, context))
+  if (submitted.kind === 'refused') return refuse(refusal(context, queue, submitted))
   call.log.job = submitted.job.id
   return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, cors }
 }
@@ -114,13 +115,6 @@ function newJob(
     ...(policies.reference === undefined ? {} : { reference: policies.reference }),
     ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
   }
-}
-
-function refusal(refused: Submitted & { kind: 'refused' }, queue: QueueConfig, context: EnqueueContext): Failure {
-  const limits: Readonly<Record<string, number>> = { ...queue.limits }
-  context.telemetry.event({ type: 'limit-reached', limit: refused.limit, where: queue.name, value: limits[refused.limit] ?? 0 })
-  const retryAfterSeconds = context.jobs.roomInSeconds(queue.name)
-  return failure(refused.limit === 'disk' ? 'store_unavailable' : 'queue_full', refused.detail, retryAfterSeconds)
 }
 
 /** Resolves when the client has been answered, its events flow, or it is gone. */

@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../test/support/seed-fast-check.ts'
 import type { ClientHeader, RouteConfig } from '../config/config.ts'
+import { isFailure } from '../core/errors.ts'
 import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
 import type { RequestHead } from '../http1/message.ts'
-import { isFailure, mayBecomeJob, mustBecomeJob, type Policies, readPolicies } from './policies.ts'
+import { mayBecomeJob, mustBecomeJob, type Policies, readPolicies } from './policies.ts'
 
 const ALL: readonly ClientHeader[] = ['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference']
 

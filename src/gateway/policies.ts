@@ -3,7 +3,7 @@
  * that cannot be understood are refused by name; Prefer and Idempotency-Key are everybody's, so a route that does not allow them ignores them.
  */
 import type { ClientHeader, RouteConfig } from '../config/config.ts'
-import { type Failure, failure } from '../core/errors.ts'
+import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { type Preferences, parsePreferences } from '../core/headers/prefer.ts'
 import { headerValue, headerValues, type RequestHead } from '../http1/message.ts'
@@ -54,10 +54,6 @@ export function readPolicies(head: Head, route: Pick<RouteConfig, 'allow'>): Pol
   }
 }
 
-export function isFailure(value: object): value is Failure {
-  return 'code' in value
-}
-
 function spillwayValues(head: Head, route: Pick<RouteConfig, 'allow'>): Values | Failure {
   const values: Values = {}
   for (const [allowed, name] of SPILLWAY_HEADERS) {
@@ -97,7 +93,7 @@ function readIdempotencyKey(head: Head): string | undefined | Failure {
 }
 
 /** A string of RFC 8941, or the value as it is. */
-export function unquote(value: string): string | undefined {
+function unquote(value: string): string | undefined {
   if (!value.startsWith('"')) return value
   const match = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/.exec(value)
   return match === null ? undefined : (match[1] as string).replaceAll(/\\(.)/g, '$1')

@@ -109,7 +109,7 @@ function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Att
 }
 
 /** The stored request, plus what tells the server that it is a job. */
-export function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string, host: string): OutgoingRequest {
+function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string, host: string): OutgoingRequest {
   const { job, request, ref } = lease
   const headers = [
     ...request.headers,

@@ -4,6 +4,7 @@
  * configuration names the same queue, the configuration counts.
  */
 import type { QueueConfig } from '../config/config.ts'
+import { parseExactly } from '../lib/exact-json.ts'
 import type { QueueName } from '../ports/job-store.ts'
 
 /** `none`: no longer defined. It can be looked into and emptied. */
@@ -48,6 +49,13 @@ export class Definitions {
     this.#queues.delete(name)
   }
 
+  /** How many were made over the API. */
+  get made(): number {
+    let made = 0
+    for (const { origin } of this.#queues.values()) if (origin === 'api') made++
+    return made
+  }
+
   all(): Iterable<DefinedQueue> {
     return this.#queues.values()
   }
@@ -61,7 +69,7 @@ export function storedText(origin: Origin, document: unknown): string {
 export function storedDefinition(text: string | undefined): StoredDefinition | undefined {
   if (text === undefined) return undefined
   try {
-    const stored = JSON.parse(text) as Partial<StoredDefinition> | null
+    const stored = parseExactly(text) as Partial<StoredDefinition> | null
     return stored?.origin === 'api' || stored?.origin === 'file' ? { origin: stored.origin, document: stored.document } : undefined
   } catch {
     return undefined

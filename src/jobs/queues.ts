@@ -69,7 +69,7 @@ export interface PreparedReload {
   apply(): void
 }
 
-export type PutOutcome = 'made' | 'changed' | 'in-file'
+export type PutOutcome = 'made' | 'changed' | 'in-file' | 'too-many'
 export type DropOutcome = 'dropped' | 'in-file' | 'not-empty' | 'missing'
 
 export class Queues {
@@ -189,6 +189,7 @@ export class Queues {
   async put(config: QueueConfig, document: unknown): Promise<PutOutcome> {
     const known = this.#definitions.get(config.name)
     if (known?.origin === 'file') return 'in-file'
+    if (known?.origin !== 'api' && this.#definitions.made >= this.#config.api.queuesMax) return 'too-many'
     const { name: queue, limits, rules } = config
     await this.#parts.store.command([{ kind: 'configure', queue, limits, rules, definition: storedText('api', document) }])
     this.#definitions.set({ config, origin: 'api', document })
@@ -197,10 +198,16 @@ export class Queues {
     return known === undefined || known.origin === 'none' ? 'made' : 'changed'
   }
 
-  async drop(name: QueueName): Promise<DropOutcome> {
+  /** A subscription may be on its way to a queue that is there still. */
+  drop(name: QueueName): Promise<DropOutcome> {
+    return this.topics.inTurn(() => this.#drop(name))
+  }
+
+  async #drop(name: QueueName): Promise<DropOutcome> {
     const known = this.#definitions.get(name)
     if (known === undefined) return 'missing'
     if (known.origin === 'file') return 'in-file'
+    if (this.topics.uses(name)) return 'not-empty'
     const outcome = await this.command({ kind: 'drop', queue: name })
     if (outcome.kind === 'refused') return 'not-empty'
     this.#definitions.delete(name)

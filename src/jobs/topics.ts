@@ -25,6 +25,7 @@ export class Topics {
   /** Those of the configuration hide those of the same name. */
   #inFile: ReadonlyMap<string, Topic>
   readonly #made = new Map<string, Topic>()
+  #lastTurn: Promise<unknown> = Promise.resolve()
 
   constructor(store: Pick<JobStore, 'notes' | 'command'>, topics: readonly TopicConfig[]) {
     this.#store = store
@@ -50,6 +51,18 @@ export class Topics {
 
   all(): Iterable<Topic> {
     return new Map([...this.#made, ...this.#inFile]).values()
+  }
+
+  /** Does a subscription name the queue? */
+  uses(queue: string): boolean {
+    return [...this.all()].some(({ subscriptions }) => [...subscriptions.values()].some((each) => each.queue === queue))
+  }
+
+  /** One after the other: whoever changes a topic begins with what the change before has left. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastTurn.then(work)
+    this.#lastTurn = turn.catch(() => undefined)
+    return turn
   }
 
   /** Resolved = durable. */

@@ -35,3 +35,10 @@ test('what is no JSON throws, as ever', () => {
   assert.throws(() => parseExactly('{"a":12345678901234567890'), SyntaxError)
   assert.throws(() => parseExactly(''), SyntaxError)
 })
+
+test('numbers with a million digits, and names and texts that look like something else, take one pass', () => {
+  const zeros = '0'.repeat(1_000_000)
+  for (const number of [`1.${zeros}1`, `1${zeros}1e-1000000`, `0.${zeros}1${zeros}`]) assert.equal(through(number), number)
+  const text = `{"__proto__":12345678901234567890,"a":{"__proto__":["12345678901234567890","\\"1e400\\\\",-1E+400]}}`
+  assert.equal(through(text), text)
+})

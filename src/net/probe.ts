@@ -62,13 +62,13 @@ function judgeError(error: NodeJS.ErrnoException): ProbeResult {
   return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: plainReason(error) }
 }
 
-export function hostHeader(target: { readonly host: string; readonly port: number }): string {
+function hostHeader(target: { readonly host: string; readonly port: number }): string {
   const host = target.host.includes(':') ? `[${target.host}]` : target.host
   return target.port === 80 ? host : `${host}:${target.port}`
 }
 
 /** What an operator calls it. */
-export function plainReason(error: NodeJS.ErrnoException): string {
+function plainReason(error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case 'ECONNREFUSED':
       return 'connection refused'

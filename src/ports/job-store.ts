@@ -155,6 +155,8 @@ export interface LeaseRef {
   readonly fence: number
   /** Per-attempt secret, base64url. */
   readonly secret: string
+  /** Whoever may do this in one queue only says in which: a lease of another one is stale to it. */
+  readonly queue?: QueueName
 }
 
 export interface Lease {

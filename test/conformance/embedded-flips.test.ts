@@ -34,6 +34,8 @@ interface Known {
 const known = new Map<string, Known>()
 const { path: folder, dispose } = tempFolder()
 const image = join(folder, 'image')
+/** The same jobs, killed when all of the log was in the database. */
+const merged = join(folder, 'merged')
 
 before(async () => {
   const random = new SeededRandom(SEED)
@@ -56,7 +58,16 @@ before(async () => {
   // As a kill leaves it. Copied by another process: reading it in this one would end its locks.
   assert.equal(spawnSync('cp', ['-r', live, image]).status, 0)
   await store.close()
-  assert.ok((syncedFrames(image)?.frames ?? 0) > 10, 'some of it is in the log alone')
+  const mark = syncedFrames(image)
+  assert.ok(mark !== undefined && mark.frames > 10 && !mark.merged, 'some of it is in the log alone')
+  const again = open(live, [], 200)
+  while (syncedFrames(live)?.merged !== true) {
+    const leases = (await again.lease([leaseRequest({ max: 5 })])).flat()
+    await again.settle(leases.map(({ ref }) => ({ kind: 'handBack', lease: ref, afterMs: 0 })))
+  }
+  assert.equal(spawnSync('cp', ['-r', live, merged]).status, 0)
+  await again.close()
+  assert.ok((syncedFrames(merged)?.frames ?? 0) > 100)
 })
 after(dispose)
 
@@ -71,12 +82,13 @@ function hash(body: Uint8Array): string {
   return createHash('sha256').update(body).digest('hex')
 }
 
-type Target = 'database' | 'log' | 'body'
+type Target = 'database' | 'log' | 'merged log' | 'body'
 
 /** Single bits, or some bytes in a row, in what is used of the file. */
 function damage(path: string, target: Target, random: SeededRandom): string {
-  const name = target === 'database' ? 'store.db' : target === 'log' ? LOG_FILE : `bodies/${random.pick(readdirSync(join(path, 'bodies')))}`
-  const used = target === 'log' ? 32 + (syncedFrames(path)?.frames ?? 0) * 4120 : statSync(join(path, name)).size
+  const name =
+    target === 'database' ? 'store.db' : target !== 'body' ? LOG_FILE : `bodies/${random.pick(readdirSync(join(path, 'bodies')))}`
+  const used = name === LOG_FILE ? 32 + (syncedFrames(path)?.frames ?? 0) * 4120 : statSync(join(path, name)).size
   const file = openSync(join(path, name), 'r+')
   const hits: number[] = []
   for (let hit = 0; hit <= random.integer(3); hit++) {
@@ -170,13 +182,13 @@ async function salvaged(path: string): Promise<void> {
   }
 }
 
-for (const target of ['database', 'log', 'body'] as const) {
+for (const target of ['database', 'log', 'merged log', 'body'] as const) {
   it(`turned over in the ${target}: refused, or said, or of no consequence (SEED=${SEED})`, async () => {
     const random = new SeededRandom(SEED)
     const outcomes = new Map<Outcome, number>()
     for (let trial = 0; trial < TRIALS; trial++) {
-      const path = join(folder, `${target}${trial}`)
-      assert.equal(spawnSync('cp', ['-rp', image, path]).status, 0)
+      const path = join(folder, `${target.replace(' ', '-')}${trial}`)
+      assert.equal(spawnSync('cp', ['-rp', target === 'merged log' ? merged : image, path]).status, 0)
       const where = damage(path, target, random)
       try {
         // The same after a copy of it: verification must not miss what the store itself says.
@@ -192,6 +204,8 @@ for (const target of ['database', 'log', 'body'] as const) {
         for (const each of [path, `${path}-saved`]) rmSync(each, { recursive: true, force: true })
       }
     }
+    // What is in the database already is left out when it is damaged.
+    if (target === 'merged log') return assert.deepEqual([...outcomes.keys()], ['whole'])
     // The canary: what does not hit anything would prove nothing.
     assert.ok((outcomes.get('reported') ?? 0) + (outcomes.get('refused') ?? 0) > 0, JSON.stringify([...outcomes]))
     if (target === 'log')

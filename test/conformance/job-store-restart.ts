@@ -147,7 +147,7 @@ export const restartCases: Cases = {
   },
 
   async 'tenants go on taking turns'(rig) {
-    await rig.submitAll([...'aaaaaabbbb'].map((tenant) => ({ tenant })))
+    await rig.submitAll(Array.from('aaaaaabbbb', (tenant) => ({ tenant })))
     await rig.lease({ max: 2 })
     await rig.reopen()
     const order = (await rig.lease()).map(({ job }) => job.tenant).join('')
@@ -176,6 +176,32 @@ export const restartCases: Cases = {
     assert.deepEqual(await rig.store.extend([kept.ref], 5000), ['extended'])
     assert.equal((await rig.succeed(kept.ref)).status, 'succeeded')
     assert.equal((await rig.lease()).length, 1, 'now the next of its key')
+  },
+
+  async 'a job whose lease is kept shows a version that is greater than any before'(rig) {
+    const { id } = await rig.submit()
+    const { ref } = await rig.leaseOne({ keeps: true })
+    for (let n = 0; n < 3; n++) await rig.command({ kind: 'progress', id, secret: ref.secret, progress: `${n}` })
+    let last = (await rig.read(id))?.version ?? 0
+    for (let round = 0; round < 3; round++) {
+      await rig.reopen()
+      const { version, status } = (await rig.read(id)) ?? assert.fail()
+      assert.ok(version > last, `${version} after ${last}`)
+      assert.equal(status, 'running')
+      last = version
+    }
+    const aborted = await rig.cancel(id)
+    assert.deepEqual(aborted.kind === 'done' && aborted.aborted, ref)
+    assert.ok(((await rig.read(id))?.version ?? 0) > last)
+  },
+
+  async 'a kept lease that was extended goes on for as long as its extension'(rig) {
+    await rig.submit()
+    const { ref } = await rig.leaseOne({ keeps: true, server: 'pull', leaseMs: 300 })
+    assert.deepEqual(await rig.store.extend([ref], 3_600_000), ['extended'])
+    await rig.reopen()
+    await rig.pass(3_599_000)
+    assert.equal((await rig.succeed(ref)).status, 'succeeded')
   },
 
   async 'a kept lease that nobody comes back for lapses after the restart, and counts'(rig) {

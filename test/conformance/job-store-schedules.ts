@@ -264,4 +264,23 @@ export const scheduleCases: Cases = {
     await clear(rig)
     assert.equal(await waiting(rig), 0)
   },
+
+  async 'all definitions together may have 16 MiB, and no more'(rig) {
+    const job = newJob({ body: Buffer.alloc(3_000_000) })
+    const put = async (name: string, more: Buffer = Buffer.alloc(0)): Promise<string> =>
+      (await rig.schedule({ name, job: more.length === 0 ? job : { ...job, request: { ...job.request, body: more } } })).kind
+    // Four megabytes each, as text.
+    assert.deepEqual([await put('a'), await put('b'), await put('c'), await put('d')], ['done', 'done', 'done', 'done'])
+    assert.equal(await put('e'), 'refused')
+    assert.equal(await put('a'), 'done', 'one that is there may be put again')
+    assert.equal(await put('d', Buffer.alloc(10)), 'done')
+    assert.equal(await put('e'), 'done', 'and there is room again')
+  },
+
+  async 'a period that begins now begins now, also when the store’s clock is a little ahead'(rig) {
+    const startAt = rig.clock.now() - 1
+    await rig.schedule({ when: { everyMs: 3_600_000, startAt } })
+    await rig.settleTime()
+    assert.equal((await rig.scheduleState()).made, 1)
+  },
 }

@@ -7,7 +7,7 @@ import { LEASE_MS, type JobOptions, type Rig } from './rig.ts'
 
 /** One character for each job: its tenant. */
 async function submitFor(rig: Rig, tenants: string, options: JobOptions = {}): Promise<readonly StoredJob[]> {
-  return rig.submitAll([...tenants].map((tenant) => (tenant === '-' ? options : { ...options, tenant })))
+  return rig.submitAll(Array.from(tenants, (tenant) => (tenant === '-' ? options : { ...options, tenant })))
 }
 
 async function turns(rig: Rig, max = 100): Promise<string> {
@@ -144,7 +144,7 @@ export const tenantCases: Cases = {
     await rig.restart()
     await rig.configure({ tenantMaxRunning: 1 })
     const leases = await rig.lease()
-    assert.deepEqual(leases.map(({ job }) => job.tenant).toSorted(), tenants.toSorted())
+    assert.deepEqual(leases.map(({ job }) => job.tenant ?? '').toSorted(), tenants.toSorted())
     await rig.restart()
     if (!rig.durable) for (const { ref } of leases) await rig.handBack(ref)
     await rig.configure({ tenantMaxRunning: 1 })

@@ -108,7 +108,7 @@ interface Operation {
   readonly share: number
   /** What it did is kept, once it has answered. */
   readonly promises: boolean
-  run(): Promise<unknown>
+  readonly run: () => Promise<unknown>
 }
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {

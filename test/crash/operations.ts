@@ -34,7 +34,7 @@ export interface Crash {
   readonly path: string
   readonly now: number
   /** Throws where the state is none of what it may be. */
-  check(state: State): void
+  readonly check: (state: State) => void
 }
 
 /** Opens what a crash left, and checks that it is sound, and what it may be. Gives what it is. */

@@ -3,7 +3,6 @@
  * for byte as the gateway would have sent it. The folder is as it was afterwards.
  */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,31 +11,11 @@ import { after, before, describe, test, type TestContext } from 'node:test'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type ChildGateway, startGateway } from '../support/child-gateway.ts'
 import { ask } from '../support/http-client.ts'
+import { type Outcome, runCommand, runProgram } from '../support/run-command.ts'
 import { type Received, startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
-
-interface Outcome {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-async function run(
-  program: string,
-  args: readonly string[],
-  options: { readonly cwd: string; readonly env?: Record<string, string> },
-): Promise<Outcome> {
-  const env = { PATH: process.env['PATH'] ?? '', ...options.env }
-  return await new Promise((resolve) => {
-    execFile(program, args, { cwd: options.cwd, env, maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })
-    })
-  })
-}
-
-const spillway = (folder: string, ...args: readonly string[]): Promise<Outcome> => run(process.execPath, [MAIN, ...args], { cwd: folder })
+const spillway = (folder: string, ...args: readonly string[]): Promise<Outcome> => runCommand(args, { cwd: folder })
 
 /** Every byte there is, and long enough to be a file beside the database. */
 const LARGE = Buffer.alloc(300_000, Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)))
@@ -176,21 +155,21 @@ describe('a backlog of a gateway that is gone', () => {
     await server.revive()
     let refuses = true
     server.handle = (received, response) => void response.writeHead(received.method === 'PUT' && refuses ? 500 : 204).end()
-    const stopped = await run('sh', [script], { cwd: folder })
+    const stopped = await runProgram('sh', [script], { cwd: folder })
     assert.equal(stopped.code, 1)
     assert.match(stopped.err, /stopped at job 3\. When it is settled: FROM=3/)
     server.received.pop()
     refuses = false
-    const goneOn = await run('sh', [script], { cwd: folder, env: { FROM: '3' } })
+    const goneOn = await runProgram('sh', [script], { cwd: folder, environment: { FROM: '3' } })
     assert.equal(goneOn.code, 3, goneOn.err)
     assert.match(goneOn.out, /7 left out: it is not due yet\n4 sent\nleft out: 7\n$/)
     assert.ok(!existsSync(join(folder, 'hacked')))
-    const later = await run('bash', [script], { cwd: folder, env: { ONLY: '7', LATER: '1' } })
+    const later = await runProgram('bash', [script], { cwd: folder, environment: { ONLY: '7', LATER: '1' } })
     assert.equal(later.code, 0, later.err)
     const byScript = server.received.splice(0).map(essence)
     // Canary: one letter of a body that is another one is noticed.
     writeFileSync(script, readFileSync(script, 'utf8').replace('quotes', 'quotas'))
-    assert.equal((await run('sh', [script], { cwd: folder, env: { ONLY: '1' } })).code, 0)
+    assert.equal((await runProgram('sh', [script], { cwd: folder, environment: { ONLY: '1' } })).code, 0)
     assert.notDeepEqual(server.received.splice(0).map(essence), byScript.slice(0, 1))
 
     // The judge is the gateway itself.

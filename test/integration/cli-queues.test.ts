@@ -1,51 +1,30 @@
 /** The commands for queues as processes, against a gateway that is one: what they print, what they change, and their exit codes. */
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runCli } from '../../src/cli/main.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type ChildGateway, startGateway } from '../support/child-gateway.ts'
 import { ask } from '../support/http-client.ts'
+import { type Outcome, runCommand, runInProcess } from '../support/run-command.ts'
 import { startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 const TOKEN = 'a-token-of-the-admin-address'
 
-interface Outcome {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
 let folder = ''
 let server: TestServer
 let gateway: ChildGateway
 
-async function spillway(...args: readonly string[]): Promise<Outcome> {
-  const options = { cwd: folder, env: { PATH: process.env['PATH'] ?? '' } }
-  return await new Promise((resolve) => {
-    const child = execFile(process.execPath, [MAIN, ...args, '--file', 'cli.yaml'], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })
-    })
-    child.stdin?.end()
-  })
-}
+const spillway = (...args: readonly string[]): Promise<Outcome> => runCommand([...args, '--file', 'cli.yaml'], { cwd: folder })
 
-/** The same without a process of its own. `answer`: what is typed where something is asked. */
-async function inProcess(args: readonly string[], answer?: string): Promise<Outcome & { readonly asked: string }> {
-  let [out, err, asked] = ['', '', '']
-  const io = {
-    out: (text: string) => void (out += text),
-    err: (text: string) => void (err += text),
-    environment: { SPILLWAY_ADMIN_TOKEN: TOKEN },
-  }
-  const typing = answer === undefined ? {} : { ask: (question: string) => ((asked = question), Promise.resolve(answer)) }
-  const code = await runCli([...args, ...(args.includes('--admin') ? [] : ['--admin', gateway.adminUrl])], { ...io, ...typing })
-  return { code, out, err, asked }
+/** `answer`: what is typed where something is asked. */
+function inProcess(args: readonly string[], answer?: string): Promise<Outcome & { readonly asked: string }> {
+  const where = args.includes('--admin') ? [] : ['--admin', gateway.adminUrl]
+  return runInProcess([...args, ...where], { environment: { SPILLWAY_ADMIN_TOKEN: TOKEN }, ...(answer !== undefined && { answer }) })
 }
 
 async function send(path: string, headers: Record<string, string> = {}, body = path): Promise<string> {
@@ -120,14 +99,9 @@ test('what is not there, who may not ask, and who does not answer: one line each
   })
   const missing = await inProcess(['why', '00000000001'])
   assert.deepEqual([missing.code, missing.err], [1, 'spillway why: job 00000000001: There is no such job, or it is no longer kept\n'])
-  let err = ''
-  const refused = await runCli(['jobs', 'list', '--admin', gateway.adminUrl], {
-    out: () => undefined,
-    err: (text) => void (err += text),
-    environment: {},
-  })
+  const refused = await runInProcess(['jobs', 'list', '--admin', gateway.adminUrl])
   assert.deepEqual(
-    [refused, err],
+    [refused.code, refused.err],
     [1, `spillway jobs list: ${gateway.adminUrl} answered 401; it wants its admin token, see SPILLWAY_ADMIN_TOKEN\n`],
   )
   const nobody = await inProcess(['keys', '--admin', 'http://127.0.0.1:9'])
@@ -271,7 +245,7 @@ test('what has ended is forgotten, alone or with others; what has not ended stay
   assert.deepEqual([one.code, one.out], [1, `job ${dead[0]} forgotten\n`])
   assert.match(one.err, new RegExp(`job ${held}: `))
   const many = await inProcess(['jobs', 'forget', '--queue', 'bad', '--dead'])
-  assert.deepEqual([many.code, /forget: 1 job, done\n$/.test(many.out)], [0, true], many.out + many.err)
+  assert.deepEqual([many.code, many.out.endsWith('forget: 1 job, done\n')], [0, true], many.out + many.err)
   assert.equal((await inProcess(['jobs', 'list', 'bad', '--dead'])).out, 'no job\n')
   assert.equal(await statusOf(held), 'queued')
   server.handle = (_, response) => void response.end('mended')
@@ -320,9 +294,8 @@ test('schedules and topics are listed', async () => {
 
 test('bench measures, and leaves nothing behind', async () => {
   const before = readdirSync(folder)
-  let out = ''
-  const io = { out: (text: string) => void (out += text), err: () => undefined, environment: {} }
-  assert.equal(await runCli(['bench', '--path', folder, '--span', '400ms', '--in-flight', '20', '--json'], io), 0)
+  const { code, out } = await runInProcess(['bench', '--path', folder, '--span', '400ms', '--in-flight', '20', '--json'])
+  assert.equal(code, 0)
   const measured = JSON.parse(out) as { submits: { perSecond: number }; lives: { perSecond: number }; bytesPerJob: number }
   assert.ok(measured.submits.perSecond > 0 && measured.lives.perSecond > 0 && measured.bytesPerJob > 1024, out)
   assert.deepEqual(readdirSync(folder), before)

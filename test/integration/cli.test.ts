@@ -1,6 +1,5 @@
 /** The command line as a process: what it prints where, and its exit codes. Commands that start a gateway are in `cli-run.test.ts`. */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
@@ -9,10 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test, type TestContext } from 'node:test'
 import { INITIAL_CONFIG } from '../../src/cli/commands/init.ts'
-import { runCli } from '../../src/cli/main.ts'
 import { loadText } from '../../src/config/load.ts'
+import { type Outcome, runCommand, runInProcess } from '../support/run-command.ts'
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 let folder = ''
 
 before(() => {
@@ -25,25 +23,12 @@ before(() => {
 })
 after(() => rmSync(folder, { recursive: true }))
 
-interface Outcome {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
+const spillway = (args: readonly string[], environment: Record<string, string> = {}): Promise<Outcome> =>
+  runCommand(args, { cwd: folder, environment })
 
-async function spillway(args: readonly string[], environment: Record<string, string> = {}): Promise<Outcome> {
-  const options = { cwd: folder, env: { PATH: process.env['PATH'] ?? '', ...environment } }
-  return await new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, ...args], options, (error, out, err) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })
-    })
-  })
-}
-
-/** The same without a process of its own, for what touches no files. */
+/** For what touches no files. */
 async function inProcess(args: readonly string[]): Promise<Outcome> {
-  let [out, err] = ['', '']
-  const code = await runCli(args, { out: (text) => void (out += text), err: (text) => void (err += text), environment: {} })
+  const { code, out, err } = await runInProcess(args)
   return { code, out, err }
 }
 

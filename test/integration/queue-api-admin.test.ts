@@ -2,22 +2,22 @@
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { test } from 'node:test'
-import { type Document, type QueueRig, startQueueRig } from '../support/queue-api-rig.ts'
+import { type Document, type QueueApiRig, startQueueApiRig } from '../support/queue-api-rig.ts'
 import { ask } from '../support/http-client.ts'
 import { until } from '../support/until.ts'
 
-function open(rig: QueueRig, path: string, type = 'application/json'): ReturnType<typeof httpRequest> {
+function open(rig: QueueApiRig, path: string, type = 'application/json'): ReturnType<typeof httpRequest> {
   const headers = { 'content-type': type }
   const request = httpRequest(`http://127.0.0.1:${rig.adminPort}/api${path}`, { method: 'POST', headers, agent: false })
   request.on('error', () => undefined)
   return request
 }
 
-const untilWaiting = (rig: QueueRig, count: number): Promise<void> =>
+const untilWaiting = (rig: QueueApiRig, count: number): Promise<void> =>
   until(`${count} receivers wait`, async () => (await rig.api('GET', '/queues/work')).document.receivers === count)
 
 test('lines are answered while the client is still sending, at its pace', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   const request = open(rig, '/queues/work/jobs', 'application/x-ndjson')
   let text = ''
   const ended = new Promise<void>((resolve) => {
@@ -37,7 +37,7 @@ test('lines are answered while the client is still sending, at its pace', async 
 })
 
 test('a consumer that leaves while it waits leaves the line', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   const request = open(rig, '/queues/work/receive')
   request.end('{"wait":"20s"}')
   await untilWaiting(rig, 1)
@@ -46,7 +46,7 @@ test('a consumer that leaves while it waits leaves the line', async () => {
 })
 
 test('48 calls may be under way, one more is refused, and health is answered all the same', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   const waiting = Array.from({ length: 48 }, () => open(rig, '/queues/work/receive'))
   for (const request of waiting) request.end('{"wait":"20s"}')
   await untilWaiting(rig, 48)
@@ -58,7 +58,7 @@ test('48 calls may be under way, one more is refused, and health is answered all
 })
 
 test('a body that nobody wants ends its connection, wherever it is sent', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   for (const path of ['/api/nothing', '/metrics']) {
     const request = httpRequest(`http://127.0.0.1:${rig.adminPort}${path}`, {
       method: 'POST',
@@ -71,4 +71,19 @@ test('a body that nobody wants ends its connection, wherever it is sent', async 
     request.write('x')
     await closed
   }
+})
+
+test('as many queues may be made as api.queuesMax says, one more is refused, a subscription’s own too', async () => {
+  const api = { keys: [], receiveMax: 2, receiversMax: 2, queuesMax: 2, leaseMaxMs: 60_000, body: 1 << 20 }
+  await using rig = await startQueueApiRig({ config: { api } })
+  const put = async (path: string): Promise<unknown> => {
+    const { status, document } = await rig.admin('PUT', path, {})
+    return status === 409 ? document['code'] : status
+  }
+  assert.deepEqual([await put('/queues/a'), await put('/queues/b'), await put('/queues/c')], [201, 201, 'too_many_queues'])
+  assert.equal(await put('/queues/b'), 200, 'one that is there may change')
+  assert.equal(await put('/topics/t'), 201)
+  assert.equal(await put('/topics/t/subscriptions/s'), 'too_many_queues')
+  assert.equal((await rig.admin('DELETE', '/queues/a')).status, 204)
+  assert.equal(await put('/topics/t/subscriptions/s'), 201)
 })

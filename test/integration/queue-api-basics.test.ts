@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ENGINES, startQueueRig } from '../support/queue-api-rig.ts'
+import { ENGINES, startQueueApiRig } from '../support/queue-api-rig.ts'
 
 for (const engine of ENGINES) {
   describe(`the queue API on the ${engine} engine`, () => {
     test('a job is sent, received, settled, and seen', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const sent = await rig.api('POST', '/queues/work/jobs', { payload: { to: 'a' }, reference: 'r1' })
       assert.equal(sent.status, 201, sent.text)
       const { id, token } = sent.document
@@ -31,7 +31,7 @@ for (const engine of ENGINES) {
     })
 
     test('pause, resume, cancel, redrive', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       assert.equal((await rig.admin('POST', '/queues/work/pause')).status, 200)
       const { id } = (await rig.admin('POST', '/queues/work/jobs', { text: 'x' })).document
       assert.deepEqual((await rig.admin('POST', '/queues/work/receive')).document.jobs, [])

@@ -1,14 +1,14 @@
 /** Looking into queues and mending them: filters, pages, text, what is not shown; jobs that run again, move or go, one by one and many at once. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type Document, ENGINES, type QueueRig, startQueueRig } from '../support/queue-api-rig.ts'
+import { type Document, ENGINES, type QueueApiRig, startQueueApiRig } from '../support/queue-api-rig.ts'
 import { until } from '../support/until.ts'
 
-const send = async (rig: QueueRig, job: object): Promise<string> => (await rig.api('POST', '/queues/work/jobs', job)).document.id
-const list = async (rig: QueueRig, query: string): Promise<Document> => (await rig.api('GET', `/queues/work/jobs${query}`)).document
+const send = async (rig: QueueApiRig, job: object): Promise<string> => (await rig.api('POST', '/queues/work/jobs', job)).document.id
+const list = async (rig: QueueApiRig, query: string): Promise<Document> => (await rig.api('GET', `/queues/work/jobs${query}`)).document
 const ids = ({ jobs }: Document): string[] => jobs.map(({ id }: Document) => id)
-const take = async (rig: QueueRig): Promise<Document> => (await rig.api('POST', '/queues/work/receive')).document.jobs[0]
-const fail = async (rig: QueueRig, reason = 'no'): Promise<void> => {
+const take = async (rig: QueueApiRig): Promise<Document> => (await rig.api('POST', '/queues/work/receive')).document.jobs[0]
+const fail = async (rig: QueueApiRig, reason = 'no'): Promise<void> => {
   const { receipt } = await take(rig)
   await rig.api('POST', '/queues/work/settle', { settlements: [{ receipt, outcome: 'fail', reason }] })
 }
@@ -16,7 +16,7 @@ const fail = async (rig: QueueRig, reason = 'no'): Promise<void> => {
 for (const engine of ENGINES) {
   describe(`looking and mending on the ${engine} engine`, () => {
     test('jobs are found by status, key, tenant, reference, time and reason of death', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const dead = await send(rig, { text: 'a' })
       await fail(rig)
       const keyed = await send(rig, { text: 'b', key: 'k', tenant: 't', reference: 'r' })
@@ -40,7 +40,7 @@ for (const engine of ENGINES) {
     })
 
     test('pages follow each other, in both directions', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const { results } = (await rig.api('POST', '/queues/work/jobs', { jobs: Array.from({ length: 25 }, () => ({})) })).document
       const all = results.map(({ id }: Document) => id)
       for (const order of ['oldest', 'newest']) {
@@ -56,7 +56,7 @@ for (const engine of ENGINES) {
     })
 
     test('a text is found in target, headers and bodies of requests and results, not in credentials', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const inTarget = await send(rig, { target: '/Needle' })
       const inHeader = await send(rig, { headers: { 'x-a': 'a needle' } })
       const inBody = await send(rig, { payload: { a: 'NEEDLE' } })
@@ -71,7 +71,7 @@ for (const engine of ENGINES) {
     })
 
     test('credentials, tokens, secrets and receipts are not shown', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const headers = { Authorization: 'Bearer s3cret', Cookie: 'a=s3cret', 'X-Api-Key': 's3cret', 'X-Plain': 'seen' }
       const { id, token } = (await rig.api('POST', '/queues/work/jobs', { text: 'x', headers })).document
       const job = await take(rig)
@@ -92,7 +92,7 @@ for (const engine of ENGINES) {
     })
 
     test('what is next in line is shown by priority and age, without what waits', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const first = await send(rig, { text: '1' })
       const urgent = await send(rig, { text: '2', priority: 9 })
       await send(rig, { text: '3', delay: '1h' })
@@ -107,7 +107,7 @@ for (const engine of ENGINES) {
 
     test('a key that a failed job blocks is shown, and released', async () => {
       const rules = { onFailure: 'block', overflow: 'refuse' } as const
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work', rules }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', rules }] })
       const failed = await send(rig, { text: '1', key: 'k' })
       const next = await send(rig, { text: '2', key: 'k' })
       await fail(rig)
@@ -121,7 +121,7 @@ for (const engine of ENGINES) {
     })
 
     test('a dead letter runs again, as it was or changed; credentials that were shown as hidden stay', async () => {
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work' }, { name: 'other' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work' }, { name: 'other' }] })
       const id = await send(rig, { text: 'a', headers: { Authorization: 'Bearer x', 'X-A': '1' }, target: '/t' })
       assert.equal((await rig.api('POST', `/jobs/${id}/redrive`)).document.code, 'wrong_state')
       await fail(rig)
@@ -140,7 +140,7 @@ for (const engine of ENGINES) {
     })
 
     test('a waiting job moves, an ended one is forgotten, an unknown one is not there', async () => {
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work' }, { name: 'other' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work' }, { name: 'other' }] })
       const id = await send(rig, { text: 'a' })
       assert.equal((await rig.api('POST', `/jobs/${id}/move`, { queue: 'other' })).document.queue, 'other')
       assert.equal((await rig.api('DELETE', `/jobs/${id}?forget=true`)).document.code, 'wrong_state')
@@ -156,7 +156,7 @@ for (const engine of ENGINES) {
     })
 
     test('many dead letters run again step by step; a task is told of, and stopped', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       for (let i = 0; i < 5; i++) await send(rig, { text: `${i}` })
       for (let i = 0; i < 4; i++) await fail(rig)
       const begun = await rig.api('POST', '/queues/work/tasks', { kind: 'redrive', filter: { dead: 'consumer_failed' } })
@@ -181,7 +181,7 @@ for (const engine of ENGINES) {
     })
 
     test('a purge wants the name of the queue, and leaves nothing', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       await send(rig, { text: 'a' })
       await fail(rig)
       await send(rig, { text: 'b' })
@@ -192,7 +192,7 @@ for (const engine of ENGINES) {
     })
 
     test('a queue is made, changed, found after a restart, and dropped when it is empty', async () => {
-      await using rig = await startQueueRig({ engine: 'embedded' })
+      await using rig = await startQueueApiRig({ engine: 'embedded' })
       const made = await rig.api('PUT', '/queues/mails', { attempts: 3, limits: { jobs: 2 }, rate: '5/s' })
       assert.deepEqual([made.status, made.document.definedIn, made.document.pull, made.document.attempts], [201, 'api', true, 3])
       assert.deepEqual(made.document.rules.rate, { count: 5, perMs: 1000 })
@@ -227,7 +227,7 @@ for (const engine of ENGINES) {
 test('a queue that the API made with a pool is worked off by it, also after a restart and a change', async () => {
   const { startTestServer } = await import('../support/test-server.ts')
   const server = await startTestServer()
-  await using rig = await startQueueRig({ engine: 'embedded', servers: [server.port] })
+  await using rig = await startQueueApiRig({ engine: 'embedded', servers: [server.port] })
   await rig.api('PUT', '/queues/mails', { pool: 'api', concurrency: 1 })
   const sendAndWait = async (text: string): Promise<void> => {
     const { id } = (await rig.api('POST', '/queues/mails/jobs', { text })).document

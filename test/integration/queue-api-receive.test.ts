@@ -2,25 +2,25 @@
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { describe, test } from 'node:test'
-import { type ApiAnswer, type Document, ENGINES, type QueueRig, startQueueRig, TOKEN } from '../support/queue-api-rig.ts'
+import { type ApiAnswer, type Document, ENGINES, type QueueApiRig, startQueueApiRig, TOKEN } from '../support/queue-api-rig.ts'
 import { startTestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
-const receive = (rig: QueueRig, body: object = {}): Promise<ApiAnswer> => rig.api('POST', '/queues/work/receive', body)
-const send = async (rig: QueueRig, job: object = { text: 'x' }): Promise<Document> =>
+const receive = (rig: QueueApiRig, body: object = {}): Promise<ApiAnswer> => rig.api('POST', '/queues/work/receive', body)
+const send = async (rig: QueueApiRig, job: object = { text: 'x' }): Promise<Document> =>
   (await rig.api('POST', '/queues/work/jobs', job)).document
-const settle = async (rig: QueueRig, ...settlements: object[]): Promise<Document> =>
+const settle = async (rig: QueueApiRig, ...settlements: object[]): Promise<Document> =>
   (await rig.api('POST', '/queues/work/settle', { settlements })).document.results
-const one = async (rig: QueueRig, body: object = {}): Promise<Document> => (await receive(rig, body)).document.jobs[0]
-const show = async (rig: QueueRig, id: string, include = ''): Promise<Document> =>
+const one = async (rig: QueueApiRig, body: object = {}): Promise<Document> => (await receive(rig, body)).document.jobs[0]
+const show = async (rig: QueueApiRig, id: string, include = ''): Promise<Document> =>
   (await rig.api('GET', `/jobs/${id}?include=${include}`)).document
-const untilWaiting = async (rig: QueueRig, count: number): Promise<void> =>
+const untilWaiting = async (rig: QueueApiRig, count: number): Promise<void> =>
   until(`${count} receivers wait`, async () => (await rig.admin('GET', '/queues/work')).document.receivers === count)
 
 for (const engine of ENGINES) {
   describe(`receiving on the ${engine} engine`, () => {
     test('who waits gets the job when it is sent, when its delay is over, when its retry is due, when its key is free', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const waiting = receive(rig, { wait: '20s' })
       await untilWaiting(rig, 1)
       const { id } = await send(rig, { text: 'a', key: 'k' })
@@ -41,7 +41,7 @@ for (const engine of ENGINES) {
     })
 
     test('who waits longest is served first', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const order: string[] = []
       const wait = async (name: string): Promise<void> => {
         const [job] = (await receive(rig, { wait: '20s', consumer: name })).document.jobs
@@ -61,7 +61,7 @@ for (const engine of ENGINES) {
     })
 
     test('who waits at a paused queue goes on when it is resumed', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       await rig.api('POST', '/queues/work/pause')
       await send(rig)
       const waiting = receive(rig, { wait: '20s' })
@@ -71,12 +71,12 @@ for (const engine of ENGINES) {
     })
 
     test('a receive whose time is up is empty', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       assert.deepEqual((await receive(rig, { wait: '100ms' })).document, { jobs: [] })
     })
 
     test('what a consumer takes that vanishes while it waits comes back, and counts nothing', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const lost = abandon(rig, { wait: '20s', max: 10 })
       await untilWaiting(rig, 1)
       lost.destroy()
@@ -87,7 +87,7 @@ for (const engine of ENGINES) {
     })
 
     test('settlements in a receive come first: the key that they free is handed out in the same answer', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       await send(rig, { text: 'a', key: 'k' })
       await send(rig, { text: 'b', key: 'k' })
       const first = await one(rig, { max: 10 })
@@ -104,7 +104,7 @@ for (const engine of ENGINES) {
     })
 
     test('the outcomes: succeed with a result, retry, release, fail, fail without a dead letter', async () => {
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work', attempts: 2, backoff: { baseMs: 1, maxMs: 2 } }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', attempts: 2, backoff: { baseMs: 1, maxMs: 2 } }] })
       const ids: string[] = []
       for (let i = 0; i < 4; i++) ids.push((await send(rig, { text: `${i}` })).id)
       const { jobs } = (await receive(rig, { max: 10 })).document
@@ -140,7 +140,7 @@ for (const engine of ENGINES) {
     })
 
     test('a client that waits for its job gets the result of the consumer', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const { id, token } = await send(rig)
       const url = `http://127.0.0.1:${rig.port}/_spillway/jobs/${token}/result?wait=20s`
       const held = fetch(url)
@@ -151,7 +151,7 @@ for (const engine of ENGINES) {
     })
 
     test('a lease lapses unless it is extended, and what comes after that is stale', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const { id } = await send(rig)
       const first = await one(rig, { lease: '400ms' })
       const extended = await rig.api('POST', '/queues/work/extend', { receipts: [first.receipt, 'x', 'a.1.1.b'], lease: '600ms' })
@@ -173,7 +173,7 @@ for (const engine of ENGINES) {
     })
 
     test('a cancelled job is taken from its consumer', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const { id } = await send(rig)
       const job = await one(rig)
       await rig.api('DELETE', `/jobs/${id}`)
@@ -181,7 +181,7 @@ for (const engine of ENGINES) {
     })
 
     test('when the gateway stops, who waits is answered, and what was settled is told', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       await send(rig)
       const job = await one(rig)
       const waiting = receive(rig, { wait: '20s', settlements: [{ receipt: job.receipt, outcome: 'succeed' }] })
@@ -207,7 +207,7 @@ for (const engine of ENGINES) {
       const server = await startTestServer(
         (received, response) => void work(JSON.parse(received.body.toString())).then(() => response.end('ok')),
       )
-      await using rig = await startQueueRig({
+      await using rig = await startQueueApiRig({
         engine,
         servers: [server.port],
         queues: [{ name: 'work', pool: 'api', pull: true, concurrency: 2 }],
@@ -241,7 +241,7 @@ for (const engine of ENGINES) {
 
     test('as many run at once as the queue allows, and who waits goes on when one has ended', async () => {
       const rules = { onFailure: 'skip', overflow: 'refuse', maxRunning: 2 } as const
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work', rules }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', rules }] })
       await rig.api('POST', '/queues/work/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
       const { jobs } = (await receive(rig, { max: 10 })).document
       assert.equal(jobs.length, 2)
@@ -258,7 +258,7 @@ for (const engine of ENGINES) {
 
     test('no more are handed out than the rate allows, and who waits goes on when it does', async () => {
       const rules = { onFailure: 'skip', overflow: 'refuse', rate: { count: 2, perMs: 600 } } as const
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work', rules }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', rules }] })
       await rig.api('POST', '/queues/work/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
       assert.equal((await receive(rig, { max: 10 })).document.jobs.length, 2)
       assert.deepEqual((await receive(rig, { max: 10 })).document.jobs, [])
@@ -269,7 +269,9 @@ for (const engine of ENGINES) {
 
 test('as many may wait as api.receiversMax says, one more is refused', async () => {
   const keys = [{ name: 'all', token: TOKEN, queues: ['*'], can: ['send', 'receive', 'browse'] as const }]
-  await using rig = await startQueueRig({ config: { api: { keys, receiveMax: 2, receiversMax: 2, leaseMaxMs: 60_000, body: 1 << 20 } } })
+  await using rig = await startQueueApiRig({
+    config: { api: { keys, receiveMax: 2, receiversMax: 2, queuesMax: 10, leaseMaxMs: 60_000, body: 1 << 20 } },
+  })
   const waiting = [receive(rig, { wait: '20s' }), receive(rig, { wait: '20s' })]
   await untilWaiting(rig, 2)
   const refused = await receive(rig, { wait: '20s' })
@@ -280,8 +282,8 @@ test('as many may wait as api.receiversMax says, one more is refused', async () 
 
 test('what is wrong with a call is said to the field, and limits hold at n and n + 1', async () => {
   const keys = [{ name: 'all', token: TOKEN, queues: ['*'], can: ['send', 'receive', 'browse'] as const }]
-  const api = { keys, receiveMax: 2, receiversMax: 2, leaseMaxMs: 60_000, body: 1 << 20 }
-  await using rig = await startQueueRig({ config: { api }, limits: { result: 10, jobBody: 1000 } })
+  const api = { keys, receiveMax: 2, receiversMax: 2, queuesMax: 10, leaseMaxMs: 60_000, body: 1 << 20 }
+  await using rig = await startQueueApiRig({ config: { api }, limits: { result: 10, jobBody: 1000 } })
   const wrong = async (path: string, body: unknown): Promise<string> => {
     const answer = await rig.api('POST', `/queues/work/${path}`, body)
     assert.equal(answer.status, 400, answer.text)
@@ -330,14 +332,14 @@ test('what is wrong with a call is said to the field, and limits hold at n and n
 
 test('a queue of a pool has no pull consumers unless it says so', async () => {
   const server = await startTestServer()
-  await using rig = await startQueueRig({ servers: [server.port], queues: [{ name: 'work', pool: 'api', pull: false }] })
+  await using rig = await startQueueApiRig({ servers: [server.port], queues: [{ name: 'work', pool: 'api', pull: false }] })
   const answer = await receive(rig)
   assert.deepEqual([answer.status, answer.document.code], [409, 'not_pulled'])
   await server.kill()
 })
 
 test('bodies of received jobs count in limits.buffered; what does not fit is handed back', async () => {
-  await using rig = await startQueueRig({ limits: { buffered: 64 * 1024, jobBody: 40 * 1024 }, config: {} })
+  await using rig = await startQueueApiRig({ limits: { buffered: 64 * 1024, jobBody: 40 * 1024 }, config: {} })
   await send(rig, { text: 'x'.repeat(40 * 1024) })
   await send(rig, { text: 'y'.repeat(40 * 1024) })
   const first = (await receive(rig, { max: 2 })).document.jobs
@@ -347,7 +349,7 @@ test('bodies of received jobs count in limits.buffered; what does not fit is han
 })
 
 /** A receive that its client does not wait for. */
-function abandon(rig: QueueRig, body: object): { destroy(): void } {
+function abandon(rig: QueueApiRig, body: object): { destroy(): void } {
   const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' }
   const request = httpRequest(`http://127.0.0.1:${rig.port}/_spillway/api/queues/work/receive`, { method: 'POST', headers, agent: false })
   request.on('error', () => undefined)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ApiKeyConfig } from '../../src/config/config.ts'
-import { type ApiAnswer, type Document, type QueueRig, startQueueRig } from '../support/queue-api-rig.ts'
+import { type ApiAnswer, type Document, type QueueApiRig, startQueueApiRig } from '../support/queue-api-rig.ts'
 
 const KEYS: readonly ApiKeyConfig[] = [
   { name: 'sender', token: 'sender-0123456789', queues: ['work'], can: ['send'] },
@@ -12,19 +12,19 @@ const KEYS: readonly ApiKeyConfig[] = [
 ]
 const QUEUES = ['work', 'mail-a', 'mail', 'secret'].map((name) => ({ name }))
 
-function as(rig: QueueRig, name: string): (method: string, path: string, body?: unknown) => Promise<ApiAnswer> {
+function as(rig: QueueApiRig, name: string): (method: string, path: string, body?: unknown) => Promise<ApiAnswer> {
   const token = KEYS.find((key) => key.name === name)?.token ?? name
   return (method, path, body) => rig.api(method, path, body, { authorization: `Bearer ${token}` })
 }
 
 test('without any key the listeners do not serve it, the admin address does', async () => {
-  await using rig = await startQueueRig({ keys: [] })
+  await using rig = await startQueueApiRig({ keys: [] })
   assert.equal((await rig.api('GET', '/queues')).status, 404)
   assert.equal((await rig.admin('GET', '/queues')).status, 200)
 })
 
 test('no token and a wrong one get 401', async () => {
-  await using rig = await startQueueRig({ keys: KEYS })
+  await using rig = await startQueueApiRig({ keys: KEYS })
   for (const authorization of ['', 'Bearer', 'Bearer wrong', 'Basic sender-0123456789', `Bearer ${KEYS[0]?.token}x`]) {
     const answer = await rig.api('GET', '/queues', undefined, { authorization })
     assert.deepEqual(
@@ -35,7 +35,7 @@ test('no token and a wrong one get 401', async () => {
 })
 
 test('a right that is missing gets 403, a queue that the key may not see 404, as if it were not there', async () => {
-  await using rig = await startQueueRig({ keys: KEYS, queues: QUEUES })
+  await using rig = await startQueueApiRig({ keys: KEYS, queues: QUEUES })
   const id = (await as(rig, 'owner')('POST', '/queues/secret/jobs', { text: 'x' })).document.id as string
   const calls: readonly (readonly [key: string, method: string, path: string, status: number, body?: unknown])[] = [
     ['sender', 'POST', '/queues/work/jobs', 201, { text: 'x' }],
@@ -80,7 +80,7 @@ test('a right that is missing gets 403, a queue that the key may not see 404, as
 })
 
 test('tasks, schedules and topics are shown and stopped by those who have the right on their queues', async () => {
-  await using rig = await startQueueRig({ keys: KEYS, queues: QUEUES })
+  await using rig = await startQueueApiRig({ keys: KEYS, queues: QUEUES })
   const owner = as(rig, 'owner')
   const reader = as(rig, 'reader')
   const task = (await owner('POST', '/queues/secret/tasks', { kind: 'cancel', perSecond: 0.01 })).document.id as number
@@ -113,16 +113,16 @@ test('tasks, schedules and topics are shown and stopped by those who have the ri
 })
 
 test('the admin address: its token, or the name of this machine', async () => {
-  await using open = await startQueueRig()
+  await using open = await startQueueApiRig()
   assert.equal((await open.admin('GET', '/queues', undefined, { host: 'evil.example' })).status, 421)
-  await using closed = await startQueueRig({ config: { admin: { address: { host: '127.0.0.1', port: 0 }, token: 'admin-secret' } } })
+  await using closed = await startQueueApiRig({ config: { admin: { address: { host: '127.0.0.1', port: 0 }, token: 'admin-secret' } } })
   const none = await closed.admin('GET', '/queues')
   assert.deepEqual([none.status, none.document.code], [401, 'unauthorized'])
   assert.equal((await closed.admin('GET', '/queues', undefined, { authorization: 'Bearer admin-secret' })).status, 200)
 })
 
 test('a page of another origin cannot make the browser send anything to the admin address', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   const host = `127.0.0.1:${rig.adminPort}`
   const pause = (headers: Record<string, string>): Promise<ApiAnswer> => rig.admin('POST', '/queues/work/pause', undefined, headers)
   const refused: readonly Record<string, string>[] = [
@@ -149,7 +149,7 @@ test('a page of another origin cannot make the browser send anything to the admi
 })
 
 test('addresses and methods that there are not', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   for (const path of ['', '/', '/queue', '/queues/work/jobs/1', '/queues/work/keys/release/x', '/jobs', '/queues/work/']) {
     assert.equal((await rig.api('GET', path)).status, 404, path)
   }

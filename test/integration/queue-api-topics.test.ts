@@ -1,10 +1,10 @@
 /** Topics and schedules over the queue API and from the configuration. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type Document, ENGINES, type QueueRig, startQueueRig } from '../support/queue-api-rig.ts'
+import { type Document, ENGINES, type QueueApiRig, startQueueApiRig } from '../support/queue-api-rig.ts'
 import { until } from '../support/until.ts'
 
-const texts = async (rig: QueueRig, queue: string): Promise<string[]> => {
+const texts = async (rig: QueueApiRig, queue: string): Promise<string[]> => {
   const { jobs } = (await rig.api('POST', `/queues/${queue}/receive`, { max: 100 })).document
   return jobs.map(({ text, payload }: Document) => text ?? JSON.stringify(payload))
 }
@@ -12,7 +12,7 @@ const texts = async (rig: QueueRig, queue: string): Promise<string[]> => {
 for (const engine of ENGINES) {
   describe(`topics and schedules on the ${engine} engine`, () => {
     test('every matching subscription gets a copy, in a queue of its own or in one that is there', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       assert.equal((await rig.api('PUT', '/topics/orders')).status, 201)
       assert.equal((await rig.api('PUT', '/topics/orders/subscriptions/all', { queue: 'work' })).status, 201)
       const filter = { headers: { 'X-Kind': ['a', 'b'] }, fields: { '/type': 'order.created', '/n': [1, 2, null] } }
@@ -37,7 +37,7 @@ for (const engine of ENGINES) {
 
     test('a batch and lines are published; a repeat gives the same copies; a full queue refuses its own', async () => {
       const limits = { jobs: 1, bytes: 1 << 20, finished: 1 << 20 }
-      await using rig = await startQueueRig({ engine, queues: [{ name: 'work' }, { name: 'small', limits }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work' }, { name: 'small', limits }] })
       await rig.api('PUT', '/topics/t')
       await rig.api('PUT', '/topics/t/subscriptions/a', { queue: 'work' })
       await rig.api('PUT', '/topics/t/subscriptions/b', { queue: 'small' })
@@ -67,7 +67,7 @@ for (const engine of ENGINES) {
     })
 
     test('topics outlive a restart, subscriptions and topics are dropped', async () => {
-      await using rig = await startQueueRig({ engine: 'embedded' })
+      await using rig = await startQueueApiRig({ engine: 'embedded' })
       await rig.api('PUT', '/topics/t')
       await rig.api('PUT', '/topics/t/subscriptions/a', {})
       await rig.restart()
@@ -84,7 +84,7 @@ for (const engine of ENGINES) {
     })
 
     test('a schedule makes a job each time it is due, and is shown, paused and dropped', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const put = await rig.api('PUT', '/schedules/beat', { queue: 'work', every: '200ms', job: { text: 'tick', key: 'k' } })
       assert.deepEqual([put.status, put.document.name, put.document.every, put.document.made], [201, 'beat', '200ms', 0])
       await until('it has made two', async () => (await rig.api('GET', '/schedules/beat')).document.made >= 2)
@@ -117,7 +117,7 @@ for (const engine of ENGINES) {
     })
 
     test('a cron expression is due in its time zone', async () => {
-      await using rig = await startQueueRig({ engine })
+      await using rig = await startQueueApiRig({ engine })
       const put = await rig.api('PUT', '/schedules/daily', { queue: 'work', cron: '30 6 * * *', timeZone: 'Europe/Berlin' })
       const berlin = new Date(put.document.nextAt).toLocaleTimeString('de-DE', { timeZone: 'Europe/Berlin' })
       assert.equal(berlin, '06:30:00')
@@ -129,7 +129,7 @@ test('what stands in the configuration is put in place at the start, changed the
   const document = { queue: 'work', every: '1h', timeZone: 'UTC', missed: 'once', paused: false, job: { text: 'a' } } as const
   const schedules = [{ name: 'hourly', document }]
   const topics = [{ name: 'news', subscriptions: [{ name: 'a', queue: 'work' }] }]
-  await using rig = await startQueueRig({ engine: 'embedded', config: { schedules, topics } })
+  await using rig = await startQueueApiRig({ engine: 'embedded', config: { schedules, topics } })
   await rig.api('PUT', '/schedules/own', { queue: 'work', every: '1h' })
   const first = (await rig.api('GET', '/schedules/hourly')).document
   assert.equal(first.definedIn, 'file')
@@ -157,7 +157,7 @@ test('what stands in the configuration is put in place at the start, changed the
 })
 
 test('a topic has at most 100 subscriptions', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   await rig.api('PUT', '/topics/t')
   const put = (i: number) => rig.api('PUT', `/topics/t/subscriptions/s${i}`, { queue: 'work' })
   for (let i = 1; i < 100; i++) await put(i)

@@ -92,7 +92,10 @@ function writesBehind(store: JobStore): JobStore {
       await write()
       const [settlement] = settlements
       const [read] = settlement === undefined ? [] : await store.read([settlement.lease.id], 'status')
-      const isSure = settlement?.kind === 'succeed' && read?.job.status === 'running' && (await store.extend([settlement.lease], LEASE_MS))[0] === 'extended'
+      const isSure =
+        settlement?.kind === 'succeed' &&
+        read?.job.status === 'running' &&
+        (await store.extend([settlement.lease], LEASE_MS))[0] === 'extended'
       if (!isSure || settlements.length > 1) return store.settle(settlements)
       const job: StoredJob = { ...read.job, status: 'succeeded', version: read.job.version + 1, finishedAt: 0 }
       held = { id: job.id, job, settle: () => store.settle(settlements) }
@@ -151,7 +154,8 @@ export const CANARIES: Readonly<Partial<Record<InvariantNumber, Canary>>> = {
   2: {
     lie: ({ store, random }) => ({
       ...store,
-      lease: async (requests) => (await store.lease(requests)).map((leases) => leases.map((lease) => (random.chance(0.05) ? altered(lease) : lease))),
+      lease: async (requests) =>
+        (await store.lease(requests)).map((leases) => leases.map((lease) => (random.chance(0.05) ? altered(lease) : lease))),
     }),
   },
   3: { lie: ({ store }) => writesBehind(store) },
@@ -176,7 +180,8 @@ export const CANARIES: Readonly<Partial<Record<InvariantNumber, Canary>>> = {
       mistaking(
         liar,
         (job) => without(job, 'expireAfterMs'),
-        ({ expireAfterMs, delayMs = 0 }, { submittedAt }) => (expireAfterMs === undefined ? {} : { expiresAt: submittedAt + delayMs + expireAfterMs }),
+        ({ expireAfterMs, delayMs = 0 }, { submittedAt }) =>
+          expireAfterMs === undefined ? {} : { expiresAt: submittedAt + delayMs + expireAfterMs },
       ),
   },
   7: {
@@ -249,7 +254,8 @@ export async function drive({ invariants, clock, random, open }: Driver, steps: 
     () => store.stats(),
     async () => {
       for (const { name } of QUEUES) {
-        for (const { key } of await store.keys({ queue: name, blockedOnly: true, max: 10 })) await store.command([{ kind: 'release', queue: name, key }])
+        for (const { key } of await store.keys({ queue: name, blockedOnly: true, max: 10 }))
+          await store.command([{ kind: 'release', queue: name, key }])
       }
     },
   ]

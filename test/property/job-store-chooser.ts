@@ -105,7 +105,8 @@ export class Chooser {
     if (share === 1) buckets.fill(0xff)
     else if (share > 0) for (let bucket = 0; bucket < 256; bucket++) if (random.chance(share)) addBucket(buckets, bucket)
     const server = `s${random.integer(3)}`
-    return { queue, server, buckets, max: 1 + random.integer(5), stealUnkeyed: random.chance(0.5), leaseMs: LEASE_MS }
+    const request = { queue, server, buckets, max: 1 + random.integer(5), stealUnkeyed: random.chance(0.5), leaseMs: LEASE_MS }
+    return { ...request, ...(random.chance(0.2) && { bytesMax: random.pick([1, 100]) }), ...(random.chance(0.2) && { keeps: true }) }
   }
 
   settlement(lease: LeaseRef): Settlement {

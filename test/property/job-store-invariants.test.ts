@@ -1,4 +1,4 @@
-/** The promises of a queue can be found broken: for each a store that breaks it and no other, and one that breaks none. SEED repeats a run. */
+/** The promises of a queue can be found broken: for each there is a store that breaks it and no other. SEED repeats a run. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -3,16 +3,7 @@
  * checks each answer before it hands it on; a breach is a `Violation` that names its promise.
  */
 import type { Clock } from '../../src/ports/clock.ts'
-import type {
-  JobCommand,
-  JobStore,
-  Lease,
-  LeaseRef,
-  NewJob,
-  Settlement,
-  StoredJob,
-  Submitted,
-} from '../../src/ports/job-store.ts'
+import type { JobCommand, JobStore, Lease, LeaseRef, NewJob, Settlement, StoredJob, Submitted } from '../../src/ports/job-store.ts'
 
 export const INVARIANTS = {
   1: '(1) what was confirmed is handed out, still there, or a dead letter with its reason',
@@ -51,7 +42,7 @@ interface Seen {
   /** Attempts that counted, and hand-outs, since it was accepted or redriven. */
   counted: number
   handOuts: number
-  lease: { readonly ref: LeaseRef; until: number } | undefined
+  lease: { readonly ref: LeaseRef; until: number; readonly keptMs: number | undefined } | undefined
   /** Waits in the order of acceptance: was never delayed, moved or redriven. */
   plain: boolean
 }
@@ -93,8 +84,12 @@ export class Invariants {
       lease: async (requests) => {
         const batches = await store.lease(requests)
         for (const [at, leases] of batches.entries()) {
-          const until = this.#clock.monotonic() + (requests[at]?.leaseMs ?? 0)
-          for (const lease of leases) await this.#handedOut(lease, until)
+          const { leaseMs = 0, keeps } = requests[at] ?? {}
+          const until = this.#clock.monotonic() + leaseMs
+          for (const lease of leases) {
+            const seen = await this.#handedOut(lease)
+            seen.lease = { ref: lease.ref, until, keptMs: keeps === true ? leaseMs : undefined }
+          }
         }
         return batches
       },
@@ -141,9 +136,12 @@ export class Invariants {
     }
   }
 
-  /** All leases are void; what ended by it, and what ended untold before, has to be shown. */
+  /** Leases are void, or begin anew where they are kept; what ended by it, and what ended untold before, has to be shown. */
   async reopened(): Promise<void> {
-    for (const seen of this.#open) seen.lease = undefined
+    for (const seen of this.#open) {
+      if (seen.lease?.keptMs === undefined) seen.lease = undefined
+      else seen.lease.until = this.#clock.monotonic() + seen.lease.keptMs
+    }
     for (const { id } of [...this.#open]) {
       const [read] = (await this.#store?.read([id], 'status')) ?? []
       this.#wasRead(id, read?.job)
@@ -194,7 +192,7 @@ export class Invariants {
     this.sees(job)
   }
 
-  async #handedOut({ ref, job, request, stolen }: Lease, until: number): Promise<void> {
+  async #handedOut({ ref, job, request, stolen }: Lease): Promise<Seen> {
     const now = this.#clock.now()
     this.#holds(3, !this.#gone.has(job.id), `${job.id} was removed, and is handed out`)
     const seen = this.#known(job)
@@ -206,15 +204,19 @@ export class Invariants {
     this.#holds(3, !isEnded(seen.job), `${ref.id} had ended: ${seen.job.status}`)
     this.#holds(12, seen.lease === undefined, `${ref.id} is handed out while it runs`)
     if (job.key !== undefined) await this.#keyIsFree(seen, job.queue, job.key)
-    this.#holds(5, job.attempt === seen.counted + 1 && job.handOuts === seen.handOuts + 1, `${ref.id}: ${counts(job)}, before ${counts(seen.job)}`)
+    this.#holds(
+      5,
+      job.attempt === seen.counted + 1 && job.handOuts === seen.handOuts + 1,
+      `${ref.id}: ${counts(job)}, before ${counts(seen.job)}`,
+    )
     this.#holds(5, job.attempt <= job.attempts, `${ref.id}: ${counts(job)} of ${job.attempts}`)
     const expired = seen.counted === 0 && (job.expiresAt ?? Number.POSITIVE_INFINITY) <= now
     this.#holds(6, !expired, `${ref.id} expired at ${job.expiresAt}, it is ${now}`)
     this.#holds(6, (job.deadlineAt ?? Number.POSITIVE_INFINITY) > now, `${ref.id} had until ${job.deadlineAt}, it is ${now}`)
     if (stolen) this.kinds.add('stolen')
-    seen.lease = { ref, until }
     seen.handOuts = job.handOuts
     this.#remember(seen, job)
+    return seen
   }
 
   async #keyIsFree(seen: Seen, queue: string, key: string): Promise<void> {
@@ -299,10 +301,11 @@ export class Invariants {
     if (job.blocksKey) this.kinds.add('blocks')
     if (job.redrives > seen.job.redrives) this.#redriven(seen, job)
     const { spec, job: before } = seen
-    const isSame = job.key === spec.key && job.tenant === spec.tenant && job.secret === before.secret && job.submittedAt === before.submittedAt
+    const isSame =
+      job.key === spec.key && job.tenant === spec.tenant && job.secret === before.secret && job.submittedAt === before.submittedAt
     this.#holds(2, isSame, `${job.id} is another job now`)
     this.#holds(2, job.version >= before.version, `the version of ${job.id} goes back`)
-    this.#holds(3, !isEnded(before) || isEnded(job), `${job.id} was ${before.status} and is ${job.status}`)
+    this.#holds(3, !isEnded(before) || job.status === before.status, `${job.id} was ${before.status} and is ${job.status}`)
     const hasReason = job.status !== 'expired' || job.dead !== undefined
     this.#holds(1, hasReason, `${job.id} is ${job.status} without a reason`)
     this.#countsGrow(seen, job)

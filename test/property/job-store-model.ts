@@ -27,7 +27,8 @@ export interface ModelJob {
   handOuts: number
   handOutsEver: number
   holdsAfter: number
-  lease: { readonly ref: LeaseRef; until: number } | undefined
+  /** `keptMs`: it outlives its process by so much. */
+  lease: { readonly ref: LeaseRef; until: number; readonly keptMs: number | undefined } | undefined
   dead: string | undefined
   error: string | undefined
   answer: string | undefined
@@ -150,7 +151,8 @@ export class JobStoreModel {
   lease(request: LeaseRequest, now: Now): ModelJob[] {
     const queue = this.queue(request.queue)
     const taken: ModelJob[] = []
-    while (taken.length < request.max && !queue.paused && this.#mayHandOut(queue, now)) {
+    const isHeavy = (): boolean => taken.reduce((sum, job) => sum + bytesOf(job), 0) >= (request.bytesMax ?? Number.POSITIVE_INFINITY)
+    while (taken.length < request.max && !isHeavy() && !queue.paused && this.#mayHandOut(queue, now)) {
       const own = this.#next(queue, (job) => hasBucket(request.buckets, job.bucket))
       const best = own ?? (request.stealUnkeyed ? this.#next(queue, (job) => job.spec.key === undefined) : undefined)
       if (best === undefined) break
@@ -193,7 +195,12 @@ export class JobStoreModel {
       this.#told(job, code, true)
       this.end(job, 'failed', now, { error: code, dead: isDead ? code : undefined })
     } else if (settlement.kind === 'retry') this.#attemptFailed(job, settlement.error.code, settlement.afterMs, now)
-    else this.#handBack(job, { error: settlement.error?.code, outcome: settlement.error?.code ?? 'handed_back', afterMs: settlement.afterMs }, now)
+    else
+      this.#handBack(
+        job,
+        { error: settlement.error?.code, outcome: settlement.error?.code ?? 'handed_back', afterMs: settlement.afterMs },
+        now,
+      )
     const keepsAnswer = isEnded(job) && !(settlement.kind === 'handBack' && job.dead !== 'poison')
     if (keepsAnswer && settlement.answer !== undefined) job.answer = Buffer.from(settlement.answer.body).toString('base64')
     return job
@@ -303,6 +310,10 @@ export class JobStoreModel {
     for (const job of this.jobs) if (job.place === 'ready') this.#takesTurns(job)
     for (const job of this.jobs) {
       if (job.lease === undefined) continue
+      if (job.lease.keptMs !== undefined) {
+        job.lease.until = now.monotonic + job.lease.keptMs
+        continue
+      }
       if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
       else this.#handBack(job, { error: undefined, outcome: 'gateway_stopped', afterMs: 0 }, now)
       if (isEnded(job)) this.untold.push(told(job))
@@ -327,7 +338,8 @@ export class JobStoreModel {
   end(job: ModelJob, status: string, now: Now, { error, dead }: End): void {
     const { rules } = this.queue(job.queue)
     const holds = job.spec.key !== undefined && this.holders.get(slot(job.queue, job.spec.key)) === job
-    const blocks = holds && rules.onFailure === 'block' && (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
+    const blocks =
+      holds && rules.onFailure === 'block' && (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
     if (blocks) this.#isNotReady(job, 'ended')
     else this.#leave(job)
     Object.assign(job, { status, error, dead, place: 'ended', lease: undefined, finishedAt: now.wall, blocksKey: blocks })
@@ -446,7 +458,11 @@ export class JobStoreModel {
     this.#again(job, afterMs, now)
   }
 
-  #handBack(job: ModelJob, how: { readonly error: string | undefined; readonly outcome: string; readonly afterMs: number }, now: Now): void {
+  #handBack(
+    job: ModelJob,
+    how: { readonly error: string | undefined; readonly outcome: string; readonly afterMs: number },
+    now: Now,
+  ): void {
     const isPoison = job.handOuts > HAND_OUTS_PER_ATTEMPT * job.spec.attempts
     this.#told(job, isPoison && how.outcome !== 'gateway_stopped' ? 'poison' : how.outcome, false)
     job.error = how.error ?? job.error
@@ -457,7 +473,12 @@ export class JobStoreModel {
   }
 
   #again(job: ModelJob, afterMs: number, now: Now): void {
-    Object.assign(job, { status: job.counted === 0 ? 'queued' : 'retrying', lease: undefined, place: 'time', waitsUntil: now.wall + afterMs })
+    Object.assign(job, {
+      status: job.counted === 0 ? 'queued' : 'retrying',
+      lease: undefined,
+      place: 'time',
+      waitsUntil: now.wall + afterMs,
+    })
     if (afterMs <= 0) this.enter(job)
   }
 
@@ -508,6 +529,12 @@ export function timerOf(job: ModelJob): number {
   if (job.place === 'running' || job.place === 'ended') return Number.POSITIVE_INFINITY
   const due = job.place === 'time' ? job.waitsUntil : Number.POSITIVE_INFINITY
   return Math.min(due, job.deadlineAt, job.counted === 0 ? job.expiresAt : Number.POSITIVE_INFINITY)
+}
+
+/** What its request weighs: its head as JSON, and its body. */
+function bytesOf({ spec, body }: ModelJob): number {
+  const { method, target, headers } = spec.request
+  return Buffer.byteLength(JSON.stringify([method, target, headers])) + Buffer.byteLength(body)
 }
 
 function canGo({ place, restsUntil }: ModelJob): boolean {

@@ -103,7 +103,8 @@ export class Program {
       // The clock was set back, so that some wait for hours.
       await this.pass(round % 3 === 0 ? 3_600_000 : 3000)
       for (const { name } of QUEUES) {
-        for (const { ref: lease } of await this.#leaseWith({ ...this.#choose.leaseRequest(name, 1), max: 50 })) {
+        const { bytesMax: _, ...request } = this.#choose.leaseRequest(name, 1)
+        for (const { ref: lease } of await this.#leaseWith({ ...request, max: 50 })) {
           await this.#settleWith({ kind: 'succeed', lease, answer: this.#choose.answer() })
         }
       }
@@ -139,7 +140,11 @@ export class Program {
       changed.push(...this.model.takeUntold())
       await this.#name(made)
       const seen = tick.changed.map(({ id, status }) => `${id} ${status}`)
-      assert.deepEqual(seen.toSorted(), changed.map(({ job: { id }, status }) => `${id} ${status}`).toSorted(), 'exactly what changed is told')
+      assert.deepEqual(
+        seen.toSorted(),
+        changed.map(({ job: { id }, status }) => `${id} ${status}`).toSorted(),
+        'exactly what changed is told',
+      )
       for (const queue of tick.ready) this.#exhausted.delete(queue)
       if (tick.nextMs !== 0) break
     }
@@ -195,10 +200,12 @@ export class Program {
       expected.map(({ id }) => id),
       'the right jobs in the right order',
     )
-    if (leases.length < request.max && request.buckets.every((byte) => byte === 0xff)) this.#exhausted.add(request.queue)
+    const wasAll = request.bytesMax === undefined && request.buckets.every((byte) => byte === 0xff)
+    if (leases.length < request.max && wasAll) this.#exhausted.add(request.queue)
     for (const [at, lease] of leases.entries()) {
       const job = expected[at] as ModelJob
-      job.lease = { ref: lease.ref, until: this.#clock.monotonic() + request.leaseMs }
+      const keptMs = request.keeps === true ? request.leaseMs : undefined
+      job.lease = { ref: lease.ref, until: this.#clock.monotonic() + request.leaseMs, keptMs }
       assert.equal(Buffer.from(lease.request.body).toString(), job.body)
       this.#compare(lease.job, job)
       this.#leases = [...this.#leases, lease.ref].slice(-MEMORY)

@@ -13,7 +13,7 @@ import { isWrong, readJobDocument } from '../../src/core/jobs/job-document.ts'
 import { fieldLines } from '../../src/http1/write.ts'
 import { newJobOf } from '../../src/jobs/new-job.ts'
 import type { Lease, NewJob } from '../../src/ports/job-store.ts'
-import { pullQueue, startQueueRig } from '../support/queue-api-rig.ts'
+import { pullQueue, startQueueApiRig } from '../support/queue-api-rig.ts'
 
 const LIMITS = { headBytesMax: 1000, headersMax: 10, targetBytesMax: 100 }
 const QUEUE = pullQueue({ name: 'work' })
@@ -169,7 +169,7 @@ describe('lines', () => {
 })
 
 test('whatever is sent to any address, the answer is no failure of ours, and the gateway goes on', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueApiRig()
   const addresses = [
     ...[
       '/queues/work/jobs',

@@ -45,6 +45,7 @@ const IDLE_MS = 4_000
 /** Where the store's answer was lost, nobody knows that there is something to wake: it is found by looking now and then. */
 const LOST_MS = 55_000
 const LEFT_OVER_MS = 40_000
+const FEW_CONNECTIONS = 100
 const USERS_LEAVE_MS = 60_000
 const LOOK_EVERY_MS = 500
 /** Some clients come when all is well again. */
@@ -315,8 +316,12 @@ class Simulation {
   }
 
   #idleMax(queue: string): number {
-    const lost = this.#scenario.storeFaults.after > 0 && this.#world.now < this.#scenario.chaosMs + LOST_MS
-    return (lost ? LOST_MS : IDLE_MS) + (queue === 'pulled' ? CONSUMER_PATIENCE_MS : 0)
+    const { storeFaults, chaosMs, config } = this.#scenario
+    const lost = storeFaults.after > 0 && this.#world.now < chaosMs + LOST_MS
+    const idleMs = lost ? LOST_MS : IDLE_MS
+    if (queue !== 'pulled') return idleMs
+    // Where connections are few, clients that wait for a job may keep out who would work on it.
+    return config.limits.connections < FEW_CONNECTIONS ? Number.POSITIVE_INFINITY : idleMs + CONSUMER_PATIENCE_MS
   }
 
   /** After the wall clock was set back, delayed jobs are due in an hour: nobody has to wait for that. */

@@ -301,7 +301,9 @@ export async function startBroken(way: Way): Promise<BrokenGateway> {
       async () => {
         const { out, err } = await built.type('spillway status')
         seen = out + err
-        return seen.split('\n').filter((line) => /^ {2}\S+ +up /.test(line)).length === built.servers.length && !seen.includes('needs a look')
+        return (
+          seen.split('\n').filter((line) => /^ {2}\S+ +up /.test(line)).length === built.servers.length && !seen.includes('needs a look')
+        )
       },
     )
     const { jobs = [], heal } = await way.breakIt(built)

@@ -126,7 +126,7 @@ function ended(rows: Rows): void {
   const over = { handOuts: 1, counted: 1, server: 'a', startedAt: now - 90, finishedAt: now - 50 }
   const answer = Buffer.from('[200,"OK",["Content-Type","text/plain"]]')
   record(rows, 'succeeded', { ...over, ordinal: 6, status: 'succeeded', resultBytes: answer.length + 4 })
-  payload(rows, 'results', 'succeeded', answer, Buffer.from('done'))
+  payload(rows, 'results', 'succeeded', { head: answer, body: Buffer.from('done') })
   db.prepare('INSERT INTO ended VALUES (1, 0, ?, ?)').run(now - 50 + 3_600_000, NUMBERS.succeeded)
   record(rows, 'dead', {
     ...over,
@@ -141,11 +141,11 @@ function ended(rows: Rows): void {
 
 const HEAD = Buffer.from('["POST","/reports?a=1",["Host","example.com"]]')
 
-function record({ db, now }: Rows, job: Format1Job, more: Readonly<Record<string, unknown>>): void {
+function record({ db, now }: Rows, job: Format1Job, more: Readonly<Record<string, unknown>> & { readonly key?: string }): void {
   const seq = NUMBERS[job]
   const text = JSON.stringify({
     ...{ seq, secret: `secret-of-${job}`, queue: 'q', route: 'POST /reports', method: 'POST' },
-    ...{ bucket: bucketOf(String(more['key'] ?? formatJobId(seq))), priority: 4, attempts: 3, sendOnce: false },
+    ...{ bucket: bucketOf(more.key ?? formatJobId(seq)), priority: 4, attempts: 3, sendOnce: false },
     ...{ keepMs: 3_600_000, keepDeadMs: 7_200_000, submittedAt: now - 100 },
     requestBytes: HEAD.length + (job === 'waiting' ? LARGE_BODY.length : job.length),
     ...{ status: 'queued', version: 42_000_001, counted: 0, handOuts: 0, scheduled: false, ordinal: 0, resultBytes: -1 },
@@ -155,10 +155,15 @@ function record({ db, now }: Rows, job: Format1Job, more: Readonly<Record<string
 }
 
 function request(rows: Rows, job: Format1Job, body: Buffer = Buffer.from(job)): void {
-  payload(rows, 'requests', job, HEAD, body)
+  payload(rows, 'requests', job, { head: HEAD, body })
 }
 
-function payload({ db, path }: Rows, table: 'requests' | 'results', job: Format1Job, head: Buffer, body: Uint8Array = Buffer.alloc(0)): void {
+function payload(
+  { db, path }: Rows,
+  table: 'requests' | 'results',
+  job: Format1Job,
+  { head, body }: { readonly head: Buffer; readonly body: Uint8Array },
+): void {
   const seq = NUMBERS[job]
   const large = body.length > 262_144
   if (large) writeFileSync(join(path, 'bodies', `${formatJobId(seq)}.request`), body, { mode: 0o600 })

@@ -13,7 +13,7 @@ export type Engine = 'memory' | 'embedded'
 export const ENGINES: readonly Engine[] = ['memory', 'embedded']
 export const TOKEN = 'the-token-of-everybody'
 
-export interface QueueRig extends AsyncDisposable {
+export interface QueueApiRig extends AsyncDisposable {
   readonly gateway: Gateway
   readonly config: Config
   readonly port: number
@@ -37,7 +37,7 @@ export interface ApiAnswer extends Answer {
 // oxlint-disable-next-line typescript/no-explicit-any
 export type Document = any
 
-export interface QueueRigOptions {
+export interface QueueApiRigOptions {
   readonly engine?: Engine
   readonly queues?: readonly (Partial<QueueConfig> & { readonly name: string })[]
   readonly keys?: readonly ApiKeyConfig[]
@@ -52,7 +52,7 @@ export function pullQueue(change: Partial<QueueConfig> & { readonly name: string
   return change.pool === undefined ? queue : { ...queue, pool: change.pool }
 }
 
-export async function startQueueRig(options: QueueRigOptions = {}): Promise<QueueRig> {
+export async function startQueueApiRig(options: QueueApiRigOptions = {}): Promise<QueueApiRig> {
   const { engine = 'memory', servers = [] } = options
   const path = mkdtempSync(join(tmpdir(), 'spillway-queue-'))
   const keys = options.keys ?? [{ name: 'all', token: TOKEN, queues: ['*'], can: ['send', 'receive', 'browse', 'manage'] }]

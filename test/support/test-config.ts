@@ -60,7 +60,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
     store: { engine: 'memory', path: '', diskFloor: 1 << 20 },
     schedules: [],
     topics: [],
-    api: { keys: [], receiveMax: 1000, receiversMax: 4096, leaseMaxMs: 43_200_000, body: 16 << 20 },
+    api: { keys: [], receiveMax: 1000, receiversMax: 4096, queuesMax: 1000, leaseMaxMs: 43_200_000, body: 16 << 20 },
     limits: {
       head: 32 * 1024,
       headers: 100,

@@ -3,6 +3,7 @@
  * they came, to the letter: what they say is not ours to change.
  */
 import { isUtf8 } from 'node:buffer'
+import { isMapping } from '../../lib/mapping.ts'
 import type { JobAnswer, JobRequest } from '../../ports/job-store.ts'
 
 const JSON_TYPE = /^application\/(?:[\w.!#$&^+-]+\+)?json(?:\s*;|$)/i
@@ -29,6 +30,31 @@ export function isCredential(name: string): boolean {
 /** What stands for a credential that is not shown; given back in a redrive, it means the one that is stored. */
 export function isRedacted(value: unknown): boolean {
   return value === REDACTED
+}
+
+/** A job as it was written, but for what opens something. */
+export function redactedJob(job: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return withHeaders(job, (name, value) => (isCredential(name) ? REDACTED : value))
+}
+
+/** The same turned round: what was shown as redacted is what it was before. */
+export function unredactedJob(
+  job: Readonly<Record<string, unknown>>,
+  before: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const kept = new Map(
+    isMapping(before['headers']) ? Object.entries(before['headers']).map(([name, value]) => [name.toLowerCase(), value]) : [],
+  )
+  return withHeaders(job, (name, value) => (isRedacted(value) ? (kept.get(name.toLowerCase()) ?? value) : value))
+}
+
+function withHeaders(
+  job: Readonly<Record<string, unknown>>,
+  change: (name: string, value: unknown) => unknown,
+): Readonly<Record<string, unknown>> {
+  const { headers } = job
+  if (!isMapping(headers)) return job
+  return { ...job, headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, change(name, value)])) }
 }
 
 /** The members of a JSON object: `"headers":{…},"contentType":"…","payload":…`, each only where there is something. */

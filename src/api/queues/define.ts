@@ -1,11 +1,11 @@
 /** Queues as they are and as they stand, and those that are made here. */
 import { isName, readQueueDocument } from '../../config/documents.ts'
-import { failure } from '../../core/errors.ts'
+import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import type { DefinedQueue } from '../../jobs/definitions.ts'
 import type { QueueStats } from '../../ports/job-store.ts'
 import { timeText } from './job-view.ts'
 import { type ApiParts, DOCUMENT_BYTES_MAX, mayNot, noSuchQueue, queueFor } from './parts.ts'
-import { type ApiRequest, invalid, isFailure, json, NO_CONTENT, NOBODY, type Outcome, readDocument } from './request.ts'
+import { type ApiRequest, invalid, json, NO_CONTENT, NOBODY, type Outcome, readDocument } from './request.ts'
 
 export async function listQueues(request: ApiRequest, parts: ApiParts): Promise<Outcome> {
   const stats = new Map((await parts.jobs.queues.stats()).map((each) => [each.queue, each]))
@@ -31,6 +31,7 @@ export async function putQueue(request: ApiRequest, parts: ApiParts, name: strin
   if ('wrong' in queue) return invalid(`${queue.wrong}.`)
   const outcome = await parts.jobs.queues.put(queue.value, read.value)
   if (outcome === 'in-file') return inFile('queue')
+  if (outcome === 'too-many') return tooManyQueues(parts)
   const stats = (await parts.jobs.queues.stats()).find((each) => each.queue === name)
   return json(outcome === 'made' ? 201 : 200, queueView(parts, parts.jobs.queues.find(name) as DefinedQueue, stats))
 }
@@ -48,6 +49,10 @@ export async function dropQueue(request: ApiRequest, parts: ApiParts, name: stri
     case 'not-empty':
       return failure('not_empty', 'The queue holds jobs, or a schedule, a subscription or a task names it. Purge it first.')
   }
+}
+
+export function tooManyQueues({ config }: ApiParts): Failure {
+  return failure('too_many_queues', `${config.api.queuesMax} queues were made here, as many as there may be (api.queuesMax).`)
 }
 
 export function inFile(what: string): ReturnType<typeof failure> {

@@ -10,7 +10,8 @@ import { matching, type Topic } from '../../jobs/topics.ts'
 import { mayLoseDigits, parseExactly } from '../../lib/exact-json.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { NewJob, Submitted } from '../../ports/job-store.ts'
-import { type ApiParts, documentLimits, refusal } from './parts.ts'
+import { refusal } from '../refused.ts'
+import { type ApiParts, documentLimits } from './parts.ts'
 import { type ApiReply, JSON_HEADERS, type Outcome } from './request.ts'
 
 /** Where jobs go, and what is said of each: the same for a queue and for a topic. */
@@ -23,7 +24,7 @@ export interface Destination {
   single(jobs: readonly NewJob[], submitted: readonly Submitted[]): Outcome
 }
 
-/** Undefined: it is no JSON. Texts and bytes need no second look at their digits. */
+/** A document with jobs or results in it. Undefined: it is no JSON. Texts and bytes need no second look at their digits. */
 export function jobsOf(text: string): unknown {
   try {
     const value: unknown = JSON.parse(text)
@@ -35,9 +36,17 @@ export function jobsOf(text: string): unknown {
 
 function hasPayload(value: unknown): boolean {
   if (!isMapping(value)) return false
-  const jobs = value['jobs']
-  if (!Array.isArray(jobs)) return 'payload' in value
-  return jobs.some((job: unknown) => typeof job === 'object' && job !== null && 'payload' in job)
+  if ('payload' in value || holdsPayload(value['job'])) return true
+  const { jobs, settlements } = value
+  return listOf(jobs).some(holdsPayload) || listOf(settlements).some((one) => isMapping(one) && holdsPayload(one['result']))
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+function holdsPayload(job: unknown): boolean {
+  return typeof job === 'object' && job !== null && 'payload' in job
 }
 
 /** In one call to the store. `called`: what a document is called in messages. */

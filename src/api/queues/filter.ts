@@ -36,7 +36,7 @@ function readField(filter: Writable, field: string, value: unknown): string | un
       const statuses: readonly unknown[] = Array.isArray(value) ? value : typeof value === 'string' ? value.split(',') : [value]
       if (!statuses.every((status): status is JobStatus => JOB_STATUSES.includes(status as JobStatus)))
         return `must be some of ${JOB_STATUSES.join(', ')}`
-      filter.statuses = statuses
+      filter.statuses = [...new Set(statuses)]
       return undefined
     }
     case 'dead':

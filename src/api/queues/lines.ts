@@ -24,15 +24,21 @@ export class LineSplitter {
   /** The lines that end in this piece. Empty ones are left out. */
   push(piece: Uint8Array): Line[] {
     const lines: Line[] = []
+    // Copied once for all lines that lie in it: a copy of its own for each would be a hundred times what a short line is.
+    const whole = Buffer.from(piece.subarray(0, piece.lastIndexOf(NEWLINE) + 1))
     let at = 0
     for (;;) {
-      const end = piece.indexOf(NEWLINE, at)
-      const part = piece.subarray(at, end < 0 ? piece.length : end)
-      this.#add(part, lines)
-      if (end < 0) return lines
-      this.#close(lines)
+      const end = whole.indexOf(NEWLINE, at)
+      if (end < 0) break
+      const part = whole.subarray(at, end)
+      if (this.#rest.length > 0 || this.#skipping || part.length > this.#lineBytesMax) {
+        this.#add(part, lines)
+        this.#close(lines)
+      } else if (!isBlank(part)) lines.push(part)
       at = end + 1
     }
+    this.#add(piece.subarray(at), lines)
+    return lines
   }
 
   /** The last line need not be ended. */

@@ -1,12 +1,12 @@
 /** Looking: pages of jobs, what is next in line, one job with all that belongs to it, and the keys that are held. */
 import type { Failure } from '../../core/errors.ts'
-import { failure } from '../../core/errors.ts'
+import { failure, isFailure } from '../../core/errors.ts'
 import type { Bytes } from '../../lib/units.ts'
 import type { JobFilter, JobRequest, ReadJob, StoredJob } from '../../ports/job-store.ts'
 import { queryFilter } from './filter.ts'
 import { jobJson } from './job-view.ts'
 import { type ApiParts, mayNot, noSuchJob, queueFor } from './parts.ts'
-import { type ApiRequest, invalid, isFailure, json, jsonText, type Outcome } from './request.ts'
+import { type ApiRequest, invalid, json, jsonText, type Outcome } from './request.ts'
 import { search } from './search.ts'
 
 const LIMIT_DEFAULT = 100

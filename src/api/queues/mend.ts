@@ -1,5 +1,5 @@
 /** Mending: cancel, forget, run again, move, and the same for many at once; pause, resume, purge, and keys that wait for somebody. */
-import { type Failure, failure } from '../../core/errors.ts'
+import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import { isWrong, type JobDocument, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
 import { requestOf } from '../../jobs/new-job.ts'
 import { isMapping } from '../../lib/mapping.ts'
@@ -14,7 +14,6 @@ import {
   type ApiRequest,
   contentKind,
   invalid,
-  isFailure,
   json,
   jsonText,
   NO_CONTENT,

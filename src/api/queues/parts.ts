@@ -1,5 +1,5 @@
 /** What the handlers of the queue API work with, and the questions that all of them ask first: is there such a queue, and may they. */
-import type { ApiRight, Config, QueueConfig } from '../../config/config.ts'
+import type { ApiRight, Config } from '../../config/config.ts'
 import { type Failure, failure } from '../../core/errors.ts'
 import type { DefinedQueue } from '../../jobs/definitions.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
@@ -53,12 +53,4 @@ export function documentLimits({ limits }: Config): DocumentLimits {
 /** The engine has told its owner what is wrong. */
 export function storeUnavailable(): Failure {
   return failure('store_unavailable', 'The store cannot be asked now.', 1)
-}
-
-/** What a full queue answers, told once per call. */
-export function refusal(parts: ApiParts, queue: QueueConfig, refused: { readonly limit: string; readonly detail: string }): Failure {
-  const limits: Readonly<Record<string, number | undefined>> = { ...queue.limits }
-  parts.telemetry.event({ type: 'limit-reached', limit: refused.limit, where: queue.name, value: limits[refused.limit] ?? 0 })
-  const code = refused.limit === 'disk' ? 'store_unavailable' : 'queue_full'
-  return failure(code, refused.detail, parts.jobs.roomInSeconds(queue.name))
 }

@@ -19,3 +19,9 @@ export function parseReceipt(text: unknown): Receipt | undefined {
   const [, id, fence, attempt, secret] = match as unknown as [string, string, string, string, string]
   return { lease: { id, fence: Number(fence), secret }, attempt: Number(attempt) }
 }
+
+/** The same for a call on this queue: whoever may settle in one must not do so in another. */
+export function receiptFor(queue: string, text: unknown): Receipt | undefined {
+  const receipt = parseReceipt(text)
+  return receipt === undefined ? undefined : { ...receipt, lease: { ...receipt.lease, queue } }
+}

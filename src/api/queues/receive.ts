@@ -3,7 +3,7 @@
  * answer. Bodies of jobs count in the gateway's budget from their lease until they are written; what does not fit is handed back uncounted.
  */
 import type { QueueConfig } from '../../config/config.ts'
-import { failure } from '../../core/errors.ts'
+import { failure, isFailure } from '../../core/errors.ts'
 import { isCount, readDuration } from '../../core/jobs/job-document.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { EpochMillis, Millis } from '../../lib/units.ts'
@@ -11,19 +11,8 @@ import type { Lease, LeaseOutcome, LeaseRef, Settlement, SettleOutcome } from '.
 import { compactJson, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from '../progress.ts'
 import { messageMembers } from './bodies.ts'
 import { type ApiParts, DOCUMENT_BYTES_MAX, queueFor, storeUnavailable } from './parts.ts'
-import { parseReceipt, receiptOf } from './receipt.ts'
-import {
-  type ApiRequest,
-  contentKind,
-  invalid,
-  isFailure,
-  jsonText,
-  NO_CONTENT,
-  NOBODY,
-  type Outcome,
-  readDocument,
-  readText,
-} from './request.ts'
+import { receiptFor, receiptOf } from './receipt.ts'
+import { type ApiRequest, contentKind, invalid, jsonText, NO_CONTENT, NOBODY, type Outcome, readDocument, readText } from './request.ts'
 import { invalidResult, jobsOf } from './destination.ts'
 import { readSettlement, type SettlementReading } from './settlement.ts'
 
@@ -104,7 +93,7 @@ export async function extend(request: ApiRequest, parts: ApiParts, name: string)
   if (tooMany !== undefined) return invalid(tooMany)
   const leaseMs = readLease(value['lease'], queue, parts)
   if (typeof leaseMs === 'string') return invalid(leaseMs)
-  const parsed = receipts.map((receipt) => parseReceipt(receipt)?.lease)
+  const parsed = receipts.map((receipt) => receiptFor(queue.name, receipt)?.lease)
   const leases = parsed.filter((lease): lease is LeaseRef => lease !== undefined)
   const outcomes = await parts.jobs.queues.extend(leases, leaseMs)
   return jsonText(`{"results":[${extendResults(parsed, outcomes).join(',')}]}`)
@@ -118,13 +107,14 @@ export async function progress(request: ApiRequest, parts: ApiParts, name: strin
   if (isFailure(read)) return read
   const { value } = read
   if (!isMapping(value)) return invalid('The body must be an object with receipt and progress.')
-  const receipt = parseReceipt(value['receipt'])
+  const receipt = receiptFor(queue.name, value['receipt'])
   if (receipt === undefined) return invalid('receipt: must be one that a receive gave.')
   const text = value['progress'] === undefined ? undefined : compactJson(value['progress'])
   if (text === undefined) return invalid(`progress: must be JSON of at most ${PROGRESS_DEPTH_MAX} levels.`)
   if (Buffer.byteLength(text) > PROGRESS_BYTES_MAX) return invalid(`progress: has more than ${PROGRESS_BYTES_MAX} bytes.`)
   const { id, secret } = receipt.lease
-  return (await parts.jobs.report(id, secret, text))
+  const [known] = await parts.jobs.queues.read([id], 'status')
+  return known?.job.queue === queue.name && (await parts.jobs.report(id, secret, text))
     ? NO_CONTENT
     : failure('lease_gone', 'The lease is over: the job was settled, cancelled or handed out again.')
 }

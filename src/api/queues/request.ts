@@ -2,7 +2,7 @@
  * A call of the queue API, whatever brought it: the listeners and the admin address hand in the same, and write the answer in their own way.
  * Handlers neither know sockets nor throw for what is expected.
  */
-import { type Failure, failure } from '../../core/errors.ts'
+import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import { type CollectedBody, collectBody } from '../../net/body.ts'
 import type { BufferBudget } from '../../net/buffer-budget.ts'
 import type { RequestBody } from '../../net/call.ts'
@@ -48,10 +48,6 @@ export const LINES_HEADERS: readonly string[] = [
 
 /** For room in memory: who sends is made to wait for so long, then is refused. */
 export const ROOM_WAIT_MS: Millis = 2_000
-
-export function isFailure(outcome: object): outcome is Failure {
-  return 'code' in outcome
-}
 
 export function json(status: number, document: unknown): ApiReply {
   return { status, headers: JSON_HEADERS, body: JSON.stringify(document) }
@@ -142,7 +138,7 @@ export async function readDocument(
   return value === NOT_JSON ? invalid('The body is not valid JSON.') : { value }
 }
 
-export const NOT_JSON: unique symbol = Symbol('not JSON')
+const NOT_JSON: unique symbol = Symbol('not JSON')
 
 export function parseJson(text: string): unknown {
   try {

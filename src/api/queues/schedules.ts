@@ -1,13 +1,14 @@
 /** Schedules: what makes jobs by the clock. */
 import { isName, readScheduleDocument } from '../../config/documents.ts'
-import { type Failure, failure } from '../../core/errors.ts'
+import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import { wrongText } from '../../core/jobs/job-document.ts'
 import { documentOf, newScheduleOf } from '../../jobs/schedules.ts'
 import type { ScheduleState } from '../../ports/job-store.ts'
+import { redactedJob, unredactedJob } from './bodies.ts'
 import { inFile } from './define.ts'
 import { timeText } from './job-view.ts'
 import { type ApiParts, mayNot, noSuchQueue, queueFor } from './parts.ts'
-import { type ApiRequest, contentKind, invalid, isFailure, json, NO_CONTENT, NOBODY, type Outcome, readText } from './request.ts'
+import { type ApiRequest, contentKind, invalid, json, NO_CONTENT, NOBODY, type Outcome, readText } from './request.ts'
 import { jobsOf } from './destination.ts'
 
 export async function listSchedules(request: ApiRequest, parts: ApiParts): Promise<Outcome> {
@@ -41,7 +42,9 @@ export async function putSchedule(request: ApiRequest, parts: ApiParts, name: st
     if (refused !== undefined) return failure('forbidden', 'There is a schedule of this name that the key may not change.')
     if (documentOf(known)?.origin === 'file') return inFile('schedule')
   }
-  const schedule = newScheduleOf(name, read.value, queue.config, {
+  const before = known === undefined ? undefined : documentOf(known)?.document.job
+  const document = before === undefined ? read.value : { ...read.value, job: unredactedJob(read.value.job, before) }
+  const schedule = newScheduleOf(name, document, queue.config, {
     config: parts.config,
     now: parts.clock.now(),
     origin: 'api',
@@ -94,6 +97,6 @@ function scheduleView(schedule: ScheduleState): Record<string, unknown> {
     made,
     missedCount,
     lastProblem,
-    job: stored?.document.job,
+    job: stored === undefined ? undefined : redactedJob(stored.document.job as Readonly<Record<string, unknown>>),
   }
 }

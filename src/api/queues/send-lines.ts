@@ -31,7 +31,7 @@ async function* answers(request: ApiRequest, parts: ApiParts, destination: Desti
         yield first
       } else if (first === undefined) {
         next = undefined
-        if (!pieces.broken) stream.end()
+        if (!pieces.broken) await stream.end()
       } else if (await stream.take(first)) next = pieces.next()
       else {
         // What was sent before has its results; what comes after this line has none, and the connection ends.
@@ -88,15 +88,15 @@ class LineSender {
     const bytes = this.#held + piece.length
     const lines = this.#splitter.push(piece)
     this.#held = this.#splitter.pending
-    this.#send(lines, bytes - this.#held)
+    await this.#send(lines, bytes - this.#held)
     return true
   }
 
   /** The last line need not be ended. */
-  end(): void {
+  async end(): Promise<void> {
     const bytes = this.#held
     this.#held = 0
-    this.#send(this.#splitter.end(), bytes)
+    await this.#send(this.#splitter.end(), bytes)
   }
 
   close(): void {
@@ -104,11 +104,12 @@ class LineSender {
     this.#held = 0
   }
 
-  #send(lines: readonly Line[], bytes: Bytes): void {
+  async #send(lines: readonly Line[], bytes: Bytes): Promise<void> {
     const { api } = this.#parts.config
     const started: Promise<string>[] = []
-    // All of them are handed to the store at once, one after the other: so they are accepted in their order.
+    // They are handed to the store one after the other: so they are accepted in their order. In between it is the turn of everybody else.
     for (let at = 0; at < lines.length; at += api.receiveMax) {
+      if (at > 0) await new Promise((resolve) => setImmediate(resolve))
       started.push(sendBatch(lines.slice(at, at + api.receiveMax), this.#number + at, this.#parts, this.#destination))
     }
     this.#number += lines.length

@@ -8,7 +8,7 @@ import { requestOf } from '../../jobs/new-job.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { Bytes, Millis } from '../../lib/units.ts'
 import type { JobAnswer, JobError, Settlement } from '../../ports/job-store.ts'
-import { parseReceipt, type Receipt } from './receipt.ts'
+import { type Receipt, receiptFor } from './receipt.ts'
 
 export interface SettlementBounds {
   readonly resultBytesMax: Bytes
@@ -29,7 +29,7 @@ const NO_ANSWER: JobAnswer = { status: 204, reason: reasonPhrase(204), headers: 
 export function readSettlement(value: unknown, at: string, queue: QueueConfig, bounds: SettlementBounds): SettlementReading {
   if (!isMapping(value)) return `${at}: must be an object, such as { "receipt": "…", "outcome": "succeed" }`
   for (const field in value) if (!FIELDS.has(field)) return `${at}.${field}: there is no such field; there are ${[...FIELDS].join(', ')}`
-  const receipt = parseReceipt(value['receipt'])
+  const receipt = receiptFor(queue.name, value['receipt'])
   if (receipt === undefined) return `${at}.receipt: must be one that a receive gave`
   const { outcome } = value
   switch (outcome) {

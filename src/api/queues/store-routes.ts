@@ -2,12 +2,12 @@
  * `POST store/backup` and `POST store/verify`, for whoever runs the gateway: work on the store's files that takes as long as it takes. So that
  * nobody in between gives up, the answer begins at once, and has a space in it every few seconds until the report comes.
  */
-import { failure } from '../../core/errors.ts'
+import { failure, isFailure } from '../../core/errors.ts'
 import type { Millis } from '../../lib/units.ts'
 import type { Maintenance, MaintenanceReport } from '../../ports/job-store.ts'
 import { type ApiParts, DOCUMENT_BYTES_MAX } from './parts.ts'
 import type { Answered } from './queue-api.ts'
-import { type ApiRequest, invalid, isFailure, JSON_HEADERS, NOBODY, readDocument } from './request.ts'
+import { type ApiRequest, invalid, JSON_HEADERS, NOBODY, readDocument } from './request.ts'
 
 export type Maintain = (work: Maintenance) => Promise<MaintenanceReport>
 

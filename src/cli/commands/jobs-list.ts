@@ -145,7 +145,7 @@ async function browse(api: QueueApi, queue: string, query: Query, limit: number)
   }
 }
 
-export function listText(jobs: readonly JobFacts[], more: boolean, now: EpochMillis): string {
+function listText(jobs: readonly JobFacts[], more: boolean, now: EpochMillis): string {
   if (jobs.length === 0) return 'no job\n'
   const rows = jobs.map((job) => [
     job.id,

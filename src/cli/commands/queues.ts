@@ -82,7 +82,7 @@ async function pauseOrResume(args: Arguments, io: Io, what: 'pause' | 'resume'):
 }
 
 /** For people: what waits, runs and is dead; and what holds a queue up. */
-export function queuesText(queues: readonly QueueFacts[]): string {
+function queuesText(queues: readonly QueueFacts[]): string {
   if (queues.length === 0) return 'there are no queues\n'
   const rows = queues.map((queue) => [
     shown(queue.name),

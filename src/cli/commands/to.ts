@@ -25,7 +25,7 @@ export const toCommand: Command = {
   },
 }
 
-export function configFromArguments(args: Arguments): LoadResult {
+function configFromArguments(args: Arguments): LoadResult {
   const [queue, spill] = [args.texts('queue'), args.texts('spill')]
   const [listen, admin, data] = [args.text('listen'), args.text('admin'), args.text('data')]
   const isAll = (match: string): boolean => match.trim() === '/*'

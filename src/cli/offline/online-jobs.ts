@@ -56,7 +56,7 @@ export async function* onlineJobs(
 }
 
 /** Undefined: its request is not kept any more. */
-export function exportedJob(document: unknown): ExportedJob | undefined {
+function exportedJob(document: unknown): ExportedJob | undefined {
   const facts = jobFacts(document)
   if (facts === undefined || !isMapping(document) || !isMapping(document['request'])) return undefined
   const { redacted, ...request } = requestOf(document['request'])

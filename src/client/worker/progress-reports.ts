@@ -1,7 +1,7 @@
 /** Progress of one job: one report on its way at a time; of those that come meanwhile only the last is sent. */
 import { isPassing, SpillwayError } from '../errors.ts'
 
-export function isLeaseGone(error: unknown): boolean {
+function isLeaseGone(error: unknown): boolean {
   return error instanceof SpillwayError && error.status === 410
 }
 

@@ -8,7 +8,7 @@
 
 export const BUCKETS = 256
 /** One bit per bucket. */
-export const BUCKET_BITMAP_BYTES: number = BUCKETS / 8
+const BUCKET_BITMAP_BYTES: number = BUCKETS / 8
 
 export interface WeightedServer {
   readonly name: string

@@ -58,6 +58,8 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const TARGET = /^\/[!"$-~]*$/
 /** What a field's value may hold (RFC 9110, section 5.5), in Latin-1. */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+/** A name or an address, and a port (RFC 3986, section 3.2). A server that gets two, or half of a URL, is free to choose. */
+const HOST = /^(?:[\w.~%!$&'()*+,;=-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 const METHOD_LENGTH_MAX = 32
 const CONTENT_TYPE_LENGTH_MAX = 255
@@ -126,7 +128,8 @@ function readField(job: JobDocument, name: string, value: unknown, limits: Docum
       return readHeaders(job, value, limits)
     case 'method':
       if (typeof value !== 'string' || value.length > METHOD_LENGTH_MAX || !TOKEN.test(value)) return 'must be an HTTP method'
-      if (NEVER_JOBS.has(value)) return `${value} can never become a job`
+      // Methods are told apart by case, but not by every server.
+      if (NEVER_JOBS.has(value.toUpperCase())) return `${value} can never become a job`
       job.method = value
       return undefined
     case 'target':
@@ -223,6 +226,8 @@ function readHeader(headers: string[], name: string, value: unknown): string | u
   const lower = name.toLowerCase()
   if (NOT_PASSED_ON.has(lower) || lower.startsWith('spillway-')) return 'is not passed on to servers; leave it out'
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
+  if (lower === 'host' && (typeof value !== 'string' || !HOST.test(value)))
+    return 'must be one name, such as api.example or api.example:8080'
   for (const one of values) {
     if (typeof one !== 'string' || !VALUE.test(one)) return 'must be a text of printable Latin-1, or a list of such'
     headers.push(name, one.trim())
@@ -242,7 +247,7 @@ function isSpan(value: Millis | undefined): boolean {
   return value !== undefined && value > 0 && value <= DELAY_MAX_MS
 }
 
-export function isBase64(text: string): boolean {
+function isBase64(text: string): boolean {
   if (!BASE64.test(text)) return false
   const digits = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length
   return digits % 4 !== 1 && (digits === text.length || text.length % 4 === 0)

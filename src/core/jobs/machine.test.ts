@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { HAND_OUTS_PER_ATTEMPT, type JobEvent, type Moment, step } from './machine.ts'
-import { endedBytesOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, mayExpire, placeOf, timerOf } from './record.ts'
+import { endedBytesOf, handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, mayExpire, placeOf, timerOf } from './record.ts'
 
 const NOW = 1_000_000
 const AT: Moment = { now: NOW, versionFloor: 0 }
@@ -175,6 +175,53 @@ test('a success or a cancel forgets the error, a failure keeps its own', () => {
   assert.equal(after(RETRYING, EVENTS.cancel).error, undefined)
   assert.equal(after({ ...RUNNING, error: { ...ERROR, detail: 'old' } }, EVENTS.fail).error, ERROR)
   assert.deepEqual(after(RUNNING, { ...EVENTS.fail, deadLetter: true }).dead, 'server_error')
+})
+
+test('a dead letter that is redriven is as it was accepted, but for what it has been through', () => {
+  const dead: JobRecord = { ...DEAD, handOuts: 5, server: 'a', startedAt: NOW - 9, attemptAt: NOW - 5, expiresAt: NOW - 1, ordinal: 7 }
+  const fresh = after(dead, { ...EVENTS.redrive, requestBytes: 77 })
+  assert.deepEqual([fresh.counted, handOutsOf(fresh), fresh.handOuts, fresh.redrives], [0, 0, 5, 1])
+  assert.deepEqual([fresh.requestBytes, fresh.resultBytes, fresh.ordinal, fresh.server], [77, -1, 0, 'a'])
+  for (const gone of ['error', 'dead', 'startedAt', 'attemptAt', 'finishedAt', 'expiresAt', 'lease', 'notBefore'] as const) {
+    assert.equal(fresh[gone], undefined, gone)
+  }
+  const later = after(dead, { kind: 'redrive', afterMs: 100.5 })
+  assert.deepEqual([placeOf(later), later.notBefore, later.requestBytes], ['scheduled', NOW + 101, dead.requestBytes])
+})
+
+test('redriven it has as much time to its deadline as at first, each time', () => {
+  let record: JobRecord = { ...DEAD, submittedAt: NOW - 5000, deadlineAt: NOW - 4000, deadlineMs: 1000 }
+  for (const now of [NOW, NOW + 50_000, NOW + 90_000]) {
+    record = after(record, EVENTS.redrive, { ...AT, now })
+    assert.equal(record.deadlineAt, now + 1000)
+    record = after(record, EVENTS.time, { ...AT, now: now + 1000 })
+    assert.equal(record.dead, 'deadline')
+  }
+})
+
+test('redriven it holds its key only where it blocked it, and is counted from nothing all the same', () => {
+  for (const handOuts of [0, 5]) {
+    const free = after({ ...DEAD, key: 'k', handOuts }, EVENTS.redrive)
+    const blocking = after({ ...DEAD, key: 'k', handOuts, blocksKey: true }, EVENTS.redrive)
+    assert.deepEqual([holdsKey(free), handOutsOf(free), free.blocksKey], [false, 0, undefined])
+    assert.deepEqual([holdsKey(blocking), handOutsOf(blocking), blocking.blocksKey], [true, 0, undefined])
+    assert.equal(holdsKey(after(free, EVENTS.lease)), true)
+  }
+})
+
+test('past its deadline a job is not begun again, and what is begun may end', () => {
+  const late = { ...RUNNING, deadlineAt: NOW + 100 }
+  assert.equal(after(late, { ...EVENTS.retry, afterMs: 99 }).status, 'retrying')
+  assert.deepEqual(
+    [after(late, { ...EVENTS.retry, afterMs: 100 }).status, after(late, { ...EVENTS.retry, afterMs: 100 }).dead],
+    ['failed', 'deadline'],
+  )
+  assert.equal(after({ ...late, deadlineAt: NOW }, EVENTS.succeed).status, 'succeeded')
+  assert.equal(step({ ...QUEUED, deadlineAt: NOW }, EVENTS.lease, AT), undefined)
+  assert.deepEqual(
+    [after({ ...QUEUED, deadlineAt: NOW }, EVENTS.time).status, timerOf({ ...DELAYED, deadlineAt: NOW + 3 })],
+    ['expired', NOW + 3],
+  )
 })
 
 describe('what follows from a record', () => {

@@ -139,7 +139,7 @@ export function keepsRequest(record: JobRecord): boolean {
 }
 
 /** What an ended job weighs beside its bodies, so that a great many empty results are bounded as well. */
-export const ENDED_RECORD_BYTES: Bytes = 1024
+const ENDED_RECORD_BYTES: Bytes = 1024
 
 /** What an ended job counts against the queue's limit for finished jobs. */
 export function endedBytesOf(record: JobRecord): Bytes {

@@ -98,7 +98,7 @@ function handBackDelayMs(facts: SettleFacts, prompt: number): Millis {
 }
 
 /** `Spillway-Retry: never` or a duration such as `30s`. Anything else is as if it were absent. */
-export function parseRetryControl(value: string | undefined): 'never' | Millis | undefined {
+function parseRetryControl(value: string | undefined): 'never' | Millis | undefined {
   if (value === undefined) return undefined
   if (value === 'never') return 'never'
   const delayMs = parseDuration(value)

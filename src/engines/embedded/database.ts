@@ -109,7 +109,8 @@ export function explained(error: unknown, path: string): Error {
   const code = primaryCode(error)
   if (code === SQLITE_BUSY) return inUse(path)
   if (code === SQLITE_NOTADB) return new StoreOpenError(path, `${DATABASE_FILE} is not a database, or is damaged at its beginning`)
-  if (code === SQLITE_CORRUPT) return new StoreOpenError(path, `${DATABASE_FILE} is damaged (${reasonOf(error)}); see: spillway help salvage`)
+  if (code === SQLITE_CORRUPT)
+    return new StoreOpenError(path, `${DATABASE_FILE} is damaged (${reasonOf(error)}); see: spillway help salvage`)
   return new StoreOpenError(path, reasonOf(error))
 }
 

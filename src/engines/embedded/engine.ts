@@ -18,7 +18,7 @@ import { DATABASE_FILE, freeBytes, reasonOf } from './folder.ts'
 import { Scrub, type Wrong } from './scrub.ts'
 import { SqliteTables } from './sqlite-tables.ts'
 import { StoreOpenError } from './store-open-error.ts'
-import { FRAME_HEADER_BYTES, LOG_FILE, LOG_HEADER_BYTES, LogMark, wrongWithLog } from './write-ahead-log.ts'
+import { FRAME_HEADER_BYTES, LOG_FILE, LOG_HEADER_BYTES, LogMark, settleLog } from './write-ahead-log.ts'
 
 export interface EngineOptions {
   readonly path: string
@@ -101,7 +101,7 @@ export class EmbeddedEngine {
   constructor(options: EngineOptions, events: EngineEvents, context: Context) {
     this.#options = options
     this.#events = events
-    const wrong = wrongWithLog(options.path)
+    const wrong = settleLog(options.path)
     if (wrong !== undefined) throw new StoreOpenError(options.path, `${wrong}; see: spillway help salvage`)
     this.#db = openDatabase(options.path)
     let file: number | undefined
@@ -220,7 +220,7 @@ export class EmbeddedEngine {
     try {
       this.#db.exec('PRAGMA wal_checkpoint(PASSIVE)')
       const { log, checkpointed } = this.#logFrames()
-      if (log === checkpointed) this.#mark.clear()
+      if (log === checkpointed && this.#options.unsafeNoSync !== true) this.#mark.merged(log)
     } catch (error) {
       // On a full disk the log stays as it is and goes on growing until the disk refuses that too.
       this.#throwIfFatal(error)

@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url'
 import type { Bytes } from '../../lib/units.ts'
 import { DATABASE_FILE, freeBytes, reasonOf } from './folder.ts'
 import { StoreOpenError } from './store-open-error.ts'
+import { judgeLog } from './write-ahead-log.ts'
 
 export interface Snapshot {
   readonly location: URL | string
@@ -20,7 +21,7 @@ export function takeSnapshot(path: string): Snapshot {
   const database = join(path, DATABASE_FILE)
   const log = `${database}-wal`
   const logBytes = statSync(log, { throwIfNoEntry: false })?.size ?? 0
-  if (logBytes === 0) {
+  if (logBytes === 0 || judgeLog(path) === 'superseded') {
     const location = pathToFileURL(database)
     location.search = '?immutable=1'
     return { location, remove: () => undefined }

@@ -24,7 +24,7 @@ import {
   wrongWithBackup,
 } from './store-copy.ts'
 import { verifyDatabase } from './verify.ts'
-import { openLog, wrongWithLog } from './write-ahead-log.ts'
+import { judgeLog, openLog } from './write-ahead-log.ts'
 
 /** 2024-01-01T00:00:00Z */
 const EPOCH: EpochMillis = 1_704_067_200_000
@@ -34,13 +34,13 @@ const GENERATIONS_AT_LEAST = 1000
 /** Its own format is kept: also a way back from an upgrade. */
 export function backupFolder(path: string, target: string, now: EpochMillis): Manifest {
   refuseUnfit(path)
-  const wrong = wrongWithLog(path)
-  if (wrong !== undefined) throw new CopyRefused(`${path}: ${wrong}; see: spillway help salvage`)
+  const log = judgeLog(path)
+  if (typeof log === 'object') throw new CopyRefused(`${path}: ${log.wrong}; see: spillway help salvage`)
   const before = stampOf(path)
   const { partial, remove } = beginBackup(target)
   const rules = { floorBytes: 0, storePath: path }
   try {
-    withFiles(path, (files) => copyDatabase(files, partial, rules))
+    withFiles(path, (files) => copyDatabase(log === 'superseded' ? { ...files, logBytes: 0 } : files, partial, rules))
     mergeLog(partial)
     copyBodies(join(path, BODIES_FOLDER), partial, rules)
     if (holderOf(path) !== undefined || stampOf(path) !== before)
@@ -56,7 +56,8 @@ export function backupFolder(path: string, target: string, now: EpochMillis): Ma
 export function verifyFolder(path: string): MaintenanceReport {
   refuseUnfit(path)
   const manifest = readManifest(path)
-  const known = [wrongWithLog(path), manifest === undefined ? undefined : wrongWithBackup(path, manifest)]
+  const log = judgeLog(path)
+  const known = [typeof log === 'object' ? log.wrong : undefined, manifest === undefined ? undefined : wrongWithBackup(path, manifest)]
   const snapshot = takeSnapshot(path)
   let db: DatabaseSync | undefined
   try {

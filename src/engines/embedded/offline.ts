@@ -144,10 +144,7 @@ class Reader implements OfflineStore {
   #asNextStart(record: JobRecord): JobRecord {
     const moment = { now: this.#parts.now, versionFloor: 0 }
     const server = this.#runningOn.get(record.seq)
-    const wasMarked: JobRecord =
-      server === undefined || placeOf(record) === 'running'
-        ? record
-        : asItRan(record, server)
+    const wasMarked: JobRecord = server === undefined || placeOf(record) === 'running' ? record : asItRan(record, server)
     const voided = (placeOf(wasMarked) === 'running' ? step(wasMarked, { kind: 'void' }, moment) : undefined) ?? record
     return step(voided, { kind: 'time' }, moment) ?? voided
   }

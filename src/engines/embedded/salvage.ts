@@ -22,7 +22,7 @@ import { Salvaged } from './salvaged-rows.ts'
 import { AUTO_VACUUM_INCREMENTAL, createTables, writeMeta } from './schema.ts'
 import { parseRecord, SqliteTables } from './sqlite-tables.ts'
 import { copyDatabase, CopyRefused } from './store-copy.ts'
-import { framesOf, isLogMissed, openLog, PAGE_BYTES, readHeader, syncedFrames } from './write-ahead-log.ts'
+import { framesOf, isLogMissed, judgeLog, openLog, PAGE_BYTES, readHeader, syncedFrames } from './write-ahead-log.ts'
 
 export interface SalvageOptions {
   /** Take over records that were put aside, where they pass their checksum. */
@@ -107,7 +107,7 @@ class Salvage {
 
   /** Says how many pages the database has after it; undefined: nothing was applied. */
   #applyLog(file: number): number | undefined {
-    const log = openLog(this.#from)
+    const log = judgeLog(this.#from) === 'superseded' ? undefined : openLog(this.#from)
     const synced = syncedFrames(this.#from)
     if (log === undefined) {
       if (isLogMissed(this.#from)) this.#problems.push('the write-ahead log is missing: the last changes are lost')

@@ -3,7 +3,7 @@
  * word, because it cannot tell a torn end from damage in the middle. We can: beside the log stands how much of it was synced.
  * The format is SQLite's (https://www.sqlite.org/fileformat2.html#walformat).
  */
-import { closeSync, fsyncSync, openSync, readFileSync, readSync, statSync, writeSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, readFileSync, readSync, statSync, truncateSync, writeSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -17,11 +17,13 @@ const MAGIC = 0x377f0682
 export const PAGE_BYTES: Bytes = 4096
 /** Which log, and how many of its frames are on the disk for sure. */
 const MARK_FILE = `${DATABASE_FILE}-synced`
-const MARK_BYTES: Bytes = 16
+const MARK_BYTES: Bytes = 20
 
 export interface Mark {
   readonly salts: string
   readonly frames: number
+  /** All of them are in the database, synced. */
+  readonly merged: boolean
 }
 
 export interface LogHeader {
@@ -50,23 +52,28 @@ export class LogMark {
   readonly #salts = Buffer.alloc(8)
 
   constructor(path: string, log: number) {
-    this.#file = openSync(join(path, MARK_FILE), 'a+', 0o600)
-    closeSync(this.#file)
-    this.#file = openSync(join(path, MARK_FILE), 'r+', 0o600)
+    this.#file = openSync(join(path, MARK_FILE), constants.O_RDWR | constants.O_CREAT, 0o600)
     this.#log = log
   }
 
   synced(frames: number): void {
     readSync(this.#log, this.#salts, 0, 8, 16)
-    this.#write(this.#salts, frames)
+    this.#write(this.#salts, frames, false)
   }
 
   /**
-   * All of the log is in the database, so the next commit may begin it anew, and a power cut may leave new frames behind the old beginning.
+   * All of the log is in the database, so the next commit begins it anew, and a power cut may leave new frames behind the old beginning.
    * That must not look like damage: so this is synced.
    */
+  merged(frames: number): void {
+    readSync(this.#log, this.#salts, 0, 8, 16)
+    this.#write(this.#salts, frames, true)
+    fsyncSync(this.#file)
+  }
+
+  /** Before the database is closed in order, which removes its log. */
   clear(): void {
-    this.#write(Buffer.alloc(8), 0)
+    this.#write(Buffer.alloc(8), 0, false)
     fsyncSync(this.#file)
   }
 
@@ -74,11 +81,12 @@ export class LogMark {
     closeSync(this.#file)
   }
 
-  #write(salts: Buffer, frames: number): void {
+  #write(salts: Buffer, frames: number, merged: boolean): void {
     const mark = Buffer.alloc(MARK_BYTES)
     salts.copy(mark)
     mark.writeUInt32BE(frames, 8)
-    mark.writeUInt32BE(crc32(mark.subarray(0, 12)), 12)
+    mark.writeUInt32BE(merged ? 1 : 0, 12)
+    mark.writeUInt32BE(crc32(mark.subarray(0, MARK_BYTES - 4)), MARK_BYTES - 4)
     const text = mark.toString('hex')
     if (text === this.#written) return
     writeSync(this.#file, mark, 0, MARK_BYTES, 0)
@@ -86,36 +94,68 @@ export class LogMark {
   }
 }
 
-/** What is wrong with the part of the log that was synced; undefined: nothing, as far as one can tell. */
-export function wrongWithLog(path: string): string | undefined {
+/**
+ * `sound`: as far as one can tell. `superseded`: it is not what it was, but all of it is in the database; taken up to where it is sound, it would
+ * put old pages before the database's newer ones, so it must be left out.
+ */
+export type LogJudgement = 'sound' | 'superseded' | { readonly wrong: string }
+
+export function judgeLog(path: string): LogJudgement {
   const mark = syncedFrames(path)
-  if (mark === undefined || mark.frames === 0) return undefined
+  if (mark === undefined || mark.frames === 0) return 'sound'
   const log = openLog(path)
-  if (log === undefined)
-    return isLogMissed(path) ? `its write-ahead log ${LOG_FILE} is missing; the last accepted jobs are in it` : undefined
+  if (log === undefined) {
+    return isLogMissed(path) ? { wrong: `its write-ahead log ${LOG_FILE} is missing; the last accepted jobs are in it` } : 'sound'
+  }
   try {
-    const header = readHeader(log)
-    if (header === undefined) return `its write-ahead log ${LOG_FILE} is damaged at its beginning`
-    // It was begun anew since: all that the mark speaks of is in the database.
-    if (header.salts !== mark.salts) return undefined
-    let at = 0
-    for (const { sound } of framesOf(log, header)) {
-      at += 1
-      if (!sound) return `its write-ahead log ${LOG_FILE} is damaged: frame ${at} of ${mark.frames} that were synced fails its checksum`
-      if (at === mark.frames) return undefined
-    }
-    return `its write-ahead log ${LOG_FILE} is too short: ${at} of ${mark.frames} frames that were synced are left`
+    const wrong = wrongWith(log, mark)
+    if (wrong === undefined) return 'sound'
+    return mark.merged && !goesOn(log, mark) ? 'superseded' : { wrong: `its write-ahead log ${LOG_FILE} ${wrong}` }
   } finally {
     closeSync(log)
   }
+}
+
+/** A log that is superseded is emptied, before SQLite looks at it. Says what is wrong otherwise. */
+export function settleLog(path: string): string | undefined {
+  const judged = judgeLog(path)
+  if (judged === 'superseded') truncateSync(join(path, LOG_FILE))
+  return typeof judged === 'string' ? undefined : judged.wrong
+}
+
+function wrongWith(log: number, mark: Mark): string | undefined {
+  const header = readHeader(log)
+  if (header === undefined) return 'is damaged at its beginning'
+  // It was begun anew since: all that the mark speaks of is in the database.
+  if (header.salts !== mark.salts) return undefined
+  let at = 0
+  for (const { sound } of framesOf(log, header)) {
+    at += 1
+    if (!sound) return `is damaged: frame ${at} of ${mark.frames} that were synced fails its checksum`
+    if (at === mark.frames) return undefined
+  }
+  return `is too short: ${at} of ${mark.frames} frames that were synced are left`
+}
+
+/** Behind what the mark speaks of there is more of the same log. */
+function goesOn(log: number, mark: Mark): boolean {
+  const header = readHeader(log, mark.salts)
+  if (header === undefined) return false
+  let at = 0
+  for (const { sound } of framesOf(log, { ...header, salts: mark.salts })) {
+    at += 1
+    if (at > mark.frames) return sound
+  }
+  return false
 }
 
 /** What is known to be synced; undefined: nothing is known. */
 export function syncedFrames(path: string): Mark | undefined {
   try {
     const mark = readFileSync(join(path, MARK_FILE))
-    if (mark.length !== MARK_BYTES || mark.readUInt32BE(12) !== crc32(mark.subarray(0, 12))) return undefined
-    return { salts: mark.toString('hex', 0, 8), frames: mark.readUInt32BE(8) }
+    const said = MARK_BYTES - 4
+    if (mark.length !== MARK_BYTES || mark.readUInt32BE(said) !== crc32(mark.subarray(0, said))) return undefined
+    return { salts: mark.toString('hex', 0, 8), frames: mark.readUInt32BE(8), merged: mark.readUInt32BE(12) === 1 }
   } catch {
     return undefined
   }
@@ -133,7 +173,8 @@ export function openLog(path: string): number | undefined {
  * database younger than the mark.
  */
 export function isLogMissed(path: string): boolean {
-  if ((syncedFrames(path)?.frames ?? 0) === 0) return false
+  const mark = syncedFrames(path)
+  if (mark === undefined || mark.frames === 0 || mark.merged) return false
   const at = (name: string): bigint => statSync(join(path, name), { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n
   return at(DATABASE_FILE) < at(MARK_FILE)
 }

@@ -195,6 +195,12 @@ export class Acts {
     if (queue !== undefined) this.book.evict(queue, { max: EVICTIONS_PER_END, spare: ended.seq })
   }
 
+  /** A lease that outlived its process begins anew. What the record says of its version is from before it ran. */
+  keepLease(record: JobRecord, forMs: Millis): void {
+    const until = this.context.monotonic + forMs
+    this.book.leases.set(record.seq, { record: { ...record, version: this.#versionAfter(record) }, until })
+  }
+
   #versionAfter(record: JobRecord): number {
     return Math.max(record.version, this.#versionFloor) + 1
   }

@@ -90,7 +90,10 @@ function cancel(acts: Acts, record: JobRecord, onlyUnbegun: boolean): CommandOut
   acts.mustSync = true
   acts.evictFor(changed)
   const job = acts.book.view(changed)
-  return record.lease === undefined ? { kind: 'done', job } : { kind: 'done', job, aborted: { id: job.id, ...record.lease } }
+  const { lease } = record
+  return lease === undefined
+    ? { kind: 'done', job }
+    : { kind: 'done', job, aborted: { id: job.id, fence: lease.fence, secret: lease.secret } }
 }
 
 function progress(acts: Acts, record: JobRecord, command: Command<'progress'>): CommandOutcome {

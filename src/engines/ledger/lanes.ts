@@ -6,7 +6,7 @@
 import { BUCKETS, hasBucket } from '../../core/jobs/buckets.ts'
 import { heapPop, heapPush } from '../../lib/number-heap.ts'
 
-export const PRIORITIES = 10
+const PRIORITIES = 10
 /** Removed jobs that may lie in a heap before it is made anew, beside as many as are live. */
 const STALE_SLACK = 64
 

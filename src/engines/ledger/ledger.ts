@@ -31,6 +31,7 @@ import type { Wanted } from './lanes.ts'
 import type { LiveLease } from './leases.ts'
 import { readyJob } from './line.ts'
 import { NO_RULES, type QueueState } from './queue-state.ts'
+import { runMark } from './run-mark.ts'
 import { sameSecret } from './same-secret.ts'
 import { type MadeJob, Schedules } from './schedules.ts'
 import { sweep, type SweepLimits } from './sweep.ts'
@@ -103,7 +104,7 @@ export class Ledger {
     for (const { record } of this.#book.leases.all()) {
       const { keptMs } = record.lease ?? {}
       if (keptMs !== undefined) {
-        this.#book.leases.set(record.seq, { record, until: this.#acts.context.monotonic + keptMs })
+        this.#acts.keepLease(record, keptMs)
         continue
       }
       const changed = this.#acts.step(record, { kind: 'void' })
@@ -157,7 +158,12 @@ export class Ledger {
   extend(ref: LeaseRef, forMs: Millis): LeaseOutcome {
     const live = this.#live(ref)
     if (live === undefined) return 'stale'
-    this.#book.leases.set(live.record.seq, { record: live.record, until: this.#acts.context.monotonic + forMs })
+    const { lease, seq } = live.record
+    const longer = lease?.keptMs !== undefined && forMs > lease.keptMs
+    const record = longer ? { ...live.record, lease: { ...lease, keptMs: forMs } } : live.record
+    // Over a restart it is to last as long as its holder was told.
+    if (longer) this.#tables.markRunning(seq, runMark(record))
+    this.#book.leases.set(seq, { record, until: this.#acts.context.monotonic + forMs })
     return 'extended'
   }
 
@@ -319,7 +325,10 @@ export class Ledger {
     }
     if (this.#acts.endUntold(record, { kind: 'time' })) return undefined
     const restMs = queue.gate.waitForKey(record.key, queue.rules.keyRate, context.monotonic)
-    if (restMs > 0) return void queue.ready.rest(readyJob(record), context.monotonic + restMs)
+    if (restMs > 0) {
+      queue.ready.rest(readyJob(record), context.monotonic + restMs)
+      return undefined
+    }
     const payload = this.#tables.request(seq)
     if (payload === DAMAGED) return void this.#acts.endUntold(record, { kind: 'damaged' })
     // What is in the line and has not expired can be leased. A secret is drawn for nothing else: there are as many as there may be leases.
@@ -359,6 +368,7 @@ export class Ledger {
 
   #live(ref: LeaseRef): LiveLease | undefined {
     const live = this.#book.leases.get(parseJobId(ref.id) ?? 0)
+    if (ref.queue !== undefined && live?.record.queue !== ref.queue) return undefined
     const lease = live?.record.lease
     return lease !== undefined && lease.fence === ref.fence && sameSecret(lease.secret, ref.secret) ? live : undefined
   }

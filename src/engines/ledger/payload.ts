@@ -12,11 +12,11 @@ export function unpackRequest(payload: Payload): JobRequest {
   return { method, target, headers, body: payload.body }
 }
 
-export function packAnswer(answer: JobAnswer): Payload {
+function packAnswer(answer: JobAnswer): Payload {
   return { head: Buffer.from(JSON.stringify([answer.status, answer.reason, answer.headers])), body: answer.body }
 }
 
-export function unpackAnswer(payload: Payload): JobAnswer {
+function unpackAnswer(payload: Payload): JobAnswer {
   const [status, reason, headers] = parseHead(payload) as [number, string, string[]]
   return { status, reason, headers, body: payload.body }
 }

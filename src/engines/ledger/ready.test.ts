@@ -35,6 +35,17 @@ test('tenants take turns, however much one of them has waiting', () => {
   )
 })
 
+test('who was alone and has nothing more has no turn before one who comes', () => {
+  const ready = new Ready()
+  const first = { tenant: 'a', seq: 1, priority: 4, lane: 1 }
+  ready.add(first)
+  ready.remove(first)
+  ready.served('a')
+  ready.add({ tenant: 'b', seq: 2, priority: 4, lane: 1 })
+  ready.add({ tenant: 'a', seq: 3, priority: 9, lane: 1 })
+  assert.equal(ready.best(ANY), 2)
+})
+
 test('whatever came, went, rested and was roused: a rollback brings back what there was', () => {
   const steps = fc.array(
     fc.record({

@@ -4,12 +4,14 @@
  */
 import { type CronTimes, readCron } from '../../lib/cron.ts'
 import { OrderedSet } from '../../lib/ordered-set.ts'
-import type { EpochMillis, Millis } from '../../lib/units.ts'
+import type { Bytes, EpochMillis, Millis } from '../../lib/units.ts'
 import type { ScheduleState } from '../../ports/job-store.ts'
 import type { PackedJob, PackedSchedule } from './calls.ts'
 import type { Payload, Tables } from './tables.ts'
 
 export const SCHEDULES_MAX = 10_000
+/** Of all definitions together: they are in memory, and listed as a whole. */
+export const SCHEDULES_BYTES_MAX: Bytes = 16 * 1024 * 1024
 /** In one step of the clockwork. */
 export const SCHEDULED_JOBS_PER_TICK = 20
 /** Later than this, a due time was missed. */
@@ -36,6 +38,8 @@ interface State {
 interface Entry {
   readonly number: number
   readonly schedule: PackedSchedule
+  /** Of its definition as it is kept. */
+  readonly bytes: Bytes
   state: State
 }
 
@@ -50,6 +54,8 @@ export class Schedules {
   #byNumber = new Map<number, Entry>()
   #due = new OrderedSet()
   #lastNumber = 0
+  /** Of all definitions. */
+  #bytes: Bytes = 0
 
   constructor(tables: Tables) {
     this.#tables = tables
@@ -61,10 +67,11 @@ export class Schedules {
     this.#entries = new Map()
     this.#byNumber = new Map()
     this.#due = new OrderedSet()
+    this.#bytes = 0
     const states = new Map(this.#tables.notes(STATE).map(({ name, text }) => [name.slice(STATE.length), text]))
     for (const { name, text } of this.#tables.notes(DEFINITION)) {
       const state = states.get(name.slice(DEFINITION.length))
-      this.#enter(decode(text), state === undefined ? NOTHING_YET : (JSON.parse(state) as State))
+      this.#enter(decode(text), text.length, state === undefined ? NOTHING_YET : (JSON.parse(state) as State))
     }
   }
 
@@ -74,13 +81,16 @@ export class Schedules {
     if (wrong !== undefined && 'wrong' in wrong) return wrong.wrong
     const known = this.#entries.get(schedule.name)
     if (known === undefined && this.#entries.size >= SCHEDULES_MAX) return `there are ${SCHEDULES_MAX} schedules, as many as there may be`
+    const text = encode(schedule)
+    if (this.#bytes - (known?.bytes ?? 0) + text.length > SCHEDULES_BYTES_MAX)
+      return `all schedules together would have more than ${SCHEDULES_BYTES_MAX} bytes`
     const goesOn = known !== undefined && JSON.stringify(known.schedule.when) === JSON.stringify(schedule.when)
     const resumed = goesOn && known.schedule.paused && !schedule.paused
     const before = known?.state ?? NOTHING_YET
-    const state = goesOn && !resumed ? before : { ...before, ...nextOf(schedule, now - 1) }
+    const state = goesOn && !resumed ? before : { ...before, ...firstOf(schedule, now) }
     this.#forget(schedule.name)
-    this.#enter(schedule, state)
-    this.#tables.putNote(DEFINITION + schedule.name, encode(schedule))
+    this.#enter(schedule, text.length, state)
+    this.#tables.putNote(DEFINITION + schedule.name, text)
     this.#tables.putNote(STATE + schedule.name, JSON.stringify(state))
     return undefined
   }
@@ -117,9 +127,10 @@ export class Schedules {
     }
   }
 
-  #enter(schedule: PackedSchedule, state: State): void {
+  #enter(schedule: PackedSchedule, bytes: Bytes, state: State): void {
     this.#lastNumber += 1
-    const entry: Entry = { number: this.#lastNumber, schedule, state }
+    this.#bytes += bytes
+    const entry: Entry = { number: this.#lastNumber, schedule, bytes, state }
     this.#entries.set(schedule.name, entry)
     this.#byNumber.set(entry.number, entry)
     this.#plan(entry)
@@ -128,6 +139,7 @@ export class Schedules {
   #forget(name: string): void {
     const entry = this.#entries.get(name)
     if (entry === undefined) return
+    this.#bytes -= entry.bytes
     this.#entries.delete(name)
     this.#byNumber.delete(entry.number)
     this.#due.delete(entry.number)
@@ -165,6 +177,12 @@ function countDue(schedule: PackedSchedule, from: EpochMillis, now: EpochMillis)
   let count = 0
   for (let at: EpochMillis | undefined = from; at !== undefined && at <= now && count < COUNT_MAX; count++) at = nextTime(schedule, at)
   return count
+}
+
+/** A period that begins now begins now, also by a clock that is a little ahead of the one that said so. */
+function firstOf(schedule: PackedSchedule, now: EpochMillis): { readonly nextAt?: EpochMillis } {
+  const { when } = schedule
+  return nextOf(schedule, 'everyMs' in when && when.startAt > now - when.everyMs ? when.startAt - 1 : now - 1)
 }
 
 function nextOf(schedule: PackedSchedule, after: EpochMillis): { readonly nextAt?: EpochMillis } {
