@@ -169,9 +169,15 @@ class LocalJobs implements Jobs {
   }
 
   async #submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]> {
-    const submitted = await this.#parts.store.submit(jobs)
     const ready = new Set<QueueName>()
+    const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => {
+      // It may have been done all the same.
+      for (const { queue } of jobs) this.#parts.bus.publish({ kind: 'ready', queue })
+      throw error
+    })
     for (const [i, { queue, delayMs = 0, expireAfterMs, deadlineMs }] of jobs.entries()) {
+      // The answer to the first may never have come.
+      if (submitted[i]?.kind === 'duplicate') ready.add(queue)
       if (submitted[i]?.kind !== 'created') continue
       if (expireAfterMs !== undefined) this.#ticker.within(delayMs + expireAfterMs)
       if (deadlineMs !== undefined) this.#ticker.within(deadlineMs)
@@ -335,5 +341,8 @@ class LocalJobs implements Jobs {
 
   readonly #tickFailed = (error: unknown): void => {
     this.#parts.telemetry.event({ type: 'warning', message: `the store's clockwork failed: ${String(error)}` })
+    // What it made ready, if it did all the same, nobody was told of.
+    this.#dispatcher.wakeAll()
+    this.queues.wakeAll()
   }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { CommandOutcome, StoredJob } from '../../src/ports/job-store.ts'
 import type { Cases } from './job-store.ts'
-import { ANSWER, FAILURE, idempotency } from './rig.ts'
+import { ANSWER, atEachPlace, FAILURE, idempotency } from './rig.ts'
 
 function doneJob(outcome: CommandOutcome): StoredJob {
   assert.equal(outcome.kind, 'done', JSON.stringify(outcome))
@@ -95,6 +95,39 @@ export const commandCases: Cases = {
     assert.equal((await rig.succeed(ref)).progress, '{"percent": 40}')
     assert.deepEqual(await report(ref.secret, '1'), { kind: 'stale' })
   },
+
+  ...atEachPlace(
+    (place) => `of a job that is ${place} nobody reports progress but the server that works on it`,
+    async (rig, job) => {
+      for (const secret of ['', job.secret, 'x'.repeat(22)]) {
+        assert.deepEqual(await rig.command({ kind: 'progress', id: job.id, secret, progress: '1' }), { kind: 'stale' })
+      }
+      assert.deepEqual(await rig.read(job.id), job)
+    },
+  ),
+
+  ...atEachPlace(
+    (place) => `a job that is ${place} is cancelled as one that has not begun only if it has not`,
+    async (rig, job, place) => {
+      const unbegun = place === 'waiting' || place === 'delayed'
+      const outcome = await rig.cancel(job.id, true)
+      assert.equal(outcome.kind, unbegun ? 'done' : 'unchanged')
+      assert.equal((await rig.read(job.id))?.status, unbegun ? 'cancelled' : job.status)
+      if (!unbegun) assert.deepEqual(await rig.read(job.id), job)
+    },
+  ),
+
+  ...atEachPlace(
+    (place) => `a job that is ${place} does not block its key where that is not the rule, and nobody releases it`,
+    async (rig, job, place) => {
+      const holds = ['waiting', 'running', 'waiting again', 'retrying'].includes(place)
+      const expected = holds ? { kind: 'unchanged', job } : { kind: 'missing' }
+      assert.deepEqual(await rig.command({ kind: 'release', queue: 'q', key: job.key ?? '' }), expected)
+      assert.deepEqual(await rig.read(job.id), job)
+    },
+    () => true,
+    { key: 'k' },
+  ),
 
   async 'a new attempt begins without progress'(rig) {
     const { id } = await rig.submit()

@@ -340,10 +340,11 @@ export function atEachPlace(
   name: (place: string) => string,
   run: (rig: Rig, job: StoredJob, place: string) => Promise<void>,
   where: (place: string) => boolean = () => true,
+  options: JobOptions = {},
 ): Record<string, (rig: Rig) => Promise<void>> {
   const places = Object.entries(PLACES).filter(([place]) => where(place))
   return Object.fromEntries(
-    places.map(([place, make]) => [name(place), async (rig: Rig): Promise<void> => run(rig, await make(rig), place)]),
+    places.map(([place, make]) => [name(place), async (rig: Rig): Promise<void> => run(rig, await make(rig, options), place)]),
   )
 }
 

@@ -43,7 +43,7 @@ const DRAIN_MS = 900_000
 /** Nothing moves for this long, although something could: somebody was not woken. */
 const IDLE_MS = 4_000
 /** Where the store's answer was lost, nobody knows that there is something to wake: it is found by looking now and then. */
-const LOST_MS = 55_000
+const LOST_MS = 25_000
 const LEFT_OVER_MS = 40_000
 const FEW_CONNECTIONS = 100
 const USERS_LEAVE_MS = 60_000
