@@ -210,7 +210,7 @@ interface Driver {
   readonly clock: ManualClock
   readonly random: SeededRandom
   /** Opens the store, or opens it again. */
-  open(): JobStore
+  readonly open: () => JobStore
 }
 
 /** Does this and that to a watched store. */

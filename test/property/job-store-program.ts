@@ -439,8 +439,8 @@ export class Program {
     const expected = held.map(({ id, spec, status, blocksKey }) => [spec.key, id, status, blocksKey, behind(spec.key)])
     const keys = await this.store.keys({ queue, blockedOnly: false, max: 1000 })
     assert.deepEqual(
-      keys.map(({ key, holder, status, blocked, waiting }) => [key, holder, status, blocked, waiting]).toSorted(),
-      expected.toSorted(),
+      keys.map(({ key, holder, status, blocked, waiting }) => [key, holder, status, blocked, waiting]).toSorted(byKey),
+      expected.toSorted(byKey),
       'held keys',
     )
   }
@@ -470,7 +470,11 @@ export class Program {
   }
 }
 
+function byKey(a: readonly unknown[], b: readonly unknown[]): number {
+  return String(a[0]) < String(b[0]) ? -1 : 1
+}
+
 /** The number that the id is the text of. */
 function sequenceOf(id: string): number {
-  return [...id].reduce((sum, digit) => sum * 32 + DIGITS.indexOf(digit), 0)
+  return Array.from(id).reduce((sum, digit) => sum * 32 + DIGITS.indexOf(digit), 0)
 }

@@ -72,7 +72,7 @@ export class PullConsumer {
     received(run, target, job.base64 === undefined ? Buffer.from(job.text ?? '') : Buffer.from(job.base64, 'base64'))
     await world.sleep(random.integer(calm() ? WORK_MS / 12 : WORK_MS))
     const chance = calm() ? 1 : random.unit()
-    if (chance < 0.05) return void world.history.log(`consumer ${this.#name} forgets run ${run.id}`)
+    if (chance < 0.05) return world.history.log(`consumer ${this.#name} forgets run ${run.id}`)
     // Longer than its lease lasts.
     if (chance < 0.12) await world.sleep(LEASE_MS + random.integer(2000))
     if (chance >= 0.12 && chance < 0.2) await this.#ask('extend', { receipts: [receipt], lease: `${LEASE_MS}ms` })

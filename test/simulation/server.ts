@@ -169,7 +169,7 @@ export class SimServer implements SimHost {
     )
     const report = message.headers.get('spillway-report')
     if (report !== undefined && this.#draw(this.temper.report)) void this.#report(report, run)
-    if (this.#draw(this.temper.hang)) return void world.history.log(`server ${this.address} hangs at run ${run.id}`)
+    if (this.#draw(this.temper.hang)) return world.history.log(`server ${this.address} hangs at run ${run.id}`)
     world.after(1 + random.integer(this.temper.workMsMax), () => {
       if (this.#peers.has(peer) && !this.hung) this.#answer(run, peer, this.#choose(run))
     })
