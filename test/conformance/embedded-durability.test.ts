@@ -267,6 +267,24 @@ describe('the data folder', () => {
     assert.deepEqual(bodies(), [])
   })
 
+  withStore('keeps the old body of a job until the new one counts', async (rig) => {
+    const bodies = (): string[] => readdirSync(join(rig.path, 'bodies'))
+    const { id } = await rig.submit({ body: Buffer.alloc(300_000, 'old') })
+    await rig.fail((await rig.leaseOne()).ref, true)
+    const request = newJob({ body: Buffer.alloc(300_000, 'new') }).request
+    const redrive = { kind: 'redrive', id, request } as const
+    // In one batch with a call that spoils it, so that it is undone and done again.
+    await Promise.all([rig.store.command([redrive]), assert.rejects(rig.submit({ queue: 'nowhere' }))])
+    assert.deepEqual(bodies(), [`${id}.request.2`])
+    await rig.reopen()
+    const lease = await rig.leaseOne()
+    assert.ok(Buffer.alloc(300_000, 'new').equals(lease.request.body))
+    await rig.fail(lease.ref, true)
+    await rig.store.command([redrive])
+    assert.deepEqual(bodies(), [`${id}.request`])
+    assert.ok(Buffer.alloc(300_000, 'new').equals((await rig.leaseOne()).request.body))
+  })
+
   withStore('is cleared of bodies that nothing refers to, and of nothing else', async (rig) => {
     const { id } = await rig.submit({ body: Buffer.alloc(300_000, 'x') })
     const folder = join(rig.path, 'bodies')

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
 import { openMemoryStore } from '../../src/engines/memory/memory-store.ts'
 import { systemRandom } from '../../src/ports/system.ts'
-import type { JobStore, Settlement, SettleOutcome, StoredJob } from '../../src/ports/job-store.ts'
+import type { JobStore, Settlement, SettleOutcome } from '../../src/ports/job-store.ts'
 import { type FaultKind, faultyStore, InjectedFault } from '../support/faulty-store.ts'
-import { isRecoverable, retryingStore } from '../support/retrying-store.ts'
+import { ClientMemory, isRecoverable, retryingStore } from '../support/retrying-store.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
 import { inProcessSource, tempFolder } from './embedded-rig.ts'
 import { failures, groupsFor, jobStoreConformance } from './job-store.ts'
@@ -26,11 +26,11 @@ function memorySource(): StoreSource {
 /** `change`: what is between the engine and its faults. */
 function faulty(source: StoreSource, seed: number, change: (store: JobStore) => JobStore = (store) => store): StoreSource {
   const random = new SeededRandom(seed)
-  const jobs = new Map<string, StoredJob>()
+  const memory = new ClientMemory()
   return {
     ...source,
     unordered: true,
-    open: async (options: OpenOptions) => retryingStore(faultyStore(change(await source.open(options)), random, FAULTS, count), jobs),
+    open: async (options: OpenOptions) => retryingStore(faultyStore(change(await source.open(options)), random, FAULTS, count), memory),
     dispose: () => source.dispose(),
   }
 }

@@ -277,6 +277,38 @@ export const scheduleCases: Cases = {
     assert.equal(await put('e'), 'done', 'and there is room again')
   },
 
+  async 'a period that began a while ago goes on with what is due next, and has missed nothing'(rig) {
+    for (const [name, ago] of [
+      ['in time', MISSED_AFTER_MS],
+      ['too late', MISSED_AFTER_MS + 1],
+    ] as const)
+      await rig.schedule({ name, missed: 'all', when: { everyMs: 3_600_000, startAt: rig.clock.now() - ago } })
+    await rig.settleTime()
+    assert.deepEqual(
+      (await rig.store.schedules()).map(({ name, made, missedCount }) => [name, made, missedCount]),
+      [
+        ['in time', 1, 0],
+        ['too late', 0, 0],
+      ],
+    )
+  },
+
+  async 'no due time comes twice, however often a schedule is paused or given another period'(rig) {
+    const startAt = rig.clock.now()
+    const put = async (everyMs: number, paused: boolean): Promise<void> =>
+      void (await rig.schedule({ when: { everyMs, startAt }, missed: 'all', paused }))
+    await put(3_600_000, false)
+    await rig.settleTime()
+    rig.clock.advance(1000)
+    for (const everyMs of [3_600_000, 7_200_000]) {
+      await put(everyMs, true)
+      await put(everyMs, false)
+      await rig.settleTime()
+      const { made, nextAt } = await rig.scheduleState()
+      assert.deepEqual([made, nextAt], [1, startAt + everyMs])
+    }
+  },
+
   async 'a period that begins now begins now, also when the store’s clock is a little ahead'(rig) {
     const startAt = rig.clock.now() - 1
     await rig.schedule({ when: { everyMs: 3_600_000, startAt } })

@@ -142,6 +142,7 @@ async function killOften(seed: number, rounds: number): Promise<ReadonlySet<stri
   const random = new SeededRandom(seed)
   const kinds = new Set<string>()
   let now = BEGIN
+  let unanswered = 0
   try {
     for (let round = 0; round < rounds; round++) {
       await liveAndDie(folder, random, now)
@@ -151,8 +152,9 @@ async function killOften(seed: number, rounds: number): Promise<ReadonlySet<stri
       const states = readLines(join(folder, 'states')) as State[]
       const answered = lines.filter(({ begins }) => begins === undefined)
       now = (answered.at(-1)?.now ?? now) + 1000
-      // The state is written before its answer, so the one without an answer is of the operation that was under way.
-      const told = states.length > answered.length ? undefined : underWay
+      // A state is written before its answer: one more without an answer is of the operation that was under way.
+      const told = states.length - answered.length > unanswered ? undefined : underWay
+      unanswered = states.length - answered.length
       await checkAfterCrash({ path: join(folder, 'store'), now, check: (state) => isWithinReach(state, states.at(-1) ?? [], told) })
     }
   } finally {

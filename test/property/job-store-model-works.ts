@@ -12,6 +12,7 @@ export interface ModelSchedule {
   /** In the order in which they were put. */
   readonly number: number
   nextAt: number
+  lastAt: number
   made: number
   missedCount: number
   caughtUp: number
@@ -52,10 +53,12 @@ export class ModelWorks {
     const isSame = known?.everyMs === schedule.everyMs && known.startAt === schedule.startAt
     const goesOn = isSame && !(known.paused && !schedule.paused)
     this.#puts += 1
-    const { nextAt = 0, made = 0, missedCount = 0, caughtUp = 0 } = known ?? {}
-    const next = goesOn ? nextAt : dueAfter(schedule, now.wall - 1)
+    const { nextAt = 0, lastAt = 0, made = 0, missedCount = 0, caughtUp = 0 } = known ?? {}
+    const sinceStart = now.wall - schedule.startAt
+    const begins = !isSame && sinceStart < schedule.everyMs && sinceStart <= MISSED_AFTER_MS
+    const next = goesOn ? nextAt : dueAfter(schedule, begins ? Math.max(schedule.startAt - 1, lastAt) : now.wall - 1)
     this.schedules = this.schedules.filter((each) => each !== known)
-    this.schedules.push({ ...schedule, number: this.#puts, nextAt: next, made, missedCount, caughtUp })
+    this.schedules.push({ ...schedule, number: this.#puts, nextAt: next, lastAt, made, missedCount, caughtUp })
   }
 
   drop(name: string): boolean {
@@ -106,6 +109,7 @@ export class ModelWorks {
     const isOnce = isLate && schedule.missed === 'once'
     schedule.missedCount += isOnce ? missed - 1 : 0
     schedule.nextAt = dueAfter(schedule, isOnce ? now.wall : at)
+    schedule.lastAt = at
     if (accept(schedule.spec)) schedule.made += 1
     else schedule.missedCount += 1
   }

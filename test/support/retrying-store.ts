@@ -7,7 +7,9 @@ import type {
   CommandOutcome,
   JobCommand,
   JobStore,
+  Lease,
   LeaseRef,
+  LeaseRequest,
   NewJob,
   Settlement,
   SettleOutcome,
@@ -33,13 +35,18 @@ interface Tried<T> {
   readonly repeated: boolean
 }
 
-/** `jobs`: what the client remembers of them, also when the store is opened again. */
-export function retryingStore(store: JobStore, jobs: Map<string, StoredJob>): JobStore {
-  const client = new Client(store, jobs)
+/** What the client remembers when the store is opened again: jobs as they were when they were last seen, and leases that outlive their process. */
+export class ClientMemory {
+  readonly jobs: Map<string, StoredJob> = new Map()
+  readonly keptLeases: Map<string, LeaseRef> = new Map()
+}
+
+export function retryingStore(store: JobStore, memory: ClientMemory): JobStore {
+  const client = new Client(store, memory)
   const ask = <T>(call: () => Promise<T>): Promise<T> => client.tracked(async () => (await tried(call)).answer)
   return {
     submit: (jobs) => client.tracked(() => client.submit(jobs)),
-    lease: async (requests) => client.leased(await ask(() => store.lease(requests))),
+    lease: async (requests) => client.leased(requests, await ask(() => store.lease(requests))),
     extend: (leases, forMs) => ask(() => store.extend(leases, forMs)),
     settle: (settlements) => client.tracked(() => client.settle(settlements)),
     command: (commands) => client.tracked(() => client.command(commands)),
@@ -76,16 +83,18 @@ async function tried<T>(call: () => Promise<T>, isRefused: (answer: T) => boolea
 
 class Client {
   readonly #store: JobStore
-  /** As they were when they were last seen. */
   readonly #jobs: Map<string, StoredJob>
-  readonly #leases = new Map<string, LeaseRef>()
+  readonly #leases: Map<string, LeaseRef>
+  readonly #keptLeases: Map<string, LeaseRef>
   readonly #underWay = new Set<Promise<unknown>>()
   #serial = 0
   #closed = false
 
-  constructor(store: JobStore, jobs: Map<string, StoredJob>) {
+  constructor(store: JobStore, { jobs, keptLeases }: ClientMemory) {
     this.#store = store
     this.#jobs = jobs
+    this.#leases = new Map(keptLeases)
+    this.#keptLeases = keptLeases
   }
 
   /** Whatever was asked before the end is done before it. */
@@ -108,15 +117,18 @@ class Client {
       const job = jobOf(item)
       if (job === undefined) continue
       this.#jobs.set(job.id, job)
-      if (job.status !== 'running') this.#leases.delete(job.id)
+      if (job.status !== 'running') this.#endLease(job.id)
     }
     return items
   }
 
-  leased(batches: Awaited<ReturnType<JobStore['lease']>>): Awaited<ReturnType<JobStore['lease']>> {
-    for (const { ref, job } of batches.flat()) {
-      this.#jobs.set(ref.id, job)
-      this.#leases.set(ref.id, ref)
+  leased(requests: readonly LeaseRequest[], batches: readonly (readonly Lease[])[]): readonly (readonly Lease[])[] {
+    for (const [at, leases] of batches.entries()) {
+      for (const { ref, job } of leases) {
+        this.#jobs.set(ref.id, job)
+        this.#leases.set(ref.id, ref)
+        if (requests[at]?.keeps === true) this.#keptLeases.set(ref.id, ref)
+      }
     }
     return batches
   }
@@ -169,8 +181,13 @@ class Client {
   #takeLease(ref: LeaseRef): boolean {
     const known = this.#leases.get(ref.id)
     if (known === undefined || known.fence !== ref.fence || known.secret !== ref.secret) return false
-    this.#leases.delete(ref.id)
+    this.#endLease(ref.id)
     return true
+  }
+
+  #endLease(id: string): void {
+    this.#leases.delete(id)
+    this.#keptLeases.delete(id)
   }
 
   async #read(id: string): Promise<StoredJob> {

@@ -87,7 +87,8 @@ export class Schedules {
     const goesOn = known !== undefined && JSON.stringify(known.schedule.when) === JSON.stringify(schedule.when)
     const resumed = goesOn && known.schedule.paused && !schedule.paused
     const before = known?.state ?? NOTHING_YET
-    const state = goesOn && !resumed ? before : { ...before, ...firstOf(schedule, now) }
+    const first = goesOn ? nextOf(schedule, now - 1) : firstOf(schedule, now, before.lastAt)
+    const state = goesOn && !resumed ? before : { ...before, ...first }
     this.#forget(schedule.name)
     this.#enter(schedule, text.length, state)
     this.#tables.putNote(DEFINITION + schedule.name, text)
@@ -179,10 +180,11 @@ function countDue(schedule: PackedSchedule, from: EpochMillis, now: EpochMillis)
   return count
 }
 
-/** A period that begins now begins now, also by a clock that is a little ahead of the one that said so. */
-function firstOf(schedule: PackedSchedule, now: EpochMillis): { readonly nextAt?: EpochMillis } {
+/** A period that begins now begins now, also by a clock that is a little ahead of the one that said so; but no due time comes twice. */
+function firstOf(schedule: PackedSchedule, now: EpochMillis, lastAt: EpochMillis = 0): { readonly nextAt?: EpochMillis } {
   const { when } = schedule
-  return nextOf(schedule, 'everyMs' in when && when.startAt > now - when.everyMs ? when.startAt - 1 : now - 1)
+  const begins = 'everyMs' in when && now - when.startAt < when.everyMs && now - when.startAt <= MISSED_AFTER_MS
+  return nextOf(schedule, begins ? Math.max(when.startAt - 1, lastAt) : now - 1)
 }
 
 function nextOf(schedule: PackedSchedule, after: EpochMillis): { readonly nextAt?: EpochMillis } {
