@@ -4,14 +4,14 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { it } from 'node:test'
 import { FULL, tellFigures } from '../soak/form.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
 import { DiskModel } from './disk-model.ts'
-import { allowedAfter, checkAfterCrash, isOneOf, isWithinReach, type Line } from './operations.ts'
+import { allowedAfter, assertVerified, checkAfterCrash, isOneOf, isWithinReach, type Line } from './operations.ts'
 import type { State } from './operations-state.ts'
 import { type FileEvent, fileEvents, straceProblem, traced } from './strace.ts'
 
@@ -129,6 +129,14 @@ async function liveAndDie(folder: string, random: SeededRandom, now: number): Pr
   assert.equal(child.signalCode, 'SIGKILL', 'it lived until it was killed')
 }
 
+/** Those that look whole. */
+function backupsIn(folder: string): readonly string[] {
+  const backups = join(folder, 'backups')
+  return readdirSync(backups)
+    .filter((name) => !name.endsWith('.partial'))
+    .map((name) => join(backups, name))
+}
+
 function lineCount(folder: string): number {
   try {
     return readFileSync(join(folder, 'answers')).filter((byte) => byte === 10).length
@@ -156,6 +164,7 @@ async function killOften(seed: number, rounds: number): Promise<ReadonlySet<stri
       const told = states.length - answered.length > unanswered ? undefined : underWay
       unanswered = states.length - answered.length
       await checkAfterCrash({ path: join(folder, 'store'), now, check: (state) => isWithinReach(state, states.at(-1) ?? [], told) })
+      for (const backup of backupsIn(folder)) assertVerified(backup)
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -1,5 +1,6 @@
 /** What a store must be after a crash in the middle of anything: exactly what it was after one of the last operations, and nothing between. */
 import assert from 'node:assert/strict'
+import { verifyFolder } from '../../src/engines/embedded/offline-work.ts'
 import type { JobStore } from '../../src/ports/job-store.ts'
 import { systemRandom } from '../../src/ports/system.ts'
 import { NO_LIMITS } from '../conformance/rig.ts'
@@ -59,7 +60,13 @@ export async function checkAfterCrash({ path, now, check }: Crash): Promise<Stat
     await store.close()
   }
   assert.deepEqual(corrupt, [], 'nothing is damaged')
+  assertVerified(path)
   return state
+}
+
+/** Every checksum, every index against its record and the other way round, and the file's own structure. */
+export function assertVerified(path: string): void {
+  assert.deepEqual(verifyFolder(path).problems, [], 'a look at everything finds nothing wrong')
 }
 
 export function isOneOf(state: State, allowed: readonly Line[], last: State): void {

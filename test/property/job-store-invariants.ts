@@ -42,7 +42,7 @@ interface Seen {
   /** Attempts that counted, and hand-outs, since it was accepted or redriven. */
   counted: number
   handOuts: number
-  lease: { readonly ref: LeaseRef; until: number; readonly keptMs: number | undefined } | undefined
+  lease: { readonly ref: LeaseRef; until: number; keptMs: number | undefined } | undefined
   /** Waits in the order of acceptance: was never delayed, moved or redriven. */
   plain: boolean
 }
@@ -98,7 +98,9 @@ export class Invariants {
         const outcomes = await store.extend(refs, forMs)
         for (const [at, seen] of expected.entries()) {
           this.#holds(11, (outcomes[at] === 'extended') === (seen !== undefined), `extend ${refs[at]?.id}: ${outcomes[at]}`)
-          if (seen?.lease !== undefined) seen.lease.until = this.#clock.monotonic() + forMs
+          if (seen?.lease === undefined) continue
+          seen.lease.until = this.#clock.monotonic() + forMs
+          if (seen.lease.keptMs !== undefined) seen.lease.keptMs = Math.max(seen.lease.keptMs, forMs)
         }
         return outcomes
       },
@@ -310,7 +312,9 @@ export class Invariants {
     this.#holds(1, hasReason, `${job.id} is ${job.status} without a reason`)
     this.#countsGrow(seen, job)
     if (job.status !== 'running') this.#stopped(seen)
-    if (job.queue !== before.queue) seen.plain = false
+    // One that has not begun changes only by being moved, there and back perhaps.
+    const wasMoved = job.queue !== before.queue || (job.version !== before.version && job.status === 'queued' && job.handOuts === 0)
+    if (wasMoved) seen.plain = false
     this.#remember(seen, job)
   }
 

@@ -28,7 +28,7 @@ export interface ModelJob {
   handOutsEver: number
   holdsAfter: number
   /** `keptMs`: it outlives its process by so much. */
-  lease: { readonly ref: LeaseRef; until: number; readonly keptMs: number | undefined } | undefined
+  lease: { readonly ref: LeaseRef; until: number; keptMs: number | undefined } | undefined
   dead: string | undefined
   error: string | undefined
   answer: string | undefined

@@ -242,8 +242,13 @@ export class Program {
     if (lease === undefined) return
     this.last = `extend ${JSON.stringify(lease)}`
     const job = this.model.live(lease)
-    assert.deepEqual(await this.store.extend([lease], LEASE_MS), [job === undefined ? 'stale' : 'extended'])
-    if (job?.lease !== undefined) job.lease.until = this.#clock.monotonic() + LEASE_MS
+    const forMs = this.random.pick([LEASE_MS / 2, LEASE_MS, 2 * LEASE_MS])
+    assert.deepEqual(await this.store.extend([lease], forMs), [job === undefined ? 'stale' : 'extended'])
+    if (job?.lease === undefined) return
+    const { keptMs } = job.lease
+    job.lease.until = this.#clock.monotonic() + forMs
+    // Over a restart it is to last as long as its holder was told.
+    if (keptMs !== undefined) job.lease.keptMs = Math.max(keptMs, forMs)
   }
 
   async #carryOut(command: JobCommand): Promise<Awaited<ReturnType<JobStore['command']>>[number]> {

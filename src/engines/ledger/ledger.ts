@@ -285,7 +285,8 @@ export class Ledger {
   }
 
   /** A job that a schedule makes. */
-  #make(job: PackedJob): MadeJob {
+  #make({ idempotency: _, ...job }: PackedJob): MadeJob {
+    // Each due time makes a job: one key for all of them would be no key.
     const queue = this.#book.queue(job.queue)
     if (queue === undefined) return { problem: `there is no queue ${job.queue}` }
     const accepted = this.#acts.accept(job, queue)
