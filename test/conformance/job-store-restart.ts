@@ -196,12 +196,14 @@ export const restartCases: Cases = {
   },
 
   async 'a kept lease that was extended goes on for as long as its extension'(rig) {
-    await rig.submit()
-    const { ref } = await rig.leaseOne({ keeps: true, server: 'pull', leaseMs: 300 })
-    assert.deepEqual(await rig.store.extend([ref], 3_600_000), ['extended'])
-    await rig.reopen()
-    await rig.pass(3_599_000)
-    assert.equal((await rig.succeed(ref)).status, 'succeeded')
+    for (const sendOnce of [false, true]) {
+      await rig.submit({ sendOnce })
+      const { ref } = await rig.leaseOne({ keeps: true, server: 'pull', leaseMs: 300 })
+      assert.deepEqual(await rig.store.extend([ref], 3_600_000), ['extended'])
+      await rig.reopen()
+      await rig.pass(3_599_000)
+      assert.equal((await rig.succeed(ref)).status, 'succeeded')
+    }
   },
 
   async 'a kept lease that nobody comes back for lapses after the restart, and counts'(rig) {

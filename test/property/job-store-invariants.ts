@@ -66,6 +66,8 @@ export class Invariants {
   readonly #secrets = new Set<string>()
   #store: JobStore | undefined
   #lastFence = 0
+  /** Some tasks move jobs, there and back perhaps, and tell nobody. */
+  #tasksMove = false
   #lastId = ''
 
   constructor(clock: Clock) {
@@ -222,12 +224,11 @@ export class Invariants {
   }
 
   async #keyIsFree(seen: Seen, queue: string, key: string): Promise<void> {
-    const slot = `${queue} ${key}`
     const others = [...this.#open].filter((other) => other !== seen && other.job.queue === queue && other.spec.key === key)
     const running = others.find(({ lease }) => lease !== undefined)
     this.#holds(4, running === undefined, `${seen.id} and ${running?.id} run at once`)
-    const last = others.find(({ id }) => id === this.#lastOut.get(slot))
-    this.#lastOut.set(slot, seen.id)
+    const last = others.find(({ id }) => id === this.#lastOut.get(slot(queue, key)))
+    this.#lastOut.set(slot(queue, key), seen.id)
     const suspects = others.filter((other) => {
       if (other === last) return other.job.blocksKey || (!isEnded(other.job) && other.handOuts > 0)
       return other.id < seen.id && other.plain && !isEnded(other.job)
@@ -261,6 +262,7 @@ export class Invariants {
   }
 
   async #command(store: JobStore, command: JobCommand): Promise<Awaited<ReturnType<JobStore['command']>>[number]> {
+    if (command.kind === 'begin' && command.task.to !== undefined) this.#tasksMove = true
     if (command.kind === 'schedule') this.#scheduled.set(command.schedule.name, command.schedule.job)
     const seen = 'id' in command ? this.#jobs.get(command.id) : undefined
     const live = seen?.lease?.ref.secret
@@ -277,7 +279,7 @@ export class Invariants {
   }
 
   #carriedOut(command: JobCommand, seen: Seen): void {
-    if (command.kind === 'move' || command.kind === 'redrive') seen.plain = false
+    if (command.kind === 'move' || command.kind === 'redrive') this.#moved(seen)
     if (command.kind === 'redrive' && command.request !== undefined) seen.body = Buffer.from(command.request.body).toString()
     if (command.kind === 'forget') this.#forget(seen)
     // Its key is free again.
@@ -312,10 +314,16 @@ export class Invariants {
     this.#holds(1, hasReason, `${job.id} is ${job.status} without a reason`)
     this.#countsGrow(seen, job)
     if (job.status !== 'running') this.#stopped(seen)
-    // One that has not begun changes only by being moved, there and back perhaps.
-    const wasMoved = job.queue !== before.queue || (job.version !== before.version && job.status === 'queued' && job.handOuts === 0)
-    if (wasMoved) seen.plain = false
+    const mayHaveMoved = this.#tasksMove && job.version !== before.version && job.status === before.status
+    if (job.queue !== before.queue || mayHaveMoved) this.#moved(seen)
     this.#remember(seen, job)
+  }
+
+  /** It stands in the line as any other that comes to it. */
+  #moved(seen: Seen): void {
+    const { queue, key = '' } = seen.job
+    seen.plain = false
+    if (this.#lastOut.get(slot(queue, key)) === seen.id) this.#lastOut.delete(slot(queue, key))
   }
 
   #remember(seen: Seen, job: StoredJob): void {
@@ -405,6 +413,10 @@ export class Invariants {
     this.#holds(2, !this.#secrets.has(secret), 'two jobs or attempts have the same secret')
     this.#secrets.add(secret)
   }
+}
+
+function slot(queue: string, key: string): string {
+  return `${queue}\n${key}`
 }
 
 export function isEnded({ status }: { readonly status: string }): boolean {

@@ -15,9 +15,12 @@ export function runMark({ server = '', lease, attemptAt = 0 }: JobRecord): strin
 
 /** The job as it ran. A lease that was not kept is nobody's. */
 export function asItRan(record: JobRecord, mark: string): JobRecord {
-  if (record.status === 'running') return record
   // No server's name begins so.
   const kept = mark.startsWith('["') ? (JSON.parse(mark) as Kept) : undefined
+  // Where the record itself says that it runs, only the mark knows for how long the lease was extended.
+  if (record.status === 'running') {
+    return kept === undefined || record.lease === undefined ? record : { ...record, lease: { ...record.lease, keptMs: kept[3] } }
+  }
   const [server, fence, secret, keptMs, attemptAt] = kept ?? [mark, 0, '', undefined, undefined]
   const lease = { fence, secret, ...(keptMs !== undefined && { keptMs }) }
   const began = attemptAt === undefined ? {} : { attemptAt, startedAt: record.startedAt ?? attemptAt }
