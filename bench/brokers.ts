@@ -128,7 +128,7 @@ function present(options: BenchOptions): ArmName[] {
 
 export async function benchBrokers(options: BenchOptions): Promise<BrokerRun[]> {
   const names = present(options)
-  if (names.some((name) => ARMS[name].library !== undefined)) installClients(options.say)
+  if (names.some((name) => ARMS[name].clientPackage !== undefined)) installClients(options.say)
   const folder = workFolder()
   chmodSync(folder.path, 0o711)
   const arms: RunningArm[] = []

@@ -40,7 +40,7 @@ export interface BrokerClient {
 
 export interface BrokerArm {
   /** The client library that it uses, of `bench/package.json`. */
-  readonly library?: string
+  readonly clientPackage?: string
   /** Why it cannot run here: a word for the person who reads the output. */
   missing(): string | undefined
   /**

@@ -65,4 +65,4 @@ async function startWorker(bull: Bull, connection: object, events: ConsumerEvent
   return { stop: () => worker.close() }
 }
 
-export const bullmq: BrokerArm = { library: 'bullmq', missing: redisMissing, start: startRedis, connect, version: redisVersion }
+export const bullmq: BrokerArm = { clientPackage: 'bullmq', missing: redisMissing, start: startRedis, connect, version: redisVersion }

@@ -152,4 +152,4 @@ function version(): string | undefined {
   return found ? `PostgreSQL ${found[1]}` : undefined
 }
 
-export const pgBoss: BrokerArm = { library: 'pg-boss', missing, start, connect, version }
+export const pgBoss: BrokerArm = { clientPackage: 'pg-boss', missing, start, connect, version }

@@ -140,4 +140,4 @@ function version(): string | undefined {
   return found ? `RabbitMQ ${found[1]}` : undefined
 }
 
-export const rabbitmq: BrokerArm = { library: 'amqplib', missing, start, connect, version }
+export const rabbitmq: BrokerArm = { clientPackage: 'amqplib', missing, start, connect, version }

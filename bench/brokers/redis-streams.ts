@@ -86,4 +86,10 @@ async function connect(address: string): Promise<BrokerClient> {
   }
 }
 
-export const redisStreams: BrokerArm = { library: 'ioredis', missing: redisMissing, start: startRedis, connect, version: redisVersion }
+export const redisStreams: BrokerArm = {
+  clientPackage: 'ioredis',
+  missing: redisMissing,
+  start: startRedis,
+  connect,
+  version: redisVersion,
+}

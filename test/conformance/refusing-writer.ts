@@ -1,21 +1,8 @@
 /** Works with a store whose disk refuses writes for a while, and prints what came of it, one line each. Arguments: folder, JSON of store options. */
-import { writeSync } from 'node:fs'
-import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
-import { systemClock, systemRandom } from '../../src/ports/system.ts'
-import { ANSWER, leaseRequest, newJob, NO_LIMITS } from './rig.ts'
+import { ANSWER, leaseRequest, newJob } from './rig.ts'
+import { openTellingStore, say } from '../support/telling-store.ts'
 
-function say(line: string): void {
-  writeSync(1, `${line}\n`)
-}
-
-const store = await openEmbeddedStore({
-  path: process.argv[2] ?? '',
-  clock: systemClock,
-  random: systemRandom,
-  queues: [{ name: 'q', limits: NO_LIMITS }],
-  diskFloorBytes: 0,
-  events: { onFatal: (error) => say(`fatal ${error.message}`) },
-})
+const store = await openTellingStore()
 const [known] = await store.submit([newJob()])
 const id = known?.kind === 'created' ? known.job.id : ''
 say(`accepted ${id}`)

@@ -13,7 +13,7 @@ import { SeededRandom, seedOf } from '../support/seeded-random.ts'
 import { DiskModel } from './disk-model.ts'
 import { allowedAfter, assertVerified, checkAfterCrash, isOneOf, isWithinReach, type Line } from './operations.ts'
 import type { State } from './operations-state.ts'
-import { type FileEvent, fileEvents, straceProblem, traced } from './strace.ts'
+import { type FileEvent, straceProblem, tracedRun } from './strace.ts'
 
 const SEED = seedOf()
 const ROUNDS = FULL ? 300 : 30
@@ -41,13 +41,7 @@ interface Run {
 async function cutPower(seed: number, cuts: number, mode: 'inline' | 'nosync'): Promise<Run> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-operations-'))
   try {
-    const trace = join(folder, 'trace')
-    await traced(command(join(folder, 'run'), { seed, steps: FULL ? 900 : 300, mode, now: BEGIN }), trace, {
-      ...process.env,
-      NODE_OPTIONS: '',
-    })
-    const events: FileEvent[] = []
-    for await (const event of fileEvents(trace, join(folder, 'run', ''))) events.push(event)
+    const events = await tracedRun(command(join(folder, 'run'), { seed, steps: FULL ? 900 : 300, mode, now: BEGIN }), folder)
     return await replay(events, folder, new SeededRandom(seed), cuts)
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -11,7 +11,7 @@ import { FULL } from '../soak/form.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
 import { DiskModel } from './disk-model.ts'
 import { type Answered, checkAfterCut, Promises } from './power-cut.ts'
-import { type FileEvent, fileEvents, straceProblem, traced } from './strace.ts'
+import { type FileEvent, straceProblem, tracedRun } from './strace.ts'
 
 const SEED = seedOf()
 const CUTS = FULL ? 600 : 100
@@ -27,7 +27,6 @@ interface Run {
 async function cutPower(seed: number, mode: 'sync' | 'nosync', cuts: number, rounds: number): Promise<Run> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-power-'))
   try {
-    const trace = join(folder, 'trace')
     const writer = join(import.meta.dirname, 'power-cut-writer.ts')
     const command = [
       process.execPath,
@@ -38,9 +37,7 @@ async function cutPower(seed: number, mode: 'sync' | 'nosync', cuts: number, rou
       String(rounds),
       mode,
     ]
-    await traced(command, trace, { ...process.env, NODE_OPTIONS: '' })
-    const events: FileEvent[] = []
-    for await (const event of fileEvents(trace, join(folder, 'run', ''))) events.push(event)
+    const events = await tracedRun(command, folder)
     return await replay(events, folder, new SeededRandom(seed), cuts)
   } finally {
     rmSync(folder, { recursive: true, force: true })

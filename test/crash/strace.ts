@@ -1,7 +1,7 @@
 /** Runs a program under strace and gives what it did to files, in order and with all bytes. */
 import { spawn, spawnSync } from 'node:child_process'
 import { createReadStream } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
 export type FileEvent =
@@ -22,6 +22,15 @@ export function straceProblem(): string | undefined {
 const CALLS = 'openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink'
 /** Longer than any single write of the store. */
 const STRING_MAX = 1_200_000
+
+/** What a program of ours, run to its end, did to the files below `folder`/run. */
+export async function tracedRun(command: readonly string[], folder: string): Promise<readonly FileEvent[]> {
+  const trace = join(folder, 'trace')
+  await traced(command, trace, { ...process.env, NODE_OPTIONS: '' })
+  const events: FileEvent[] = []
+  for await (const event of fileEvents(trace, join(folder, 'run', ''))) events.push(event)
+  return events
+}
 
 export async function traced(command: readonly string[], output: string, env: NodeJS.ProcessEnv): Promise<void> {
   const child = spawn(

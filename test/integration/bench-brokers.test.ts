@@ -242,8 +242,11 @@ test('options are checked', () => {
 })
 
 function whyNot(arm: ArmName): string | false {
-  const { missing, library } = ARMS[arm]
-  return missing() ?? (library !== undefined && !areClientsInstalled() && 'the clients are not installed (npm run bench -- --only brokers)')
+  const { missing, clientPackage } = ARMS[arm]
+  return (
+    missing() ??
+    (clientPackage !== undefined && !areClientsInstalled() && 'the clients are not installed (npm run bench -- --only brokers)')
+  )
 }
 
 for (const arm of ['engine', ...BROKER_NAMES] as const) {

@@ -29,23 +29,23 @@ interface Sent {
 }
 
 const REQUESTS: readonly Sent[] = [
-  { method: 'POST', target: '/work?a=1&b=%2F[x]{y}', headers: ['Content-Type', 'text/plain', 'X-Key', 'a'], body: ODD_TEXT },
+  { method: 'POST', target: '/orders?a=1&b=%2F[x]{y}', headers: ['Content-Type', 'text/plain', 'X-Key', 'a'], body: ODD_TEXT },
   {
     method: 'POST',
-    target: '/work',
+    target: '/orders',
     headers: ['X-Key', 'a', 'X-Odd', 'it\'s "odd"; $HOME `id` \\ %b', 'X-Empty', '', '-Dash', '@x'],
     body: LARGE,
   },
   {
     method: 'PUT',
-    target: '/work',
+    target: '/orders',
     headers: ['X-Latin', 'caf\u00e9 \u00ff\\0351', 'X-Two', '1', 'X-Two', '2', 'Cookie', 'a=b; c=d'],
     body: Buffer.from([0, 13, 10, 0]),
   },
-  { method: 'DELETE', target: "/work/it's?x=%20", headers: ['Authorization', 'Bearer of-the-client', 'Idempotency-Key', 'mine'] },
-  { method: 'POST', target: '/work', headers: ['User-Agent', 'odd/1', 'Accept', 'x/y'] },
-  { method: 'PATCH', target: '/work', headers: ['X-Key', 'b'], body: '@/etc/passwd' },
-  { method: 'POST', target: '/work', headers: ['Spillway-Delay', '1h', 'X-Late', 'yes'], body: 'later' },
+  { method: 'DELETE', target: "/orders/it's?x=%20", headers: ['Authorization', 'Bearer of-the-client', 'Idempotency-Key', 'mine'] },
+  { method: 'POST', target: '/orders', headers: ['User-Agent', 'odd/1', 'Accept', 'x/y'] },
+  { method: 'PATCH', target: '/orders', headers: ['X-Key', 'b'], body: '@/etc/passwd' },
+  { method: 'POST', target: '/orders', headers: ['Spillway-Delay', '1h', 'X-Late', 'yes'], body: 'later' },
 ]
 
 /** What must be alike: everything but what tells of the attempt and of the connection. */
@@ -76,10 +76,10 @@ function fingerprint(folder: string): string {
 function configOf(port: number): ConfigFile {
   return {
     pools: { app: { servers: [`http://127.0.0.1:${port}`], health: { interval: '100ms', path: '/healthz' } } },
-    queues: { work: {} },
+    queues: { orders: {} },
     routes: [
-      { match: 'DELETE /work/*', mode: 'queue', queue: 'work', allow: ['idempotency-key'] },
-      { match: '/work', mode: 'queue', queue: 'work', key: 'header:X-Key', allow: ['idempotency-key', 'delay'] },
+      { match: 'DELETE /orders/*', mode: 'queue', queue: 'orders', allow: ['idempotency-key'] },
+      { match: '/orders', mode: 'queue', queue: 'orders', key: 'header:X-Key', allow: ['idempotency-key', 'delay'] },
     ],
   }
 }
@@ -225,8 +225,8 @@ describe('what an export says', () => {
 
   test('a damaged request is told and left out, exit code 1', async (t) => {
     const folder = await stoppedGateway(t, configOf(9), async (url) => {
-      assert.equal((await ask(`${url}/work`, { method: 'POST', body: LARGE })).status, 202)
-      assert.equal((await ask(`${url}/work`, { method: 'POST', body: 'fine' })).status, 202)
+      assert.equal((await ask(`${url}/orders`, { method: 'POST', body: LARGE })).status, 202)
+      assert.equal((await ask(`${url}/orders`, { method: 'POST', body: 'fine' })).status, 202)
     })
     const bodies = join(folder, 'data', 'bodies')
     const [name = ''] = readdirSync(bodies)
@@ -243,7 +243,7 @@ describe('what an export says', () => {
       store: { path: './data', encryption: { keys: [{ id: 'k1', secret: '11'.repeat(32) }] } },
     } as ConfigFile
     const folder = await stoppedGateway(t, config, async (url) => {
-      assert.equal((await ask(`${url}/work`, { method: 'POST', body: ODD_TEXT })).status, 202)
+      assert.equal((await ask(`${url}/orders`, { method: 'POST', body: ODD_TEXT })).status, 202)
     })
     const { code, out, err } = await spillway(folder, 'jobs', 'export', '--offline')
     assert.equal(code, 0, err)
@@ -255,7 +255,7 @@ describe('what an export says', () => {
 
   test('without a configuration: a folder and a server are enough', async (t) => {
     const folder = await stoppedGateway(t, configOf(9), async (url) => {
-      assert.equal((await ask(`${url}/work`, { method: 'POST', body: 'x' })).status, 202)
+      assert.equal((await ask(`${url}/orders`, { method: 'POST', body: 'x' })).status, 202)
     })
     rmSync(join(folder, 'spillway.yaml'))
     const { code, out, err } = await spillway(
@@ -271,7 +271,7 @@ describe('what an export says', () => {
       'http://10.0.0.1:3000',
     )
     assert.equal(code, 0, err)
-    assert.match(out, /send 1 'http:\/\/10\.0\.0\.1:3000' 'POST' '\/work'/)
+    assert.match(out, /send 1 'http:\/\/10\.0\.0\.1:3000' 'POST' '\/orders'/)
     const missing = await spillway(folder, 'jobs', 'export', '--offline', '--path', 'nowhere', '--to', 'http://a')
     assert.deepEqual([missing.code, missing.err], [1, 'spillway jobs export: cannot open the store at nowhere: there is no such folder\n'])
   })
@@ -279,10 +279,10 @@ describe('what an export says', () => {
   test('lines can be sent to another gateway, twice without making two jobs', async (t) => {
     const folder = await stoppedGateway(t, configOf(9), async (url) => {
       for (const body of [ODD_TEXT, LARGE]) {
-        assert.equal((await ask(`${url}/work`, { method: 'POST', headers: { 'X-Key': 'k', 'Content-Type': 'a/b' }, body })).status, 202)
+        assert.equal((await ask(`${url}/orders`, { method: 'POST', headers: { 'X-Key': 'k', 'Content-Type': 'a/b' }, body })).status, 202)
       }
     })
-    const { out } = await spillway(folder, 'jobs', 'export', '--offline', '--queue', 'work')
+    const { out } = await spillway(folder, 'jobs', 'export', '--offline', '--queue', 'orders')
     const server = await startTestServer((_, response) => void response.end())
     t.after(() => server.kill())
     const elsewhere = mkdtempSync(join(tmpdir(), 'spillway-import-'))
@@ -293,7 +293,7 @@ describe('what an export says', () => {
     })
     const statuses: string[] = []
     for (let round = 0; round < 2; round++) {
-      const answer = await ask(`${gateway.adminUrl}/api/queues/work/jobs`, {
+      const answer = await ask(`${gateway.adminUrl}/api/queues/orders/jobs`, {
         method: 'POST',
         headers: { 'Content-Type': 'application/x-ndjson' },
         body: out,

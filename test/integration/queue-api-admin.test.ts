@@ -14,11 +14,11 @@ function open(rig: QueueApiRig, path: string, type = 'application/json'): Return
 }
 
 const untilWaiting = (rig: QueueApiRig, count: number): Promise<void> =>
-  until(`${count} receivers wait`, async () => (await rig.api('GET', '/queues/work')).document.receivers === count)
+  until(`${count} receivers wait`, async () => (await rig.api('GET', '/queues/inbox')).document.receivers === count)
 
 test('lines are answered while the client is still sending, at its pace', async () => {
   await using rig = await startQueueApiRig()
-  const request = open(rig, '/queues/work/jobs', 'application/x-ndjson')
+  const request = open(rig, '/queues/inbox/jobs', 'application/x-ndjson')
   let text = ''
   const ended = new Promise<void>((resolve) => {
     request.on('response', (response) => {
@@ -38,7 +38,7 @@ test('lines are answered while the client is still sending, at its pace', async 
 
 test('a consumer that leaves while it waits leaves the line', async () => {
   await using rig = await startQueueApiRig()
-  const request = open(rig, '/queues/work/receive')
+  const request = open(rig, '/queues/inbox/receive')
   request.end('{"wait":"20s"}')
   await untilWaiting(rig, 1)
   request.destroy()
@@ -47,7 +47,7 @@ test('a consumer that leaves while it waits leaves the line', async () => {
 
 test('48 calls may be under way, one more is refused, and health is answered all the same', async () => {
   await using rig = await startQueueApiRig()
-  const waiting = Array.from({ length: 48 }, () => open(rig, '/queues/work/receive'))
+  const waiting = Array.from({ length: 48 }, () => open(rig, '/queues/inbox/receive'))
   for (const request of waiting) request.end('{"wait":"20s"}')
   await untilWaiting(rig, 48)
   const refused = await rig.admin('GET', '/queues')

@@ -6,9 +6,9 @@ import { type ApiAnswer, type Document, ENGINES, type QueueApiRig, startQueueApi
 
 const KEYS: readonly ApiKeyConfig[] = [
   { name: 'all', token: TOKEN, queues: ['*'], can: ['send', 'receive', 'browse', 'manage'] },
-  { name: 'sender', token: 'sender-0123456789', queues: ['work'], can: ['send'] },
-  { name: 'worker', token: 'worker-0123456789', queues: ['work'], can: ['receive'] },
-  { name: 'reader', token: 'reader-0123456789', queues: ['work'], can: ['browse'] },
+  { name: 'sender', token: 'sender-0123456789', queues: ['inbox'], can: ['send'] },
+  { name: 'worker', token: 'worker-0123456789', queues: ['inbox'], can: ['receive'] },
+  { name: 'reader', token: 'reader-0123456789', queues: ['inbox'], can: ['browse'] },
 ]
 const LONG = '12345678901234567890'
 
@@ -20,17 +20,17 @@ function as(rig: QueueApiRig, name: string): (method: string, path: string, body
 for (const engine of ENGINES) {
   describe(`attacks on the queue API on the ${engine} engine`, () => {
     test('a receipt is good for the queue that it came from, and stale to every other', async () => {
-      await using rig = await startQueueApiRig({ engine, keys: KEYS, queues: [{ name: 'work' }, { name: 'secret' }] })
+      await using rig = await startQueueApiRig({ engine, keys: KEYS, queues: [{ name: 'inbox' }, { name: 'secret' }] })
       await rig.api('POST', '/queues/secret/jobs', { text: 'x' })
       const [job] = (await rig.api('POST', '/queues/secret/receive')).document.jobs
       const { receipt } = job
       const worker = as(rig, 'worker')
       const settlements = [{ receipt, outcome: 'succeed' }]
       const stale = [{ status: 'stale' }]
-      assert.deepEqual((await worker('POST', '/queues/work/settle', { settlements })).document.results, stale)
-      assert.deepEqual((await worker('POST', '/queues/work/receive', { settlements })).document.results, stale)
-      assert.deepEqual((await worker('POST', '/queues/work/extend', { receipts: [receipt], lease: '1ms' })).document.results, stale)
-      assert.equal((await worker('POST', '/queues/work/progress', { receipt, progress: 1 })).status, 410)
+      assert.deepEqual((await worker('POST', '/queues/inbox/settle', { settlements })).document.results, stale)
+      assert.deepEqual((await worker('POST', '/queues/inbox/receive', { settlements })).document.results, stale)
+      assert.deepEqual((await worker('POST', '/queues/inbox/extend', { receipts: [receipt], lease: '1ms' })).document.results, stale)
+      assert.equal((await worker('POST', '/queues/inbox/progress', { receipt, progress: 1 })).status, 410)
       assert.equal((await rig.api('POST', '/queues/secret/progress', { receipt, progress: 1 })).status, 204)
       assert.equal((await rig.api('POST', '/queues/secret/settle', { settlements })).document.results[0].status, 'settled')
     })
@@ -38,7 +38,7 @@ for (const engine of ENGINES) {
     test('credentials in the job of a schedule are not shown, and stay where they are given back as shown', async () => {
       await using rig = await startQueueApiRig({ engine, keys: KEYS })
       const headers = { Authorization: 'Bearer of-the-schedule', 'x-kind': 'a' }
-      const put = { queue: 'work', cron: '0 0 1 1 *', job: { text: 'x', headers } }
+      const put = { queue: 'inbox', cron: '0 0 1 1 *', job: { text: 'x', headers } }
       const shown = { Authorization: '[redacted]', 'x-kind': 'a' }
       assert.deepEqual((await rig.api('PUT', '/schedules/yearly', put)).document.job.headers, shown)
       const reader = as(rig, 'reader')
@@ -47,7 +47,7 @@ for (const engine of ENGINES) {
       assert.ok(!(await reader('GET', '/schedules')).text.includes('of-the-schedule'))
       const { queue, job } = seen
       await rig.api('PUT', '/schedules/yearly', { queue, job, cron: '* * * * * *' })
-      const received = (await rig.api('POST', '/queues/work/receive', { wait: '10s' })).document.jobs[0]
+      const received = (await rig.api('POST', '/queues/inbox/receive', { wait: '10s' })).document.jobs[0]
       assert.deepEqual(received.headers, { authorization: 'Bearer of-the-schedule', 'x-kind': 'a' })
     })
 
@@ -65,7 +65,7 @@ for (const engine of ENGINES) {
       await using rig = await startQueueApiRig({ engine })
       await rig.api('PUT', '/topics/t')
       const names = Array.from({ length: 12 }, (_, i) => `s${i}`)
-      const made = await Promise.all(names.map((name) => rig.api('PUT', `/topics/t/subscriptions/${name}`, { queue: 'work' })))
+      const made = await Promise.all(names.map((name) => rig.api('PUT', `/topics/t/subscriptions/${name}`, { queue: 'inbox' })))
       assert.ok(made.every(({ status }) => status === 201))
       const { copies } = (await rig.api('POST', '/topics/t/publish', { text: 'x' })).document
       assert.deepEqual(copies.map(({ subscription }: Document) => subscription).toSorted(), names.toSorted())
@@ -73,13 +73,13 @@ for (const engine of ENGINES) {
 
     test('payloads in schedules and results keep all their digits', async () => {
       await using rig = await startQueueApiRig({ engine })
-      const put = await rig.api('PUT', '/schedules/s', `{"queue":"work","cron":"* * * * * *","job":{"payload":{"id":${LONG}}}}`)
+      const put = await rig.api('PUT', '/schedules/s', `{"queue":"inbox","cron":"* * * * * *","job":{"payload":{"id":${LONG}}}}`)
       assert.ok(put.text.includes(LONG), put.text)
-      const received = await rig.api('POST', '/queues/work/receive', { wait: '10s' })
+      const received = await rig.api('POST', '/queues/inbox/receive', { wait: '10s' })
       assert.ok(received.text.includes(`"payload":{"id":${LONG}}`), received.text)
       const { id, receipt } = received.document.jobs[0]
       const settlement = `{"receipt":"${receipt}","outcome":"succeed","result":{"payload":${LONG}}}`
-      await rig.api('POST', '/queues/work/settle', `{"settlements":[${settlement}]}`)
+      await rig.api('POST', '/queues/inbox/settle', `{"settlements":[${settlement}]}`)
       const { text } = await rig.api('GET', `/jobs/${id}?include=result`)
       assert.ok(text.includes(`"payload":${LONG}`), text)
     })
@@ -101,7 +101,7 @@ test('a topic without subscriptions is changed, seen and published to by those o
 
 test('a server gets one host, which is one, and no method that answers without a body in whatever case', async () => {
   await using rig = await startQueueApiRig()
-  const status = async (job: object): Promise<number> => (await rig.api('POST', '/queues/work/jobs', job)).status
+  const status = async (job: object): Promise<number> => (await rig.api('POST', '/queues/inbox/jobs', job)).status
   for (const host of ['a', 'api.example:8080', '10.0.0.1', '[::1]:80', 'a_b']) assert.equal(await status({ headers: { host } }), 201, host)
   for (const host of [['a', 'b'], ['a'], '', 'a b', 'a@b', 'a/b', 'a,b:c', 'a:99999999', '[::1', 'http://a'])
     assert.equal(await status({ headers: { Host: host } }), 400, String(host))
@@ -115,7 +115,7 @@ test('documents that are nested too deeply are refused as such', async () => {
   const documents = [
     ['/queues/q', `{"attempts":${deep}}`],
     ['/topics/t/subscriptions/s', `{"filter":${deep}}`],
-    ['/schedules/s', `{"queue":"work","every":"1h","job":{"payload":${deep}}}`],
+    ['/schedules/s', `{"queue":"inbox","every":"1h","job":{"payload":${deep}}}`],
   ] as const
   for (const [path, document] of documents) assert.equal((await rig.api('PUT', path, document)).status, 400, path)
   assert.deepEqual(
@@ -127,7 +127,7 @@ test('documents that are nested too deeply are refused as such', async () => {
 test('a filter that names a status many times is kept as one that names it once', async () => {
   await using rig = await startQueueApiRig()
   const status = Array.from({ length: 10_000 }, () => 'queued')
-  const begun = await rig.api('POST', '/queues/work/tasks', { kind: 'cancel', filter: { status } })
+  const begun = await rig.api('POST', '/queues/inbox/tasks', { kind: 'cancel', filter: { status } })
   assert.deepEqual([begun.status, begun.document.filter.status], [202, ['queued']])
 })
 
@@ -135,7 +135,7 @@ test('a filter names at most 1,000 values', async () => {
   await using rig = await startQueueApiRig()
   await rig.api('PUT', '/topics/t')
   const filter = (count: number): object => ({ headers: { 'x-a': 'a' }, fields: { '/a': Array.from({ length: count - 1 }, (_, i) => i) } })
-  assert.equal((await rig.api('PUT', '/topics/t/subscriptions/a', { queue: 'work', filter: filter(1000) })).status, 201)
-  const refused = await rig.api('PUT', '/topics/t/subscriptions/b', { queue: 'work', filter: filter(1001) })
+  assert.equal((await rig.api('PUT', '/topics/t/subscriptions/a', { queue: 'inbox', filter: filter(1000) })).status, 201)
+  const refused = await rig.api('PUT', '/topics/t/subscriptions/b', { queue: 'inbox', filter: filter(1001) })
   assert.deepEqual([refused.status, refused.document.detail], [400, 'filter: names 1001 values, at most 1000 may be named.'])
 })

@@ -4,13 +4,13 @@ import { describe, test } from 'node:test'
 import { type Document, ENGINES, type QueueApiRig, startQueueApiRig } from '../support/queue-api-rig.ts'
 import { until } from '../support/until.ts'
 
-const send = async (rig: QueueApiRig, job: object): Promise<string> => (await rig.api('POST', '/queues/work/jobs', job)).document.id
-const list = async (rig: QueueApiRig, query: string): Promise<Document> => (await rig.api('GET', `/queues/work/jobs${query}`)).document
+const send = async (rig: QueueApiRig, job: object): Promise<string> => (await rig.api('POST', '/queues/inbox/jobs', job)).document.id
+const list = async (rig: QueueApiRig, query: string): Promise<Document> => (await rig.api('GET', `/queues/inbox/jobs${query}`)).document
 const ids = ({ jobs }: Document): string[] => jobs.map(({ id }: Document) => id)
-const take = async (rig: QueueApiRig): Promise<Document> => (await rig.api('POST', '/queues/work/receive')).document.jobs[0]
+const take = async (rig: QueueApiRig): Promise<Document> => (await rig.api('POST', '/queues/inbox/receive')).document.jobs[0]
 const fail = async (rig: QueueApiRig, reason = 'no'): Promise<void> => {
   const { receipt } = await take(rig)
-  await rig.api('POST', '/queues/work/settle', { settlements: [{ receipt, outcome: 'fail', reason }] })
+  await rig.api('POST', '/queues/inbox/settle', { settlements: [{ receipt, outcome: 'fail', reason }] })
 }
 
 for (const engine of ENGINES) {
@@ -35,13 +35,13 @@ for (const engine of ENGINES) {
       assert.deepEqual(ids(await list(rig, `?since=${between}`)), [later])
       assert.deepEqual(ids(await list(rig, `?until=${between}`)), [dead, keyed])
       for (const query of ['status=x', 'since=now', 'limit=0', 'limit=1001', 'order=up', 'after=A_', `text=${'x'.repeat(257)}`]) {
-        assert.equal((await rig.api('GET', `/queues/work/jobs?${query}`)).status, 400, query)
+        assert.equal((await rig.api('GET', `/queues/inbox/jobs?${query}`)).status, 400, query)
       }
     })
 
     test('pages follow each other, in both directions', async () => {
       await using rig = await startQueueApiRig({ engine })
-      const { results } = (await rig.api('POST', '/queues/work/jobs', { jobs: Array.from({ length: 25 }, () => ({})) })).document
+      const { results } = (await rig.api('POST', '/queues/inbox/jobs', { jobs: Array.from({ length: 25 }, () => ({})) })).document
       const all = results.map(({ id }: Document) => id)
       for (const order of ['oldest', 'newest']) {
         const seen: string[] = []
@@ -63,7 +63,7 @@ for (const engine of ENGINES) {
       await send(rig, { headers: { authorization: 'Bearer needle', cookie: 'needle' }, text: 'hay' })
       assert.deepEqual(ids(await list(rig, '?text=needle')), [inTarget, inHeader, inBody])
       const { id, receipt } = await take(rig)
-      await rig.api('POST', '/queues/work/settle', { settlements: [{ receipt, outcome: 'succeed', result: { text: 'the result' } }] })
+      await rig.api('POST', '/queues/inbox/settle', { settlements: [{ receipt, outcome: 'succeed', result: { text: 'the result' } }] })
       assert.deepEqual(ids(await list(rig, '?text=the+result')), [id])
       const first = await list(rig, '?text=needle&limit=1')
       assert.deepEqual(ids(first), [inHeader])
@@ -73,15 +73,15 @@ for (const engine of ENGINES) {
     test('credentials, tokens, secrets and receipts are not shown', async () => {
       await using rig = await startQueueApiRig({ engine })
       const headers = { Authorization: 'Bearer s3cret', Cookie: 'a=s3cret', 'X-Api-Key': 's3cret', 'X-Plain': 'seen' }
-      const { id, token } = (await rig.api('POST', '/queues/work/jobs', { text: 'x', headers })).document
+      const { id, token } = (await rig.api('POST', '/queues/inbox/jobs', { text: 'x', headers })).document
       const job = await take(rig)
       assert.equal(job.headers.authorization, 'Bearer s3cret')
       const secret = token.split('.')[1]
       for (const path of [
         `/jobs/${id}?include=request,result,history`,
-        '/queues/work/jobs?include=request',
-        '/queues/work/peek',
-        '/queues/work',
+        '/queues/inbox/jobs?include=request',
+        '/queues/inbox/peek',
+        '/queues/inbox',
         '/queues',
       ]) {
         const { text } = await rig.api('GET', path)
@@ -98,37 +98,37 @@ for (const engine of ENGINES) {
       await send(rig, { text: '3', delay: '1h' })
       const keyed = await send(rig, { text: '4', key: 'k' })
       await send(rig, { text: '5', key: 'k' })
-      const { jobs } = (await rig.api('GET', '/queues/work/peek')).document
+      const { jobs } = (await rig.api('GET', '/queues/inbox/peek')).document
       assert.deepEqual(ids({ jobs }), [urgent, first, keyed])
       assert.equal(jobs[0].request.text, '2')
-      assert.deepEqual(ids((await rig.api('GET', '/queues/work/peek?max=1')).document), [urgent])
+      assert.deepEqual(ids((await rig.api('GET', '/queues/inbox/peek?max=1')).document), [urgent])
       assert.equal((await take(rig)).id, urgent)
     })
 
     test('a key that a failed job blocks is shown, and released', async () => {
       const rules = { onFailure: 'block', overflow: 'refuse' } as const
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', rules }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox', rules }] })
       const failed = await send(rig, { text: '1', key: 'k' })
       const next = await send(rig, { text: '2', key: 'k' })
       await fail(rig)
       assert.equal(await take(rig), undefined)
-      const { keys } = (await rig.api('GET', '/queues/work/keys?blocked=true')).document
+      const { keys } = (await rig.api('GET', '/queues/inbox/keys?blocked=true')).document
       assert.deepEqual(keys, [{ key: 'k', holder: failed, status: 'failed', blocked: true, waiting: 1 }])
-      const waiting = rig.api('POST', '/queues/work/receive', { wait: '20s' })
-      assert.equal((await rig.api('POST', '/queues/work/keys/release', { key: 'k' })).status, 200)
+      const waiting = rig.api('POST', '/queues/inbox/receive', { wait: '20s' })
+      assert.equal((await rig.api('POST', '/queues/inbox/keys/release', { key: 'k' })).status, 200)
       assert.equal((await waiting).document.jobs[0].id, next)
-      assert.equal((await rig.api('POST', '/queues/work/keys/release', { key: 'k' })).status, 409)
+      assert.equal((await rig.api('POST', '/queues/inbox/keys/release', { key: 'k' })).status, 409)
     })
 
     test('a dead letter runs again, as it was or changed; credentials that were shown as hidden stay', async () => {
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work' }, { name: 'other' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox' }, { name: 'other' }] })
       const id = await send(rig, { text: 'a', headers: { Authorization: 'Bearer x', 'X-A': '1' }, target: '/t' })
       assert.equal((await rig.api('POST', `/jobs/${id}/redrive`)).document.code, 'wrong_state')
       await fail(rig)
       assert.equal((await rig.api('POST', `/jobs/${id}/redrive`)).document.redrives, 1)
       const same = await take(rig)
       assert.deepEqual([same.text, same.headers, same.target], ['a', { authorization: 'Bearer x', 'x-a': '1' }, '/t'])
-      await rig.api('POST', '/queues/work/settle', { settlements: [{ receipt: same.receipt, outcome: 'fail' }] })
+      await rig.api('POST', '/queues/inbox/settle', { settlements: [{ receipt: same.receipt, outcome: 'fail' }] })
       const shown = (await rig.api('GET', `/jobs/${id}?include=request`)).document.request
       const change = { payload: { b: 1 }, headers: { ...shown.headers, 'x-b': '2' }, queue: 'other' }
       assert.equal((await rig.api('POST', `/jobs/${id}/redrive`, change)).document.queue, 'other')
@@ -140,7 +140,7 @@ for (const engine of ENGINES) {
     })
 
     test('a waiting job moves, an ended one is forgotten, an unknown one is not there', async () => {
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work' }, { name: 'other' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox' }, { name: 'other' }] })
       const id = await send(rig, { text: 'a' })
       assert.equal((await rig.api('POST', `/jobs/${id}/move`, { queue: 'other' })).document.queue, 'other')
       assert.equal((await rig.api('DELETE', `/jobs/${id}?forget=true`)).document.code, 'wrong_state')
@@ -159,24 +159,24 @@ for (const engine of ENGINES) {
       await using rig = await startQueueApiRig({ engine })
       for (let i = 0; i < 5; i++) await send(rig, { text: `${i}` })
       for (let i = 0; i < 4; i++) await fail(rig)
-      const begun = await rig.api('POST', '/queues/work/tasks', { kind: 'redrive', filter: { dead: 'consumer_failed' } })
+      const begun = await rig.api('POST', '/queues/inbox/tasks', { kind: 'redrive', filter: { dead: 'consumer_failed' } })
       assert.equal(begun.status, 202, begun.text)
       await until('it is done', async () => {
         const { tasks } = (await rig.api('GET', '/tasks')).document
         return tasks.find(({ id }: Document) => id === begun.document.id)?.done === 4
       })
-      assert.equal((await rig.api('GET', '/queues/work')).document.counts.queued, 5)
-      const slow = await rig.api('POST', '/queues/work/tasks', { kind: 'cancel', perSecond: 0.001 })
+      assert.equal((await rig.api('GET', '/queues/inbox')).document.counts.queued, 5)
+      const slow = await rig.api('POST', '/queues/inbox/tasks', { kind: 'cancel', perSecond: 0.001 })
       assert.equal((await rig.api('DELETE', `/tasks/${slow.document.id}`)).status, 204)
       assert.equal((await rig.api('DELETE', '/tasks/999')).document.code, 'no_such_task')
       for (const body of [
         { kind: 'x' },
         { kind: 'move' },
-        { kind: 'cancel', to: 'work' },
+        { kind: 'cancel', to: 'inbox' },
         { kind: 'redrive', filter: { x: 1 } },
         { kind: 'forget', perSecond: 0 },
       ]) {
-        assert.equal((await rig.api('POST', '/queues/work/tasks', body)).status, 400)
+        assert.equal((await rig.api('POST', '/queues/inbox/tasks', body)).status, 400)
       }
     })
 
@@ -185,8 +185,8 @@ for (const engine of ENGINES) {
       await send(rig, { text: 'a' })
       await fail(rig)
       await send(rig, { text: 'b' })
-      assert.equal((await rig.api('POST', '/queues/work/purge', {})).status, 400)
-      const purged = await rig.api('POST', '/queues/work/purge', { confirm: 'work' })
+      assert.equal((await rig.api('POST', '/queues/inbox/purge', {})).status, 400)
+      const purged = await rig.api('POST', '/queues/inbox/purge', { confirm: 'inbox' })
       assert.deepEqual([purged.status, purged.document.kind], [202, 'cancel'])
       await until('nothing is left', async () => ids(await list(rig, '')).length === 0)
     })
@@ -211,8 +211,8 @@ for (const engine of ENGINES) {
       assert.equal((await rig.api('DELETE', '/queues/mails')).status, 204)
       assert.equal((await rig.api('GET', '/queues/mails')).document.code, 'no_such_queue')
       for (const [method, path, body] of [
-        ['PUT', '/queues/work', {}],
-        ['DELETE', '/queues/work', undefined],
+        ['PUT', '/queues/inbox', {}],
+        ['DELETE', '/queues/inbox', undefined],
       ] as const) {
         assert.equal((await rig.api(method, path, body)).document.code, 'defined_in_file')
       }

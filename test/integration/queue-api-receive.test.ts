@@ -6,16 +6,16 @@ import { type ApiAnswer, type Document, ENGINES, type QueueApiRig, startQueueApi
 import { startTestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
-const receive = (rig: QueueApiRig, body: object = {}): Promise<ApiAnswer> => rig.api('POST', '/queues/work/receive', body)
+const receive = (rig: QueueApiRig, body: object = {}): Promise<ApiAnswer> => rig.api('POST', '/queues/inbox/receive', body)
 const send = async (rig: QueueApiRig, job: object = { text: 'x' }): Promise<Document> =>
-  (await rig.api('POST', '/queues/work/jobs', job)).document
+  (await rig.api('POST', '/queues/inbox/jobs', job)).document
 const settle = async (rig: QueueApiRig, ...settlements: object[]): Promise<Document> =>
-  (await rig.api('POST', '/queues/work/settle', { settlements })).document.results
+  (await rig.api('POST', '/queues/inbox/settle', { settlements })).document.results
 const one = async (rig: QueueApiRig, body: object = {}): Promise<Document> => (await receive(rig, body)).document.jobs[0]
 const show = async (rig: QueueApiRig, id: string, include = ''): Promise<Document> =>
   (await rig.api('GET', `/jobs/${id}?include=${include}`)).document
 const untilWaiting = async (rig: QueueApiRig, count: number): Promise<void> =>
-  until(`${count} receivers wait`, async () => (await rig.admin('GET', '/queues/work')).document.receivers === count)
+  until(`${count} receivers wait`, async () => (await rig.admin('GET', '/queues/inbox')).document.receivers === count)
 
 for (const engine of ENGINES) {
   describe(`receiving on the ${engine} engine`, () => {
@@ -62,11 +62,11 @@ for (const engine of ENGINES) {
 
     test('who waits at a paused queue goes on when it is resumed', async () => {
       await using rig = await startQueueApiRig({ engine })
-      await rig.api('POST', '/queues/work/pause')
+      await rig.api('POST', '/queues/inbox/pause')
       await send(rig)
       const waiting = receive(rig, { wait: '20s' })
       await untilWaiting(rig, 1)
-      await rig.api('POST', '/queues/work/resume')
+      await rig.api('POST', '/queues/inbox/resume')
       assert.equal((await waiting).document.jobs.length, 1)
     })
 
@@ -104,7 +104,7 @@ for (const engine of ENGINES) {
     })
 
     test('the outcomes: succeed with a result, retry, release, fail, fail without a dead letter', async () => {
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', attempts: 2, backoff: { baseMs: 1, maxMs: 2 } }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox', attempts: 2, backoff: { baseMs: 1, maxMs: 2 } }] })
       const ids: string[] = []
       for (let i = 0; i < 4; i++) ids.push((await send(rig, { text: `${i}` })).id)
       const { jobs } = (await receive(rig, { max: 10 })).document
@@ -154,7 +154,7 @@ for (const engine of ENGINES) {
       await using rig = await startQueueApiRig({ engine })
       const { id } = await send(rig)
       const first = await one(rig, { lease: '400ms' })
-      const extended = await rig.api('POST', '/queues/work/extend', { receipts: [first.receipt, 'x', 'a.1.1.b'], lease: '600ms' })
+      const extended = await rig.api('POST', '/queues/inbox/extend', { receipts: [first.receipt, 'x', 'a.1.1.b'], lease: '600ms' })
       assert.deepEqual(extended.document.results, [
         { status: 'extended' },
         { status: 'invalid', detail: 'receipts[1]: must be one that a receive gave' },
@@ -164,7 +164,7 @@ for (const engine of ENGINES) {
       assert.deepEqual([second.id, second.attempt], [id, 2])
       assert.ok(second.fence > first.fence)
       assert.deepEqual(await settle(rig, { receipt: first.receipt, outcome: 'succeed' }), [{ status: 'stale' }])
-      const progress = (receipt: string, value: unknown) => rig.api('POST', '/queues/work/progress', { receipt, progress: value })
+      const progress = (receipt: string, value: unknown) => rig.api('POST', '/queues/inbox/progress', { receipt, progress: value })
       assert.equal((await progress(first.receipt, { percent: 1 })).document.code, 'lease_gone')
       assert.equal((await progress(second.receipt, { percent: 50 })).status, 204)
       assert.deepEqual((await show(rig, id)).progress, { percent: 50 })
@@ -210,7 +210,7 @@ for (const engine of ENGINES) {
       await using rig = await startQueueApiRig({
         engine,
         servers: [server.port],
-        queues: [{ name: 'work', pool: 'api', pull: true, concurrency: 2 }],
+        queues: [{ name: 'inbox', pool: 'api', pull: true, concurrency: 2 }],
       })
       const keys = ['a', 'b', 'c', 'd', 'e', 'f']
       const total = 120
@@ -223,7 +223,7 @@ for (const engine of ENGINES) {
         }
       }
       const jobs = Array.from({ length: total }, (_, n) => ({ key: keys[n % keys.length], payload: { n, key: keys[n % keys.length] } }))
-      await rig.api('POST', '/queues/work/jobs', { jobs })
+      await rig.api('POST', '/queues/inbox/jobs', { jobs })
       await Promise.all([pull(), pull()])
       assert.equal(overlaps, 0)
       assert.equal(done.length, total)
@@ -241,8 +241,8 @@ for (const engine of ENGINES) {
 
     test('as many run at once as the queue allows, and who waits goes on when one has ended', async () => {
       const rules = { onFailure: 'skip', overflow: 'refuse', maxRunning: 2 } as const
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', rules }] })
-      await rig.api('POST', '/queues/work/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox', rules }] })
+      await rig.api('POST', '/queues/inbox/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
       const { jobs } = (await receive(rig, { max: 10 })).document
       assert.equal(jobs.length, 2)
       const waiting = receive(rig, { wait: '20s' })
@@ -258,8 +258,8 @@ for (const engine of ENGINES) {
 
     test('no more are handed out than the rate allows, and who waits goes on when it does', async () => {
       const rules = { onFailure: 'skip', overflow: 'refuse', rate: { count: 2, perMs: 600 } } as const
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', rules }] })
-      await rig.api('POST', '/queues/work/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox', rules }] })
+      await rig.api('POST', '/queues/inbox/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
       assert.equal((await receive(rig, { max: 10 })).document.jobs.length, 2)
       assert.deepEqual((await receive(rig, { max: 10 })).document.jobs, [])
       assert.equal((await one(rig, { wait: '20s' })).text, '3')
@@ -276,7 +276,7 @@ test('as many may wait as api.receiversMax says, one more is refused', async () 
   await untilWaiting(rig, 2)
   const refused = await receive(rig, { wait: '20s' })
   assert.deepEqual([refused.status, refused.document.code, refused.headers['retry-after']], [503, 'too_many_receivers', '1'])
-  await rig.api('POST', '/queues/work/jobs', { jobs: [{}, {}] })
+  await rig.api('POST', '/queues/inbox/jobs', { jobs: [{}, {}] })
   await Promise.all(waiting)
 })
 
@@ -285,7 +285,7 @@ test('what is wrong with a call is said to the field, and limits hold at n and n
   const api = { keys, receiveMax: 2, receiversMax: 2, queuesMax: 10, leaseMaxMs: 60_000, body: 1 << 20 }
   await using rig = await startQueueApiRig({ config: { api }, limits: { result: 10, jobBody: 1000 } })
   const wrong = async (path: string, body: unknown): Promise<string> => {
-    const answer = await rig.api('POST', `/queues/work/${path}`, body)
+    const answer = await rig.api('POST', `/queues/inbox/${path}`, body)
     assert.equal(answer.status, 400, answer.text)
     return answer.document.detail as string
   }
@@ -332,7 +332,7 @@ test('what is wrong with a call is said to the field, and limits hold at n and n
 
 test('a queue of a pool has no pull consumers unless it says so', async () => {
   const server = await startTestServer()
-  await using rig = await startQueueApiRig({ servers: [server.port], queues: [{ name: 'work', pool: 'api', pull: false }] })
+  await using rig = await startQueueApiRig({ servers: [server.port], queues: [{ name: 'inbox', pool: 'api', pull: false }] })
   const answer = await receive(rig)
   assert.deepEqual([answer.status, answer.document.code], [409, 'not_pulled'])
   await server.kill()
@@ -351,7 +351,7 @@ test('bodies of received jobs count in limits.buffered; what does not fit is han
 /** A receive that its client does not wait for. */
 function abandon(rig: QueueApiRig, body: object): { destroy(): void } {
   const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' }
-  const request = httpRequest(`http://127.0.0.1:${rig.port}/_spillway/api/queues/work/receive`, { method: 'POST', headers, agent: false })
+  const request = httpRequest(`http://127.0.0.1:${rig.port}/_spillway/api/queues/inbox/receive`, { method: 'POST', headers, agent: false })
   request.on('error', () => undefined)
   request.end(JSON.stringify(body))
   return { destroy: () => void request.destroy() }

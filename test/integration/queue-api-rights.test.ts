@@ -5,12 +5,12 @@ import type { ApiKeyConfig } from '../../src/config/config.ts'
 import { type ApiAnswer, type Document, type QueueApiRig, startQueueApiRig } from '../support/queue-api-rig.ts'
 
 const KEYS: readonly ApiKeyConfig[] = [
-  { name: 'sender', token: 'sender-0123456789', queues: ['work'], can: ['send'] },
-  { name: 'reader', token: 'reader-0123456789', queues: ['work', 'mail-*'], can: ['browse'] },
-  { name: 'worker', token: 'worker-0123456789', queues: ['work'], can: ['receive'] },
+  { name: 'sender', token: 'sender-0123456789', queues: ['inbox'], can: ['send'] },
+  { name: 'reader', token: 'reader-0123456789', queues: ['inbox', 'mail-*'], can: ['browse'] },
+  { name: 'worker', token: 'worker-0123456789', queues: ['inbox'], can: ['receive'] },
   { name: 'owner', token: 'owner-01234567890', queues: ['*'], can: ['send', 'receive', 'browse', 'manage'] },
 ]
-const QUEUES = ['work', 'mail-a', 'mail', 'secret'].map((name) => ({ name }))
+const QUEUES = ['inbox', 'mail-a', 'mail', 'secret'].map((name) => ({ name }))
 
 function as(rig: QueueApiRig, name: string): (method: string, path: string, body?: unknown) => Promise<ApiAnswer> {
   const token = KEYS.find((key) => key.name === name)?.token ?? name
@@ -38,30 +38,30 @@ test('a right that is missing gets 403, a queue that the key may not see 404, as
   await using rig = await startQueueApiRig({ keys: KEYS, queues: QUEUES })
   const id = (await as(rig, 'owner')('POST', '/queues/secret/jobs', { text: 'x' })).document.id as string
   const calls: readonly (readonly [key: string, method: string, path: string, status: number, body?: unknown])[] = [
-    ['sender', 'POST', '/queues/work/jobs', 201, { text: 'x' }],
-    ['sender', 'GET', '/queues/work/jobs', 403],
-    ['sender', 'POST', '/queues/work/receive', 403],
-    ['sender', 'POST', '/queues/work/pause', 403],
+    ['sender', 'POST', '/queues/inbox/jobs', 201, { text: 'x' }],
+    ['sender', 'GET', '/queues/inbox/jobs', 403],
+    ['sender', 'POST', '/queues/inbox/receive', 403],
+    ['sender', 'POST', '/queues/inbox/pause', 403],
     ['sender', 'POST', '/queues/secret/jobs', 404, { text: 'x' }],
     ['sender', 'POST', '/queues/nothing/jobs', 404, { text: 'x' }],
-    ['worker', 'POST', '/queues/work/receive', 200],
-    ['worker', 'POST', '/queues/work/settle', 200, { settlements: [] }],
-    ['worker', 'POST', '/queues/work/extend', 200, { receipts: [] }],
-    ['worker', 'POST', '/queues/work/jobs', 403, { text: 'x' }],
+    ['worker', 'POST', '/queues/inbox/receive', 200],
+    ['worker', 'POST', '/queues/inbox/settle', 200, { settlements: [] }],
+    ['worker', 'POST', '/queues/inbox/extend', 200, { receipts: [] }],
+    ['worker', 'POST', '/queues/inbox/jobs', 403, { text: 'x' }],
     ['worker', 'POST', '/queues/secret/settle', 404, { settlements: [] }],
-    ['reader', 'GET', '/queues/work', 200],
+    ['reader', 'GET', '/queues/inbox', 200],
     ['reader', 'GET', '/queues/mail-a', 200],
     ['reader', 'GET', '/queues/mail', 404],
-    ['reader', 'GET', '/queues/work/peek', 200],
-    ['reader', 'GET', '/queues/work/keys', 200],
+    ['reader', 'GET', '/queues/inbox/peek', 200],
+    ['reader', 'GET', '/queues/inbox/keys', 200],
     ['reader', 'GET', `/jobs/${id}`, 404],
-    ['reader', 'DELETE', '/queues/work', 403],
+    ['reader', 'DELETE', '/queues/inbox', 403],
     ['reader', 'PUT', '/queues/mail-b', 403, {}],
     ['reader', 'PUT', '/queues/other', 404, {}],
-    ['reader', 'POST', '/queues/work/tasks', 403, { kind: 'cancel' }],
-    ['reader', 'POST', '/queues/work/purge', 403, { confirm: 'work' }],
+    ['reader', 'POST', '/queues/inbox/tasks', 403, { kind: 'cancel' }],
+    ['reader', 'POST', '/queues/inbox/purge', 403, { confirm: 'inbox' }],
     ['owner', 'GET', `/jobs/${id}`, 200],
-    ['owner', 'POST', `/jobs/${id}/move`, 200, { queue: 'work' }],
+    ['owner', 'POST', `/jobs/${id}/move`, 200, { queue: 'inbox' }],
     ['reader', 'GET', `/jobs/${id}`, 200],
     ['reader', 'DELETE', `/jobs/${id}`, 403],
     ['reader', 'POST', `/jobs/${id}/redrive`, 403],
@@ -75,7 +75,7 @@ test('a right that is missing gets 403, a queue that the key may not see 404, as
   const { queues } = (await as(rig, 'reader')('GET', '/queues')).document
   assert.deepEqual(
     queues.map(({ name }: Document) => name),
-    ['work', 'mail-a'],
+    ['inbox', 'mail-a'],
   )
 })
 
@@ -84,16 +84,16 @@ test('tasks, schedules and topics are shown and stopped by those who have the ri
   const owner = as(rig, 'owner')
   const reader = as(rig, 'reader')
   const task = (await owner('POST', '/queues/secret/tasks', { kind: 'cancel', perSecond: 0.01 })).document.id as number
-  await owner('POST', '/queues/work/tasks', { kind: 'cancel' })
+  await owner('POST', '/queues/inbox/tasks', { kind: 'cancel' })
   await owner('PUT', '/schedules/s', { queue: 'secret', every: '1h' })
-  await owner('PUT', '/schedules/w', { queue: 'work', every: '1h' })
+  await owner('PUT', '/schedules/w', { queue: 'inbox', every: '1h' })
   await owner('PUT', '/topics/t')
-  await owner('PUT', '/topics/t/subscriptions/a', { queue: 'work' })
+  await owner('PUT', '/topics/t/subscriptions/a', { queue: 'inbox' })
   assert.equal((await as(rig, 'sender')('POST', '/topics/t/publish', { text: 'x' })).status, 201)
   await owner('PUT', '/topics/t/subscriptions/b', { queue: 'secret' })
   assert.deepEqual(
     (await reader('GET', '/tasks')).document.tasks.map(({ queue }: Document) => queue),
-    ['work'],
+    ['inbox'],
   )
   assert.deepEqual(
     (await reader('GET', '/schedules')).document.schedules.map(({ name }: Document) => name),
@@ -124,7 +124,7 @@ test('the admin address: its token, or the name of this machine', async () => {
 test('a page of another origin cannot make the browser send anything to the admin address', async () => {
   await using rig = await startQueueApiRig()
   const host = `127.0.0.1:${rig.adminPort}`
-  const pause = (headers: Record<string, string>): Promise<ApiAnswer> => rig.admin('POST', '/queues/work/pause', undefined, headers)
+  const pause = (headers: Record<string, string>): Promise<ApiAnswer> => rig.admin('POST', '/queues/inbox/pause', undefined, headers)
   const refused: readonly Record<string, string>[] = [
     { origin: 'https://evil.example' },
     { origin: 'null' },
@@ -140,9 +140,9 @@ test('a page of another origin cannot make the browser send anything to the admi
   // What an old browser sends for a form that somebody's page submits: no origin, and never JSON.
   for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain']) {
     assert.equal((await pause({ 'content-type': type })).status, 415)
-    assert.equal((await rig.admin('POST', '/queues/work/jobs', '{"text":"x"}', { 'content-type': type })).status, 415)
+    assert.equal((await rig.admin('POST', '/queues/inbox/jobs', '{"text":"x"}', { 'content-type': type })).status, 415)
   }
-  assert.equal((await rig.admin('GET', '/queues/work')).document.paused, false)
+  assert.equal((await rig.admin('GET', '/queues/inbox')).document.paused, false)
   for (const headers of [{}, { origin: `http://${host}`, 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }]) {
     assert.equal((await pause(headers)).status, 200)
   }
@@ -150,10 +150,10 @@ test('a page of another origin cannot make the browser send anything to the admi
 
 test('addresses and methods that there are not', async () => {
   await using rig = await startQueueApiRig()
-  for (const path of ['', '/', '/queue', '/queues/work/jobs/1', '/queues/work/keys/release/x', '/jobs', '/queues/work/']) {
+  for (const path of ['', '/', '/queue', '/queues/inbox/jobs/1', '/queues/inbox/keys/release/x', '/jobs', '/queues/inbox/']) {
     assert.equal((await rig.api('GET', path)).status, 404, path)
   }
-  const wrong = await rig.api('DELETE', '/queues/work/jobs')
+  const wrong = await rig.api('DELETE', '/queues/inbox/jobs')
   assert.deepEqual([wrong.status, wrong.headers['allow']], [405, 'GET, POST, HEAD'])
   assert.deepEqual([(await rig.api('HEAD', '/queues')).status, (await rig.api('HEAD', '/queues')).text], [200, ''])
   assert.equal((await rig.api('GET', '/queues/constructor')).status, 404)

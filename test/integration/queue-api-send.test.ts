@@ -14,7 +14,7 @@ type Result = {
 }
 
 async function detailOf(rig: QueueApiRig, job: unknown): Promise<string> {
-  const answer = await rig.api('POST', '/queues/work/jobs', job)
+  const answer = await rig.api('POST', '/queues/inbox/jobs', job)
   assert.equal(answer.status, 400, answer.text)
   assert.equal(answer.document.code, 'invalid_request')
   assert.equal(answer.headers['content-type'], 'application/problem+json')
@@ -22,7 +22,7 @@ async function detailOf(rig: QueueApiRig, job: unknown): Promise<string> {
 }
 
 async function received(rig: QueueApiRig): Promise<Record<string, unknown>> {
-  return (await rig.api('POST', '/queues/work/receive')).document.jobs[0] as Record<string, unknown>
+  return (await rig.api('POST', '/queues/inbox/receive')).document.jobs[0] as Record<string, unknown>
 }
 
 for (const engine of ENGINES) {
@@ -37,7 +37,7 @@ for (const engine of ENGINES) {
         target: '/a?b=c',
         ...{ key: 'k', tenant: 't', priority: 7, reference: 'r', attempts: 3, deadline: '1h', expireAfter: 60_000 },
       }
-      await rig.api('POST', '/queues/work/jobs', job)
+      await rig.api('POST', '/queues/inbox/jobs', job)
       const { base64, contentType, headers, method, target, key, tenant, priority, reference, attempts, deadlineAt } = await received(rig)
       assert.deepEqual([base64, contentType, method, target], ['AP8=', 'image/x-test', 'PUT', '/a?b=c'])
       assert.deepEqual(headers, { 'x-one': '1', 'x-many': ['a', 'b'] })
@@ -48,8 +48,8 @@ for (const engine of ENGINES) {
     test('a body comes back as what it was: JSON to the digit, text, bytes, nothing', async () => {
       await using rig = await startQueueApiRig({ engine })
       const payload = '{"id":12345678901234567890,"amount":0.12345678901234567890,"name":"ä\\u2028"}'
-      await rig.api('POST', '/queues/work/jobs', `{"payload":${payload}}`)
-      const first = await rig.api('POST', '/queues/work/receive')
+      await rig.api('POST', '/queues/inbox/jobs', `{"payload":${payload}}`)
+      const first = await rig.api('POST', '/queues/inbox/receive')
       assert.ok(first.text.includes('"id":12345678901234567890,"amount":0.12345678901234567890'), first.text)
       assert.equal(first.document.jobs[0].payload.name, 'ä\u2028')
       for (const [job, expected] of [
@@ -66,7 +66,7 @@ for (const engine of ENGINES) {
         [{ payload: null }, { payload: null, contentType: 'application/json' }],
         [{}, {}],
       ] as const) {
-        await rig.api('POST', '/queues/work/jobs', job)
+        await rig.api('POST', '/queues/inbox/jobs', job)
         const { payload: json, text, base64, contentType } = await received(rig)
         const got = Object.fromEntries(
           Object.entries({ payload: json, text, base64, contentType }).filter(([, value]) => value !== undefined),
@@ -84,7 +84,7 @@ for (const engine of ENGINES) {
         { text: 'b', idempotencyKey: 'i' },
         { text: 'c', idempotencyKey: 'i' },
       ]
-      const answer = await rig.api('POST', '/queues/work/jobs', { jobs })
+      const answer = await rig.api('POST', '/queues/inbox/jobs', { jobs })
       assert.equal(answer.status, 200)
       const results = answer.document.results as Result[]
       assert.deepEqual(
@@ -93,12 +93,12 @@ for (const engine of ENGINES) {
       )
       assert.equal(results[1]?.detail, 'jobs[1].text: must be a text')
       assert.equal(results[3]?.id, results[2]?.id)
-      assert.equal((await rig.api('GET', '/queues/work')).document.counts.queued, 2)
+      assert.equal((await rig.api('GET', '/queues/inbox')).document.counts.queued, 2)
     })
 
     test('a repeat is answered with 200 and the same job, another request under its key with 422', async () => {
       await using rig = await startQueueApiRig({ engine })
-      const send = (text: string) => rig.api('POST', '/queues/work/jobs', { text, idempotencyKey: 'once' })
+      const send = (text: string) => rig.api('POST', '/queues/inbox/jobs', { text, idempotencyKey: 'once' })
       const first = await send('a')
       const repeat = await send('a')
       assert.deepEqual(
@@ -118,7 +118,7 @@ for (const engine of ENGINES) {
       await using rig = await startQueueApiRig({ engine, keys })
       const ids = []
       for (const { token } of keys) {
-        const answer = await rig.api('POST', '/queues/work/jobs', { text: 'x', idempotencyKey: 'k' }, { authorization: `Bearer ${token}` })
+        const answer = await rig.api('POST', '/queues/inbox/jobs', { text: 'x', idempotencyKey: 'k' }, { authorization: `Bearer ${token}` })
         assert.equal(answer.status, 201)
         ids.push(answer.document.id)
       }
@@ -129,7 +129,7 @@ for (const engine of ENGINES) {
       await using rig = await startQueueApiRig({ engine })
       const lines = Array.from({ length: 5000 }, (_, i) => (i % 1000 === 500 ? '{"text":' : JSON.stringify({ text: `${i}` })))
       const body = `${lines.join('\n')}\n\n  \n`
-      const answer = await rig.api('POST', '/queues/work/jobs', body, { 'content-type': 'application/x-ndjson' })
+      const answer = await rig.api('POST', '/queues/inbox/jobs', body, { 'content-type': 'application/x-ndjson' })
       assert.equal(answer.status, 200)
       assert.equal(answer.headers['content-type'], 'application/x-ndjson')
       const results = answer.text
@@ -144,7 +144,7 @@ for (const engine of ENGINES) {
       assert.deepEqual(created, created.toSorted())
       const seen: string[] = []
       while (seen.length < 4995) {
-        const { jobs } = (await rig.api('POST', '/queues/work/receive', { max: 1000 })).document
+        const { jobs } = (await rig.api('POST', '/queues/inbox/receive', { max: 1000 })).document
         seen.push(...(jobs as { text: string }[]).map(({ text }) => text))
       }
       assert.deepEqual(
@@ -175,17 +175,17 @@ for (const engine of ENGINES) {
       await until('the first result is there', () => stream.lines().length === 1)
       stream.request.destroy()
       await stream.ended
-      assert.equal((await rig.api('GET', '/queues/work')).document.counts.queued, 1)
+      assert.equal((await rig.api('GET', '/queues/inbox')).document.counts.queued, 1)
     })
 
     test('a full queue refuses, says which limit, and when to come back', async () => {
       const limits = { jobs: 2, bytes: 1 << 20, finished: 1 << 20 }
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work', limits }] })
-      const batch = await rig.api('POST', '/queues/work/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox', limits }] })
+      const batch = await rig.api('POST', '/queues/inbox/jobs', { jobs: [{ text: '1' }, { text: '2' }, { text: '3' }] })
       const [first, second, third] = batch.document.results as (Result & { limit?: string })[]
       assert.deepEqual([first?.status, second?.status, third?.status, third?.limit], ['created', 'created', 'refused', 'jobs'])
       assert.ok((third?.retryAfter ?? 0) >= 1)
-      const single = await rig.api('POST', '/queues/work/jobs', { text: '4' })
+      const single = await rig.api('POST', '/queues/inbox/jobs', { text: '4' })
       assert.deepEqual([single.status, single.document.code], [503, 'queue_full'])
       assert.ok(Number(single.headers['retry-after']) >= 1)
       assert.equal(rig.events.filter((event) => event.type === 'limit-reached').length, 2)
@@ -193,9 +193,9 @@ for (const engine of ENGINES) {
 
     test('a delayed job is received when it is due, not before', async () => {
       await using rig = await startQueueApiRig({ engine })
-      await rig.api('POST', '/queues/work/jobs', { text: 'later', delay: '300ms' })
-      assert.deepEqual((await rig.api('POST', '/queues/work/receive')).document.jobs, [])
-      const { jobs } = (await rig.api('POST', '/queues/work/receive', { wait: '10s' })).document
+      await rig.api('POST', '/queues/inbox/jobs', { text: 'later', delay: '300ms' })
+      assert.deepEqual((await rig.api('POST', '/queues/inbox/receive')).document.jobs, [])
+      const { jobs } = (await rig.api('POST', '/queues/inbox/receive', { wait: '10s' })).document
       assert.equal(jobs[0]?.text, 'later')
     })
   })
@@ -237,7 +237,7 @@ test('what is wrong with a job is said to the field', async () => {
     { target: `/${'x'.repeat(39)}`, headers: { a: ['1', '2', '3', '4', '5', '6'] } },
     { headers: { a: 'x'.repeat(495) } },
   ]) {
-    assert.equal((await rig.api('POST', '/queues/work/jobs', job)).status, 201, JSON.stringify(job).slice(0, 80))
+    assert.equal((await rig.api('POST', '/queues/inbox/jobs', job)).status, 201, JSON.stringify(job).slice(0, 80))
   }
 })
 
@@ -252,9 +252,9 @@ test('JSON that is nested too deeply is refused, not fatal', async () => {
 test('bodies that are no JSON, no UTF-8, of another type or too large are refused', async () => {
   await using rig = await startQueueApiRig({ limits: { jobBody: 1000, head: 1000 }, config: {} })
   assert.equal(await detailOf(rig, '{'), 'The body is not valid JSON.')
-  const form = await rig.api('POST', '/queues/work/jobs', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' })
+  const form = await rig.api('POST', '/queues/inbox/jobs', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' })
   assert.deepEqual([form.status, form.document.code], [415, 'unsupported_type'])
-  const none = await rig.api('POST', '/queues/work/jobs', '{}', { 'content-type': '' })
+  const none = await rig.api('POST', '/queues/inbox/jobs', '{}', { 'content-type': '' })
   assert.equal(none.status, 415)
 })
 
@@ -274,10 +274,10 @@ test('a body, and a line, may have as many bytes as api.body says, and not one m
   })
   const sized = (bytes: number): string => JSON.stringify({ text: 'x'.repeat(bytes - 11) })
   assert.equal(sized(body).length, body)
-  assert.equal((await rig.api('POST', '/queues/work/jobs', sized(body))).status, 201)
-  const large = await rig.api('POST', '/queues/work/jobs', sized(body + 1))
+  assert.equal((await rig.api('POST', '/queues/inbox/jobs', sized(body))).status, 201)
+  const large = await rig.api('POST', '/queues/inbox/jobs', sized(body + 1))
   assert.deepEqual([large.status, large.document.code], [413, 'body_too_large'])
-  const lines = await rig.api('POST', '/queues/work/jobs', `${sized(body)}\n${sized(body + 1)}\n{"text":"a"}`, {
+  const lines = await rig.api('POST', '/queues/inbox/jobs', `${sized(body)}\n${sized(body + 1)}\n{"text":"a"}`, {
     'content-type': 'application/x-ndjson',
   })
   const results = lines.text
@@ -289,7 +289,7 @@ test('a body, and a line, may have as many bytes as api.body says, and not one m
     ['created', 'invalid', 'created'],
   )
   assert.equal(results[1]?.detail, 'line 2: is longer than 2000 bytes (api.body)')
-  const three = await rig.api('POST', '/queues/work/jobs', { jobs: [{}, {}, {}] })
+  const three = await rig.api('POST', '/queues/inbox/jobs', { jobs: [{}, {}, {}] })
   assert.equal(three.document.results.length, 3)
   assert.equal(await detailOf(rig, { jobs: [{}, {}, {}, {}] }), 'jobs: has 4 entries, at most 3 go in one call (api.receiveMax).')
   assert.equal(await detailOf(rig, { jobs: {} }), 'jobs: must be a list of jobs.')
@@ -299,8 +299,8 @@ test('a body, and a line, may have as many bytes as api.body says, and not one m
 test('a pool works off what is sent, with method, target, headers and a host of its own', async () => {
   const { startTestServer } = await import('../support/test-server.ts')
   const server = await startTestServer()
-  await using rig = await startQueueApiRig({ servers: [server.port], queues: [{ name: 'work', pool: 'api' }] })
-  const sent = await rig.api('POST', '/queues/work/jobs', { payload: { a: 1 }, method: 'PUT', target: '/x?y', headers: { 'X-A': 'b' } })
+  await using rig = await startQueueApiRig({ servers: [server.port], queues: [{ name: 'inbox', pool: 'api' }] })
+  const sent = await rig.api('POST', '/queues/inbox/jobs', { payload: { a: 1 }, method: 'PUT', target: '/x?y', headers: { 'X-A': 'b' } })
   await until('it has ended', async () => (await rig.api('GET', `/jobs/${sent.document.id}`)).document.status === 'succeeded')
   const [got] = server.received
   assert.deepEqual([got?.method, got?.url, got?.body.toString()], ['PUT', '/x?y', '{"a":1}'])
@@ -319,7 +319,7 @@ interface LineStream {
 
 function openLines(rig: QueueApiRig): LineStream {
   const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/x-ndjson' }
-  const request = httpRequest(`http://127.0.0.1:${rig.port}/_spillway/api/queues/work/jobs`, { method: 'POST', headers, agent: false })
+  const request = httpRequest(`http://127.0.0.1:${rig.port}/_spillway/api/queues/inbox/jobs`, { method: 'POST', headers, agent: false })
   let text = ''
   const ended = new Promise<void>((resolve) => {
     request.on('response', (response) => {

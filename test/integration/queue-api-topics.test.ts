@@ -14,7 +14,7 @@ for (const engine of ENGINES) {
     test('every matching subscription gets a copy, in a queue of its own or in one that is there', async () => {
       await using rig = await startQueueApiRig({ engine })
       assert.equal((await rig.api('PUT', '/topics/orders')).status, 201)
-      assert.equal((await rig.api('PUT', '/topics/orders/subscriptions/all', { queue: 'work' })).status, 201)
+      assert.equal((await rig.api('PUT', '/topics/orders/subscriptions/all', { queue: 'inbox' })).status, 201)
       const filter = { headers: { 'X-Kind': ['a', 'b'] }, fields: { '/type': 'order.created', '/n': [1, 2, null] } }
       const made = await rig.api('PUT', '/topics/orders/subscriptions/some', { filter })
       assert.deepEqual([made.status, made.document.queue], [201, 'orders.some'])
@@ -31,15 +31,15 @@ for (const engine of ENGINES) {
       assert.deepEqual(await publish({ payload: { type: 'order.created' }, headers: { 'x-kind': 'b' } }), one)
       assert.deepEqual(await publish({ payload: { type: 'order.created', n: 1 } }), one)
       assert.deepEqual(await publish({ text: 'no JSON', headers: { 'x-kind': 'b' } }), one)
-      assert.equal((await texts(rig, 'work')).length, 6)
+      assert.equal((await texts(rig, 'inbox')).length, 6)
       assert.deepEqual(await texts(rig, 'orders.some'), ['{"type":"order.created","n":1}', '{"type":"order.created","n":null}'])
     })
 
     test('a batch and lines are published; a repeat gives the same copies; a full queue refuses its own', async () => {
       const limits = { jobs: 1, bytes: 1 << 20, finished: 1 << 20 }
-      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'work' }, { name: 'small', limits }] })
+      await using rig = await startQueueApiRig({ engine, queues: [{ name: 'inbox' }, { name: 'small', limits }] })
       await rig.api('PUT', '/topics/t')
-      await rig.api('PUT', '/topics/t/subscriptions/a', { queue: 'work' })
+      await rig.api('PUT', '/topics/t/subscriptions/a', { queue: 'inbox' })
       await rig.api('PUT', '/topics/t/subscriptions/b', { queue: 'small' })
       const { results } = (
         await rig.api('POST', '/topics/t/publish', { jobs: [{ text: '1', idempotencyKey: 'i' }, { text: 2 }, { text: '3' }] })
@@ -63,7 +63,7 @@ for (const engine of ENGINES) {
         fourth.copies.map(({ status }: Document) => status),
         ['created', 'refused'],
       )
-      assert.deepEqual(await texts(rig, 'work'), ['1', '3', '4'])
+      assert.deepEqual(await texts(rig, 'inbox'), ['1', '3', '4'])
     })
 
     test('topics outlive a restart, subscriptions and topics are dropped', async () => {
@@ -85,30 +85,30 @@ for (const engine of ENGINES) {
 
     test('a schedule makes a job each time it is due, and is shown, paused and dropped', async () => {
       await using rig = await startQueueApiRig({ engine })
-      const put = await rig.api('PUT', '/schedules/beat', { queue: 'work', every: '200ms', job: { text: 'tick', key: 'k' } })
+      const put = await rig.api('PUT', '/schedules/beat', { queue: 'inbox', every: '200ms', job: { text: 'tick', key: 'k' } })
       assert.deepEqual([put.status, put.document.name, put.document.every, put.document.made], [201, 'beat', '200ms', 0])
       await until('it has made two', async () => (await rig.api('GET', '/schedules/beat')).document.made >= 2)
       const shown = (await rig.api('GET', '/schedules/beat')).document
       assert.equal((await rig.api('GET', `/jobs/${shown.lastJob}`)).document.route, 'schedule beat')
-      const paused = await rig.api('PUT', '/schedules/beat', { queue: 'work', every: '200ms', job: { text: 'tick' }, paused: true })
+      const paused = await rig.api('PUT', '/schedules/beat', { queue: 'inbox', every: '200ms', job: { text: 'tick' }, paused: true })
       assert.deepEqual([paused.status, paused.document.paused], [200, true])
       assert.equal((await rig.api('DELETE', '/schedules/beat')).status, 204)
       assert.equal((await rig.api('GET', '/schedules/beat')).document.code, 'no_such_schedule')
       for (const [document, detail] of [
         [{}, 'queue: is missing.'],
-        [{ queue: 'work' }, 'needs either cron or every.'],
-        [{ queue: 'work', cron: '0 6 * * *', every: '1h' }, 'needs either cron or every.'],
-        [{ queue: 'work', cron: '61 * * * *' }, 'cron: not a cron expression: Invalid value for minute: 61.'],
+        [{ queue: 'inbox' }, 'needs either cron or every.'],
+        [{ queue: 'inbox', cron: '0 6 * * *', every: '1h' }, 'needs either cron or every.'],
+        [{ queue: 'inbox', cron: '61 * * * *' }, 'cron: not a cron expression: Invalid value for minute: 61.'],
         [
-          { queue: 'work', cron: '0 6 * * *', timeZone: 'Mars/X' },
+          { queue: 'inbox', cron: '0 6 * * *', timeZone: 'Mars/X' },
           'timeZone: there is no time zone "Mars/X"; write it as in Europe/Berlin.',
         ],
-        [{ queue: 'work', every: '1h', job: { text: 1 } }, 'job.text: must be a text.'],
+        [{ queue: 'inbox', every: '1h', job: { text: 1 } }, 'job.text: must be a text.'],
         [
-          { queue: 'work', every: '1h', job: { idempotencyKey: 'x' } },
+          { queue: 'inbox', every: '1h', job: { idempotencyKey: 'x' } },
           'job.idempotencyKey: has no meaning here: each due time makes one job.',
         ],
-        [{ queue: 'work', every: '1h', mised: 'all' }, 'mised: unknown key (did you mean missed?).'],
+        [{ queue: 'inbox', every: '1h', mised: 'all' }, 'mised: unknown key (did you mean missed?).'],
       ] as const) {
         const answer = await rig.api('PUT', '/schedules/x', document)
         assert.deepEqual([answer.status, answer.document.detail], [400, detail])
@@ -118,7 +118,7 @@ for (const engine of ENGINES) {
 
     test('a cron expression is due in its time zone', async () => {
       await using rig = await startQueueApiRig({ engine })
-      const put = await rig.api('PUT', '/schedules/daily', { queue: 'work', cron: '30 6 * * *', timeZone: 'Europe/Berlin' })
+      const put = await rig.api('PUT', '/schedules/daily', { queue: 'inbox', cron: '30 6 * * *', timeZone: 'Europe/Berlin' })
       const berlin = new Date(put.document.nextAt).toLocaleTimeString('de-DE', { timeZone: 'Europe/Berlin' })
       assert.equal(berlin, '06:30:00')
     })
@@ -126,11 +126,11 @@ for (const engine of ENGINES) {
 }
 
 test('what stands in the configuration is put in place at the start, changed there only, and goes with it', async () => {
-  const document = { queue: 'work', every: '1h', timeZone: 'UTC', missed: 'once', paused: false, job: { text: 'a' } } as const
+  const document = { queue: 'inbox', every: '1h', timeZone: 'UTC', missed: 'once', paused: false, job: { text: 'a' } } as const
   const schedules = [{ name: 'hourly', document }]
-  const topics = [{ name: 'news', subscriptions: [{ name: 'a', queue: 'work' }] }]
+  const topics = [{ name: 'news', subscriptions: [{ name: 'a', queue: 'inbox' }] }]
   await using rig = await startQueueApiRig({ engine: 'embedded', config: { schedules, topics } })
-  await rig.api('PUT', '/schedules/own', { queue: 'work', every: '1h' })
+  await rig.api('PUT', '/schedules/own', { queue: 'inbox', every: '1h' })
   const first = (await rig.api('GET', '/schedules/hourly')).document
   assert.equal(first.definedIn, 'file')
   for (const [method, path, body] of [
@@ -159,7 +159,7 @@ test('what stands in the configuration is put in place at the start, changed the
 test('a topic has at most 100 subscriptions', async () => {
   await using rig = await startQueueApiRig()
   await rig.api('PUT', '/topics/t')
-  const put = (i: number) => rig.api('PUT', `/topics/t/subscriptions/s${i}`, { queue: 'work' })
+  const put = (i: number) => rig.api('PUT', `/topics/t/subscriptions/s${i}`, { queue: 'inbox' })
   for (let i = 1; i < 100; i++) await put(i)
   assert.equal((await put(100)).status, 201)
   assert.equal((await put(100)).status, 200)

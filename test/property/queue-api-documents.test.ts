@@ -16,7 +16,7 @@ import type { Lease, NewJob } from '../../src/ports/job-store.ts'
 import { pullQueue, startQueueApiRig } from '../support/queue-api-rig.ts'
 
 const LIMITS = { headBytesMax: 1000, headersMax: 10, targetBytesMax: 100 }
-const QUEUE = pullQueue({ name: 'work' })
+const QUEUE = pullQueue({ name: 'inbox' })
 const BODY_MAX = 500
 const FIELDS = [
   ...['payload', 'text', 'base64', 'contentType', 'headers', 'method', 'target', 'key', 'tenant', 'priority', 'reference', 'delay'],
@@ -172,14 +172,14 @@ test('whatever is sent to any address, the answer is no failure of ours, and the
   await using rig = await startQueueApiRig()
   const addresses = [
     ...[
-      '/queues/work/jobs',
-      '/queues/work/receive',
-      '/queues/work/settle',
-      '/queues/work/extend',
-      '/queues/work/progress',
-      '/queues/work/tasks',
+      '/queues/inbox/jobs',
+      '/queues/inbox/receive',
+      '/queues/inbox/settle',
+      '/queues/inbox/extend',
+      '/queues/inbox/progress',
+      '/queues/inbox/tasks',
     ],
-    ...['/queues/work/purge', '/queues/work/keys/release', '/jobs/0aks0ts8400/redrive', '/jobs/x/move', '/topics/t/publish'],
+    ...['/queues/inbox/purge', '/queues/inbox/keys/release', '/jobs/0aks0ts8400/redrive', '/jobs/x/move', '/topics/t/publish'],
   ]
   const puts = ['/queues/made', '/schedules/s', '/topics/t', '/topics/t/subscriptions/a']
   const body = fc.oneof(

@@ -58,7 +58,7 @@ export async function startQueueApiRig(options: QueueApiRigOptions = {}): Promis
   const keys = options.keys ?? [{ name: 'all', token: TOKEN, queues: ['*'], can: ['send', 'receive', 'browse', 'manage'] }]
   const base = testConfig({
     pools: servers.length === 0 ? [] : [testPool('api', servers, options.pool)],
-    queues: (options.queues ?? [{ name: 'work' }]).map(pullQueue),
+    queues: (options.queues ?? [{ name: 'inbox' }]).map(pullQueue),
     routes: [],
   })
   let config: Config = {

@@ -3,7 +3,7 @@
  * answer. Bodies of jobs count in the gateway's budget from their lease until they are written; what does not fit is handed back uncounted.
  */
 import type { QueueConfig } from '../../config/config.ts'
-import { failure, isFailure } from '../../core/errors.ts'
+import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import { isCount, readDuration } from '../../core/jobs/job-document.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { EpochMillis, Millis } from '../../lib/units.ts'
@@ -28,12 +28,11 @@ interface ReceiveDocument {
 }
 
 export async function receive(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
-  const queue = pulledQueue(request, parts, name)
-  if (isFailure(queue)) return queue
-  const value = await bodyOf(request, parts)
-  if (value === undefined) return NOBODY
-  if (isFailure(value)) return value
-  const document = readReceive(value.value, queue, parts)
+  const asked = await askedOf(request, parts, pulledQueue(request, parts, name))
+  if (asked === undefined) return NOBODY
+  if (isFailure(asked)) return asked
+  const { queue } = asked
+  const document = readReceive(asked.value, queue, parts)
   if (typeof document === 'string') return invalid(document)
   const { max, waitMs, leaseMs, consumer, settlements } = document
   const { queues } = parts.jobs
@@ -64,12 +63,10 @@ export async function receive(request: ApiRequest, parts: ApiParts, name: string
 
 /** Settlements only. */
 export async function settleCall(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
-  const queue = receivedQueue(request, parts, name)
-  if (isFailure(queue)) return queue
-  const read = await bodyOf(request, parts)
-  if (read === undefined) return NOBODY
-  if (isFailure(read)) return read
-  const { value } = read
+  const asked = await askedOf(request, parts, receivedQueue(request, parts, name))
+  if (asked === undefined) return NOBODY
+  if (isFailure(asked)) return asked
+  const { queue, value } = asked
   if (!isMapping(value)) return invalid('The body must be an object, such as { "settlements": [ ] }.')
   const other = otherField(value, ['settlements'])
   if (other !== undefined) return invalid(other)
@@ -79,12 +76,10 @@ export async function settleCall(request: ApiRequest, parts: ApiParts, name: str
 }
 
 export async function extend(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
-  const queue = receivedQueue(request, parts, name)
-  if (isFailure(queue)) return queue
-  const read = await bodyOf(request, parts)
-  if (read === undefined) return NOBODY
-  if (isFailure(read)) return read
-  const { value } = read
+  const asked = await askedOf(request, parts, receivedQueue(request, parts, name))
+  if (asked === undefined) return NOBODY
+  if (isFailure(asked)) return asked
+  const { queue, value } = asked
   if (!isMapping(value) || !Array.isArray(value['receipts'])) return invalid('receipts: must be a list of receipts.')
   const other = otherField(value, ['receipts', 'lease'])
   if (other !== undefined) return invalid(other)
@@ -122,7 +117,7 @@ export async function progress(request: ApiRequest, parts: ApiParts, name: strin
 // --- what is asked
 
 /** One that hands out to pull consumers. */
-function pulledQueue(request: ApiRequest, parts: ApiParts, name: string): QueueConfig | ReturnType<typeof failure> {
+function pulledQueue(request: ApiRequest, parts: ApiParts, name: string): QueueConfig | Failure {
   const queue = queueFor(parts, request.caller, 'receive', name)
   if (isFailure(queue)) return queue
   if (queue.config.pull) return queue.config
@@ -130,20 +125,27 @@ function pulledQueue(request: ApiRequest, parts: ApiParts, name: string): QueueC
 }
 
 /** One from which something may have been received, also if it is no longer one to receive from. */
-function receivedQueue(request: ApiRequest, parts: ApiParts, name: string): QueueConfig | ReturnType<typeof failure> {
+function receivedQueue(request: ApiRequest, parts: ApiParts, name: string): QueueConfig | Failure {
   const queue = queueFor(parts, request.caller, 'receive', name)
   return isFailure(queue) ? queue : queue.config
 }
 
-async function bodyOf(request: ApiRequest, parts: ApiParts): Promise<{ readonly value: unknown } | ReturnType<typeof failure> | undefined> {
+interface Asked {
+  readonly queue: QueueConfig
+  /** The body; an empty one is an empty object. */
+  readonly value: unknown
+}
+
+/** Undefined: nobody is there any more. */
+async function askedOf(request: ApiRequest, parts: ApiParts, queue: QueueConfig | Failure): Promise<Asked | Failure | undefined> {
+  if (isFailure(queue)) return queue
   const kind = contentKind(request, ['json'])
   if (typeof kind === 'object') return kind
   const read = await readText(request, parts.config.api.body, parts)
   if (read === undefined || isFailure(read)) return read
   read.free()
-  if (read.text === '') return { value: {} }
-  const value = jobsOf(read.text)
-  return value === undefined ? invalid('The body is not valid JSON.') : { value }
+  const value = read.text === '' ? {} : jobsOf(read.text)
+  return value === undefined ? invalid('The body is not valid JSON.') : { queue, value }
 }
 
 function readReceive(value: unknown, queue: QueueConfig, parts: ApiParts): ReceiveDocument | string {

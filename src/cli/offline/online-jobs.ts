@@ -1,4 +1,5 @@
 /** Jobs of a running gateway for an export, page by page. What the admin address does not show of a request is left out, and said. */
+import { defined } from '../../lib/defined.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { JobRequest } from '../../ports/job-store.ts'
 import type { Told } from '../admin-client.ts'
@@ -64,13 +65,7 @@ function exportedJob(document: unknown): ExportedJob | undefined {
   const { key, tenant, reference, notBefore, expiresAt, deadlineAt, dead, error } = facts
   return {
     ...{ id, queue, route, status, attempt, attempts, handOuts, priority, submittedAt, sendOnce: false, method: request.method, request },
-    ...(key !== undefined && { key }),
-    ...(tenant !== undefined && { tenant }),
-    ...(reference !== undefined && { reference }),
-    ...(notBefore !== undefined && { notBefore }),
-    ...(expiresAt !== undefined && { expiresAt }),
-    ...(deadlineAt !== undefined && { deadlineAt }),
-    ...(dead !== undefined && { dead }),
+    ...defined({ key, tenant, reference, notBefore, expiresAt, deadlineAt, dead }),
     ...(error !== undefined && { error: { ...error, detail: error.detail ?? '' } }),
     ...(redacted.length > 0 && { redacted }),
   }

@@ -5,12 +5,11 @@ import { DatabaseSync } from 'node:sqlite'
 import { BACKUP_FILE, DATABASE_FILE, inUse, prepareFolder, reasonOf, RESTORE_FILE, VERIFY_FOLDER, writePid } from './folder.ts'
 import { APPLICATION_ID, AUTO_VACUUM_INCREMENTAL, createTables, FORMAT_VERSION, readMeta, writeMeta } from './schema.ts'
 import { StoreOpenError } from './store-open-error.ts'
+import { PAGE_BYTES } from './write-ahead-log.ts'
 import { canUpgrade, upgrade } from './upgrade.ts'
 
 /** 8 MiB of pages: the hot leaves of the indexes. */
 const CACHE_KIB = 8192
-/** Of a new file. Jobs come and go in order, so larger pages mean fewer of them for the same work: 15 % less CPU than with 4 KiB. */
-const PAGE_BYTES = 8192
 /** What the log file may keep after a large transaction. */
 const LOG_BYTES_KEPT = 16 * 1024 * 1024
 /** A file with no more than this in it is rewritten when it is opened, if it cannot give space back yet. */
@@ -53,9 +52,9 @@ function refuseCopies(path: string): void {
  * and the log's index is in our memory instead of a shared file that a full disk could pull away from under us.
  */
 function claim(db: DatabaseSync): void {
-  // Counts only for a file that has nothing in it yet.
-  db.exec(`PRAGMA auto_vacuum = ${AUTO_VACUUM_INCREMENTAL}`)
-  db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL`)
+  // These two count only for a file that has nothing in it yet, and the page's size only before the other.
+  db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = ${AUTO_VACUUM_INCREMENTAL}`)
+  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL')
   db.exec('PRAGMA journal_mode = WAL')
   // The checkpoints are ours: between batches, not inside a commit that somebody waits for.
   db.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${LOG_BYTES_KEPT}`)

@@ -27,7 +27,7 @@ export interface EngineOptions {
   readonly diskFloorBytes: Bytes
   /** Of the keys that requests and answers may be encrypted with, the one that is used now first. The keys themselves are not for the engine. */
   readonly keyIds?: readonly string[]
-  /** Pages in the write-ahead log above which it is written back into the database. Default 1024: 8 MiB. */
+  /** Pages in the write-ahead log above which it is written back into the database. Default 2048: 8 MiB. */
   readonly checkpointPages?: number
   /** Nothing is synced. Only for tests: to be quick, and to prove that the power-cut rig can fail. */
   readonly unsafeNoSync?: boolean
@@ -54,7 +54,7 @@ export interface HeldFiles {
   readonly logBytes: Bytes
 }
 
-const CHECKPOINT_PAGES = 1024
+const CHECKPOINT_PAGES = 2048
 const TIGHT_CHECKPOINT_PAGES = 64
 /** Jobs that are looked at with every tick: some tenths of a millisecond. */
 const SCRUB_STEP = 32
@@ -125,6 +125,7 @@ export class EmbeddedEngine {
       this.#ledger.voidOldLeases()
       this.#ledger.commit()
       this.#db.exec('COMMIT')
+      this.#frames = this.#logFrames().log
       makeRoom(this.#log)
     } catch (error) {
       this.#db.close()
@@ -171,7 +172,7 @@ export class EmbeddedEngine {
 
   /** Writes the log back into the database when it has grown. Called between batches, when no answer waits for it. */
   checkpoint(): void {
-    const { log } = this.#logFrames()
+    const log = this.#frames
     if (this.#synced) this.#mark.synced(log)
     this.#synced = false
     // While there is some room left the database takes what is in the log: then the log can begin anew, whatever else fills the disk.
@@ -234,6 +235,7 @@ export class EmbeddedEngine {
       this.#db.exec('BEGIN IMMEDIATE')
       this.#tables.saveLastSequence(this.#tables.lastSequence())
       this.#db.exec('COMMIT')
+      this.#frames = this.#logFrames().log
     } catch (error) {
       this.#throwIfFatal(error)
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')

@@ -18,6 +18,7 @@ import { DAMAGED, type Payload } from '../ledger/tables.ts'
 import { BODIES_FOLDER, readBody } from './bodies.ts'
 import { explained } from './database.ts'
 import { DATABASE_FILE, reasonOf } from './folder.ts'
+import { defined } from '../../lib/defined.ts'
 import { asItRan } from '../ledger/run-mark.ts'
 import { fromKeyColumn } from './key-column.ts'
 import { holderOf, stampOf, takeSnapshot } from './offline-folder.ts'
@@ -195,14 +196,7 @@ function viewOf(record: JobRecord): OfflineView {
   return {
     ...{ id: formatJobId(record.seq), queue, route, status, attempt: record.counted, attempts, handOuts: handOutsOf(record) },
     ...{ priority, submittedAt, sendOnce, method },
-    ...(key !== undefined && { key }),
-    ...(tenant !== undefined && { tenant }),
-    ...(reference !== undefined && { reference }),
-    ...(notBefore !== undefined && { notBefore }),
-    ...(expiresAt !== undefined && { expiresAt }),
-    ...(deadlineAt !== undefined && { deadlineAt }),
-    ...(dead !== undefined && { dead }),
-    ...(error !== undefined && { error }),
+    ...defined({ key, tenant, reference, notBefore, expiresAt, deadlineAt, dead, error }),
   }
 }
 

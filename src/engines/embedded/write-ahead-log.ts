@@ -14,6 +14,7 @@ export const LOG_FILE = `${DATABASE_FILE}-wal`
 export const LOG_HEADER_BYTES: Bytes = 32
 export const FRAME_HEADER_BYTES: Bytes = 24
 const MAGIC = 0x377f0682
+/** Of the database. A log whose beginning is damaged does not say it. */
 export const PAGE_BYTES: Bytes = 4096
 /** Which log, and how many of its frames are on the disk for sure. */
 const MARK_FILE = `${DATABASE_FILE}-synced`

@@ -2,6 +2,7 @@
  * The job store's logic over any storage: synchronous, one call after another, so there is nothing to lock. The caller wraps calls in
  * `begin` and `commit` (or `rollback`) and in the storage's own transaction; `mustSync` says whether the answers may leave before a sync.
  */
+import { allBuckets } from '../../core/jobs/buckets.ts'
 import { formatJobId, parseJobId, sequencesIn } from '../../core/jobs/job-id.ts'
 import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import type { Millis } from '../../lib/units.ts'
@@ -344,7 +345,7 @@ export class Ledger {
     }
     this.#book.leases.set(seq, { record: leased, until: context.monotonic + request.leaseMs })
     queue.gate.passed(record.key, queue.rules, context.monotonic)
-    if (record.tenant !== undefined || queue.ready.size > 0) queue.ready.served(record.tenant ?? '')
+    queue.ready.served(record.tenant ?? '')
     if (leased.sendOnce) this.#acts.mustSync = true
     return { ref: { id: formatJobId(seq), fence, secret }, job: this.#book.view(leased), request: payload, stolen }
   }
@@ -375,4 +376,4 @@ export class Ledger {
   }
 }
 
-const ALL_BUCKETS: Uint8Array = new Uint8Array(32).fill(0xff)
+const ALL_BUCKETS: Uint8Array = allBuckets()
