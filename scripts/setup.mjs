@@ -72,8 +72,10 @@ function findNode() {
 }
 
 function start(node, args) {
+  // What has been compiled is kept for the next start, of which the tests make hundreds: each takes half as long with it.
+  const env = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules', '.compile-cache'), ...process.env }
   // The channel tells a gateway or a demo that this process is gone, so that they do not outlive it.
-  const child = spawn(node, args, { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
+  const child = spawn(node, args, { env, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => fail(`${node} could not be started: ${error.message}`))
   child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]))
