@@ -25,9 +25,12 @@ interface Done {
   readonly failures: readonly { readonly seed: number; readonly text: string }[]
 }
 
-const { values } = parseArgs({ options: { seeds: { type: 'string' }, from: { type: 'string' }, jobs: { type: 'string' } } })
+const { values } = parseArgs({
+  options: { seeds: { type: 'string' }, from: { type: 'string' }, jobs: { type: 'string' }, worker: { type: 'boolean' } },
+})
 
-if (process.send !== undefined) process.on('message', (part: Part) => void work(part).then((done) => process.send?.(done)))
+// Whoever starts this script may have a channel to it as well, so that is not what makes a worker.
+if (values.worker === true) process.on('message', (part: Part) => void work(part).then((done) => process.send?.(done)))
 else process.exitCode = await main(count('seeds', 500), count('from', 1))
 
 function count(name: 'seeds' | 'from' | 'jobs', fallback: number): number {
@@ -76,7 +79,7 @@ async function main(seeds: number, from: number): Promise<number> {
   }
   await Promise.all(
     Array.from({ length: workers }, () => {
-      const worker = fork(fileURLToPath(import.meta.url))
+      const worker = fork(fileURLToPath(import.meta.url), ['--worker'])
       worker.on('message', (done: Done) => {
         sum.seeds += done.seeds
         sum.virtualMs += done.virtualMs
