@@ -48,7 +48,7 @@ export interface GatewayOptions {
   readonly startAdmin?: typeof startAdmin
 }
 
-export type StoreOptions = Pick<EmbeddedStoreOptions, 'clock' | 'random' | 'queues' | 'events'>
+export type StoreOptions = Pick<EmbeddedStoreOptions, 'clock' | 'random' | 'queues' | 'limits' | 'events'>
 
 export interface Gateway {
   /** As they are really listened on, in the order of the configuration. */
@@ -67,6 +67,8 @@ export interface Gateway {
   close(): Promise<void>
 }
 
+/** For health, metrics and people: calls of the API do not take them. */
+const OTHER_ADMIN_CONNECTIONS = 16
 /** What may still be written after the last job is settled or handed back. */
 const LAST_ANSWERS_MS = 1_000
 
@@ -234,6 +236,7 @@ class RunningGateway implements Gateway {
       clock: this.#clock,
       random: this.#random,
       queues: queues.map(({ name, limits, rules }) => ({ name, limits, rules })),
+      limits: this.#config.limits,
       events,
     }
     if (this.#options.openStore !== undefined) return this.#options.openStore(common)
@@ -287,7 +290,7 @@ class RunningGateway implements Gateway {
       deadlines: () => this.#sweeper.size,
       bufferedBytes: () => this.#budget.used,
     })
-    const { address, token } = this.#config.admin
+    const { address, token, calls } = this.#config.admin
     const start = this.#options.startAdmin ?? startAdmin
     const parts = {
       ...this.#parts(),
@@ -298,7 +301,8 @@ class RunningGateway implements Gateway {
       budget: this.#budget,
     }
     const api = createAdminApi(parts, { token, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
-    this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, ...(token === undefined ? {} : { token }) })
+    const connectionsMax = calls + OTHER_ADMIN_CONNECTIONS
+    this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
   }
 
   async #openListeners(context: () => CallContext): Promise<void> {

@@ -19,8 +19,6 @@ import type { ReloadOutcome } from './reloading.ts'
 const PREFIX = '/api/'
 const RELOAD_PATH = '/api/reload'
 const STORE = 'store'
-/** Calls at once: the other connections are for health, metrics and people. */
-const CALLS_MAX = 48
 
 export interface AdminApi {
   /** False: it is none of its addresses. */
@@ -83,8 +81,9 @@ class Calls {
     if (method !== 'GET' && method !== 'HEAD' && isForeign(headers)) {
       return { failed: failure('foreign_page', 'The request comes from a page of another origin.'), headers: [] }
     }
-    if (this.#underWay < CALLS_MAX) return undefined
-    return { failed: failure('too_many_connections', `The admin address works on ${CALLS_MAX} calls already.`, 1), headers: [] }
+    const { calls } = this.#parts.config.admin
+    if (this.#underWay < calls) return undefined
+    return { failed: failure('too_many_connections', `The admin address works on ${calls} calls already (admin.calls).`, 1), headers: [] }
   }
 
   async #carryOut(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {

@@ -47,6 +47,8 @@ export interface AdminConfig {
   readonly address: HostPort
   /** Required unless the address is loopback. */
   readonly token?: string
+  /** Of its API, at once. */
+  readonly calls: number
 }
 
 export interface StoreConfig {
@@ -258,6 +260,17 @@ export interface LimitsConfig {
   readonly buffered: Bytes
   /** Downstream connections at once. Default 16384. */
   readonly connections: number
+  readonly schedules: number
+  /** Of all definitions of schedules together. */
+  readonly scheduleBytes: Bytes
+  /** Under way at once. */
+  readonly tasks: number
+  /** Per queue. */
+  readonly rateKeys: number
+  /** Per topic, over the API. */
+  readonly subscriptions: number
+  /** Per filter, over the API. */
+  readonly filterValues: number
 }
 
 export interface TimeoutsConfig {

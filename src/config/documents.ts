@@ -15,9 +15,6 @@ export type DocumentReading<T> = { readonly value: T } | { readonly wrong: strin
 
 type Known = Pick<Config, 'pools' | 'limits'>
 
-/** Every job that is published is compared with each of them, while everybody else waits. */
-const FILTER_VALUES_MAX = 1000
-
 export function isName(text: string): boolean {
   return NAME.test(text)
 }
@@ -52,13 +49,22 @@ export function readScheduleDocument(
   return problems.length === 0 ? { value: scheduleDocument(schedule) } : { wrong: textOf(problems) }
 }
 
-export function readSubscriptionDocument(topic: string, name: string, document: unknown): DocumentReading<SubscriptionConfig> {
+export function readSubscriptionDocument(
+  topic: string,
+  name: string,
+  document: unknown,
+  { limits }: Pick<Known, 'limits'>,
+): DocumentReading<SubscriptionConfig> {
   const read = parsed(subscriptionSchema, document, ['topics', topic, 'subscriptions', name])
   if ('wrong' in read) return read
   const value = resolveSubscription(topic, name, read.value)
   const { headers = {}, fields = {} } = value.filter ?? {}
+  // Every job that is published is compared with each of them, while everybody else waits.
   const values = [...Object.values(headers), ...Object.values(fields)].flat().length
-  return values > FILTER_VALUES_MAX ? { wrong: `filter: names ${values} values, at most ${FILTER_VALUES_MAX} may be named` } : { value }
+  const { filterValues } = limits
+  return values > filterValues
+    ? { wrong: `filter: names ${values} values, at most ${filterValues} may be named (limits.filterValues)` }
+    : { value }
 }
 
 /** `place`: where the same stands in a configuration, for suggestions. */

@@ -105,7 +105,7 @@ describe('good files', () => {
     assert.deepEqual(good(LONG), {
       file: 'spillway.yaml',
       listeners: [{ address: { host: '127.0.0.1', port: 8080 } }],
-      admin: { address: { host: '127.0.0.1', port: 9900 } },
+      admin: { address: { host: '127.0.0.1', port: 9900 }, calls: 48 },
       store: { engine: 'embedded', path: '/srv/app/data', diskFloor: 67_108_864 },
       pools: [
         {
@@ -163,6 +163,12 @@ describe('good files', () => {
         spillCopy: 65_536,
         buffered: 268_435_456,
         connections: 16_384,
+        schedules: 10_000,
+        scheduleBytes: 16_777_216,
+        tasks: 100,
+        rateKeys: 100_000,
+        subscriptions: 100,
+        filterValues: 1000,
       },
       timeouts: {
         headMs: 10_000,

@@ -70,7 +70,8 @@ function resolveAdmin({ admin }: ParsedFile, report: Report): AdminConfig {
       [['admin']],
     )
   }
-  return { address: admin.address, ...(admin.token !== undefined && { token: admin.token }) }
+  const { address, token, calls } = admin
+  return { address, calls, ...(token !== undefined && { token }) }
 }
 
 function checkAddresses(listeners: readonly { readonly address: HostPort }[], admin: AdminConfig, report: Report): void {

@@ -19,6 +19,7 @@ const admin = z.strictObject({
     .min(1)
     .optional()
     .describe('What a caller must send as `Authorization: Bearer …`. Required when the address is not loopback.'),
+  calls: field.count(1, 10_000).default(48).describe('Calls of its API at once. Health, metrics and status have 16 connections more.'),
 })
 
 const storeKey = z.strictObject({
@@ -166,6 +167,15 @@ const limits = z.strictObject({
     .describe('How much of a spillable request is copied while it streams to a server; past it, it can no longer spill.'),
   buffered: field.size.prefault('256MiB').describe('All bodies that the gateway holds in memory. Above it reading stops, then 503.'),
   connections: field.count(1, MILLION).default(16_384).describe('Client connections at once.'),
+  schedules: field.count(0, MILLION).default(10_000).describe('Schedules, those of this file and those made over the API together.'),
+  scheduleBytes: field.size.prefault('16MiB').describe('All their definitions together: they are held in memory.'),
+  tasks: field.count(1, 10_000).default(100).describe('Redrives, moves, purges and cancellations of many jobs that are under way at once.'),
+  rateKeys: field
+    .count(1, 10 * MILLION)
+    .default(100_000)
+    .describe('Keys of one queue whose rate is remembered; beyond it the rate of those that were used longest ago begins anew.'),
+  subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
+  filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
 })
 
 const timeouts = z.strictObject({

@@ -10,8 +10,6 @@ import type { JobStore, NewJob } from '../ports/job-store.ts'
 import { type Origin, storedDefinition, storedText } from './definitions.ts'
 
 const NOTE = 'topic/'
-/** Every job that is published is compared with each of them. */
-export const SUBSCRIPTIONS_MAX = 100
 
 export interface Topic {
   readonly name: string

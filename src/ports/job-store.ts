@@ -379,6 +379,17 @@ export interface QueueLimits {
   readonly age?: Millis
 }
 
+/** Of the store as a whole; `limits` in the configuration. */
+export interface StoreLimits {
+  readonly schedules: number
+  /** Of all definitions of schedules together. */
+  readonly scheduleBytes: Bytes
+  /** Tasks that are under way at once. */
+  readonly tasks: number
+  /** Keys of one queue whose rate is remembered; beyond it the rate of those that were used longest ago begins anew. */
+  readonly rateKeys: number
+}
+
 export interface QueueStats {
   readonly queue: QueueName
   readonly counts: Readonly<Record<JobStatus, number>>

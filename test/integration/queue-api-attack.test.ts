@@ -137,5 +137,8 @@ test('a filter names at most 1,000 values', async () => {
   const filter = (count: number): object => ({ headers: { 'x-a': 'a' }, fields: { '/a': Array.from({ length: count - 1 }, (_, i) => i) } })
   assert.equal((await rig.api('PUT', '/topics/t/subscriptions/a', { queue: 'inbox', filter: filter(1000) })).status, 201)
   const refused = await rig.api('PUT', '/topics/t/subscriptions/b', { queue: 'inbox', filter: filter(1001) })
-  assert.deepEqual([refused.status, refused.document.detail], [400, 'filter: names 1001 values, at most 1000 may be named.'])
+  assert.deepEqual(
+    [refused.status, refused.document.detail],
+    [400, 'filter: names 1001 values, at most 1000 may be named (limits.filterValues).'],
+  )
 })

@@ -56,7 +56,7 @@ export function testRoute(change: Named<RouteConfig>): RouteConfig {
 export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & Partial<Config>): Config {
   return {
     listeners: [{ address: { host: '127.0.0.1', port: 0 } }],
-    admin: { address: { host: '127.0.0.1', port: 0 } },
+    admin: { address: { host: '127.0.0.1', port: 0 }, calls: 48 },
     store: { engine: 'memory', path: '', diskFloor: 1 << 20 },
     schedules: [],
     topics: [],
@@ -71,6 +71,12 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       spillCopy: 64 * 1024,
       buffered: 256 << 20,
       connections: 16_384,
+      schedules: 10_000,
+      scheduleBytes: 16_777_216,
+      tasks: 100,
+      rateKeys: 100_000,
+      subscriptions: 100,
+      filterValues: 1000,
     },
     timeouts: {
       headMs: 10_000,

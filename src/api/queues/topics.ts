@@ -3,7 +3,7 @@ import type { ApiRight, SubscriptionConfig } from '../../config/config.ts'
 import { isName, readSubscriptionDocument } from '../../config/documents.ts'
 import { defaultQueue } from '../../config/resolve-queues.ts'
 import { type Failure, failure, isFailure } from '../../core/errors.ts'
-import { SUBSCRIPTIONS_MAX, type Topic } from '../../jobs/topics.ts'
+import type { Topic } from '../../jobs/topics.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import { inFile, tooManyQueues } from './define.ts'
 import { type ApiParts, DOCUMENT_BYTES_MAX, mayNot, missingRight, noSuchQueue } from './parts.ts'
@@ -58,7 +58,7 @@ export async function putSubscription(request: ApiRequest, parts: ApiParts, topi
   const read = await readDocument(request, DOCUMENT_BYTES_MAX, parts)
   if (read === undefined) return NOBODY
   if (isFailure(read)) return read
-  const subscription = readSubscriptionDocument(topicName, name, read.value)
+  const subscription = readSubscriptionDocument(topicName, name, read.value, parts.config)
   if ('wrong' in subscription) return invalid(`${subscription.wrong}.`)
   const { value } = subscription
   const { topics } = parts.jobs.queues
@@ -67,7 +67,8 @@ export async function putSubscription(request: ApiRequest, parts: ApiParts, topi
     const topic = changeable(request, parts, topicName)
     if (isFailure(topic)) return topic
     const known = topic.subscriptions.has(name)
-    if (!known && topic.subscriptions.size >= SUBSCRIPTIONS_MAX) return invalid(`A topic has at most ${SUBSCRIPTIONS_MAX} subscriptions.`)
+    const { subscriptions: most } = parts.config.limits
+    if (!known && topic.subscriptions.size >= most) return invalid(`A topic has at most ${most} subscriptions (limits.subscriptions).`)
     const refused = await prepareQueue(request, parts, value)
     if (refused !== undefined) return refused
     await topics.set(topicName, [...othersOf(topic, name), value])

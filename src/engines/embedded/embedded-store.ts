@@ -6,7 +6,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Bytes } from '../../lib/units.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
-import type { JobStore, Maintenance, MaintenanceReport, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
+import type { JobStore, Maintenance, MaintenanceReport, QueueLimits, QueueRules, StoreEvents, StoreLimits } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
 import { operationsIn, type Reply, secretsNeeded } from '../ledger/execute.ts'
 import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
@@ -25,6 +25,7 @@ export interface EmbeddedStoreOptions {
   readonly random: Random
   readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly events: StoreEvents
+  readonly limits?: StoreLimits
   /** With less free space on the disk, nothing is accepted. Default 64 MiB. */
   readonly diskFloorBytes?: Bytes
   /** Requests and answers are encrypted with the first, and read with all. */
@@ -48,7 +49,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const keys = options.encryption?.keys ?? []
   const sealer = keys.length === 0 ? undefined : new Sealer(keys, options.random)
   const keyIds = keys.map(({ id }) => id)
-  const engine: EngineOptions = { path, queues, diskFloorBytes: options.diskFloorBytes ?? DISK_FLOOR_BYTES, keyIds }
+  const engine: EngineOptions = { path, queues, limits: options.limits, diskFloorBytes: options.diskFloorBytes ?? DISK_FLOOR_BYTES, keyIds }
   const data: ThreadData = { options: engine, moment: { now: clock.now(), monotonic: clock.monotonic() } }
   // Run from source or built, the thread's module has the same ending as this one.
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'

@@ -6,7 +6,7 @@ import { closeSync, fstatSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Bytes, Millis } from '../../lib/units.ts'
-import type { QueueLimits, QueueRules, Submitted } from '../../ports/job-store.ts'
+import type { QueueLimits, QueueRules, StoreLimits, Submitted } from '../../ports/job-store.ts'
 import type { Call, CallOf, LedgerInfo } from '../ledger/calls.ts'
 import { execute, operationsIn, type Reply, replyBytes } from '../ledger/execute.ts'
 import { type Context, Ledger } from '../ledger/ledger.ts'
@@ -23,6 +23,7 @@ import { FRAME_HEADER_BYTES, LOG_FILE, LOG_HEADER_BYTES, LogMark, settleLog } fr
 export interface EngineOptions {
   readonly path: string
   readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
+  readonly limits?: StoreLimits | undefined
   /** With less free space on the disk, nothing is accepted. */
   readonly diskFloorBytes: Bytes
   /** Of the keys that requests and answers may be encrypted with, the one that is used now first. The keys themselves are not for the engine. */
@@ -120,7 +121,7 @@ export class EmbeddedEngine {
       this.#setSynchronous('FULL')
       this.#db.exec('BEGIN IMMEDIATE')
       noteKeys(this.#tables, options)
-      this.#ledger = new Ledger(this.#tables, { queues: options.queues, onCorrupt: events.onCorrupt })
+      this.#ledger = new Ledger(this.#tables, { queues: options.queues, limits: options.limits, onCorrupt: events.onCorrupt })
       this.#ledger.begin(context)
       this.#ledger.voidOldLeases()
       this.#ledger.commit()

@@ -103,7 +103,7 @@ class Verifier {
         settings,
         settings_crc: crc,
       } = row as { id: number; name: string; settings: string | null; settings_crc: number | null }
-      this.#queues.set(name, new QueueState(id, name, NO_SETTINGS))
+      this.#queues.set(name, new QueueState(id, name, NO_SETTINGS, 0))
       if (settings !== null && crc32(settings) !== crc) this.say(`queue ${name}: its limits and rules fail their checks`)
     }
   }

@@ -24,6 +24,7 @@ export class Book {
   /** As they are in the storage: most jobs are needed again soon after they changed. */
   readonly #recent = new Recent<JobRecord>(RECENT_MIN)
   readonly #onCorrupt: (what: string) => void
+  readonly #rateKeys: number
   /** Put aside. A damaged storage may still list what it can neither find nor delete. */
   readonly #aside = new Set<number>()
   /** Since `begin`: what could be taken back step by step is gone. */
@@ -34,8 +35,9 @@ export class Book {
   /** Since `begin`: found in the line although they cannot run. */
   readonly #refiled = new Set<number>()
 
-  constructor(tables: Tables, onCorrupt: (what: string) => void) {
+  constructor(tables: Tables, onCorrupt: (what: string) => void, rateKeys: number) {
     this.tables = tables
+    this.#rateKeys = rateKeys
     this.#onCorrupt = onCorrupt
     this.line = new Line(tables, (seq) => this.indexed(seq))
     this.#load()
@@ -55,7 +57,7 @@ export class Book {
   configure(name: string, settings: QueueSettings): void {
     let queue = this.#queues.get(name)
     if (queue === undefined) {
-      queue = new QueueState(this.tables.addQueue(name, NO_COUNTERS), name, settings)
+      queue = new QueueState(this.tables.addQueue(name, NO_COUNTERS), name, settings, this.#rateKeys)
       this.#queues.set(name, queue)
     }
     queue.settings = settings
@@ -289,7 +291,7 @@ export class Book {
   #loadQueues(): ReadonlyMap<number, QueueState> {
     const byId = new Map<number, QueueState>()
     for (const { id, name, counters, settings } of this.tables.queues()) {
-      const queue = this.#queues.get(name) ?? new QueueState(id, name, NO_SETTINGS)
+      const queue = this.#queues.get(name) ?? new QueueState(id, name, NO_SETTINGS, this.#rateKeys)
       // Counters that no index can agree with, where they cannot be read.
       queue.load(counters === undefined ? { ...NO_COUNTERS, inLine: -1 } : { ...NO_COUNTERS, ...counters })
       if (settings !== undefined) queue.settings = settings

@@ -3,12 +3,15 @@ import { isFull, refilled, taken, type TokenBucket, waitFor } from '../../core/j
 import type { Rate } from '../../lib/rate.ts'
 import type { Millis, MonotonicMillis } from '../../lib/units.ts'
 
-/** Keys whose buckets are remembered; beyond it, those that were used longest ago begin anew. */
-const KEYS_MAX = 100_000
-
 export class Gate {
+  /** Keys whose buckets are remembered; beyond it, those that were used longest ago begin anew. */
+  readonly #keysMax: number
   #all: TokenBucket | undefined
   readonly #keys = new Map<string, TokenBucket>()
+
+  constructor(keysMax: number) {
+    this.#keysMax = keysMax
+  }
 
   /** How long until the queue may hand out another; 0: now. */
   waitFor(rate: Rate | undefined, now: MonotonicMillis): Millis {
@@ -37,7 +40,7 @@ export class Gate {
   /** The key that was used longest ago: when its bucket is full, or when there are too many. */
   #forget(rate: Rate, now: MonotonicMillis): void {
     for (const [key, bucket] of this.#keys) {
-      if (this.#keys.size <= KEYS_MAX && !isFull(refilled(bucket, rate, now), rate)) return
+      if (this.#keys.size <= this.#keysMax && !isFull(refilled(bucket, rate, now), rate)) return
       this.#keys.delete(key)
       return
     }

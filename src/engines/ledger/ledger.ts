@@ -20,6 +20,7 @@ import type {
   QueueStats,
   ReadWant,
   SettleOutcome,
+  StoreLimits,
   Submitted,
   Tick,
 } from '../../ports/job-store.ts'
@@ -44,8 +45,11 @@ export type { Context } from './acts.ts'
 export interface LedgerOptions {
   readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly onCorrupt: (what: string) => void
+  readonly limits?: StoreLimits | undefined
 }
 
+/** As in a configuration that says nothing of them. */
+export const STORE_LIMITS: StoreLimits = { schedules: 10_000, scheduleBytes: 16 * 1024 * 1024, tasks: 100, rateKeys: 100_000 }
 /** A fence is generation * this + the number of the lease in it. */
 const LEASES_PER_GENERATION = 2 ** 32
 /** Between two steps of giving space back: slow enough that nobody who waits for the disk notices. */
@@ -64,10 +68,11 @@ export class Ledger {
 
   constructor(tables: Tables, options: LedgerOptions) {
     this.#tables = tables
-    this.#book = new Book(tables, options.onCorrupt)
+    const { limits = STORE_LIMITS } = options
+    this.#book = new Book(tables, options.onCorrupt, limits.rateKeys)
     this.#acts = new Acts(this.#book)
-    this.schedules = new Schedules(tables)
-    this.tasks = new Tasks(tables)
+    this.schedules = new Schedules(tables, limits)
+    this.tasks = new Tasks(tables, limits.tasks)
     for (const { name, limits, rules = NO_RULES } of options.queues) {
       const paused = this.#book.queue(name)?.settings.paused ?? false
       this.#book.configure(name, { limits, rules, paused })

@@ -35,7 +35,7 @@ export class QueueState {
   readonly id: number
   readonly name: string
   readonly ready: Ready = new Ready()
-  readonly gate: Gate = new Gate()
+  readonly gate: Gate
   settings: QueueSettings
   /** A lease got less than it might have, because of a limit on what runs. */
   starved = false
@@ -52,7 +52,9 @@ export class QueueState {
   #counts: number[] = []
   #dead = new Map<string, number>()
 
-  constructor(id: number, name: string, settings: QueueSettings) {
+  /** `rateKeys`: see `StoreLimits`. */
+  constructor(id: number, name: string, settings: QueueSettings, rateKeys: number) {
+    this.gate = new Gate(rateKeys)
     this.id = id
     this.name = name
     this.settings = settings

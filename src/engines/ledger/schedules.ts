@@ -6,12 +6,10 @@ import { type CronTimes, readCron } from '../../lib/cron.ts'
 import { OrderedSet } from '../../lib/ordered-set.ts'
 import type { Bytes, EpochMillis, Millis } from '../../lib/units.ts'
 import type { ScheduleState } from '../../ports/job-store.ts'
+import type { StoreLimits } from '../../ports/job-store.ts'
 import type { PackedJob, PackedSchedule } from './calls.ts'
 import type { Payload, Tables } from './tables.ts'
 
-export const SCHEDULES_MAX = 10_000
-/** Of all definitions together: they are in memory, and listed as a whole. */
-export const SCHEDULES_BYTES_MAX: Bytes = 16 * 1024 * 1024
 /** In one step of the clockwork. */
 export const SCHEDULED_JOBS_PER_TICK = 20
 /** Later than this, a due time was missed. */
@@ -23,6 +21,8 @@ const COUNT_MAX = 10_000
 export const SCHEDULE_NOTE = 'schedule/'
 const DEFINITION = SCHEDULE_NOTE
 const STATE = 'schedule-state/'
+
+type ScheduleLimits = Pick<StoreLimits, 'schedules' | 'scheduleBytes'>
 
 interface State {
   readonly nextAt?: EpochMillis
@@ -50,6 +50,7 @@ const NOTHING_YET: State = { made: 0, missedCount: 0, caughtUp: 0 }
 
 export class Schedules {
   readonly #tables: Tables
+  readonly #limits: ScheduleLimits
   #entries = new Map<string, Entry>()
   #byNumber = new Map<number, Entry>()
   #due = new OrderedSet()
@@ -57,8 +58,9 @@ export class Schedules {
   /** Of all definitions. */
   #bytes: Bytes = 0
 
-  constructor(tables: Tables) {
+  constructor(tables: Tables, limits: ScheduleLimits) {
     this.#tables = tables
+    this.#limits = limits
     this.reload()
   }
 
@@ -80,10 +82,12 @@ export class Schedules {
     const wrong = 'cron' in schedule.when ? readTimes(schedule.when) : undefined
     if (wrong !== undefined && 'wrong' in wrong) return wrong.wrong
     const known = this.#entries.get(schedule.name)
-    if (known === undefined && this.#entries.size >= SCHEDULES_MAX) return `there are ${SCHEDULES_MAX} schedules, as many as there may be`
+    const { schedules, scheduleBytes } = this.#limits
+    if (known === undefined && this.#entries.size >= schedules)
+      return `there are ${schedules} schedules, as many as there may be (limits.schedules)`
     const text = encode(schedule)
-    if (this.#bytes - (known?.bytes ?? 0) + text.length > SCHEDULES_BYTES_MAX)
-      return `all schedules together would have more than ${SCHEDULES_BYTES_MAX} bytes`
+    if (this.#bytes - (known?.bytes ?? 0) + text.length > scheduleBytes)
+      return `all schedules together would have more than ${scheduleBytes} bytes (limits.scheduleBytes)`
     const goesOn = known !== undefined && JSON.stringify(known.schedule.when) === JSON.stringify(schedule.when)
     const resumed = goesOn && known.schedule.paused && !schedule.paused
     const before = known?.state ?? NOTHING_YET

@@ -10,8 +10,6 @@ import type { NewTask, TaskState } from '../../ports/job-store.ts'
 import { meets, nextPage } from './browse.ts'
 import type { Tables } from './tables.ts'
 
-/** At once. */
-export const TASKS_MAX = 100
 /** Jobs of one task in one step. */
 const PER_STEP = 200
 /** Tasks that have ended are remembered, so many of them. */
@@ -28,11 +26,14 @@ export type TaskOutcome = 'done' | 'refused' | 'passed'
 
 export class Tasks {
   readonly #tables: Tables
+  /** Under way at once. */
+  readonly #max: number
   #tasks = new Map<number, Task>()
   readonly #rates = new Map<number, TokenBucket>()
 
-  constructor(tables: Tables) {
+  constructor(tables: Tables, max: number) {
     this.#tables = tables
+    this.#max = max
     this.reload()
   }
 
@@ -44,7 +45,7 @@ export class Tasks {
 
   /** Its number, or why it cannot begin. */
   begin(task: NewTask, now: EpochMillis, last: number): number | string {
-    if (this.#running().length >= TASKS_MAX) return `${TASKS_MAX} tasks are under way, as many as there may be`
+    if (this.#running().length >= this.#max) return `${this.#max} tasks are under way, as many as there may be (limits.tasks)`
     const id = Math.max(0, ...this.#tasks.keys()) + 1
     this.#save({ ...task, id, startedAt: now, done: 0, refused: 0, stopped: false, after: 0, last })
     return id

@@ -1,6 +1,6 @@
 /** The `memory` engine: everything the durable one does, for as long as the process lives. For tests, and for those who can lose jobs. */
 import type { Clock, Random } from '../../ports/clock.ts'
-import type { JobStore, QueueLimits, QueueRules, StoreEvents } from '../../ports/job-store.ts'
+import type { JobStore, QueueLimits, QueueRules, StoreEvents, StoreLimits } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../ledger/calls.ts'
 import { execute } from '../ledger/execute.ts'
 import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
@@ -14,13 +14,14 @@ export interface MemoryStoreOptions {
   readonly random: Random
   readonly queues: readonly { readonly name: string; readonly limits: QueueLimits; readonly rules?: QueueRules }[]
   readonly events: StoreEvents
+  readonly limits?: StoreLimits
   /** As in the durable engine; what it protects here is a dump of the process. */
   readonly encryption?: { readonly keys: readonly SealingKey[] }
 }
 
 export function openMemoryStore(options: MemoryStoreOptions): JobStore {
-  const { clock, random, queues, events } = options
-  const ledger = new Ledger(new MemoryTables(), { queues, onCorrupt: (what) => events.onCorrupt?.(what) })
+  const { clock, random, queues, limits, events } = options
+  const ledger = new Ledger(new MemoryTables(), { queues, limits, onCorrupt: (what) => events.onCorrupt?.(what) })
   const secret = (): string => random.bytes(16).toString('base64url')
   let closed = false
   const executor: Executor = {
