@@ -171,6 +171,8 @@ export interface ApiKeyConfig {
   /** Names, or beginnings of names that end with `*`. */
   readonly queues: readonly string[]
   readonly can: readonly ApiRight[]
+  /** That a queue which it makes may name. Absent: none. */
+  readonly pools?: readonly string[] | undefined
 }
 
 /** The queue API. */

@@ -273,6 +273,10 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     '3:60  api.keys[0].queues[0]  must be the name of a queue, with * at its end, or *, not "*a"',
     '3:73  api.keys[0].can[0]  must be send or receive or browse or manage, not "sned"  (did you mean send?)',
   ],
+  'an API key with a pool that is not there': [
+    `${BASE}${ROUTE}api: { keys: [{ name: a, token: 0123456789abcdef, queues: ["*"], can: [manage], pools: [apu] }] }`,
+    '3:89  api.keys[0].pools[0]  there is no pool "apu"; there is api  (did you mean api?)',
+  ],
   'an API body that has no room for a job': [
     `${BASE}${ROUTE}api: { body: 1MiB }`,
     '3:14  api.body  has no room for one job: limits.jobBody in base64, and limits.head',

@@ -7,7 +7,7 @@ import type { Bytes } from '../lib/units.ts'
 import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
 import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
-import type { Report, ResolveOptions } from './report.ts'
+import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
@@ -36,7 +36,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     routes,
     schedules,
     topics,
-    api: resolveApi(file, report),
+    api: resolveApi(file, options),
     limits: resolveLimits(file, report),
     timeouts: resolveTimeouts(file.timeouts),
     jobs: {
@@ -132,13 +132,16 @@ function resolveStore({ store }: ParsedFile, { folder, report }: ResolveOptions)
   return { engine, path: absolute(folder, path), diskFloor, ...(encryption !== undefined && { encryption }) }
 }
 
-function resolveApi({ api, limits }: ParsedFile, report: Report): ApiConfig {
+function resolveApi({ api, limits }: ParsedFile, { poolNames, report }: ResolveOptions): ApiConfig {
   const { leaseMax, ...rest } = api
   const taken = { name: new Set<string>(), token: new Set<string>() }
   for (const [i, key] of api.keys.entries()) {
     for (const field of ['name', 'token'] as const) {
       if (taken[field].has(key[field])) report.error({ path: ['api', 'keys', i, field], message: `another key has this ${field}` })
       taken[field].add(key[field])
+    }
+    for (const [at, pool] of (key.pools ?? []).entries()) {
+      checkName(pool, poolNames, { path: ['api', 'keys', i, 'pools', at], what: 'pool' }, report)
     }
   }
   // In base64 a body is a third longer, and there is something around it.

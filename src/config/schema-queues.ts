@@ -113,6 +113,10 @@ const apiKey = z.strictObject({
     .array(z.enum(['send', 'receive', 'browse', 'manage']))
     .min(1)
     .describe('`send`; `receive` and settle; `browse`: look into it; `manage`: everything else.'),
+  pools: z
+    .array(field.name)
+    .optional()
+    .describe('Which pools may work off the queues that it makes. Left out: none, its queues are for pull consumers.'),
 })
 
 export const apiSchema = z.strictObject({

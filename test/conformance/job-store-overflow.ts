@@ -39,6 +39,37 @@ export const overflowCases: Cases = {
     assert.equal((await rig.read(large.id))?.status, 'queued')
   },
 
+  async 'one large job pushes out as many small ones as it takes, and is not refused for it'(rig) {
+    const small = (await rig.submit({ body: Buffer.alloc(10) })).requestBytes
+    await rig.submitAll(Array.from({ length: 299 }, () => ({ body: Buffer.alloc(10) })))
+    await rig.configure(DROP, { bytes: 300 * small })
+    const large = await rig.submit({ body: Buffer.alloc(10 + 199 * small) })
+    const { counts, bytes } = await rig.stats()
+    assert.deepEqual([counts.queued, counts.failed, bytes], [101, 200, 300 * small])
+    assert.equal((await rig.read(large.id))?.status, 'queued')
+  },
+
+  async 'of very many that are too old some go with each that comes, which is taken all the same'(rig) {
+    await rig.submitAll(Array.from({ length: 150 }, () => ({})))
+    rig.clock.advance(5000)
+    await rig.configure(DROP, { age: 5000 })
+    const left: number[] = []
+    for (let n = 0; n < 3; n++) {
+      await rig.submit()
+      left.push((await rig.stats()).counts.queued)
+    }
+    assert.deepEqual(left, [87, 24, 3])
+  },
+
+  async 'of very many that a lowered limit has no place for some go with each that comes, which is refused meanwhile'(rig) {
+    await rig.submitAll(Array.from({ length: 150 }, () => ({})))
+    await rig.configure(DROP, { jobs: 10 })
+    const kinds: string[] = []
+    for (let n = 0; n < 3; n++) kinds.push((await rig.trySubmit()).kind)
+    assert.deepEqual(kinds, ['refused', 'refused', 'created'])
+    assert.equal((await rig.stats()).counts.queued, 10)
+  },
+
   async 'a job that is larger than the queue may hold is refused, and pushes nobody out'(rig) {
     const { id, requestBytes } = await rig.submit({ body: Buffer.alloc(1000) })
     await rig.configure(DROP, { bytes: requestBytes })

@@ -4,7 +4,7 @@
  * Arguments: folder, seed, rounds (0: until it is killed), `thread` (the engine as the gateway runs it), `inline` or `nosync`, and the time.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { mkdirSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { allBuckets } from '../../src/core/jobs/buckets.ts'
 import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
@@ -100,7 +100,13 @@ async function redriveSome(): Promise<void> {
 
 async function backUp(): Promise<void> {
   if (store.maintain === undefined) return
-  for (const old of readdirSync(backups)) rmSync(join(backups, old), { recursive: true })
+  for (const old of readdirSync(backups)) {
+    // One that is half removed when we are killed must not look whole.
+    const going = join(backups, 'going.partial')
+    rmSync(going, { recursive: true, force: true })
+    if (old !== 'going.partial') renameSync(join(backups, old), going)
+    rmSync(going, { recursive: true, force: true })
+  }
   await store.maintain({ kind: 'backup', path: join(backups, `b${step}`) })
 }
 

@@ -228,7 +228,7 @@ test('a queue that the API made with a pool is worked off by it, also after a re
   const { startTestServer } = await import('../support/test-server.ts')
   const server = await startTestServer()
   await using rig = await startQueueApiRig({ engine: 'embedded', servers: [server.port] })
-  await rig.api('PUT', '/queues/mails', { pool: 'api', concurrency: 1 })
+  await rig.admin('PUT', '/queues/mails', { pool: 'api', concurrency: 1 })
   const sendAndWait = async (text: string): Promise<void> => {
     const { id } = (await rig.api('POST', '/queues/mails/jobs', { text })).document
     await until(`${text} is done`, async () => (await rig.api('GET', `/jobs/${id}`)).document.status === 'succeeded')

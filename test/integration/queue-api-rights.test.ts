@@ -79,6 +79,19 @@ test('a right that is missing gets 403, a queue that the key may not see 404, as
   )
 })
 
+test('a key lets only those pools work off a queue that it may name', async () => {
+  const keys: readonly ApiKeyConfig[] = KEYS.map((key) => (key.name === 'worker' ? { ...key, can: ['manage'], pools: ['api'] } : key))
+  await using rig = await startQueueApiRig({ keys, queues: QUEUES.slice(1), servers: [1] })
+  const refused = await as(rig, 'owner')('PUT', '/queues/inbox', { pool: 'api' })
+  assert.deepEqual(
+    [refused.status, refused.document.detail],
+    [403, 'This key may not let the pool api work off a queue; see api.keys.pools.'],
+  )
+  assert.equal((await as(rig, 'worker')('PUT', '/queues/inbox', { pool: 'api' })).status, 201)
+  assert.equal((await as(rig, 'owner')('PUT', '/queues/inbox', { pool: 'api', attempts: 3 })).status, 200, 'as it is already')
+  assert.equal((await rig.admin('PUT', '/queues/other', { pool: 'api' })).status, 201)
+})
+
 test('tasks, schedules and topics are shown and stopped by those who have the right on their queues', async () => {
   await using rig = await startQueueApiRig({ keys: KEYS, queues: QUEUES })
   const owner = as(rig, 'owner')

@@ -37,12 +37,15 @@ const MISSED_AFTER_MS = 60_000
 const CATCH_UP_MAX = 1000
 const MADE_PER_TICK = 20
 const DONE_PER_TICK = 200
+const STEPS_PER_TICK = 2
 
 export class ModelWorks {
   schedules: ModelSchedule[] = []
   tasks: ModelTask[] = []
   readonly #model: JobStoreModel
   #puts = 0
+  /** Whose turn was the last. */
+  #last = 0
 
   constructor(model: JobStoreModel) {
     this.#model = model
@@ -83,13 +86,19 @@ export class ModelWorks {
 
   runTasks(now: Now): Told[] {
     const changed: Told[] = []
-    for (const task of this.tasks.filter(({ over }) => !over)) this.#step(task, now, changed)
+    const running = this.tasks.filter(({ over }) => !over)
+    const inTurn = running.toSorted((a, b) => Number(a.id <= this.#last) - Number(b.id <= this.#last) || a.id - b.id)
+    for (const task of inTurn.filter((each) => this.#mayGoOn(each, now)).slice(0, STEPS_PER_TICK)) {
+      this.#last = task.id
+      this.#step(task, now, changed)
+    }
     return changed
   }
 
   /** Who was told how often he may is told anew. */
   reopen(): void {
     for (const task of this.tasks) task.tokens = undefined
+    this.#last = 0
     // They are read back by name.
     this.schedules = this.schedules.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((each, at) => ({ ...each, number: at + 1 }))
     this.#puts = this.schedules.length
@@ -114,13 +123,17 @@ export class ModelWorks {
     else schedule.missedCount += 1
   }
 
-  #step(task: ModelTask, now: Now, changed: Told[]): void {
+  /** Its rate lets it do a job. */
+  #mayGoOn(task: ModelTask, now: Now): boolean {
     const { perSecond } = task
-    if (perSecond !== undefined) {
-      const had = task.tokens ?? { left: 1, at: now.monotonic }
-      const most = Math.max(1, perSecond)
-      task.tokens = { left: Math.min(most, had.left + ((now.monotonic - had.at) * perSecond) / 1000), at: now.monotonic }
-    }
+    if (perSecond === undefined) return true
+    const had = task.tokens ?? { left: 1, at: now.monotonic }
+    const most = Math.max(1, perSecond)
+    task.tokens = { left: Math.min(most, had.left + ((now.monotonic - had.at) * perSecond) / 1000), at: now.monotonic }
+    return task.tokens.left + 1e-6 >= 1
+  }
+
+  #step(task: ModelTask, now: Now, changed: Told[]): void {
     let budget = Math.min(DONE_PER_TICK, task.tokens === undefined ? DONE_PER_TICK : Math.floor(task.tokens.left + 1e-6))
     for (const job of this.#model.jobs.filter(({ seq }) => seq > task.after && seq <= task.last)) {
       if (budget === 0) return

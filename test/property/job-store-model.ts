@@ -114,15 +114,18 @@ export class JobStoreModel {
   hasRoom(name: string, now: Now): boolean {
     const queue = this.queue(name)
     const unfinished = (): number => this.in(name).filter((job) => !isEnded(job)).length
-    const isFull = (): boolean => {
+    const isFull = (): boolean => unfinished() >= queue.jobs
+    const isOld = (): boolean => {
       const [oldest] = this.waiting(name)
-      const tooOld = queue.age !== undefined && oldest !== undefined && now.wall - oldest.submittedAt >= queue.age
-      return unfinished() >= queue.jobs || tooOld
+      return queue.age !== undefined && oldest !== undefined && now.wall - oldest.submittedAt >= queue.age
     }
+    const wasOver = unfinished() > queue.jobs
     const drops = queue.rules.overflow === 'drop-oldest' && unfinished() - this.waiting(name).length < queue.jobs
-    for (let dropped = 0; isFull(); dropped++) {
+    for (let dropped = 0; isFull() || isOld(); dropped++) {
       const [oldest] = this.waiting(name)
-      if (!drops || oldest === undefined || dropped === DROPS_MAX) return false
+      if (!drops || oldest === undefined) return false
+      if (dropped >= DROPS_MAX && !isFull()) return true
+      if (dropped >= DROPS_MAX && wasOver) return false
       this.end(oldest, 'failed', now, { error: 'queue_overflow', dead: 'overflow' })
       this.untold.push(told(oldest))
     }

@@ -29,6 +29,9 @@ export async function putQueue(request: ApiRequest, parts: ApiParts, name: strin
   if (isFailure(read)) return read
   const queue = readQueueDocument(name, read.value, parts.config)
   if ('wrong' in queue) return invalid(`${queue.wrong}.`)
+  const { pool } = queue.value
+  if (pool !== undefined && parts.jobs.queues.find(name)?.config.pool !== pool && !request.caller.mayName(pool))
+    return failure('forbidden', `This key may not let the pool ${pool} work off a queue; see api.keys.pools.`)
   const outcome = await parts.jobs.queues.put(queue.value, read.value)
   if (outcome === 'in-file') return inFile('queue')
   if (outcome === 'too-many') return tooManyQueues(parts)

@@ -8,10 +8,12 @@ export interface Caller {
   /** A queue that it does not see is, to it, not there. */
   sees(queue: string): boolean
   may(right: ApiRight, queue: string): boolean
+  /** May a queue that it makes send to these servers? */
+  mayName(pool: string): boolean
 }
 
 /** Whoever has passed the guard of the admin address. */
-export const ADMIN: Caller = { name: '', sees: () => true, may: () => true }
+export const ADMIN: Caller = { name: '', sees: () => true, may: () => true, mayName: () => true }
 
 interface KnownKey {
   readonly digest: Buffer
@@ -44,10 +46,10 @@ function digest(token: string): Buffer {
   return hash('sha256', token, 'buffer')
 }
 
-function callerOf({ name, queues, can }: ApiKeyConfig): Caller {
+function callerOf({ name, queues, can, pools = [] }: ApiKeyConfig): Caller {
   const exact = new Set(queues.filter((pattern) => !pattern.endsWith('*')))
   const prefixes = queues.filter((pattern) => pattern.endsWith('*')).map((pattern) => pattern.slice(0, -1))
   const rights = new Set(can)
   const sees = (queue: string): boolean => exact.has(queue) || prefixes.some((prefix) => queue.startsWith(prefix))
-  return { name, sees, may: (right, queue) => rights.has(right) && sees(queue) }
+  return { name, sees, may: (right, queue) => rights.has(right) && sees(queue), mayName: (pool) => pools.includes(pool) }
 }

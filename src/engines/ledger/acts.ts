@@ -37,7 +37,7 @@ const VERSIONS_PER_GENERATION = 2 ** 20
 const PRIORITY_MAX = 9
 /** So many ended jobs are removed to make room for one more. */
 const EVICTIONS_PER_END = 64
-/** So many waiting jobs are dropped to make room for one more. */
+/** So many waiting jobs that are too old, or too many by lowered limits, are dropped with each that comes. */
 const DROPS_PER_SUBMIT = 64
 
 export class Acts {
@@ -221,15 +221,21 @@ export class Acts {
     return this.refuseSubmissions ?? fullLimit(queue, bytes)
   }
 
-  /** Where the queue's rules say so, the oldest waiting jobs make room; none of them where that would not be enough. */
+  /**
+   * Where the queue's rules say so, the oldest waiting jobs make room; none of them where that would not be enough. Of those that are too old,
+   * and of those that have no place since the limits were lowered, only some go at a time.
+   */
   #makeRoomIn(queue: QueueState, bytes: number): Refusal | undefined {
     const { limits, rules } = queue
     const drops = rules.overflow === 'drop-oldest' && bytes <= limits.bytes && queue.unfinished - queue.inLine < limits.jobs
+    const wasOver = queue.unfinished > limits.jobs || queue.bytes > limits.bytes
     for (let dropped = 0; ; dropped++) {
-      const full = fullLimit(queue, bytes) ?? this.#tooOld(queue)
-      if (full === undefined || !drops || dropped === DROPS_PER_SUBMIT) return full
+      const full = fullLimit(queue, bytes)
+      const why = full ?? this.#tooOld(queue)
+      if (why === undefined || !drops || (dropped >= DROPS_PER_SUBMIT && full !== undefined && wasOver)) return why
+      if (dropped >= DROPS_PER_SUBMIT && full === undefined) return undefined
       const oldest = this.#oldest(queue)
-      if (oldest === undefined || !this.endUntold(oldest, { kind: 'overflow' })) return full
+      if (oldest === undefined || !this.endUntold(oldest, { kind: 'overflow' })) return why
       this.evictFor(oldest)
     }
   }

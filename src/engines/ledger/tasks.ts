@@ -12,6 +12,8 @@ import type { Tables } from './tables.ts'
 
 /** Jobs of one task in one step. */
 const PER_STEP = 200
+/** In one run: each looks at a thousand jobs, and everybody else waits meanwhile. */
+const STEPS_PER_RUN = 2
 /** Tasks that have ended are remembered, so many of them. */
 const ENDED_MAX = 50
 const NAME = 'task/'
@@ -30,6 +32,8 @@ export class Tasks {
   readonly #max: number
   #tasks = new Map<number, Task>()
   readonly #rates = new Map<number, TokenBucket>()
+  /** Whose turn was the last. */
+  #last = 0
 
   constructor(tables: Tables, max: number) {
     this.#tables = tables
@@ -67,17 +71,39 @@ export class Tasks {
     return [...this.#tasks.values()].map(({ after: _, last: __, ...state }) => state)
   }
 
-  /** One step of each. Says how long until there is more to do. */
+  /** A step of some, in turn. Says how long until there is more to do. */
   run(
     moment: { readonly now: EpochMillis; readonly monotonic: MonotonicMillis },
     apply: (task: TaskState, record: JobRecord) => TaskOutcome,
   ): Millis | undefined {
-    let next: Millis | undefined
-    for (const task of this.#running()) {
-      const waitMs = this.#step(task, moment, apply)
-      if (waitMs !== undefined) next = Math.min(next ?? waitMs, waitMs)
+    const waits: Millis[] = []
+    let steps = 0
+    for (const task of this.#inTurn()) {
+      const waitMs = this.#waitOf(task, moment.monotonic)
+      if (waitMs > 0) {
+        waits.push(waitMs)
+        continue
+      }
+      if (steps === STEPS_PER_RUN) return 0
+      steps += 1
+      this.#last = task.id
+      const again = this.#step(task, moment, apply)
+      if (again !== undefined) waits.push(again)
     }
-    return next
+    return waits.length === 0 ? undefined : Math.min(...waits)
+  }
+
+  /** Those that run, whoever comes after the last one first. */
+  #inTurn(): readonly Task[] {
+    const running = this.#running()
+    return [...running.filter(({ id }) => id > this.#last), ...running.filter(({ id }) => id <= this.#last)]
+  }
+
+  /** Until its rate lets it do the next job. */
+  #waitOf(task: Task, now: MonotonicMillis): Millis {
+    const rate = rateOf(task)
+    const bucket = this.#rates.get(task.id)
+    return rate === undefined || bucket === undefined ? 0 : waitFor(refilled(bucket, rate, now), rate)
   }
 
   #step(
