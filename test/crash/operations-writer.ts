@@ -134,9 +134,9 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
     promises: true,
     run: () => {
       const when = { everyMs: 4000, startAt: clock.now() }
-      return command([
-        { kind: 'schedule', schedule: { name: 'often', when, missed: 'all', job: { ...someJob(), queue: 'q' }, paused: false } },
-      ])
+      // Its queue is worked off, so its jobs must not expire.
+      const { expireAfterMs: _, deadlineMs: __, ...job } = someJob()
+      return command([{ kind: 'schedule', schedule: { name: 'often', when, missed: 'all', job: { ...job, queue: 'q' }, paused: false } }])
     },
   },
   task: {

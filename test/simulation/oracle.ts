@@ -366,8 +366,14 @@ export class Oracle {
 
   mayBeGone(id: string): boolean {
     const job = this.jobs.get(id)
-    if (job?.place !== 'ended' || job.blocksKey) return false
-    return this.#evicting.has(job.queue) || this.#world.wallMax >= job.keptUntil
+    if (job === undefined || job.blocksKey) return false
+    // In a queue that makes room it may have expired and gone before anybody was told of the one or the other.
+    if (this.#evicting.has(job.queue)) return job.place === 'ended' || this.#mayHaveExpired(job)
+    return job.place === 'ended' && this.#world.wallMax >= job.keptUntil
+  }
+
+  #mayHaveExpired({ place, counted, expiresAt }: ModelJob): boolean {
+    return place === 'waiting' && counted === 0 && expiresAt !== undefined && this.#world.wallMax >= expiresAt
   }
 
   #gone(job: ModelJob): void {
