@@ -4,7 +4,7 @@
  * Arguments: folder, seed, rounds (0: until it is killed), `thread` (the engine as the gateway runs it), `inline` or `nosync`, and the time.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { ftruncateSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { allBuckets } from '../../src/core/jobs/buckets.ts'
 import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
@@ -21,8 +21,8 @@ const [folder = '', seed = '0', rounds = '0', mode = 'inline', startedAt = '0'] 
 const random = new SeededRandom(Number(seed))
 const clock = new ManualClock(Number(startedAt))
 mkdirSync(folder, { recursive: true })
-const answers = openSync(join(folder, 'answers'), 'a')
-const states = openSync(join(folder, 'states'), 'a')
+const answers = openLines(join(folder, 'answers'))
+const states = openLines(join(folder, 'states'))
 const backups = join(folder, 'backups')
 mkdirSync(backups, { recursive: true })
 
@@ -33,6 +33,14 @@ const store: JobStore =
     : openInProcess({ ...common, checkpointPages: 20, unsafeNoSync: mode === 'nosync' })
 
 let leases: Lease[] = []
+/** To go on behind the last whole line: the life before may have been killed in the middle of one. */
+function openLines(path: string): number {
+  const file = openSync(path, 'a')
+  const text = readFileSync(path)
+  ftruncateSync(file, text.lastIndexOf(10) + 1)
+  return file
+}
+
 let step = 0
 let lastHash = ''
 

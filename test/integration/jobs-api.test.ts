@@ -120,6 +120,7 @@ test('the result is the answer as it was, whatever its status, less cookies and 
       'Location: /there',
       'ETag: "e"',
       'Cache-Control: no-store',
+      ...(status === 200 ? ['Accept-Ranges: bytes'] : []),
       `Spillway-Status: ${status < 400 ? 'succeeded' : 'failed'}`,
       `Spillway-Job: ${id}`,
     ])
@@ -135,6 +136,99 @@ test('a result without a body has none, and a cache rule of the server stands', 
   const result = await ask(rig.url + links.result)
   assert.deepEqual([result.status, result.body.length, result.headers['cache-control']], [204, 0, 'max-age=9'])
   assert.ok(!('content-length' in result.headers))
+})
+
+test('a status that has not changed is not sent again; a wait that knows it ends with the next one', async () => {
+  const { handle, waiting } = gate()
+  await using rig = await startJobsRig({ handle })
+  const { links } = await submit(rig)
+  await until('it runs', () => waiting.length === 1)
+  const first = await ask(rig.url + links.self)
+  const tag = String(first.headers.etag)
+  assert.match(tag, /^W\/"\d+"$/)
+  const knows = { headers: { 'If-None-Match': `"other", ${tag}` } }
+  for (const method of ['GET', 'HEAD']) {
+    const same = await ask(rig.url + links.self, { ...knows, method })
+    assert.deepEqual([same.status, same.body.length, same.headers.etag, same.headers['spillway-status']], [304, 0, tag, 'running'])
+    assert.ok('retry-after' in same.headers && !('content-type' in same.headers))
+  }
+  assert.equal((await ask(rig.url + links.self, { headers: { 'If-None-Match': 'W/"0"' } })).status, 200)
+  const over = await ask(`${rig.url}${links.self}?wait=1ms`, { headers: { 'If-None-Match': tag } })
+  assert.equal(over.status, 304, 'the time is up, and it is as it was')
+
+  const next = ask(`${rig.url}${links.self}?wait=30s`, { headers: { 'If-None-Match': tag } })
+  await until('it waits', () => rig.jobs.watchers > 0)
+  const report = String(rig.servers[0]!.received[0]!.headers['spillway-report'])
+  assert.equal((await ask(report, { method: 'POST', body: '{"done":50}' })).status, 204)
+  const progressed = await next
+  assert.deepEqual([progressed.status, progressed.json()['status'], progressed.json()['progress']], [200, 'running', { done: 50 }])
+  const stale = await ask(`${rig.url}${links.self}?wait=30s`, { headers: { 'If-None-Match': tag } })
+  assert.deepEqual([stale.status, stale.headers.etag], [200, progressed.headers.etag], 'what has changed already is not waited for')
+  waiting[0]!.end('made')
+  const ended = await ask(`${rig.url}${links.self}?wait=30s`)
+  assert.equal(ended.json()['status'], 'succeeded')
+  assert.equal((await ask(rig.url + links.self, { headers: { 'If-None-Match': String(ended.headers.etag) } })).status, 304)
+})
+
+test('a result is read in parts, and not at all by who has it', async () => {
+  const body = Buffer.from(Array.from({ length: 70_000 }, (_, i) => i % 251))
+  await using rig = await startJobsRig({
+    handle: (request, response) => {
+      const own = request.url?.endsWith('own') ? { ETag: '"theirs"', 'Last-Modified': 'Sat, 01 Jan 2028 00:00:00 GMT', Vary: 'Accept' } : {}
+      response.writeHead(200, { 'Content-Type': 'a/b', ...own }).end(body)
+    },
+  })
+  const { links, id } = await submit(rig)
+  await rig.ended(id)
+  const get = (headers: Record<string, string>, method = 'GET') => ask(rig.url + links.result, { method, headers })
+  const tag = String((await get({})).headers.etag)
+  assert.match(tag, new RegExp(`^"${id}\\.\\d+"$`))
+  for (const [range, first, last] of [
+    ['bytes=0-0', 0, 0],
+    ['bytes=65536-', 65_536, 69_999],
+    ['bytes=-100', 69_900, 69_999],
+    ['bytes=10-99999999', 10, 69_999],
+  ] as const) {
+    const part = await get({ Range: range })
+    assert.deepEqual(
+      [part.status, part.headers['content-range'], part.headers['content-type']],
+      [206, `bytes ${first}-${last}/70000`, 'a/b'],
+    )
+    assert.ok(part.body.equals(body.subarray(first, last + 1)), range)
+    assert.equal(part.headers['content-length'], String(last + 1 - first))
+  }
+  const outside = await get({ Range: 'bytes=70000-' })
+  assert.deepEqual([outside.status, outside.headers['content-range'], outside.json()['code']], [416, 'bytes */70000', 'range_outside'])
+  for (const headers of [{ Range: 'bytes=0-1,5-6' }, { Range: 'bytes=x' }, { Range: 'bytes=0-1', 'If-Range': '"other"' }]) {
+    const whole = await get(headers)
+    assert.deepEqual([whole.status, whole.body.length], [200, 70_000], JSON.stringify(headers))
+  }
+  assert.equal((await get({ Range: 'bytes=0-1', 'If-Range': tag })).status, 206)
+  assert.deepEqual((await get({ Range: 'bytes=0-1' }, 'HEAD')).status, 200, 'a range is for GET')
+  const had = await get({ 'If-None-Match': `W/${tag}`, Range: 'bytes=0-1' })
+  assert.deepEqual([had.status, had.body.length, had.headers.etag, had.headers['cache-control']], [304, 0, tag, 'no-store'])
+  assert.ok(!('content-type' in had.headers))
+  await until('all is freed', () => rig.budget.used === 0)
+})
+
+test("a server's own tag and date stand", async () => {
+  const headers = { ETag: '"theirs"', 'Last-Modified': 'Sat, 01 Jan 2028 00:00:00 GMT', 'Accept-Ranges': 'none' }
+  await using rig = await startJobsRig({ handle: (_, response) => void response.writeHead(200, headers).end('0123456789') })
+  const { links, id } = await submit(rig)
+  await rig.ended(id)
+  const get = (more: Record<string, string>) => ask(rig.url + links.result, { headers: more })
+  const part = await get({ Range: 'bytes=2-3', 'If-Range': headers['Last-Modified'] })
+  assert.deepEqual([part.status, part.text, part.headers.etag, part.headers['accept-ranges']], [206, '23', '"theirs"', 'none'])
+  assert.equal((await get({ Range: 'bytes=2-3', 'If-Range': 'Sun, 02 Jan 2028 00:00:00 GMT' })).status, 200)
+  assert.equal((await get({ 'If-None-Match': '"theirs"' })).status, 304)
+})
+
+test('an answer that is no 200 has no parts', async () => {
+  await using rig = await startJobsRig({ handle: (_, response) => void response.writeHead(201, { etag: '"e"' }).end('0123456789') })
+  const { links, id } = await submit(rig)
+  await rig.ended(id)
+  const answer = await ask(rig.url + links.result, { headers: { Range: 'bytes=0-1', 'If-None-Match': '"e"' } })
+  assert.deepEqual([answer.status, answer.text, 'accept-ranges' in answer.headers], [201, '0123456789', false])
 })
 
 test('a job without an answer has a problem for a result: 502, 504 or 410', async () => {

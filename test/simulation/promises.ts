@@ -5,6 +5,9 @@ import type { Message } from './http-reader.ts'
 import type { ModelJob, Oracle } from './oracle.ts'
 import type { World } from './world.ts'
 
+/** What a lease lasts longer than its attempt may. */
+const LEASE_SLACK_MS = 15_000
+
 export class Promises {
   readonly #world: World
   readonly #facts: Facts
@@ -149,11 +152,15 @@ export class Promises {
     return this.#facts.runsOf(tag).flatMap((run) => (run.job?.id === job.id ? [run.job] : []))
   }
 
-  /** The store answers as it should: then a lease lapses only where nobody works on the job any more. */
+  /**
+   * The store answers as it should: then a lease lapses only where nobody works on the job any more. A process that was stopped for longer than
+   * a lease has to spare finds both over when it goes on, the attempt and its lease.
+   */
   lapsed(job: ModelJob): void {
     const tag = Number(job.target.split('/')[2])
     const run = this.#facts.runsOf(tag).find((each) => each.job?.id === job.id && each.job.fence === job.lease?.fence)
-    const working = run !== undefined && run.link?.process?.alive === true && isUnderWay(run)
+    const process = run?.link?.process
+    const working = run !== undefined && process?.alive === true && process.longestPauseMs < LEASE_SLACK_MS && isUnderWay(run)
     this.#check(!working, 'no lease lapses under an attempt', () => `${job.id} fence ${job.lease?.fence}, run ${run?.id}`)
   }
 

@@ -27,6 +27,7 @@ export class Process {
   readonly name: string
   alive = true
   paused = false
+  longestPauseMs = 0
   /** What became due while it was stopped, by phase of its event loop. */
   readonly held: Record<Phase, Planned[]> = { timer: [], io: [] }
 
@@ -115,6 +116,7 @@ export class World {
   pause(process: Process, forMs: number): void {
     if (process.paused || !process.alive) return
     process.paused = true
+    process.longestPauseMs = Math.max(process.longestPauseMs, forMs)
     this.#stopped.add(process)
     this.after(forMs, () => void (process.paused = false))
   }
