@@ -1,10 +1,13 @@
 /** The answers that are about one job: accepted, its status, its result, and what stands for a result where there is none. */
-import type { JobAnswer, StoredJob } from '../ports/job-store.ts'
+import type { StoredJob } from '../ports/job-store.ts'
 import { type ErrorCode, failure } from '../core/errors.ts'
+import { hasAlready, tagsOf } from '../core/headers/conditional.ts'
+import { headerValues } from '../http1/message.ts'
 import type { Result } from '../jobs/stored-results.ts'
 import type { Call } from '../net/call.ts'
 import { acceptedDocument, type DocumentParts, errorCode, jobHeaders, jobLinks, statusDocument } from './document.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
+import { sendAnswer, sendReplay } from './replay.ts'
 
 const JSON_TYPE: readonly string[] = ['Content-Type', 'application/json']
 
@@ -26,9 +29,26 @@ export function sendStatus(
   job: StoredJob,
   options: { status: 200 | 202; extraHeaders: readonly string[] },
 ): void {
-  const headers = [...jobHeaders(job), ...PRIVATE_HEADERS, ...JSON_TYPE, ...options.extraHeaders]
+  const tag = statusTag(job)
+  const headers = [...jobHeaders(job), 'ETag', tag, ...PRIVATE_HEADERS, ...options.extraHeaders]
   if (job.finishedAt === undefined) headers.push('Retry-After', String(parts.jobs.estimate(job.queue, job.position).retryAfterSeconds))
-  call.send(options.status, headers, JSON.stringify(statusDocument(parts, job)))
+  // What changes nothing may be asked for again and again: whoever has it already gets no more than that.
+  const { head } = call
+  const asksAgain = options.status === 200 && head.method !== 'DELETE' && hasAlready(headerValues(head.headers, 'if-none-match'), tag)
+  if (asksAgain) call.send(304, headers, '')
+  else call.send(options.status, [...headers, ...JSON_TYPE], JSON.stringify(statusDocument(parts, job)))
+}
+
+/** Weak, because an estimate may differ: the same version, at the same place in its line. */
+function statusTag({ version, position }: StoredJob): string {
+  return `W/"${version}${position === undefined ? '' : `.${position}`}"`
+}
+
+/** The version of the status that a client says it has; undefined: it says nothing that we understand. */
+export function versionKnown(call: Call): number | undefined {
+  const [first] = tagsOf(headerValues(call.head.headers, 'if-none-match').join(','))
+  const version = /^(?:W\/)?"(\d{1,15})(?:\.\d+)?"$/.exec(first ?? '')?.[1]
+  return version === undefined ? undefined : Number(version)
 }
 
 export interface EndedOptions {
@@ -47,32 +67,11 @@ export interface EndedOptions {
 export function sendEnded(call: Call, result: Omit<Result, 'kind'>, options: EndedOptions): void {
   const { job, answer, free } = result
   const extra = [...jobHeaders(job), ...options.extraHeaders]
-  if (answer !== undefined) {
-    sendAnswerHead(call, answer, options.to === 'held' ? answer.headers : replayHeaders(answer.headers), extra)
-    call.onGone(free)
-    return call.writeAll(answer.body, free)
-  }
+  if (answer !== undefined && options.to === 'replay') return sendReplay(call, { job, answer, extra, free })
+  if (answer !== undefined) return sendAnswer(call, { ...answer, headers: [...answer.headers, ...extra] }, free)
   free()
   const code = codeWithoutAnswer(job)
   sendFailure(call, failure(code, job.error?.detail ?? defaultDetail(job)), extra, { job: job.id })
-}
-
-/** `Set-Cookie` was for the client of then; a result that does not speak of caches is not for them. */
-function replayHeaders(headers: readonly string[]): readonly string[] {
-  const kept: string[] = []
-  let cacheControl = false
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase()
-    if (name === 'set-cookie') continue
-    if (name === 'cache-control') cacheControl = true
-    kept.push(headers[i] as string, headers[i + 1] as string)
-  }
-  return cacheControl ? kept : [...kept, 'Cache-Control', 'no-store']
-}
-
-function sendAnswerHead(call: Call, answer: JobAnswer, headers: readonly string[], extra: readonly string[]): void {
-  const bodyless = answer.status === 204 || answer.status === 304
-  call.sendHead(answer.status, answer.reason, [...headers, ...extra], bodyless ? 'none' : answer.body.length)
 }
 
 function codeWithoutAnswer(job: StoredJob): ErrorCode {

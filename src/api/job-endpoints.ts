@@ -11,7 +11,7 @@ import type { Millis } from '../lib/units.ts'
 import { collectBody } from '../net/body.ts'
 import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
-import { sendEnded, sendStatus } from './answer.ts'
+import { sendEnded, sendStatus, versionKnown } from './answer.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
 import type { ApiParts } from './queues/parts.ts'
 import type { ApiKeys } from './queues/rights.ts'
@@ -110,8 +110,9 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   if (asked.resource === 'events') return events(call, api, found.job, asked.extraHeaders)
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
-  const ended = waitMs === 0 || isEnded(found.job.status) ? found : await waitFor(call, api, id, waitMs)
-  const now = ended ?? (await api.jobs.read(id, 'status'))
+  const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
+  const known = waitMs === 0 || isEnded(found.job.status) || (unlike !== undefined && unlike !== found.job.version)
+  const now = (known ? found : await waitFor(call, api, id, { waitMs, unlike })) ?? (await api.jobs.read(id, 'status'))
   if (call.gone) return undefined
   if (now === undefined) return noSuchJob()
   if (asked.resource === 'result' && isEnded(now.job.status)) return sendResult(call, api, now, asked)
@@ -128,14 +129,19 @@ async function sendResult(call: Call, api: JobsApi, ended: ReadJob, asked: Asked
 }
 
 /** Ends early when the client leaves or the gateway shuts down: a poll costs the client nothing to repeat. */
-async function waitFor(call: Call, api: JobsApi, id: string, waitMs: Millis): Promise<ReadJob | undefined> {
+async function waitFor(
+  call: Call,
+  api: JobsApi,
+  id: string,
+  { waitMs, unlike }: { readonly waitMs: Millis; readonly unlike: number | undefined },
+): Promise<ReadJob | undefined> {
   const gone = new AbortController()
   const leave = (): void => gone.abort()
   call.onGone(leave)
   api.jobs.closing.addEventListener('abort', leave, { once: true })
   if (api.jobs.closing.aborted) leave()
   try {
-    return await api.jobs.waitEnd(id, waitMs, { signal: gone.signal })
+    return await api.jobs.waitEnd(id, waitMs, { signal: gone.signal, unlike })
   } finally {
     api.jobs.closing.removeEventListener('abort', leave)
   }

@@ -49,6 +49,13 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  range_outside: {
+    status: 416,
+    title: 'There is nothing of it in the range',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
   not_acceptable: {
     status: 406,
     title: 'None of the formats that the client accepts is spoken here',

@@ -16,6 +16,8 @@ export interface WaitOptions {
   readonly fresh?: boolean
   /** Ends the wait early, as if the time were up. */
   readonly signal?: AbortSignal
+  /** Any other version than this one will do, ended or not. */
+  readonly unlike?: number | undefined
 }
 
 export interface WatchListener {
@@ -61,10 +63,11 @@ export class Watch {
     return this.#count
   }
 
-  /** Resolves when the job has ended, with its answer if that is in hand; undefined: the time is up, or there is no such job. */
+  /** Resolves when the job has ended (or is no longer as it was: `unlike`), with its answer if that is in hand; undefined: the time is up, or there is no such job. */
   waitEnd(id: JobId, forMs: Millis, options: WaitOptions = {}): Promise<ReadJob | undefined> {
     return new Promise((resolve) => {
       if (this.#closed || options.signal?.aborted === true) return resolve(undefined)
+      const isIt = (job: StoredJob): boolean => isEnded(job.status) || (options.unlike !== undefined && job.version !== options.unlike)
       const leave = (): void => settle(undefined)
       const settle = (outcome: ReadJob | undefined): void => {
         this.#remove(watcher)
@@ -75,14 +78,13 @@ export class Watch {
         id,
         dueAt: this.#clock.monotonic() + forMs,
         changed: (job, answer) => {
-          if (isEnded(job.status)) settle(answer === undefined ? { job } : { job, answer })
+          if (isIt(job)) settle(answer === undefined ? { job } : { job, answer })
         },
-        due: (read) => settle(read !== undefined && read !== 'unknown' && isEnded(read.job.status) ? read : undefined),
+        due: (read) => settle(read !== undefined && read !== 'unknown' && isIt(read.job) ? read : undefined),
       }
       this.#add(watcher)
       options.signal?.addEventListener('abort', leave, { once: true })
-      if (options.fresh !== true)
-        this.#readNow(id).then((read) => (read === undefined ? leave() : isEnded(read.job.status) && settle(read)), leave)
+      if (options.fresh !== true) this.#readNow(id).then((read) => (read === undefined ? leave() : isIt(read.job) && settle(read)), leave)
     })
   }
 
