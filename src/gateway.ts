@@ -7,6 +7,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
+import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
@@ -97,6 +98,7 @@ class RunningGateway implements Gateway {
   readonly #network: Network
   readonly #sweeper: Sweeper
   readonly #budget: BufferBudget
+  readonly #eventSockets: EventSockets
   readonly #connections: ConnectionCount
   readonly #routeStates: RouteStates
   readonly #listeners: Listener[] = []
@@ -126,6 +128,7 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#routeStates = new RouteStates(options.telemetry, this.#clock)
+    this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
     this.#connections = { open: 0, max: config.limits.connections, onFull: (open) => this.#limitReached('connections', open) }
     this.fatal = new Promise((resolve) => {
@@ -265,6 +268,7 @@ class RunningGateway implements Gateway {
       budget: this.#budget,
       jobs,
       apiKeys: new ApiKeys(config.api.keys),
+      eventSockets: this.#eventSockets,
       routeStates: this.#routeStates,
     }
   }
@@ -286,6 +290,7 @@ class RunningGateway implements Gateway {
       ready: () => this.#readiness,
       listeners: () => this.listeners.map(hostPort),
       connections: () => this.#connections.open,
+      eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
       deadlines: () => this.#sweeper.size,
       bufferedBytes: () => this.#budget.used,

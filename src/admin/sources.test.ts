@@ -94,6 +94,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     ready: () => ({ ok: true, reason: 'ready' }),
     listeners: () => ['127.0.0.1:8080'],
     connections: () => 3,
+    eventSockets: () => 6,
     idleConnections: () => 5,
     deadlines: () => 9,
     bufferedBytes: () => 77,
@@ -153,6 +154,7 @@ test('gauges show what the last refresh brought', async () => {
   const lines = new Set(telemetry.metrics.render().split('\n'))
   for (const line of [
     'spillway_connections 3',
+    'spillway_event_sockets 6',
     'spillway_idle_server_connections 5',
     'spillway_deadlines 9',
     'spillway_job_watchers 4',

@@ -31,6 +31,8 @@ export interface GatewayView {
   listeners(): readonly string[]
   /** Open connections from clients. */
   connections(): number
+  /** WebSockets that are open for events. */
+  eventSockets(): number
   /** Connections to servers that are kept for the next request. */
   idleConnections(): number
   /** Members of the sweep that watches everybody's time. */
@@ -162,6 +164,7 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_connections_limit', () => [{ value: limits.connections }])
   gauge(view.metrics, 'spillway_buffered_limit_bytes', () => [{ value: limits.buffered }])
   gauge(view.metrics, 'spillway_connections', () => [{ value: view.connections() }])
+  gauge(view.metrics, 'spillway_event_sockets', () => [{ value: view.eventSockets() }])
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
   gauge(view.metrics, 'spillway_job_watchers', () => [{ value: view.jobs.watchers }])

@@ -1,31 +1,20 @@
-/**
- * The events of one job as a stream: Server-Sent Events or one JSON object per line. Every event is a whole snapshot, so a reader
- * that is too slow simply misses snapshots: what is kept for it is the latest one, never a line of them.
- */
+/** The events of one job as a stream: Server-Sent Events, or one JSON object per line. */
 import { headerValue } from '../http1/message.ts'
-import type { Jobs } from '../jobs/jobs.ts'
 import { isEnded } from '../jobs/watch.ts'
+import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
-import type { Random } from '../ports/clock.ts'
 import type { StoredJob } from '../ports/job-store.ts'
-import { type DocumentParts, jobHeaders, statusDocument } from './document.ts'
+import { type DocumentParts, jobHeaders } from './document.ts'
+import { eventDocument, type EventReader, type FollowParts, JobFollower, type JobEventName } from './job-events.ts'
 import { PRIVATE_HEADERS } from './problem.ts'
 
 export type StreamFormat = 'sse' | 'ndjson'
-
-export interface StreamParts extends DocumentParts {
-  readonly jobs: Pick<Jobs, 'estimate' | 'watch' | 'closing'>
-  readonly random: Random
-}
 
 export interface StreamOptions {
   readonly format: StreamFormat
   readonly status: 200 | 202
   readonly extraHeaders: readonly string[]
 }
-
-const RECONNECT_MIN_MS = 500
-const RECONNECT_SPREAD_MS = 4500
 
 /** Undefined: the client takes neither format. No Accept, or a wildcard, means SSE. */
 export function streamFormat(accept: string | undefined): StreamFormat | undefined {
@@ -47,110 +36,48 @@ export function hasSeenEnd(call: Call, job: StoredJob): boolean {
 }
 
 /** Answers with the stream, from the snapshot `job` to its end. */
-export function streamEvents(call: Call, parts: StreamParts, job: StoredJob, options: StreamOptions): void {
+export function streamEvents(call: Call, parts: FollowParts, job: StoredJob, options: StreamOptions): void {
   const type = options.format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
   const headers = ['Content-Type', type, ...jobHeaders(job), ...PRIVATE_HEADERS, 'X-Accel-Buffering', 'no', ...options.extraHeaders]
   call.sendHead(options.status, options.status === 202 ? 'Accepted' : 'OK', headers, 'chunked')
   if (call.head.method === 'HEAD') return call.end()
-  new EventStream(call, parts, options.format).start(job)
+  const follower = new JobFollower(parts, new StreamReader(call, parts, options.format))
+  call.onDrain(() => follower.drained())
+  call.onGone(() => follower.leave())
+  follower.start(job)
 }
 
-class EventStream {
+class StreamReader implements EventReader {
   readonly #call: Call
-  readonly #parts: StreamParts
-  readonly #format: StreamFormat
-  #flowing = true
-  /** The latest snapshot that the reader has not been sent. */
-  #pending: StoredJob | undefined
-  #progress: string | undefined
-  #unwatch: (() => void) | undefined
-  #over = false
+  readonly #parts: DocumentParts
+  readonly #isSse: boolean
 
-  constructor(call: Call, parts: StreamParts, format: StreamFormat) {
+  constructor(call: Call, parts: DocumentParts, format: StreamFormat) {
     this.#call = call
     this.#parts = parts
-    this.#format = format
+    this.#isSse = format === 'sse'
   }
 
-  start(job: StoredJob): void {
-    const { config, jobs } = this.#parts
-    this.#call.onDrain(() => this.#orBreakOff(() => this.#drained()))
-    this.#call.onGone(() => this.#leave())
-    jobs.closing.addEventListener('abort', this.#closing, { once: true })
-    this.#unwatch = jobs.watch(job.id, job.version, config.jobs.heartbeatMs, {
-      job: (changed) => this.#orBreakOff(() => this.#offer(changed)),
-      beat: (read) => this.#orBreakOff(() => this.#beat(read)),
-    })
-    this.#progress = job.progress
-    this.#orBreakOff(() => this.#send(isEnded(job.status) ? 'end' : 'status', job))
-    if (jobs.closing.aborted) this.#closing()
+  event(name: JobEventName, job: StoredJob): boolean {
+    const data = JSON.stringify(eventDocument(this.#parts, name, job))
+    return this.#call.write(this.#isSse ? `event: ${name}\nid: ${job.version}\ndata: ${data}\n\n` : `${data}\n`)
   }
 
-  /** A snapshot that cannot be written ends this stream and nothing else: its callers serve everybody. */
-  #orBreakOff(step: () => void): void {
-    try {
-      step()
-    } catch {
-      this.#leave()
-      this.#call.log.error = 'internal'
-      this.#call.abort()
-    }
+  beat(): boolean {
+    return this.#call.write(this.#isSse ? ': heartbeat\n\n' : '{"event":"heartbeat"}\n')
   }
 
-  #offer(job: StoredJob): void {
-    if (this.#over) return
-    if (!this.#flowing) {
-      this.#pending = job
-      return
-    }
-    if (isEnded(job.status)) return this.#send('end', job)
-    // A change of the progress alone is told as such.
-    const event = job.progress !== this.#progress && job.progress !== undefined ? 'progress' : 'status'
-    this.#progress = job.progress
-    this.#send(event, job)
-  }
-
-  #send(event: 'status' | 'progress' | 'end', job: StoredJob): void {
-    const data = JSON.stringify({ event, version: job.version, ...statusDocument(this.#parts, job) })
-    this.#write(this.#format === 'sse' ? `event: ${event}\nid: ${job.version}\ndata: ${data}\n\n` : `${data}\n`)
-    if (event === 'end') this.#finish()
-  }
-
-  #write(text: string): void {
-    this.#flowing = this.#call.write(text)
-  }
-
-  #drained(): void {
-    this.#flowing = true
-    const job = this.#pending
-    this.#pending = undefined
-    if (job !== undefined) this.#offer(job)
-  }
-
-  #beat(read: StoredJob | undefined): void {
-    if (this.#over) return
-    // Its retention is over: there is nothing left to tell.
-    if (read === undefined) return this.#finish()
-    if (this.#flowing) this.#write(this.#format === 'sse' ? ': heartbeat\n\n' : '{"event":"heartbeat"}\n')
-  }
-
-  /** The gateway shuts down: clients come back spread over some seconds, to its successor. */
-  readonly #closing = (): void => {
-    if (this.#over) return
-    const retryMs = Math.round(RECONNECT_MIN_MS + this.#parts.random.unit() * RECONNECT_SPREAD_MS)
-    this.#write(this.#format === 'sse' ? `retry: ${retryMs}\n\n` : `${JSON.stringify({ event: 'reconnect', retryMs })}\n`)
-    this.#finish()
-  }
-
-  #finish(): void {
-    this.#leave()
+  reconnect(retryMs: Millis): void {
+    this.#call.write(this.#isSse ? `retry: ${retryMs}\n\n` : `${JSON.stringify({ event: 'reconnect', retryMs })}\n`)
     this.#call.end()
   }
 
-  #leave(): void {
-    this.#over = true
-    this.#pending = undefined
-    this.#unwatch?.()
-    this.#parts.jobs.closing.removeEventListener('abort', this.#closing)
+  end(): void {
+    this.#call.end()
+  }
+
+  breakOff(): void {
+    this.#call.log.error = 'internal'
+    this.#call.abort()
   }
 }

@@ -17,7 +17,8 @@ import type { ApiParts } from './queues/parts.ts'
 import type { ApiKeys } from './queues/rights.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
 import { jobHeaders } from './document.ts'
-import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from './event-stream.ts'
+import type { EventSockets, SocketParts } from './event-socket.ts'
+import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { compactProgress, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
@@ -25,7 +26,8 @@ import { parseToken, secretMatches, type TokenParts } from './token.ts'
 /** For room in memory: a report that comes late is better left out. */
 const REPORT_WAIT_MS: Millis = 1_000
 
-export interface JobsApi extends Omit<StreamParts, 'jobs'>, ApiParts {
+export interface JobsApi extends Omit<SocketParts, 'jobs'>, ApiParts {
+  readonly eventSockets: EventSockets
   readonly apiKeys: ApiKeys
 }
 
@@ -54,6 +56,10 @@ export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
   call.log.mode = 'jobs'
   const cors = corsForJobs([api.config.cors, ...api.config.routes.map((route) => route.cors)], call)
   const extraHeaders = corsHeaders(cors, call)
+  if (call.head.path === `${api.config.jobs.path}/events` && call.head.upgrade !== '') {
+    const failed = api.eventSockets.accept(call, api, undefined, extraHeaders)
+    return failed === undefined ? undefined : sendFailure(call, failed, extraHeaders)
+  }
   const target = targetOf(call.head.path, api.config.jobs.path)
   if (target === undefined) return sendFailure(call, failure('not_found', 'There is nothing at this address.'), extraHeaders)
   const methods = METHODS[target.resource]
@@ -157,8 +163,7 @@ function waitOf(call: Call, waitMaxMs: Millis): Millis | Failure {
 }
 
 function events(call: Call, api: JobsApi, job: StoredJob, extraHeaders: readonly string[]): Outcome {
-  if (call.head.upgrade !== '')
-    return failure('bad_request', 'No WebSocket here; events come as text/event-stream or application/x-ndjson.')
+  if (call.head.upgrade !== '') return api.eventSockets.accept(call, api, job, extraHeaders)
   const format = streamFormat(headerValue(call.head.headers, 'accept'))
   if (format === undefined) return failure('not_acceptable', 'Events come as text/event-stream or application/x-ndjson.')
   if (hasSeenEnd(call, job)) call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')

@@ -262,6 +262,10 @@ export interface LimitsConfig {
   readonly buffered: Bytes
   /** Downstream connections at once. Default 16384. */
   readonly connections: number
+  /** Open for events of jobs. */
+  readonly eventSockets: number
+  /** Jobs per event socket. */
+  readonly watches: number
   readonly schedules: number
   /** Of all definitions of schedules together. */
   readonly scheduleBytes: Bytes

@@ -163,6 +163,8 @@ describe('good files', () => {
         spillCopy: 65_536,
         buffered: 268_435_456,
         connections: 16_384,
+        eventSockets: 8192,
+        watches: 1000,
         schedules: 10_000,
         scheduleBytes: 16_777_216,
         tasks: 100,

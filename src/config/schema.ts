@@ -167,6 +167,11 @@ const limits = z.strictObject({
     .describe('How much of a spillable request is copied while it streams to a server; past it, it can no longer spill.'),
   buffered: field.size.prefault('256MiB').describe('All bodies that the gateway holds in memory. Above it reading stops, then 503.'),
   connections: field.count(1, MILLION).default(16_384).describe('Client connections at once.'),
+  eventSockets: field
+    .count(0, MILLION)
+    .default(8192)
+    .describe('WebSockets that are open for events of jobs; one more is refused with 503 before the upgrade.'),
+  watches: field.count(1, MILLION).default(1000).describe('Jobs that one WebSocket may watch at once.'),
   schedules: field.count(0, MILLION).default(10_000).describe('Schedules, those of this file and those made over the API together.'),
   scheduleBytes: field.size.prefault('16MiB').describe('All their definitions together: they are held in memory.'),
   tasks: field.count(1, 10_000).default(100).describe('Redrives, moves, purges and cancellations of many jobs that are under way at once.'),

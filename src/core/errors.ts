@@ -49,6 +49,13 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  too_many_sockets: {
+    status: 503,
+    title: 'There are too many WebSockets',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'connection_limit_reached',
+  },
   range_outside: {
     status: 416,
     title: 'There is nothing of it in the range',

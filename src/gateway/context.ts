@@ -1,4 +1,5 @@
 /** What every call needs of the running gateway. Made once by the wiring; calls read it, none changes it. */
+import type { EventSockets } from '../api/event-socket.ts'
 import type { ApiKeys } from '../api/queues/rights.ts'
 import type { Config } from '../config/config.ts'
 import type { ForwardOptions } from '../core/headers/forward.ts'
@@ -26,5 +27,6 @@ export interface CallContext {
   readonly budget: BufferBudget
   readonly jobs: Jobs
   readonly apiKeys: ApiKeys
+  readonly eventSockets: EventSockets
   readonly routeStates: RouteStates
 }

@@ -5,7 +5,8 @@
  */
 import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
 import { corsHeaders } from '../api/cors.ts'
-import { hasSeenEnd, streamEvents, streamFormat, type StreamParts } from '../api/event-stream.ts'
+import { hasSeenEnd, streamEvents, streamFormat } from '../api/event-stream.ts'
+import type { FollowParts } from '../api/job-events.ts'
 import { jobHeaders } from '../api/document.ts'
 import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
 import { refusal } from '../api/refused.ts'
@@ -24,7 +25,7 @@ import { idempotencyOf } from './idempotency.ts'
 import { extractKey } from './key.ts'
 import { hasIdempotencyKey, type Policies, readPolicies } from './policies.ts'
 
-export interface EnqueueContext extends HoldContext, StreamParts {
+export interface EnqueueContext extends HoldContext, FollowParts {
   readonly jobs: Jobs
   readonly telemetry: Telemetry
 }

@@ -73,7 +73,6 @@ class Handshake implements ResponseSink {
     const connection = this.connection as UpstreamConnection
     const upgrade = head.headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'upgrade')
     const protocol = upgrade < 0 ? this.#call.head.upgrade : (head.headers[upgrade + 1] as string)
-    this.#call.status = 101
     const up = connection.detach()
     const down = this.#call.detach()
     down.socket.write(

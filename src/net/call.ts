@@ -4,6 +4,7 @@
  */
 import type { RequestHead } from '../http1/message.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
+import type { NetworkSocket } from '../ports/network.ts'
 
 export interface Peer {
   readonly address: string
@@ -85,6 +86,8 @@ export interface Call {
   readonly responseStarted: boolean
   readonly responseEnded: boolean
   readonly status: number
+  /** For tunnels and WebSockets: hands over the socket and what was read behind the head. Whoever takes it answers with 101. */
+  detach(): { readonly socket: NetworkSocket; readonly rest: Buffer }
   readonly bytesIn: number
   readonly bytesOut: number
 }

@@ -243,8 +243,9 @@ export class DownstreamCall implements Call, RequestBody {
     return this.#out.uncork()
   }
 
-  /** For tunnels: hands over the socket and what was read behind the head. The connection is no longer ours. */
+  /** The connection is no longer ours. */
   detach(): { socket: NetworkSocket; rest: Buffer } {
+    this.status = 101
     this.responseStarted = true
     this.responseEnded = true
     this.#tellEnd()

@@ -154,6 +154,7 @@ const SPECS = {
   spillway_connections_limit: { type: 'gauge', help: '`limits.connections`.' },
   spillway_deadlines: { type: 'gauge', help: 'Connections, calls and attempts whose time is watched.' },
   spillway_job_watchers: { type: 'gauge', help: 'Held clients, long polls and event streams that wait for a job.' },
+  spillway_event_sockets: { type: 'gauge', help: 'WebSockets that are open for events of jobs.' },
   spillway_idle_server_connections: { type: 'gauge', help: 'Connections to servers that are kept for the next request.' },
   spillway_buffered_bytes: { type: 'gauge', help: 'Bytes of bodies held in memory, of `limits.buffered`.' },
   spillway_buffered_limit_bytes: { type: 'gauge', help: '`limits.buffered`.' },

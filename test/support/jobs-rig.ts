@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { EventSockets } from '../../src/api/event-socket.ts'
 import { ApiKeys } from '../../src/api/queues/rights.ts'
 import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
 import { createLocalBus } from '../../src/jobs/local-bus.ts'
@@ -78,7 +79,20 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
   const jobs = createJobs({ config, store, pools, upstream, bus: createLocalBus(), clock, random, telemetry, ownUrl })
   const router = compileRoutes(config.routes)
-  const parts = { config, clock, random, sweeper, telemetry, router, pools, upstream, budget, jobs, apiKeys: new ApiKeys(config.api.keys) }
+  const parts = {
+    config,
+    clock,
+    random,
+    sweeper,
+    telemetry,
+    router,
+    pools,
+    upstream,
+    budget,
+    jobs,
+    apiKeys: new ApiKeys(config.api.keys),
+    eventSockets: new EventSockets(config.limits.eventSockets),
+  }
   const context = { ...parts, forwarding: { name: config.name, proto: 'http' as const }, routeStates: new RouteStates(telemetry, clock) }
   const listener = await Listener.open({
     name: config.name,

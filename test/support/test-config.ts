@@ -71,6 +71,8 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       spillCopy: 64 * 1024,
       buffered: 256 << 20,
       connections: 16_384,
+      eventSockets: 8192,
+      watches: 1000,
       schedules: 10_000,
       scheduleBytes: 16_777_216,
       tasks: 100,
