@@ -18,6 +18,7 @@ import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteStates } from './gateway/route-state.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
@@ -101,6 +102,7 @@ class RunningGateway implements Gateway {
   readonly #eventSockets: EventSockets
   readonly #connections: ConnectionCount
   readonly #routeStates: RouteStates
+  #modeSwitches: ModeSwitches | undefined
   readonly #listeners: Listener[] = []
   readonly #pools = new Map<string, Pool>()
   /** For new calls: those that are under way keep the one that they began with. */
@@ -161,6 +163,8 @@ class RunningGateway implements Gateway {
     })
     this.#jobs = jobs
     await jobs.restore()
+    this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
+    await this.#modeSwitches.restore()
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
@@ -270,6 +274,7 @@ class RunningGateway implements Gateway {
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       routeStates: this.#routeStates,
+      modeSwitches: this.#modeSwitches as ModeSwitches,
     }
   }
 
@@ -305,7 +310,8 @@ class RunningGateway implements Gateway {
       jobs,
       budget: this.#budget,
     }
-    const api = createAdminApi(parts, { token, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
+    const modes = { switches: this.#modeSwitches as ModeSwitches, states: this.#routeStates }
+    const api = createAdminApi(parts, { token, modes, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
     const connectionsMax = calls + OTHER_ADMIN_CONNECTIONS
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
   }

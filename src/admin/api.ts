@@ -3,7 +3,7 @@
  * stream in both directions. What a page in a browser on this machine could send here by itself, for somebody else, is refused.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { answerCall } from '../api/queues/queue-api.ts'
+import { answerCall, type Answered } from '../api/queues/queue-api.ts'
 import type { ApiParts } from '../api/queues/parts.ts'
 import { type ApiReply, type ApiRequest, json } from '../api/queues/request.ts'
 import { ADMIN } from '../api/queues/rights.ts'
@@ -15,10 +15,12 @@ import type { BodySink, RequestBody } from '../net/call.ts'
 import type { Millis } from '../lib/units.ts'
 import { createGuard } from './guard.ts'
 import type { ReloadOutcome } from './reloading.ts'
+import { answerRoutes, type RouteModes } from './routes.ts'
 
 const PREFIX = '/api/'
 const RELOAD_PATH = '/api/reload'
 const STORE = 'store'
+const ROUTES = 'routes'
 
 export interface AdminApi {
   /** False: it is none of its addresses. */
@@ -31,6 +33,7 @@ export interface AdminActions {
   reload(): Promise<ReloadOutcome>
   /** undefined: the engine has no files. */
   readonly maintain?: Maintain | undefined
+  readonly modes: RouteModes
 }
 
 export function createAdminApi(parts: ApiParts, actions: AdminActions): AdminApi {
@@ -104,10 +107,16 @@ class Calls {
       caller: ADMIN,
       asker,
     }
-    const ofStore = request.segments[0] === STORE
-    const answered = ofStore ? await answerStore(request, this.#parts, this.#actions.maintain) : await answerCall(request, this.#parts)
+    const answered = await this.#answer(request)
     if ('failed' in answered) this.#refuse(outgoing, answered)
     else await write(outgoing, answered)
+  }
+
+  #answer(request: ApiRequest): Promise<Answered> {
+    const [first] = request.segments
+    if (first === STORE) return answerStore(request, this.#parts, this.#actions.maintain)
+    if (first === ROUTES) return answerRoutes(request, this.#parts, this.#actions.modes)
+    return answerCall(request, this.#parts)
   }
 
   async #reload(outgoing: ServerResponse): Promise<void> {

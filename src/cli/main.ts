@@ -8,6 +8,7 @@ import { checkCommand } from './commands/check.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { explainCommand } from './commands/explain.ts'
 import { initCommand } from './commands/init.ts'
+import { modeCommand } from './commands/mode.ts'
 import { jobsGroup } from './commands/jobs.ts'
 import { keysGroup } from './commands/keys.ts'
 import { queuesGroup } from './commands/queues.ts'
@@ -33,6 +34,7 @@ export const ENTRIES: readonly Entry[] = [
   initCommand,
   statusCommand,
   reloadCommand,
+  modeCommand,
   doctorCommand,
   supportBundleCommand,
   queuesGroup,

@@ -49,6 +49,8 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  switched_off: { status: 503, title: 'The route is switched off', source: 'gateway', retry: 'later', proxy: 'http_request_denied' },
+  no_such_route: { status: 404, title: 'There is no such route', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   too_many_sockets: {
     status: 503,
     title: 'There are too many WebSockets',

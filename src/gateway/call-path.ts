@@ -25,6 +25,8 @@ import type { Pool } from '../pools/pool.ts'
 
 /** How long a body waits for room in memory where no pool says it. */
 const ROOM_WAIT_MS: Millis = 2_000
+/** Nobody knows when somebody will switch it on again. */
+const SWITCHED_OFF_RETRY_S = 30
 
 export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
@@ -38,6 +40,8 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const { route } = match
   call.log.route = route.name
   call.log.mode = route.mode
+  const switched = context.modeSwitches.of(route.name)?.mode
+  if (switched === 'refuse') return sendFailure(call, switchedOff(), corsHeaders(route.cors, call))
 
   // Only a queue route may have none.
   const pool = poolOf(match, context) as Pool
@@ -46,6 +50,8 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
     case 'direct':
       return serve(call, match, pool, context)
     case 'spill':
+      if (switched === 'queue' && mayBecomeJob(call, route))
+        return settle(call, answered(call, store(call, match, 'spill', context), context), context)
       if (mustBecomeJob(call, route)) return settle(call, answered(call, store(call, match, 'asked', context), context), context)
       return serve(call, match, pool, context)
     case 'queue':
@@ -79,6 +85,10 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   const { body } = context.config.limits
   if (body > 0 && head.bodyLength > body) return failure('body_too_large', `the body is larger than ${body} bytes (limits.body)`)
   return undefined
+}
+
+function switchedOff(): Failure {
+  return failure('switched_off', 'An operator has switched this route off for now.', SWITCHED_OFF_RETRY_S)
 }
 
 /** For the server, field by field. */

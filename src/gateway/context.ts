@@ -11,6 +11,7 @@ import type { Pool } from '../pools/pool.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteStates } from './route-state.ts'
 
 export interface CallContext {
@@ -29,4 +30,5 @@ export interface CallContext {
   readonly apiKeys: ApiKeys
   readonly eventSockets: EventSockets
   readonly routeStates: RouteStates
+  readonly modeSwitches: ModeSwitches
 }

@@ -1,12 +1,18 @@
 /** What the gateway keeps per route: its counters, resolved once, and whether a spill route serves now or queues at the moment. */
 import type { RouteConfig } from '../config/config.ts'
-import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { EpochMillis, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Histogram, Telemetry } from '../telemetry/telemetry.ts'
 
 /** A route counts as spilling until this long after its last spill: one flip per episode, not one per request. */
 const SPILL_MEMORY_MS: Millis = 5_000
+
+export interface Spilling {
+  /** Of the request that was the first. */
+  readonly reason: string
+  readonly since: EpochMillis
+}
 
 interface Series {
   readonly byCode: Map<number, Counter>
@@ -16,7 +22,7 @@ interface Series {
 export class RouteStates {
   /** By route, then by mode. */
   readonly #series = new Map<string, Map<string, Series>>()
-  readonly #spilling = new Map<string, MonotonicMillis>()
+  readonly #spilling = new Map<string, Spilling & { lastAt: MonotonicMillis }>()
   readonly #telemetry: Telemetry
   readonly #clock: Clock
 
@@ -48,18 +54,21 @@ export class RouteStates {
   }
 
   spilled(route: RouteConfig, reason: string): void {
-    if (!this.#spilling.has(route.name)) this.#telemetry.event({ type: 'mode-flipped', route: route.name, to: 'queue', reason })
-    this.#spilling.set(route.name, this.#clock.monotonic())
+    const known = this.#spilling.get(route.name)
+    if (known !== undefined) return void (known.lastAt = this.#clock.monotonic())
+    this.#spilling.set(route.name, { reason, since: this.#clock.now(), lastAt: this.#clock.monotonic() })
+    this.#telemetry.event({ type: 'mode-flipped', route: route.name, to: 'queue', reason })
   }
 
   servedDirectly(route: RouteConfig): void {
-    const at = this.#spilling.get(route.name)
-    if (at === undefined || this.#clock.monotonic() - at < SPILL_MEMORY_MS) return
+    const known = this.#spilling.get(route.name)
+    if (known === undefined || this.#clock.monotonic() - known.lastAt < SPILL_MEMORY_MS) return
     this.#spilling.delete(route.name)
     this.#telemetry.event({ type: 'mode-flipped', route: route.name, to: 'direct', reason: 'servers have capacity again' })
   }
 
-  isSpilling(route: string): boolean {
-    return this.#spilling.has(route)
+  /** Undefined: its requests are served at once. */
+  spilling(route: string): Spilling | undefined {
+    return this.#spilling.get(route)
   }
 }

@@ -84,6 +84,7 @@ test('every event has a line of its own', () => {
     [{ type: 'stopping', reason: 'SIGTERM', inFlight: 3 }, 'stopping: SIGTERM; 3 in flight'],
     [{ ...moved, to: [], takenBack: 2 }, 'reports: b down, 86 of 256 buckets → nobody, they wait; 2 jobs taken back, keys stay in order'],
     [{ type: 'mode-flipped', route: 'POST /orders', to: 'queue', reason: 'no server is up' }, 'POST /orders now queues: no server is up'],
+    [{ type: 'mode-switched', route: 'POST /orders', to: 'refuse' }, 'POST /orders: an operator switched it to refuse'],
     [{ type: 'mode-flipped', route: 'POST /orders', to: 'direct', reason: 'a is up' }, 'POST /orders now goes direct: a is up'],
     [{ type: 'job-dead', job: 'j1', queue: 'q', reason: 'poison', detail: 'x' }, 'job j1 of q is dead: poison, x'],
     [

@@ -32,6 +32,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-down': 'warn',
   'buckets-moved': 'info',
   'mode-flipped': 'info',
+  'mode-switched': 'warn',
   'job-dead': 'warn',
   'attempt-failed': 'warn',
   'limit-reached': 'warn',
@@ -96,6 +97,8 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
     case 'mode-flipped':
       return `${event.route} now ${event.to === 'queue' ? 'queues' : 'goes direct'}: ${event.reason}`
+    case 'mode-switched':
+      return `${event.route}: an operator switched it to ${event.to}`
     case 'job-dead':
       return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
     case 'attempt-failed': {

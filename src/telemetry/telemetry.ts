@@ -20,6 +20,7 @@ export type GatewayEvent =
       readonly cause: 'down' | 'up'
       readonly takenBack: number
     }
+  | { readonly type: 'mode-switched'; readonly route: string; readonly to: 'auto' | 'queue' | 'refuse' }
   | { readonly type: 'mode-flipped'; readonly route: string; readonly to: 'direct' | 'queue'; readonly reason: string }
   | { readonly type: 'job-dead'; readonly job: string; readonly queue: string; readonly reason: string; readonly detail: string }
   | {

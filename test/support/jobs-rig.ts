@@ -10,6 +10,7 @@ import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
 import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/config/config.ts'
 import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
+import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
 import { RouteStates } from '../../src/gateway/route-state.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
@@ -93,7 +94,13 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     apiKeys: new ApiKeys(config.api.keys),
     eventSockets: new EventSockets(config.limits.eventSockets),
   }
-  const context = { ...parts, forwarding: { name: config.name, proto: 'http' as const }, routeStates: new RouteStates(telemetry, clock) }
+  const modeSwitches = new ModeSwitches({ store, telemetry, clock })
+  const context = {
+    ...parts,
+    forwarding: { name: config.name, proto: 'http' as const },
+    routeStates: new RouteStates(telemetry, clock),
+    modeSwitches,
+  }
   const listener = await Listener.open({
     name: config.name,
     host: '127.0.0.1',
