@@ -81,7 +81,9 @@ export class Client {
 
   /** A gateway that is asked to stop answers first whom it has heard before. */
   #checkStop(connection: GatewayConnection, asked: Asked, askedAt: number): void {
-    const { world, stoppedAt, drainTimeoutMs } = this.#parts
+    const { world, facts, stoppedAt, drainTimeoutMs } = this.#parts
+    // What a server has broken off is broken off for the client too, whoever stops meanwhile.
+    if (facts.runsOf(this.#intent.tag).some(({ answer }) => answer?.whole === false)) return
     const at = stoppedAt(connection.process)
     if (at === undefined || connection.left || askedAt > at - HEARD_MS || world.now > at + drainTimeoutMs - HEARD_MS || world.now < at)
       return
