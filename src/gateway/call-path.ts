@@ -18,7 +18,8 @@ import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
-import { mayBecomeJob, mustBecomeJob } from './policies.ts'
+import { orderOf } from './key.ts'
+import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -53,7 +54,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
       if (switched === 'queue' && mayBecomeJob(call, route))
         return settle(call, answered(call, store(call, match, 'spill', context), context), context)
       if (mustBecomeJob(call, route)) return settle(call, answered(call, store(call, match, 'asked', context), context), context)
-      return serve(call, match, pool, context)
+      return serveInOrder(call, match, pool, context)
     case 'queue':
       if (!mayBecomeJob(call, route)) {
         const methods = route.methods.join(', ')
@@ -105,6 +106,26 @@ function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: Cal
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
   new DirectCall(call, { route, pool, fields, cors, spill }, context).start()
+}
+
+/** A request may be served at once, but not before queued ones of its key. */
+function serveInOrder(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext): void {
+  const order = mayBecomeJob(call, match.route) ? orderOf(call, match, clientKeyOf(call.head, match.route)) : undefined
+  if (order === undefined) return serve(call, match, pool, context)
+  const decided = context.jobs.isHeld(order).then(
+    (held) => {
+      if (call.gone) return undefined
+      if (held) return answered(call, store(call, match, 'spill', context), context)
+      return serve(call, match, pool, context)
+    },
+    () =>
+      sendFailure(
+        call,
+        failure('store_unavailable', 'The store cannot say whether others of the same key come first.', 1),
+        corsHeaders(match.route.cors, call),
+      ),
+  )
+  settle(call, decided, context)
 }
 
 /** Queue mode, and whatever asks to be a job: the body whole, then the store. */

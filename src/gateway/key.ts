@@ -7,6 +7,11 @@ import type { KeySource } from '../config/config.ts'
 import { KEY_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { headerValues, type RequestHead } from '../http1/message.ts'
 import { pointedTo } from '../lib/json-pointer.ts'
+import type { RouteMatch } from '../core/routing/router.ts'
+import type { Call } from '../net/call.ts'
+import type { KeyRef } from '../ports/job-store.ts'
+
+const NO_BODY = new Uint8Array(0)
 
 export interface KeyedRequest {
   readonly head: Pick<RequestHead, 'headers' | 'query'>
@@ -21,6 +26,18 @@ export function extractKey(source: KeySource, request: KeyedRequest): string | u
   if (!value.isWellFormed()) return `sha256-utf16:${sha256(Buffer.from(value, 'utf16le'))}`
   // A long value still tells requests apart, and the store keeps short keys.
   return value.length <= KEY_LENGTH_MAX ? value : `sha256:${sha256(value)}`
+}
+
+/**
+ * Of a request that could be served at once: which key it must not pass others of. Undefined: it has none. A key in the body is not known before
+ * the body is read.
+ */
+export function orderOf({ head }: Pick<Call, 'head'>, { route, params }: RouteMatch, clientKey: string | undefined): KeyRef | undefined {
+  const { queue, key: source } = route
+  if (queue === undefined) return undefined
+  if (source?.from === 'json') return { queue }
+  const key = (source === undefined ? undefined : extractKey(source, { head, params, body: NO_BODY })) ?? clientKey
+  return key === undefined ? undefined : { queue, key }
 }
 
 function sha256(data: string | Uint8Array): string {

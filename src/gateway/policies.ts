@@ -112,6 +112,11 @@ export function hasIdempotencyKey(head: Head): boolean {
   return headerValue(head.headers, 'idempotency-key') !== undefined
 }
 
+/** What a client calls the order that its request belongs to, where the route lets it. */
+export function clientKeyOf(head: Head, route: RouteConfig): string | undefined {
+  return route.allow.includes('key') ? headerValue(head.headers, 'spillway-key') : undefined
+}
+
 export function mayBecomeJob(call: Pick<Call, 'head'>, route: RouteConfig): boolean {
   const { head } = call
   return route.mode !== 'direct' && head.upgrade === '' && !NEVER_JOBS.has(head.method) && route.methods.includes(head.method)

@@ -11,6 +11,7 @@ import type {
   CommandOutcome,
   JobId,
   JobStore,
+  KeyRef,
   LeaseRef,
   NewJob,
   QueueName,
@@ -58,6 +59,8 @@ export interface Jobs {
   readonly queues: Queues
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
+  /** Would a job of this key have others before it? */
+  isHeld(key: KeyRef): Promise<boolean>
   read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined>
   /** The job's end within `forMs`, with its answer if that is in hand; undefined: the time is up, or there is no such job. */
   waitEnd(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
@@ -188,6 +191,10 @@ class LocalJobs implements Jobs {
     }
     for (const queue of ready) this.#parts.bus.publish({ kind: 'ready', queue })
     return submitted
+  }
+
+  async isHeld(key: KeyRef): Promise<boolean> {
+    return (await this.#parts.store.held([key]))[0] === true
   }
 
   async read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined> {

@@ -279,6 +279,12 @@ export interface KeyState {
   readonly waiting: number
 }
 
+export interface KeyRef {
+  readonly queue: QueueName
+  /** Absent: it is not known yet, so any unfinished job may be of the same. */
+  readonly key?: string | undefined
+}
+
 export interface KeysRequest {
   readonly queue: QueueName
   /** Only keys that a failed job blocks. */
@@ -479,6 +485,8 @@ export interface JobStore {
   stats(): Promise<readonly QueueStats[]>
   browse(request: BrowseRequest): Promise<BrowsePage>
   keys(request: KeysRequest): Promise<readonly KeyState[]>
+  /** Of each: would a job of this key that is submitted now have another one before it? One that waits for time is not in line yet. */
+  held(keys: readonly KeyRef[]): Promise<readonly boolean[]>
   /** All whose names begin so, by name. */
   notes(prefix: string): Promise<readonly { readonly name: string; readonly text: string }[]>
   schedules(): Promise<readonly ScheduleState[]>

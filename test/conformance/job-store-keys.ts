@@ -152,6 +152,39 @@ export const keyCases: Cases = {
     assert.equal((await rig.lease({ queue: 'other' })).length, 1)
   },
 
+  async 'a key is held by who waits in the line, runs or waits to be sent again, not by who waits for time or has ended'(rig) {
+    const isHeld = async (key = 'k', queue = 'q'): Promise<boolean | undefined> => (await rig.store.held([{ queue, key }]))[0]
+    assert.equal(await isHeld(), false)
+    await rig.submit({ key: 'k', delayMs: 5000 })
+    assert.equal(await isHeld(), false, 'it takes its place when it is due')
+    const { id } = await rig.submit({ key: 'k' })
+    assert.deepEqual(
+      await rig.store.held([
+        { queue: 'q', key: 'k' },
+        { queue: 'q', key: 'K' },
+        { queue: 'other', key: 'k' },
+        { queue: 'nowhere', key: 'k' },
+      ]),
+      [true, false, false, false],
+    )
+    const { ref } = await rig.leaseOne()
+    assert.deepEqual([ref.id, await isHeld()], [id, true])
+    await rig.retry(ref, 2000)
+    assert.equal(await isHeld(), true, 'its turn is not over')
+    await rig.pass(2000)
+    await rig.succeed((await rig.leaseOne()).ref)
+    assert.equal(await isHeld(), false)
+    await rig.pass(3000)
+    assert.equal(await isHeld(), true, 'the delayed one is due')
+  },
+
+  async 'a key is held by the next one at once'(rig) {
+    const [a, b] = await three(rig)
+    await rig.succeed((await rig.leaseOne()).ref)
+    assert.deepEqual(await rig.store.held([{ queue: 'q', key: 'k' }]), [true])
+    assert.ok(a.id < b.id)
+  },
+
   async 'a job that expires behind its key leaves the line'(rig) {
     const [a, b, c] = await rig.submitAll([{ key: 'k' }, { key: 'k', expireAfterMs: 1000 }, { key: 'k' }])
     const first = await rig.leaseOne()

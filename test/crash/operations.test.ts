@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readFileSync, readSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { it } from 'node:test'
@@ -100,22 +100,22 @@ function pickMoments(events: readonly FileEvent[], { store, lines, random, cuts 
 }
 
 function readLines(path: string): unknown[] {
+  return textLines(path).map((line) => JSON.parse(line) as unknown)
+}
+
+function textLines(path: string): string[] {
   const text = readFileSync(path, 'utf8')
   // The last line may be cut off.
-  return text
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => JSON.parse(line) as unknown)
+  return text.split('\n').slice(0, -1)
 }
 
 /** One life, killed after a while; the next one goes on in the same folder. */
-async function liveAndDie(folder: string, random: SeededRandom, now: number): Promise<void> {
+async function liveAndDie(folder: string, random: SeededRandom, now: number, answers: LineCounter): Promise<void> {
   const [program = '', ...args] = command(folder, { seed: random.integer(1e9), steps: 0, mode: 'thread', now })
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] })
   const exited = new Promise((resolve) => child.on('exit', resolve))
-  const before = lineCount(folder)
-  const wanted = before + 20 + random.integer(120)
-  while (child.exitCode === null && lineCount(folder) < wanted) await new Promise((resolve) => setTimeout(resolve, 5))
+  const wanted = answers.count() + 20 + random.integer(120)
+  while (child.exitCode === null && answers.count() < wanted) await new Promise((resolve) => setTimeout(resolve, 5))
   // Anywhere in the operation that follows.
   await new Promise((resolve) => setTimeout(resolve, random.integer(4)))
   child.kill('SIGKILL')
@@ -131,33 +131,50 @@ function backupsIn(folder: string): readonly string[] {
     .map((name) => join(backups, name))
 }
 
-function lineCount(folder: string): number {
-  try {
-    return readFileSync(join(folder, 'answers')).filter((byte) => byte === 10).length
-  } catch {
-    return 0
+/** Of a file that grows, and may lose what stands behind its last line. */
+class LineCounter {
+  readonly #path: string
+  #at = 0
+  #lines = 0
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  count(): number {
+    if (!existsSync(this.#path)) return 0
+    const file = openSync(this.#path, 'r')
+    const more = Buffer.alloc(Math.max(0, fstatSync(file).size - this.#at))
+    const read = readSync(file, more, 0, more.length, this.#at)
+    closeSync(file)
+    for (let at = more.indexOf(10); at >= 0 && at < read; at = more.indexOf(10, at + 1)) this.#lines++
+    // Never beyond a line that may be cut off.
+    this.#at += more.subarray(0, read).lastIndexOf(10) + 1
+    return this.#lines
   }
 }
 
 async function killOften(seed: number, rounds: number): Promise<ReadonlySet<string>> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-operations-kill-'))
   const random = new SeededRandom(seed)
+  const answers = new LineCounter(join(folder, 'answers'))
   const kinds = new Set<string>()
   let now = BEGIN
   let unanswered = 0
   try {
     for (let round = 0; round < rounds; round++) {
-      await liveAndDie(folder, random, now)
+      await liveAndDie(folder, random, now, answers)
       const lines = readLines(join(folder, 'answers')) as (Line & { readonly begins?: string })[]
       const underWay = lines.at(-1)?.begins
       if (underWay !== undefined) kinds.add(underWay)
-      const states = readLines(join(folder, 'states')) as State[]
+      const states = textLines(join(folder, 'states'))
+      const last = JSON.parse(states.at(-1) ?? '[]') as State
       const answered = lines.filter(({ begins }) => begins === undefined)
       now = (answered.at(-1)?.now ?? now) + 1000
       // A state is written before its answer: one more without an answer is of the operation that was under way.
       const told = states.length - answered.length > unanswered ? undefined : underWay
       unanswered = states.length - answered.length
-      await checkAfterCrash({ path: join(folder, 'store'), now, check: (state) => isWithinReach(state, states.at(-1) ?? [], told) })
+      await checkAfterCrash({ path: join(folder, 'store'), now, check: (state) => isWithinReach(state, last, told) })
       for (const backup of backupsIn(folder)) assertVerified(backup)
     }
   } finally {

@@ -225,8 +225,13 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a key that is forgotten',
-    foundAs: ['one live lease per key', 'a key runs in order of acceptance'],
+    foundAs: ['one live lease per key', 'a key runs in order of acceptance', 'no live request overtakes queued ones of its key'],
     options: submitted(({ key: _, ...job }) => job),
+  },
+  {
+    name: 'a live request that passes queued ones of its key',
+    foundAs: ['no live request overtakes queued ones of its key'],
+    options: broken('held', () => async (args, next) => ((await next(args)) as boolean[]).map(() => false)),
   },
   {
     name: 'an accepted job that a crash loses',

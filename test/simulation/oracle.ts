@@ -26,6 +26,7 @@ export interface ModelJob {
   readonly target: string
   readonly key: string | undefined
   readonly delayed: boolean
+  readonly acceptedAt: number
   readonly attempts: number
   readonly sendOnce: boolean
   readonly scopeKey: string | undefined
@@ -163,6 +164,7 @@ export class Oracle {
       target: job.request.target,
       key: job.key,
       delayed: (job.delayMs ?? 0) > 0,
+      acceptedAt: this.#world.now,
       attempts: job.attempts,
       sendOnce: job.sendOnce,
       scopeKey: job.idempotency?.scopeKey,
@@ -368,11 +370,11 @@ export class Oracle {
     const job = this.jobs.get(id)
     if (job === undefined || job.blocksKey) return false
     // In a queue that makes room it may have expired and gone before anybody was told of the one or the other.
-    if (this.#evicting.has(job.queue)) return job.place === 'ended' || this.#mayHaveExpired(job)
+    if (this.#evicting.has(job.queue)) return job.place === 'ended' || this.mayHaveExpired(job)
     return job.place === 'ended' && this.#world.wallMax >= job.keptUntil
   }
 
-  #mayHaveExpired({ place, counted, expiresAt }: ModelJob): boolean {
+  mayHaveExpired({ place, counted, expiresAt }: ModelJob): boolean {
     return place === 'waiting' && counted === 0 && expiresAt !== undefined && this.#world.wallMax >= expiresAt
   }
 

@@ -37,8 +37,10 @@ export class Promises {
     this.#checkLimits(run)
     const intent = this.#facts.intents.get(run.tag)
     if (intent === undefined) return
-    if (run.job === undefined) this.#checkLive(run, intent)
-    else this.#checkJob(run, run.job, message.start.split(' ')[1] ?? '')
+    if (run.job === undefined) {
+      this.#checkLive(run, intent)
+      this.#checkOvertaking(run, intent)
+    } else this.#checkJob(run, run.job, message.start.split(' ')[1] ?? '')
     this.#checkOnceInAll(run, intent)
     const told = intent.nothingDone && run.job !== undefined
     this.#check(!told, 'nothing was done', () => `run ${run.id} of ${run.tag}, whose client was told that nothing was done`)
@@ -67,6 +69,17 @@ export class Promises {
       'no live request is sent twice',
       () => `${run.tag} was sent ${intent.sentAt.length} times and ran ${live} times`,
     )
+  }
+
+  /** What could be served at once does not pass what waits, runs or is to be sent again under its key. */
+  #checkOvertaking(run: Run, intent: Intent): void {
+    const route = this.#config.routes.find(({ name }) => name === intent.route)
+    if (route?.mode !== 'spill' || route.queue === undefined || intent.key === undefined) return
+    const sentAt = Math.max(...intent.sentAt.filter((at) => at <= run.at))
+    for (const job of this.#oracle.jobsOfKey(route.queue, intent.key)) {
+      const before = job.acceptedAt < sentAt && job.place !== 'ended' && !job.delayed && !this.#oracle.mayHaveExpired(job)
+      this.#check(!before, 'no live request overtakes queued ones of its key', () => `run ${run.id} of key ${intent.key} before ${job.id}`)
+    }
   }
 
   /** On a route that sends once: whatever way it takes, live and as a job, a request reaches servers again only when it may. */

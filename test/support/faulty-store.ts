@@ -35,6 +35,7 @@ const METHODS = [
   'stats',
   'browse',
   'keys',
+  'held',
   'notes',
   'schedules',
   'tasks',

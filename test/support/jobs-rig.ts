@@ -25,7 +25,7 @@ import { testConfig, testPool, testQueue, testRoute } from './test-config.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 import { until } from './until.ts'
 
-type Calls = Record<'submit' | 'lease' | 'settle', number>
+type Calls = Record<'submit' | 'lease' | 'settle' | 'held', number>
 
 export interface JobsRig extends AsyncDisposable {
   readonly servers: readonly TestServer[]
@@ -68,8 +68,8 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const sweeper = new Sweeper(clock)
   const network = systemNetwork
   const pool = new Pool(config.pools[0] as PoolConfig, { clock, random, network, telemetry })
-  const calls: Calls = { submit: 0, lease: 0, settle: 0 }
-  const failNext: Calls = { submit: 0, lease: 0, settle: 0 }
+  const calls: Calls = { submit: 0, lease: 0, settle: 0, held: 0 }
+  const failNext: Calls = { submit: 0, lease: 0, settle: 0, held: 0 }
   const path = mkdtempSync(join(tmpdir(), 'spillway-jobs-'))
   const store = counting(await openEmbeddedStore({ path, clock, random, queues: config.queues, events: {} }), calls, failNext)
   const timeouts = { ...config.timeouts, idleMs: config.timeouts.upstreamIdleMs }
@@ -199,6 +199,10 @@ function counting(store: JobStore, calls: Calls, failNext: Calls): JobStore {
     async settle(settlements) {
       count('settle')
       return store.settle(settlements)
+    },
+    async held(keys) {
+      count('held')
+      return store.held(keys)
     },
   }
 }

@@ -58,6 +58,7 @@ export function retryingStore(store: JobStore, memory: ClientMemory): JobStore {
     },
     stats: () => ask(() => store.stats()),
     browse: (request) => ask(() => store.browse(request)),
+    held: (keys) => ask(() => store.held(keys)),
     keys: (request) => ask(() => store.keys(request)),
     notes: (prefix) => ask(() => store.notes(prefix)),
     schedules: () => ask(() => store.schedules()),

@@ -9,6 +9,7 @@ import type {
   CommandOutcome,
   JobCommand,
   JobError,
+  KeyRef,
   KeysRequest,
   KeyState,
   LeaseOutcome,
@@ -78,6 +79,7 @@ export type Call =
   | { readonly kind: 'stats' }
   | { readonly kind: 'browse'; readonly request: BrowseRequest }
   | { readonly kind: 'keys'; readonly request: KeysRequest }
+  | { readonly kind: 'held'; readonly keys: readonly KeyRef[] }
   | { readonly kind: 'notes'; readonly prefix: string }
   | { readonly kind: 'schedules' }
   | { readonly kind: 'tasks' }
@@ -97,6 +99,7 @@ export interface ReplyByKind {
   readonly stats: readonly QueueStats[]
   readonly browse: BrowsePage
   readonly keys: readonly KeyState[]
+  readonly held: readonly boolean[]
   readonly notes: readonly { readonly name: string; readonly text: string }[]
   readonly schedules: readonly ScheduleState[]
   readonly tasks: readonly TaskState[]

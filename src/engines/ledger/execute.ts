@@ -29,6 +29,8 @@ export function execute(ledger: Ledger, call: Call): Reply {
       return ledger.browse(call.request)
     case 'keys':
       return ledger.keys(call.request)
+    case 'held':
+      return call.keys.map((each) => ledger.held(each))
     case 'notes':
       return ledger.notes(call.prefix)
     case 'schedules':
@@ -83,6 +85,8 @@ export function operationsIn(call: Call): number {
       return call.commands.length
     case 'read':
       return call.ids.length
+    case 'held':
+      return call.keys.length
     default:
       return 1
   }

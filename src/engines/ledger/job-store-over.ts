@@ -29,6 +29,7 @@ export function jobStoreOver(executor: Executor): JobStore {
     stats: () => executor.call({ kind: 'stats' }),
     browse: (request) => executor.call({ kind: 'browse', request }),
     keys: (request) => executor.call({ kind: 'keys', request }),
+    held: (keys) => executor.call({ kind: 'held', keys }),
     notes: (prefix) => executor.call({ kind: 'notes', prefix }),
     schedules: () => executor.call({ kind: 'schedules' }),
     tasks: () => executor.call({ kind: 'tasks' }),

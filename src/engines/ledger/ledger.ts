@@ -10,6 +10,7 @@ import type {
   BrowsePage,
   BrowseRequest,
   CommandOutcome,
+  KeyRef,
   KeysRequest,
   KeyState,
   LeaseOutcome,
@@ -279,6 +280,12 @@ export class Ledger {
       const record = this.#book.indexed(holder)
       return record === undefined ? [] : [{ key, holder: formatJobId(holder), status: record.status, blocked, waiting }]
     })
+  }
+
+  held({ queue: name, key }: KeyRef): boolean {
+    const queue = this.#book.queue(name)
+    if (queue === undefined) return false
+    return key === undefined ? queue.unfinished > 0 : this.#tables.keyHolder(queue.id, key) !== undefined
   }
 
   notes(prefix: string): readonly { readonly name: string; readonly text: string }[] {
