@@ -4,7 +4,7 @@
  * Arguments: folder, seed, rounds (0: until it is killed), `thread` (the engine as the gateway runs it), `inline` or `nosync`, and the time.
  */
 import { createHash } from 'node:crypto'
-import { ftruncateSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { fstatSync, ftruncateSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { allBuckets } from '../../src/core/jobs/buckets.ts'
 import { openEmbeddedStore } from '../../src/engines/embedded/embedded-store.ts'
@@ -16,6 +16,9 @@ import { ManualClock } from '../support/manual-clock.ts'
 import { SeededRandom } from '../support/seeded-random.ts'
 import { type Line, QUEUES } from './operations.ts'
 import { allJobs, hashOf, stateOf } from './operations-state.ts'
+
+/** More than a state ever has. */
+const LINE_BYTES_MAX = 4 * 1024 * 1024
 
 const [folder = '', seed = '0', rounds = '0', mode = 'inline', startedAt = '0'] = process.argv.slice(2)
 const random = new SeededRandom(Number(seed))
@@ -35,9 +38,11 @@ const store: JobStore =
 let leases: Lease[] = []
 /** To go on behind the last whole line: the life before may have been killed in the middle of one. */
 function openLines(path: string): number {
-  const file = openSync(path, 'a')
-  const text = readFileSync(path)
-  ftruncateSync(file, text.lastIndexOf(10) + 1)
+  const file = openSync(path, 'a+')
+  const { size } = fstatSync(file)
+  const tail = Buffer.alloc(Math.min(size, LINE_BYTES_MAX))
+  readSync(file, tail, 0, tail.length, size - tail.length)
+  ftruncateSync(file, size - tail.length + tail.lastIndexOf(10) + 1)
   return file
 }
 
