@@ -32,7 +32,11 @@ interface Counts {
 /** `test:complete` and its kin wrap what was thrown; only the inner error says anything. */
 function causeText(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-  if (cause instanceof Error) return (cause.stack ?? cause.message).replaceAll(/\n *at .*\(?node:.*/g, '')
+  if (cause instanceof Error) {
+    const text = (cause.stack ?? cause.message).replaceAll(/\n *at .*\(?node:.*/g, '')
+    // A test of many trials says which one it was, and what happened in it.
+    return cause.cause instanceof Error ? `${text}\ncaused by ${causeText(new Error('', { cause: cause.cause }))}` : text
+  }
   return typeof cause === 'string' ? cause : inspect(cause)
 }
 

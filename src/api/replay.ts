@@ -23,20 +23,20 @@ export interface Replay {
 }
 
 export function sendReplay(call: Call, { job, answer, extra, free }: Replay): void {
-  const { headers, tag, modified } = replayHeaders(answer, `"${job.id}.${job.version}"`)
-  if (answer.status !== 200)
-    return sendAnswer(call, { status: answer.status, reason: answer.reason, headers: [...headers, ...extra], body: answer.body }, free)
-  if (hasAlready(headerValues(call.head.headers, 'if-none-match'), tag)) {
+  const headers = replayHeaders(answer.headers)
+  const all: Sent = { status: answer.status, reason: answer.reason, headers: [...headers, ...extra], body: answer.body }
+  if (answer.status !== 200) return sendAnswer(call, all, free)
+  const tag = headerValue(answer.headers, 'etag')
+  if (tag !== undefined && hasAlready(headerValues(call.head.headers, 'if-none-match'), tag)) {
     free()
     return call.send(304, [...only(headers, KEPT_IN_304), ...extra], '')
   }
-  const range = rangeFor(call, answer.body.length, { tag, modified })
+  const range = rangeFor(call, answer.body.length, { tag, modified: headerValue(answer.headers, 'last-modified') })
   if (range === 'outside') {
     free()
     const size = ['Content-Range', `bytes */${answer.body.length}`]
     return sendFailure(call, failure('range_outside', `The result has ${answer.body.length} bytes.`), [...extra, ...size], { job: job.id })
   }
-  const all = { status: 200, reason: answer.reason, headers: [...headers, ...extra], body: answer.body }
   sendAnswer(call, range === undefined ? all : partOf(all, range), free)
 }
 
@@ -58,7 +58,7 @@ export function sendAnswer(call: Call, { status, reason, headers, body }: Sent, 
 function rangeFor(
   call: Call,
   bytes: number,
-  known: { readonly tag: string; readonly modified: string | undefined },
+  known: { readonly tag: string | undefined; readonly modified: string | undefined },
 ): ByteRange | 'outside' | undefined {
   const { method, headers } = call.head
   if (method !== 'GET' || !rangeStillHolds(headerValue(headers, 'if-range'), known)) return undefined
@@ -70,31 +70,13 @@ function partOf({ headers, body }: Sent, { first, last }: ByteRange): Sent {
   return { status: 206, reason: 'Partial Content', headers: [...headers, ...where], body: body.subarray(first, last + 1) }
 }
 
-interface Replayed {
-  readonly headers: readonly string[]
-  readonly tag: string
-  readonly modified: string | undefined
-}
-
-/** `Set-Cookie` was for the client of then; a result that does not speak of caches is not for them; one without a tag gets `ownTag`. */
-function replayHeaders({ status, headers }: JobAnswer, ownTag: string): Replayed {
+/** As the server sent them, but for `Set-Cookie`, which was for the client of then; a result that does not speak of caches is not for them. */
+function replayHeaders(headers: readonly string[]): readonly string[] {
   const kept: string[] = []
-  const has = { 'cache-control': '', etag: '', 'accept-ranges': '', 'last-modified': '' }
   for (let i = 0; i < headers.length; i += 2) {
-    const [name, value] = [headers[i] as string, headers[i + 1] as string]
-    const lower = name.toLowerCase()
-    if (lower === 'set-cookie') continue
-    if (Object.hasOwn(has, lower)) has[lower as keyof typeof has] = value
-    kept.push(name, value)
+    if ((headers[i] as string).toLowerCase() !== 'set-cookie') kept.push(headers[i] as string, headers[i + 1] as string)
   }
-  if (has['cache-control'] === '') kept.push('Cache-Control', 'no-store')
-  if (status === 200 && has.etag === '') kept.push('ETag', ownTag)
-  if (status === 200 && has['accept-ranges'] === '') kept.push('Accept-Ranges', 'bytes')
-  return {
-    headers: kept,
-    tag: has.etag === '' ? ownTag : has.etag,
-    modified: has['last-modified'] === '' ? undefined : has['last-modified'],
-  }
+  return headerValue(headers, 'cache-control') === undefined ? [...kept, 'Cache-Control', 'no-store'] : kept
 }
 
 function only(headers: readonly string[], names: ReadonlySet<string>): string[] {

@@ -44,7 +44,14 @@ before(async () => {
   for (let round = 0; round < ROUNDS; round++) {
     const bodies = Array.from({ length: 12 }, (_, n) => random.bytes(n === 0 ? 300_000 : random.integer(1500)))
     const jobs = bodies.map((body, n) =>
-      newJob({ body, headers: ['X-Hash', hash(body)], ...(n % 3 === 0 && { key: `k${n}` }), ...idempotency(`${round} ${n}`) }),
+      // Handed back until the log is merged, however often that is: none of them must come to be poison by it.
+      newJob({
+        attempts: 10_000,
+        body,
+        headers: ['X-Hash', hash(body)],
+        ...(n % 3 === 0 && { key: `k${n}` }),
+        ...idempotency(`${round} ${n}`),
+      }),
     )
     for (const [n, outcome] of (await store.submit(jobs)).entries()) {
       if (outcome.kind === 'created') known.set(outcome.job.id, { status: 'waiting', hash: hash(bodies[n] ?? Buffer.alloc(0)) })
@@ -58,7 +65,7 @@ before(async () => {
   // Where the last of it went into the database by chance, a little more is in the log alone.
   for (let mark = syncedFrames(live); mark === undefined || mark.merged || mark.frames <= 10; mark = syncedFrames(live)) {
     const body = random.bytes(1500)
-    const [outcome] = await store.submit([newJob({ body, headers: ['X-Hash', hash(body)] })])
+    const [outcome] = await store.submit([newJob({ attempts: 10_000, body, headers: ['X-Hash', hash(body)] })])
     if (outcome?.kind === 'created') known.set(outcome.job.id, { status: 'waiting', hash: hash(body) })
   }
   // As a kill leaves it. Copied by another process: reading it in this one would end its locks.
