@@ -25,7 +25,8 @@ test('what was sealed is opened by the same key, and says nothing to who has not
   const sealed = sealer.seal('request', PLAIN)
   assert.deepEqual(plain(sealer.open('request', sealed)), [PLAIN.head.toString(), PLAIN.body.toString()])
   const stored = Buffer.concat([sealed.head, sealed.body])
-  for (const word of ['secret', 'Bearer', 'POST', '/x']) assert.ok(!stored.includes(word))
+  // Four bytes and more: shorter ones stand in random bytes now and then.
+  for (const word of ['secret', 'Bearer', 'POST', '"/x"']) assert.ok(!stored.includes(word))
   assert.deepEqual([keyIdOf(sealed), sealed.body.length], ['a', PLAIN.body.length])
 })
 
