@@ -50,23 +50,25 @@ export const overflowCases: Cases = {
   },
 
   async 'of very many that are too old some go with each that comes, which is taken all the same'(rig) {
-    await rig.submitAll(Array.from({ length: 150 }, () => ({})))
+    await rig.submitAll(Array.from({ length: 400 }, () => ({})))
     rig.clock.advance(5000)
     await rig.configure(DROP, { age: 5000 })
     const left: number[] = []
-    for (let n = 0; n < 3; n++) {
+    // Where an engine fails, asking again makes more of them go.
+    for (let n = 0; n < 8; n++) {
       await rig.submit()
       left.push((await rig.stats()).counts.queued)
     }
-    assert.deepEqual(left, [87, 24, 3])
+    assert.ok((left[0] ?? 0) > 20 && (left[0] ?? 0) < 340, `not all at once: ${left.join()}`)
+    assert.ok((left.at(-1) ?? 0) < 30, `in the end all: ${left.join()}`)
   },
 
   async 'of very many that a lowered limit has no place for some go with each that comes, which is refused meanwhile'(rig) {
-    await rig.submitAll(Array.from({ length: 150 }, () => ({})))
+    await rig.submitAll(Array.from({ length: 400 }, () => ({})))
     await rig.configure(DROP, { jobs: 10 })
     const kinds: string[] = []
-    for (let n = 0; n < 3; n++) kinds.push((await rig.trySubmit()).kind)
-    assert.deepEqual(kinds, ['refused', 'refused', 'created'])
+    while (kinds.at(-1) !== 'created' && kinds.length < 10) kinds.push((await rig.trySubmit()).kind)
+    assert.deepEqual([kinds[0], new Set(kinds.slice(0, -1)).size, kinds.at(-1)], ['refused', 1, 'created'])
     assert.equal((await rig.stats()).counts.queued, 10)
   },
 
