@@ -25,7 +25,9 @@ export interface Replay {
 export function sendReplay(call: Call, { job, answer, extra, free }: Replay): void {
   const headers = replayHeaders(answer.headers)
   const all: Sent = { status: answer.status, reason: answer.reason, headers: [...headers, ...extra], body: answer.body }
-  if (answer.status !== 200) return sendAnswer(call, all, free)
+  // A repeated POST is answered with the result too: conditions and ranges are about reading (RFC 9110, sections 13.1.2 and 14.2).
+  const reads = call.head.method === 'GET' || call.head.method === 'HEAD'
+  if (answer.status !== 200 || !reads) return sendAnswer(call, all, free)
   const tag = headerValue(answer.headers, 'etag')
   if (tag !== undefined && hasAlready(headerValues(call.head.headers, 'if-none-match'), tag)) {
     free()

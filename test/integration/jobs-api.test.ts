@@ -219,6 +219,18 @@ test("a server's own tag and date say whether a part fits, and who has the resul
   assert.ok(!('accept-ranges' in had.headers))
 })
 
+test('a repeated POST is answered with the whole result, whatever it says of parts and tags', async () => {
+  await using rig = await startJobsRig({
+    routes: [testRoute({ name: '/*', waitMs: 5000 })],
+    handle: (_, response) => void response.writeHead(200, { etag: '"e"' }).end('0123456789'),
+  })
+  const headers = { 'Idempotency-Key': 'k', 'If-None-Match': '"e"', Range: 'bytes=0-1' }
+  for (const replayed of [undefined, 'true']) {
+    const answer = await ask(`${rig.url}/work`, { method: 'POST', body: 'input', headers })
+    assert.deepEqual([answer.status, answer.text, answer.headers['idempotency-replayed']], [200, '0123456789', replayed])
+  }
+})
+
 test('an answer that is no 200 has no parts', async () => {
   await using rig = await startJobsRig({ handle: (_, response) => void response.writeHead(201, { etag: '"e"' }).end('0123456789') })
   const { links, id } = await submit(rig)
