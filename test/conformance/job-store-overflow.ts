@@ -49,6 +49,18 @@ export const overflowCases: Cases = {
     assert.equal((await rig.read(large.id))?.status, 'queued')
   },
 
+  async 'where what runs may keep the room that is needed, only some are pushed out'(rig) {
+    const large = (await rig.submit({ body: Buffer.alloc(20_000) })).requestBytes
+    await rig.leaseOne({ max: 1 })
+    await rig.submitAll(Array.from({ length: 400 }, () => ({})))
+    const { bytes } = await rig.stats()
+    await rig.configure(DROP, { bytes })
+    const refused = await rig.trySubmit({ body: Buffer.alloc(bytes - large + 1000) })
+    assert.equal(refused.kind === 'refused' && refused.limit, 'bytes')
+    const { queued } = (await rig.stats()).counts
+    assert.ok(queued > 20, `${queued} of 400 are left`)
+  },
+
   async 'of very many that are too old some go with each that comes, which is taken all the same'(rig) {
     await rig.submitAll(Array.from({ length: 400 }, () => ({})))
     rig.clock.advance(5000)

@@ -37,7 +37,7 @@ const VERSIONS_PER_GENERATION = 2 ** 20
 const PRIORITY_MAX = 9
 /** So many ended jobs are removed to make room for one more. */
 const EVICTIONS_PER_END = 64
-/** So many waiting jobs that are too old, or too many by lowered limits, are dropped with each that comes. */
+/** So many waiting jobs are dropped with each that comes, unless dropping is sure to be enough. */
 const DROPS_PER_SUBMIT = 64
 
 export class Acts {
@@ -222,17 +222,19 @@ export class Acts {
   }
 
   /**
-   * Where the queue's rules say so, the oldest waiting jobs make room; none of them where that would not be enough. Of those that are too old,
-   * and of those that have no place since the limits were lowered, only some go at a time.
+   * Where the queue's rules say so, the oldest waiting jobs make room. Only some go at a time where that may not be enough, of those that are too
+   * old, and of those that have no place since the limits were lowered.
    */
   #makeRoomIn(queue: QueueState, bytes: number): Refusal | undefined {
     const { limits, rules } = queue
     const drops = rules.overflow === 'drop-oldest' && bytes <= limits.bytes && queue.unfinished - queue.inLine < limits.jobs
     const wasOver = queue.unfinished > limits.jobs || queue.bytes > limits.bytes
+    // What runs or waits for time has bytes too, and gives up none: then dropping may not be enough.
+    const enough = !wasOver && queue.unfinished === queue.inLine
     for (let dropped = 0; ; dropped++) {
       const full = fullLimit(queue, bytes)
       const why = full ?? this.#tooOld(queue)
-      if (why === undefined || !drops || (dropped >= DROPS_PER_SUBMIT && full !== undefined && wasOver)) return why
+      if (why === undefined || !drops || (dropped >= DROPS_PER_SUBMIT && full !== undefined && !enough)) return why
       if (dropped >= DROPS_PER_SUBMIT && full === undefined) return undefined
       const oldest = this.#oldest(queue)
       if (oldest === undefined || !this.endUntold(oldest, { kind: 'overflow' })) return why
