@@ -73,6 +73,8 @@ export interface NewJob {
    * The engine syncs the lease of such a job before it resolves, so that a power cut cannot forget it.
    */
   readonly sendOnce: boolean
+  /** What is to be done when it has ended, in the gateway's own words: see `JobStore.followUps`. */
+  readonly followUp?: string
 }
 
 /** A job as it is stored, without its bodies. Plain data: it crosses threads. */
@@ -124,6 +126,9 @@ export interface StoredJob {
   readonly method: string
   /** The server that works on it or did last. */
   readonly server?: string
+  readonly followUp?: string
+  /** It has ended, and what follows from that is not done yet. */
+  readonly followUpDue?: boolean
 }
 
 export type Submitted =
@@ -213,16 +218,26 @@ export type JobCommand =
   | { readonly kind: 'redrive'; readonly id: JobId; readonly request?: JobRequest; readonly queue?: QueueName; readonly delayMs?: Millis }
   /** A job that waits goes to the line of another queue, by its age. */
   | { readonly kind: 'move'; readonly id: JobId; readonly queue: QueueName }
-  /** An ended job is removed before its time. */
+  /**
+   * What follows from the end of a job is done, and with that in one commit these notes are written (without text: removed).
+   * `version`: the job's own then; another one means that it was sent again and does not apply.
+   */
+  | { readonly kind: 'followed'; readonly id: JobId; readonly version: number; readonly notes?: readonly NewNote[] }
+  /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }
   /** Makes or replaces it. */
   | { readonly kind: 'schedule'; readonly schedule: NewSchedule }
   | { readonly kind: 'unschedule'; readonly name: string }
   /** A small text that the gateway wants to find again, under a name of its choice; without text it is removed. */
-  | { readonly kind: 'note'; readonly name: string; readonly text?: string }
+  | ({ readonly kind: 'note' } & NewNote)
   /** Work on many jobs, done by `tick` in small steps; goes on after a restart. The outcome tells its number. */
   | { readonly kind: 'begin'; readonly task: NewTask }
   | { readonly kind: 'stop'; readonly task: number }
+
+export interface NewNote {
+  readonly name: string
+  readonly text?: string
+}
 
 export type CommandOutcome =
   | {
@@ -369,6 +384,8 @@ export interface QueueRules {
   readonly tenantMaxRunning?: number
   /** At the limit of jobs, bytes or age: a submission is refused, or the oldest waiting job becomes a dead letter (`overflow`). */
   readonly overflow: 'refuse' | 'drop-oldest'
+  /** Something follows from the end of each of its jobs, whatever they say themselves. */
+  readonly followUps?: boolean
 }
 
 export interface QueueLimits {
@@ -487,6 +504,11 @@ export interface JobStore {
   keys(request: KeysRequest): Promise<readonly KeyState[]>
   /** Of each: would a job of this key that is submitted now have another one before it? One that waits for time is not in line yet. */
   held(keys: readonly KeyRef[]): Promise<readonly boolean[]>
+  /**
+   * Jobs that have ended and from whose end something is still to follow: those with a `followUp`, and all of queues whose rules say so. In
+   * the order in which they ended, of each queue as many as `max`. They stay, in full, until `followed`: an outbox, written with their end in one commit.
+   */
+  followUps(max: number): Promise<readonly StoredJob[]>
   /** All whose names begin so, by name. */
   notes(prefix: string): Promise<readonly { readonly name: string; readonly text: string }[]>
   schedules(): Promise<readonly ScheduleState[]>

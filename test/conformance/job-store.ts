@@ -5,6 +5,7 @@ import { browseCases } from './job-store-browse.ts'
 import { commandCases } from './job-store-commands.ts'
 import { deadlineCases } from './job-store-deadline.ts'
 import { deadLetterCases } from './job-store-dead-letters.ts'
+import { followUpCases } from './job-store-follow-ups.ts'
 import { keyCases } from './job-store-keys.ts'
 import { leaseCases } from './job-store-leases.ts'
 import { orderCases } from './job-store-order.ts'
@@ -47,6 +48,7 @@ const GROUPS = {
   commands: commandCases,
   time: timeCases,
   stats: statsCases,
+  'follow-ups': followUpCases,
   'dead letters': deadLetterCases,
   'blocked keys': blockedKeyCases,
   tenants: tenantCases,

@@ -36,6 +36,7 @@ const METHODS = [
   'browse',
   'keys',
   'held',
+  'followUps',
   'notes',
   'schedules',
   'tasks',

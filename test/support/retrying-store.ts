@@ -60,6 +60,7 @@ export function retryingStore(store: JobStore, memory: ClientMemory): JobStore {
     browse: (request) => ask(() => store.browse(request)),
     held: (keys) => ask(() => store.held(keys)),
     keys: (request) => ask(() => store.keys(request)),
+    followUps: async (max) => client.saw(await ask(() => store.followUps(max)), (job) => job),
     notes: (prefix) => ask(() => store.notes(prefix)),
     schedules: () => ask(() => store.schedules()),
     tasks: () => ask(() => store.tasks()),
@@ -169,7 +170,7 @@ class Client {
     const [first] = answer
     const outcomes = single !== undefined && first !== undefined && repeated ? [await this.#asAtFirst(single, first, before)] : answer
     this.saw(outcomes, (outcome) => ('job' in outcome ? outcome.job : undefined))
-    if (single?.kind === 'forget') this.#jobs.delete(single.id)
+    if (single?.kind === 'forget' && outcomes[0]?.kind === 'done') this.#jobs.delete(single.id)
     return outcomes
   }
 
@@ -252,6 +253,8 @@ class Client {
         return now !== undefined && now.redrives > (was?.redrives ?? 0) ? done : outcome
       case 'move':
         return now?.queue === command.queue && was?.queue !== command.queue ? done : outcome
+      case 'followed':
+        return was?.followUpDue === true && now?.followUpDue !== true ? done : outcome
       case 'forget':
         return outcome.kind === 'missing' && was !== undefined ? { kind: 'done' } : outcome
       case 'pause':

@@ -153,6 +153,7 @@ function redriven(record: JobRecord, how: Extract<JobEvent, { kind: 'redrive' }>
     error: undefined,
     dead: undefined,
     blocksKey: undefined,
+    followUpDue: undefined,
     startedAt: undefined,
     finishedAt: undefined,
     expiresAt: undefined,

@@ -73,6 +73,10 @@ export interface JobRecord {
   /** It ended, and keeps its key all the same until somebody releases it. */
   readonly blocksKey?: true | undefined
   readonly redrives?: number
+  /** What is to be done when it has ended: the gateway's own words. */
+  readonly followUp?: string
+  /** It has ended, and what follows from that is not done yet: until then it is not removed. */
+  readonly followUpDue?: true | undefined
   /** Hand-outs before the last that the storage keeps the story of. */
   readonly told?: number
   /** Bytes of the stored answer; -1: there is none. */
@@ -126,10 +130,13 @@ function earliest(a: EpochMillis | undefined, b: EpochMillis | undefined): Epoch
   return Math.min(a, b)
 }
 
+export function endedAtOf(record: JobRecord): EpochMillis {
+  return record.finishedAt ?? record.submittedAt
+}
+
 /** When an ended job may be removed. One that blocks its key is not removed by time. */
 export function keepUntilOf(record: JobRecord): EpochMillis {
-  const finishedAt = record.finishedAt ?? record.submittedAt
-  const kept = finishedAt + (record.dead === undefined ? record.keepMs : record.keepDeadMs)
+  const kept = endedAtOf(record) + (record.dead === undefined ? record.keepMs : record.keepDeadMs)
   return Math.max(kept, record.dedup?.until ?? 0)
 }
 

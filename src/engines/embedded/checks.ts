@@ -4,12 +4,12 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { formatJobId } from '../../core/jobs/job-id.ts'
-import { holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
+import { endedAtOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
 import { laneOf } from '../ledger/lanes.ts'
 import { DAMAGED } from '../ledger/tables.ts'
 import { DEDUP_PREFIX } from './dedup.ts'
 import { fromKeyColumn, keyColumn } from './key-column.ts'
-import { parseRecord } from './sqlite-tables.ts'
+import { FOLLOW_UP, parseRecord } from './sqlite-tables.ts'
 
 type Value = number | string | null
 type Row = readonly Value[]
@@ -45,12 +45,11 @@ export class Checks {
     const timer = runs ? undefined : timerOf(record)
     if (timer !== undefined && !this.#has('timer', timer, record.seq)) return 'its timer is missing'
     const place = placeOf(record)
+    const kept = keptAs(record)
+    if (kept !== undefined && !this.#has('ended', queue, ...kept, record.seq)) return 'nothing says how long it is kept'
     if (record.blocksKey === true)
       return this.#has('blocks', queue, keyColumn(record.key ?? ''), record.seq) ? undefined : 'it does not block its key'
-    if (place === 'ended') {
-      const dead = record.dead === undefined ? 0 : 1
-      return this.#has('ended', queue, dead, keepUntilOf(record), record.seq) ? undefined : 'nothing says how long it is kept'
-    }
+    if (place === 'ended') return undefined
     const holder = record.key === undefined ? record.seq : this.#holder(queue, record.key)
     if (holdsKey(record) && holder !== record.seq) return 'it does not hold its key'
     if (place === 'scheduled') return undefined
@@ -111,8 +110,8 @@ export class Checks {
       case 'timers':
         return row[0] === timerOf(record) && !this.isRunning(record.seq)
       case 'ended': {
-        const same = row[0] === queue && row[1] === (record.dead === undefined ? 0 : 1) && row[2] === keepUntilOf(record)
-        return same && place === 'ended' && record.blocksKey !== true
+        const kept = keptAs(record)
+        return kept !== undefined && row[0] === queue && row[1] === kept[0] && row[2] === kept[1]
       }
       case 'requests':
         return keepsRequest(record)
@@ -201,6 +200,13 @@ const FIRST: Readonly<Record<Derived, Row>> = {
   requests: [0],
   results: [0],
   history: [0, 0],
+}
+
+/** What `ended` says of it: in which of its lists it is, and its place there. undefined: nothing. */
+function keptAs(record: JobRecord): readonly [list: number, rank: number] | undefined {
+  if (placeOf(record) !== 'ended') return undefined
+  if (record.followUpDue === true) return [FOLLOW_UP, endedAtOf(record)]
+  return record.blocksKey === true ? undefined : [record.dead === undefined ? 0 : 1, keepUntilOf(record)]
 }
 
 function prepareAll<K extends string>(db: DatabaseSync, sql: Readonly<Record<K, string>>): Readonly<Record<K, StatementSync>> {

@@ -46,6 +46,7 @@ export const TABLES = {
   blocked_by_age: 'CREATE INDEX blocked_by_age ON blocked (queue, seq)',
 
   timers: 'CREATE TABLE timers (at INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (at, seq)) STRICT, WITHOUT ROWID',
+  // dead: 0, 1 for dead letters; 2 where something is still to follow from the end (then keep_until says when that was).
   ended: `CREATE TABLE ended (
     queue INTEGER NOT NULL, dead INTEGER NOT NULL, keep_until INTEGER NOT NULL, seq INTEGER NOT NULL,
     PRIMARY KEY (queue, dead, keep_until, seq)

@@ -29,6 +29,8 @@ import { payloadOf, type PayloadRow, payloadRow } from './payload-row.ts'
 import { RunnableTable } from './runnable-table.ts'
 import { AUTO_VACUUM_INCREMENTAL, metaCrc, readMeta, WRITE_META } from './schema.ts'
 
+/** Stands in `ended` where others say whether they are dead letters; `keep_until` is then when they ended. */
+export const FOLLOW_UP = 2
 /** 16 MiB, and a quarter of the file. */
 const FREE_PAGES_KEPT = 4096
 const FREE_SHARE_KEPT = 0.25
@@ -288,6 +290,18 @@ export class SqliteTables implements Tables {
     return row === undefined ? undefined : { keepUntil: row[0], seq: row[1] }
   }
 
+  addFollowUp(queue: number, endedAt: EpochMillis, seq: number): void {
+    this.#sql.addEnded.run(queue, FOLLOW_UP, endedAt, seq)
+  }
+
+  removeFollowUp(queue: number, endedAt: EpochMillis, seq: number): void {
+    this.#sql.removeEnded.run(queue, FOLLOW_UP, endedAt, seq)
+  }
+
+  followUps(queue: number, max: number): readonly number[] {
+    return (this.#sql.followUps.all(queue, FOLLOW_UP, max) as unknown as [number][]).map(([seq]) => seq)
+  }
+
   quarantine(seq: number): void {
     this.#db.prepare('INSERT OR REPLACE INTO quarantine SELECT seq, record, crc FROM jobs WHERE seq = ?').run(seq)
     this.#db.prepare('DELETE FROM jobs WHERE seq = ?').run(seq)
@@ -440,6 +454,7 @@ const SQL = {
   addEnded: 'INSERT INTO ended (queue, dead, keep_until, seq) VALUES (?, ?, ?, ?)',
   removeEnded: 'DELETE FROM ended WHERE queue = ? AND dead = ? AND keep_until = ? AND seq = ?',
   firstEnded: 'SELECT keep_until, seq FROM ended WHERE queue = ? AND dead = ? AND seq <> ? ORDER BY keep_until, seq LIMIT 1',
+  followUps: 'SELECT seq FROM ended WHERE queue = ? AND dead = ? ORDER BY keep_until, seq LIMIT ?',
 } as const
 
 type Statements = Readonly<Record<keyof typeof SQL, StatementSync>>

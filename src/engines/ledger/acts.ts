@@ -174,9 +174,16 @@ export class Acts {
     return this.book.release(record, this.#versionAfter(record))
   }
 
-  /** False: it has not ended. */
+  /** What follows from its end is done. undefined: nothing was to, or it was sent again since. */
+  followed(record: JobRecord, version: number): JobRecord | undefined {
+    if (record.followUpDue !== true || record.version !== version) return undefined
+    this.mustSync = true
+    return this.book.followed(record)
+  }
+
+  /** False: it has not ended, or not everything has followed from that. */
   forget(record: JobRecord): boolean {
-    if (placeOf(record) !== 'ended') return false
+    if (placeOf(record) !== 'ended' || record.followUpDue === true) return false
     this.book.remove(record)
     this.mustSync = true
     return true
@@ -284,6 +291,7 @@ export class Acts {
       ...(job.key !== undefined && { key: job.key }),
       ...(job.tenant !== undefined && { tenant: job.tenant }),
       ...(job.reference !== undefined && { reference: job.reference }),
+      ...(job.followUp !== undefined && { followUp: job.followUp }),
       ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
       ...(delayed && { notBefore: due }),
       ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),

@@ -3,7 +3,7 @@
  * through `add`, `change` and `remove`, which compare before with after and move exactly what differs.
  */
 import { formatJobId } from '../../core/jobs/job-id.ts'
-import { handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
+import { endedAtOf, handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
 import type { StoredJob } from '../../ports/job-store.ts'
 import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
@@ -121,6 +121,7 @@ export class Book {
     if (to === 'ended' && from !== 'ended' && blocksKey(queue, changed) && this.line.block(queue, before)) {
       changed = { ...changed, blocksKey: true }
     }
+    if (to === 'ended' && (queue.rules.followUps === true || changed.followUp !== undefined)) changed = { ...changed, followUpDue: true }
     if (from !== to || before.status !== after.status) {
       queue.count(before, -1)
       queue.count(changed, 1)
@@ -163,10 +164,21 @@ export class Book {
     queue.count(record, -1)
     queue.count(changed, 1)
     if (this.line.release(queue, record)) this.becameReady.add(queue.name)
-    this.tables.addEnded(queue.id, changed.dead !== undefined, keepUntilOf(changed), changed.seq)
+    if (changed.followUpDue !== true) this.#keep(queue, changed)
     this.tables.updateRecord(changed)
     this.#remember(changed)
     this.#changed()
+    return changed
+  }
+
+  /** Nothing more follows from its end: it goes when its time is over. */
+  followed(record: JobRecord): JobRecord {
+    const queue = this.#queueOf(record)
+    const changed: JobRecord = { ...record, followUpDue: undefined }
+    this.#unkeep(queue, record)
+    if (changed.blocksKey !== true) this.#keep(queue, changed)
+    this.tables.updateRecord(changed)
+    this.#remember(changed)
     return changed
   }
 
@@ -232,6 +244,8 @@ export class Book {
     if (record.error !== undefined) view.error = record.error
     if (record.dead !== undefined) view.dead = record.dead
     if (record.server !== undefined) view.server = record.server
+    if (record.followUp !== undefined) view.followUp = record.followUp
+    if (record.followUpDue === true) view.followUpDue = true
     if (place !== 'line') return view
     view.position = Math.max(1, record.ordinal - (queue.entered - queue.inLine))
     const blocker = this.line.blockerOf(queue, record)
@@ -341,15 +355,28 @@ export class Book {
 
   #end(queue: QueueState, before: JobRecord, ended: JobRecord): void {
     if (!keepsRequest(ended)) this.tables.deleteRequest(ended.seq, ended.requestBytes)
+    if (ended.followUpDue === true) this.#keep(queue, ended)
     if (ended.blocksKey === true) return
     if (this.line.end(queue, before)) this.becameReady.add(queue.name)
-    this.tables.addEnded(queue.id, ended.dead !== undefined, keepUntilOf(ended), ended.seq)
+    if (ended.followUpDue !== true) this.#keep(queue, ended)
+  }
+
+  /** Says how long an ended job is kept: until something has followed from its end, then as long as it is to be read. One that blocks its key stays. */
+  #keep(queue: QueueState, ended: JobRecord): void {
+    if (ended.followUpDue === true) this.tables.addFollowUp(queue.id, endedAtOf(ended), ended.seq)
+    else this.tables.addEnded(queue.id, ended.dead !== undefined, keepUntilOf(ended), ended.seq)
+  }
+
+  #unkeep(queue: QueueState, ended: JobRecord): void {
+    if (ended.followUpDue === true) this.tables.removeFollowUp(queue.id, endedAtOf(ended), ended.seq)
+    else if (ended.blocksKey !== true) this.tables.removeEnded(queue.id, ended.dead !== undefined, keepUntilOf(ended), ended.seq)
   }
 
   /** An ended job is there no longer (`gone`), or no longer ended. */
   #unend(queue: QueueState, record: JobRecord, gone: boolean): void {
-    if (record.blocksKey !== true) this.tables.removeEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
-    else if (!gone) this.line.unblock(queue, record)
+    this.#unkeep(queue, record)
+    if (record.blocksKey !== true) return
+    if (!gone) this.line.unblock(queue, record)
     else if (this.line.release(queue, record)) this.becameReady.add(queue.name)
   }
 
@@ -421,8 +448,7 @@ export class Book {
     if (timer !== undefined) this.tables.addTimer(timer, record.seq)
     if (holdsKey(record)) this.line.holdKey(queue, record)
     if (placeOf(record) === 'running') this.line.resume(queue, record)
-    if (placeOf(record) !== 'ended' || record.blocksKey === true) return
-    this.tables.addEnded(queue.id, record.dead !== undefined, keepUntilOf(record), record.seq)
+    if (placeOf(record) === 'ended' && (record.blocksKey !== true || record.followUpDue === true)) this.#keep(queue, record)
   }
 
   /** Counters and indexes were written in one commit, so a difference is damage. */

@@ -80,6 +80,7 @@ export type Call =
   | { readonly kind: 'browse'; readonly request: BrowseRequest }
   | { readonly kind: 'keys'; readonly request: KeysRequest }
   | { readonly kind: 'held'; readonly keys: readonly KeyRef[] }
+  | { readonly kind: 'followUps'; readonly max: number }
   | { readonly kind: 'notes'; readonly prefix: string }
   | { readonly kind: 'schedules' }
   | { readonly kind: 'tasks' }
@@ -100,6 +101,7 @@ export interface ReplyByKind {
   readonly browse: BrowsePage
   readonly keys: readonly KeyState[]
   readonly held: readonly boolean[]
+  readonly followUps: readonly StoredJob[]
   readonly notes: readonly { readonly name: string; readonly text: string }[]
   readonly schedules: readonly ScheduleState[]
   readonly tasks: readonly TaskState[]

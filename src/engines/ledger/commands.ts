@@ -1,6 +1,6 @@
 /** The port's commands, one function for each kind: what is asked of the ledger by name instead of by lease. */
 import { placeOf, type JobRecord } from '../../core/jobs/record.ts'
-import type { CommandOutcome, JobStatus, TaskState } from '../../ports/job-store.ts'
+import type { CommandOutcome, JobStatus, NewNote, TaskState } from '../../ports/job-store.ts'
 import { type Acts, isRefusal, type Refusal } from './acts.ts'
 import type { PackedCommand } from './calls.ts'
 import { NO_RULES, type QueueState } from './queue-state.ts'
@@ -28,6 +28,7 @@ export function carryOut(parts: Parts, command: PackedCommand): CommandOutcome {
     case 'progress':
     case 'redrive':
     case 'move':
+    case 'followed':
     case 'forget':
       return onJob(acts, command)
     case 'configure':
@@ -44,8 +45,7 @@ export function carryOut(parts: Parts, command: PackedCommand): CommandOutcome {
     case 'unschedule':
       return parts.schedules.drop(command.name) ? synced(acts, DONE) : MISSING
     case 'note':
-      if (command.text === undefined) acts.tables.dropNote(NOTE + command.name)
-      else acts.tables.putNote(NOTE + command.name, command.text)
+      writeNote(acts, command)
       return synced(acts, DONE)
     case 'begin':
       return begin(parts, command)
@@ -57,7 +57,12 @@ export function carryOut(parts: Parts, command: PackedCommand): CommandOutcome {
 /** What the gateway notes is apart from what the ledger notes itself. */
 export const NOTE = 'note/'
 
-function onJob(acts: Acts, command: Command<'cancel' | 'progress' | 'redrive' | 'move' | 'forget'>): CommandOutcome {
+function writeNote(acts: Acts, { name, text }: NewNote): void {
+  if (text === undefined) acts.tables.dropNote(NOTE + name)
+  else acts.tables.putNote(NOTE + name, text)
+}
+
+function onJob(acts: Acts, command: Command<'cancel' | 'progress' | 'redrive' | 'move' | 'followed' | 'forget'>): CommandOutcome {
   const record = acts.find(command.id)
   if (record === undefined) return MISSING
   switch (command.kind) {
@@ -72,6 +77,12 @@ function onJob(acts: Acts, command: Command<'cancel' | 'progress' | 'redrive' | 
     }
     case 'move':
       return jobOutcome(acts, record, acts.move(record, command.queue))
+    case 'followed': {
+      const after = acts.followed(record, command.version)
+      if (after === undefined) return { kind: 'unchanged', job: acts.book.view(record) }
+      for (const note of command.notes ?? []) writeNote(acts, note)
+      return { kind: 'done', job: acts.book.view(after) }
+    }
     case 'forget':
       return acts.forget(record) ? DONE : { kind: 'unchanged', job: acts.book.view(record) }
   }

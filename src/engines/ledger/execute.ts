@@ -31,6 +31,8 @@ export function execute(ledger: Ledger, call: Call): Reply {
       return ledger.keys(call.request)
     case 'held':
       return call.keys.map((each) => ledger.held(each))
+    case 'followUps':
+      return ledger.followUps(call.max)
     case 'notes':
       return ledger.notes(call.prefix)
     case 'schedules':

@@ -21,6 +21,7 @@ import type {
   QueueStats,
   ReadWant,
   SettleOutcome,
+  StoredJob,
   StoreLimits,
   Submitted,
   Tick,
@@ -286,6 +287,15 @@ export class Ledger {
     const queue = this.#book.queue(name)
     if (queue === undefined) return false
     return key === undefined ? queue.unfinished > 0 : this.#tables.keyHolder(queue.id, key) !== undefined
+  }
+
+  followUps(max: number): readonly StoredJob[] {
+    return [...this.#book.queues()].flatMap((queue) =>
+      this.#tables.followUps(queue.id, max).flatMap((seq) => {
+        const record = this.#book.indexed(seq)
+        return record === undefined ? [] : [this.#book.view(record)]
+      }),
+    )
   }
 
   notes(prefix: string): readonly { readonly name: string; readonly text: string }[] {

@@ -151,6 +151,11 @@ export interface Tables {
   /** Not the one with the number `except`. */
   firstEnded(queue: number, dead: boolean, except?: number): { readonly keepUntil: EpochMillis; readonly seq: number } | undefined
 
+  /** Ended jobs from whose end something is still to follow, in the order in which they ended. */
+  addFollowUp(queue: number, endedAt: EpochMillis, seq: number): void
+  removeFollowUp(queue: number, endedAt: EpochMillis, seq: number): void
+  followUps(queue: number, max: number): readonly number[]
+
   /** Puts a damaged record aside. What other tables say of it stays, until they are cleared. */
   quarantine(seq: number): void
   /** Empties all that can be derived from the records: runnable, keys, blocked, timers, ended. */

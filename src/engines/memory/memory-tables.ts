@@ -33,6 +33,8 @@ interface QueueTables {
   readonly blocked: OrderedSet
   readonly ended: OrderedSet
   readonly endedDead: OrderedSet
+  /** By number, in the order in which they ended. */
+  readonly followUps: Set<number>
 }
 
 export class MemoryTables implements Tables {
@@ -241,6 +243,18 @@ export class MemoryTables implements Tables {
     return next
   }
 
+  addFollowUp(queue: number, _endedAt: EpochMillis, seq: number): void {
+    this.#queue(queue).followUps.add(seq)
+  }
+
+  removeFollowUp(queue: number, _endedAt: EpochMillis, seq: number): void {
+    this.#queue(queue).followUps.delete(seq)
+  }
+
+  followUps(queue: number, max: number): readonly number[] {
+    return [...this.#queue(queue).followUps].slice(0, max)
+  }
+
   quarantine(seq: number): void {
     this.#records.delete(seq)
   }
@@ -293,7 +307,13 @@ export class MemoryTables implements Tables {
 }
 
 function newQueue({ name, counters, settings }: Pick<QueueTables, 'name' | 'counters' | 'settings'>): QueueTables {
-  const indexes = { keys: new Map(), blocked: new OrderedSet(), ended: new OrderedSet(), endedDead: new OrderedSet() }
+  const indexes = {
+    keys: new Map(),
+    blocked: new OrderedSet(),
+    ended: new OrderedSet(),
+    endedDead: new OrderedSet(),
+    followUps: new Set<number>(),
+  }
   return { name, counters, settings, ...indexes }
 }
 
