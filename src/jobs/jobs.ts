@@ -25,6 +25,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
+import { FollowUps } from './follow-ups.ts'
 import { type PreparedReload, Queues } from './queues.ts'
 import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
@@ -57,6 +58,8 @@ export interface Estimate {
 export interface Jobs {
   /** The queues by themselves: what the queue API does with them. */
   readonly queues: Queues
+  /** What is to be done when jobs have ended. */
+  readonly followUps: FollowUps
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   /** Would a job of this key have others before it? */
@@ -102,6 +105,7 @@ export function createJobs(parts: JobsParts): Jobs {
 
 class LocalJobs implements Jobs {
   readonly queues: Queues
+  readonly followUps: FollowUps
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -121,6 +125,7 @@ class LocalJobs implements Jobs {
     this.#watch = new Watch(store, bus, clock, this.#listenerFailed)
     this.#results = new StoredResults(store, config.limits)
     this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
+    this.followUps = new FollowUps({ ...parts, submit: (jobs) => this.#submit(jobs) })
     const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
@@ -165,6 +170,7 @@ class LocalJobs implements Jobs {
   start(): void {
     this.#dispatcher.start()
     this.#ticker.start()
+    this.followUps.start()
   }
 
   async submit(job: NewJob): Promise<Submitted> {
@@ -280,6 +286,7 @@ class LocalJobs implements Jobs {
 
   async close(): Promise<void> {
     await this.drain(0)
+    await this.followUps.close()
     await this.#ticker.close()
     this.#watch.close()
   }

@@ -1,0 +1,153 @@
+/**
+ * Empties the store's outbox: for each job that has ended, what follows from that is made of it (webhooks, the next job of a chain, the count of a
+ * batch), and only then the store is told that it is done. A crash in between makes the same again, under the same idempotency keys: so each
+ * job that follows is made once. Where there is no room for it, the end that it follows from waits in the outbox.
+ */
+import { hash } from 'node:crypto'
+import type { Millis } from '../lib/units.ts'
+import type { Bus } from '../ports/bus.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { JobAnswer, JobCommand, JobStore, NewJob, NewNote, StoredJob, Submitted } from '../ports/job-store.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+
+export interface FollowUp {
+  /** Each under a name that is the same when it is made again, and of no other job that follows from the same end. */
+  readonly jobs: readonly { readonly name: string; readonly job: Omit<NewJob, 'idempotency'> }[]
+  /** Written in the commit that says that it is done. */
+  readonly notes?: readonly NewNote[]
+}
+
+export interface EndedJob {
+  readonly job: StoredJob
+  /** Read when it is asked for, once. Undefined: it ended without one, or it cannot be read. */
+  answer(): Promise<JobAnswer | undefined>
+}
+
+/** Called again for the same end after a crash or where there was no room, and has to make the same. */
+export type FollowUpMaker = (ended: EndedJob) => FollowUp | undefined | Promise<FollowUp | undefined>
+
+export interface FollowUpParts {
+  readonly store: Pick<JobStore, 'followUps' | 'read' | 'command'>
+  readonly bus: Bus
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  readonly submit: (jobs: readonly NewJob[]) => Promise<readonly Submitted[]>
+}
+
+/** Read at once. */
+const BATCH = 100
+/** Also without a hint: whatever was lost is found within this time. */
+const LOOK_EVERY_MS: Millis = 30_000
+const RETRY_MS: Millis = 1000
+/** As long as a job that follows may be made again: longer than any stop of a gateway that still counts as one. */
+const MADE_AGAIN_MS: Millis = 7 * 86_400_000
+
+export class FollowUps {
+  readonly #parts: FollowUpParts
+  readonly #makers: FollowUpMaker[] = []
+  #timer: Timer | undefined
+  #running: Promise<void> | undefined
+  #unsubscribe: (() => void) | undefined
+  #again = false
+  #stopped = true
+  /** Told of once for each time that it begins. */
+  #stuck = false
+
+  constructor(parts: FollowUpParts) {
+    this.#parts = parts
+  }
+
+  add(maker: FollowUpMaker): void {
+    this.#makers.push(maker)
+  }
+
+  start(): void {
+    this.#stopped = false
+    this.#unsubscribe = this.#parts.bus.subscribe((event) => {
+      if (event.kind === 'job' && event.job.followUpDue === true) this.#look()
+    })
+    this.#look()
+  }
+
+  async close(): Promise<void> {
+    this.#stopped = true
+    this.#unsubscribe?.()
+    this.#timer?.cancel()
+    await this.#running
+  }
+
+  #look(): void {
+    this.#again = true
+    if (this.#stopped || this.#running !== undefined) return
+    this.#timer?.cancel()
+    this.#running = this.#empty().then((nextMs) => {
+      this.#running = undefined
+      if (!this.#stopped) this.#timer = this.#parts.clock.after(nextMs, () => this.#look())
+    })
+  }
+
+  /** Resolves with the time until it is worth another look. */
+  async #empty(): Promise<Millis> {
+    try {
+      while (this.#again && !this.#stopped) {
+        this.#again = false
+        const due = await this.#parts.store.followUps(BATCH)
+        if (!(await this.#followAll(due))) return RETRY_MS
+        if (due.length >= BATCH) this.#again = true
+      }
+      return LOOK_EVERY_MS
+    } catch (error) {
+      this.#tellStuck(String(error))
+      return RETRY_MS
+    }
+  }
+
+  /** False: something has no room, or could not be made. What could is done. */
+  async #followAll(due: readonly StoredJob[]): Promise<boolean> {
+    const done: JobCommand[] = []
+    let complete = true
+    for (const job of due) {
+      const notes = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
+      if (notes === undefined) complete = false
+      else done.push({ kind: 'followed', id: job.id, version: job.version, notes })
+    }
+    if (done.length > 0) await this.#parts.store.command(done)
+    if (complete) this.#stuck = false
+    return complete
+  }
+
+  /** The notes to write; undefined: not all of it could be made. */
+  async #follow(job: StoredJob): Promise<readonly NewNote[] | undefined> {
+    let answer: Promise<JobAnswer | undefined> | undefined
+    const ended: EndedJob = {
+      job,
+      answer: () => (answer ??= this.#parts.store.read([job.id], 'result').then(([read]) => read?.answer)),
+    }
+    const jobs: NewJob[] = []
+    const notes: NewNote[] = []
+    for (const make of this.#makers) {
+      const made = await make(ended)
+      if (made === undefined) continue
+      jobs.push(...made.jobs.map((each) => ({ ...each.job, idempotency: onceFor(job, each.name) })))
+      notes.push(...(made.notes ?? []))
+    }
+    if (jobs.length === 0) return notes
+    const refused = (await this.#parts.submit(jobs)).find((outcome) => outcome.kind === 'refused')
+    if (refused === undefined) return notes
+    this.#tellStuck(`${refused.detail}; what is to follow from the end of job ${job.id} waits`)
+    return undefined
+  }
+
+  #tellStuck(why: string): undefined {
+    if (this.#stuck || this.#stopped) return undefined
+    this.#stuck = true
+    this.#parts.telemetry.event({ type: 'warning', message: `what follows from ended jobs is late: ${why}` })
+    return undefined
+  }
+}
+
+/** One end of one job makes each of its followers once, however often it is tried. */
+function onceFor(job: StoredJob, name: string): NonNullable<NewJob['idempotency']> {
+  const once = hash('sha256', JSON.stringify(['follow-up', job.id, job.version, name]), 'hex')
+  return { scopeKey: once, fingerprint: once, keepMs: MADE_AGAIN_MS }
+}

@@ -1,0 +1,93 @@
+/** What follows from the end of a job: made once, whatever fails in between, and late rather than never. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { EndedJob, FollowUp } from '../../src/jobs/follow-ups.ts'
+import type { StoredJob } from '../../src/ports/job-store.ts'
+import { newJob } from '../conformance/rig.ts'
+import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
+import { testQueue } from '../support/test-config.ts'
+import { until } from '../support/until.ts'
+
+/** The job's answer is sent on to a queue that nobody works off. */
+async function sendOn({ job, answer }: EndedJob): Promise<FollowUp | undefined> {
+  if (job.followUp !== 'send on') return undefined
+  const body = (await answer())?.body ?? Buffer.from(job.status)
+  return { jobs: [{ name: 'next', job: newJob({ queue: 'next', body }) }], notes: [{ name: `done/${job.id}`, text: job.status }] }
+}
+
+async function rigWith(limits: { readonly jobs?: number } = {}): Promise<JobsRig> {
+  const queue = testQueue({ name: 'next', pull: true, limits: { jobs: 1000, bytes: 2 ** 30, finished: 2 ** 30, ...limits } })
+  const { pool: _, ...pulled } = queue
+  const rig = await startJobsRig({
+    config: { queues: [testQueue({ name: 'work' }), pulled] },
+    handle: (_request, response) => void response.end('made'),
+  })
+  rig.jobs.followUps.add(sendOn)
+  return rig
+}
+
+async function bodies(rig: JobsRig): Promise<readonly string[]> {
+  const { jobs } = await rig.store.browse({ filter: { queue: 'next' }, max: 100 })
+  const reads = await rig.store.read(
+    jobs.map(({ id }) => id),
+    'request',
+  )
+  return reads.map((read) => Buffer.from(read?.request?.body ?? []).toString())
+}
+
+const isDone = async (rig: JobsRig, { id }: StoredJob): Promise<boolean> => (await rig.status(id)).followUpDue !== true
+
+test('what follows from an end is made of it, and only of those that ask for it', async () => {
+  await using rig = await rigWith()
+  const asks = await rig.submit({ followUp: 'send on' })
+  const other = await rig.submit()
+  await Promise.all([asks, other].map(({ id }) => rig.ended(id)))
+  await until('it is done', () => isDone(rig, asks))
+  assert.deepEqual(await bodies(rig), ['made'])
+  assert.deepEqual(await rig.store.notes('done/'), [{ name: `done/${asks.id}`, text: 'succeeded' }])
+})
+
+test('where what follows has no room it waits, and is made once there is some', async () => {
+  await using rig = await rigWith({ jobs: 1 })
+  const first = await rig.submit({ followUp: 'send on' })
+  await rig.ended(first.id)
+  await until('the first is done', () => isDone(rig, first))
+  const second = await rig.submit({ followUp: 'send on' })
+  await rig.ended(second.id)
+  await until('it is told of', () =>
+    rig.events.some((event) => event.type === 'warning' && /is late: .*as many as it may/.test(event.message)),
+  )
+  assert.equal((await rig.status(second.id)).followUpDue, true)
+  const [held] = (await rig.store.browse({ filter: { queue: 'next' }, max: 1 })).jobs
+  await rig.jobs.cancel(held?.id ?? '', false)
+  await until('it is done', () => isDone(rig, second))
+  assert.equal((await bodies(rig)).length, 2)
+})
+
+test('a maker that fails keeps its own waiting, not the others', async () => {
+  await using rig = await rigWith()
+  let failures = 0
+  rig.jobs.followUps.add(({ job }) => {
+    if (job.followUp !== 'fail' || ++failures > 1) return undefined
+    throw new Error('a bug')
+  })
+  const failing = await rig.submit({ followUp: 'fail' })
+  const fine = await rig.submit({ followUp: 'send on' })
+  await Promise.all([failing, fine].map(({ id }) => rig.ended(id)))
+  await until('the other is done', () => isDone(rig, fine))
+  await until('the failing one is done', () => isDone(rig, failing))
+  assert.ok(failures > 1)
+})
+
+test('made again, after the store has failed to hear that it is done, it is the same job', async () => {
+  await using rig = await rigWith()
+  const command = rig.store.command.bind(rig.store)
+  let refused = 0
+  rig.store.command = (commands) => {
+    if (commands[0]?.kind !== 'followed' || ++refused > 1) return command(commands)
+    return Promise.reject(new Error('injected'))
+  }
+  const job = await rig.submit({ followUp: 'send on' })
+  await until('it is done', () => isDone(rig, job).then((done) => done && refused > 1))
+  assert.deepEqual(await bodies(rig), ['made'])
+})
