@@ -57,31 +57,36 @@ export async function startHaproxy(cores: Cores, folder: string, originPort: num
   return { name: 'haproxy', url, started }
 }
 
-function gatewayConfig(ports: { listen: number; admin: number; origin: number; closed: number }): string {
+function gatewayConfig(ports: { listen: number; admin: number; origin: number; closed: number; probe: number }): string {
   return `listeners: [ { address: 127.0.0.1:${ports.listen} } ]
 admin: { address: 127.0.0.1:${ports.admin} }
 store: { engine: embedded, path: ./data }
 pools:
   origin: { servers: [ http://127.0.0.1:${ports.origin} ], maxInFlight: 1024 }
   absent: { servers: [ http://127.0.0.1:${ports.closed} ] }
+  probe: { servers: [ http://127.0.0.1:${ports.probe} ] }
 queues:
   parked: { pool: absent, limits: { jobs: 100000000, bytes: 1000GiB, finished: 1000GiB } }
   work: { pool: origin, concurrency: 64, limits: { jobs: 100000000, bytes: 1000GiB, finished: 1000GiB } }
+  probe: { pool: probe }
 routes:
+  - { match: POST /probe, mode: queue, queue: probe }
   - { match: POST /parked, mode: queue, queue: parked }
   - { match: POST /work, mode: queue, queue: work }
   - { match: "/*", pool: origin }
 `
 }
 
-/** `nodeArgs` go before the script: `--cpu-prof` and its like. */
+/** `nodeArgs` go before the script: `--cpu-prof` and its like. `probePort`: of the server behind `/probe`; absent: there is none. */
 export async function startGateway(
   cores: Cores,
   folder: string,
   originPort: number,
   nodeArgs: readonly string[] = [],
+  probePort?: number,
 ): Promise<GatewayArm> {
-  const ports = { listen: await freePort(), admin: await freePort(), origin: originPort, closed: await freePort() }
+  const closed = await freePort()
+  const ports = { listen: await freePort(), admin: await freePort(), origin: originPort, closed, probe: probePort ?? closed }
   const config = path.join(folder, 'spillway.yaml')
   writeFileSync(config, gatewayConfig(ports))
   const main = path.join(ROOT, 'src', 'main.ts')

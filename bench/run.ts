@@ -4,8 +4,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
 import { benchBrokers } from './brokers.ts'
+import { redisVersion } from './brokers/redis.ts'
 import { brokerVersions } from './brokers/arms.ts'
 import { clientVersions } from './brokers/install.ts'
+import { benchGlue } from './glue.ts'
+import { glueTable } from './glue/table.ts'
 import { brokersTable } from './brokers/table.ts'
 import { benchDirect } from './direct.ts'
 import { findProgram, type MachineFacts, machineFacts, ROOT } from './machine.ts'
@@ -60,6 +63,19 @@ const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
     },
     others: httpPrograms,
   },
+  glue: {
+    needs: ['wrk', 'nginx', 'redis-server', 'taskset'],
+    run: async (options) => {
+      const runs = await benchGlue(options)
+      return { runs, ...glueTable(runs) }
+    },
+    others: (facts) => [
+      ...httpPrograms(facts),
+      redisVersion(),
+      `Express ${expressVersion()}`,
+      ...clientVersions().filter((each) => each.startsWith('bullmq')),
+    ],
+  },
   brokers: {
     needs: ['taskset'],
     run: async (options) => {
@@ -68,6 +84,13 @@ const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
     },
     others: (_, options) => [...brokerVersions(options.brokers), ...clientVersions()],
   },
+}
+
+function expressVersion(): string {
+  const { devDependencies } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as {
+    devDependencies: Record<string, string>
+  }
+  return devDependencies['express'] ?? ''
 }
 
 async function runOne(name: BenchName, options: BenchOptions): Promise<readonly Verdict[]> {
@@ -111,7 +134,7 @@ async function main(): Promise<number> {
     if (missing.length === 0) verdicts.push(...(await runOne(name, options)))
     else
       process.stdout.write(
-        `${name} skipped: ${missing.join(', ')} not installed (on Debian: apt-get install wrk nginx haproxy util-linux)\n`,
+        `${name} skipped: ${missing.join(', ')} not installed (on Debian: apt-get install wrk nginx haproxy redis-server util-linux)\n`,
       )
   }
   return verdicts.every((verdict) => verdict.holds) ? 0 : 1
