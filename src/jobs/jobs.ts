@@ -178,25 +178,27 @@ class LocalJobs implements Jobs {
   }
 
   async #submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]> {
-    const ready = new Set<QueueName>()
+    // Whoever asks for leases because of this does so in a moment, when the store has been asked to take the jobs but has not done it yet:
+    // so both are one transaction, and one way to the store's thread and back.
+    this.#wake(jobs.filter(({ delayMs = 0 }) => delayMs <= 0))
     const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => {
       // It may have been done all the same.
-      for (const { queue } of jobs) this.#parts.bus.publish({ kind: 'ready', queue })
+      this.#wake(jobs)
       throw error
     })
     for (const [i, { queue, delayMs = 0, expireAfterMs, deadlineMs }] of jobs.entries()) {
-      // The answer to the first may never have come.
-      if (submitted[i]?.kind === 'duplicate') ready.add(queue)
       if (submitted[i]?.kind !== 'created') continue
       if (expireAfterMs !== undefined) this.#ticker.within(delayMs + expireAfterMs)
       if (deadlineMs !== undefined) this.#ticker.within(deadlineMs)
       if (delayMs > 0) this.#ticker.within(delayMs)
-      else ready.add(queue)
       // Whoever had to make room is told of by the next tick.
       if (this.queues.find(queue)?.config.rules.overflow === 'drop-oldest') this.#ticker.within(0)
     }
-    for (const queue of ready) this.#parts.bus.publish({ kind: 'ready', queue })
     return submitted
+  }
+
+  #wake(jobs: readonly NewJob[]): void {
+    for (const queue of new Set(jobs.map((job) => job.queue))) this.#parts.bus.publish({ kind: 'ready', queue })
   }
 
   async isHeld(key: KeyRef): Promise<boolean> {

@@ -3,6 +3,7 @@
  *
  * Resolved = durable, by the engine's stated promise (a lease is the exception, see `lease`).
  * Every method takes a batch and gives a result per item in the same order: a stale fence is a value, not an exception.
+ * Calls of one process take effect in the order in which they were made, also while earlier ones are not resolved yet.
  * A rejected promise means that the engine itself failed; nothing of that batch may be assumed.
  * The contract is observational: `succeeded` is visible => it is durable and its result can be read.
  */

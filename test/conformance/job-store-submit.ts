@@ -4,6 +4,17 @@ import type { Cases } from './job-store.ts'
 import { ANSWER, created, idempotency, newJob, NO_LIMITS, one } from './rig.ts'
 
 export const submitCases: Cases = {
+  async 'a lease that is asked for while a submission is under way finds its job'(rig) {
+    if (rig.unordered) return
+    const submitting = rig.store.submit([newJob(), newJob()])
+    const leasing = rig.lease()
+    const ids = (await submitting).map(created).map(({ id }) => id)
+    assert.deepEqual(
+      (await leasing).map(({ ref }) => ref.id),
+      ids,
+    )
+  },
+
   async 'an accepted job is there with all that was said of it'(rig) {
     const job = await rig.submit({ key: 'k', priority: 7, attempts: 5, reference: 'order 17', method: 'PUT', sendOnce: true })
     assert.deepEqual(await rig.read(job.id), job)
