@@ -39,6 +39,7 @@ const RULES: readonly QueueRules[] = [
   { ...SKIP, keyRate: KEY_RATE },
   { ...BLOCK, tenantMaxRunning: 2 },
   { ...SKIP, overflow: 'drop-oldest' },
+  { ...SKIP, followUps: true },
   { onFailure: 'block', overflow: 'drop-oldest', ageingMs: 50, maxRunning: 6, rate: RATE, keyRate: KEY_RATE, tenantMaxRunning: 3 },
 ]
 
@@ -86,6 +87,7 @@ export class Chooser {
       ...(random.chance(0.2) && { expireAfterMs: random.pick([100, 1000, 5000]) }),
       ...(random.chance(0.15) && { deadlineMs: random.pick([50, 1500, 8000]) }),
       ...(random.chance(0.15) && { idempotency }),
+      ...(random.chance(0.2) && { followUp: 'tell' }),
     }
   }
 

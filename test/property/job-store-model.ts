@@ -34,6 +34,8 @@ export interface ModelJob {
   answer: string | undefined
   finishedAt: number
   blocksKey: boolean
+  /** Something is still to follow from its end. */
+  due: boolean
   redrives: number
   /** Outcome, and number of the attempt if it was one, of each hand-out that is over. */
   story: (readonly [string, number | undefined])[]
@@ -143,7 +145,7 @@ export class JobStoreModel {
       deadlineAt: spec.deadlineMs === undefined ? Number.POSITIVE_INFINITY : now.wall + spec.deadlineMs,
       ...{ status: 'queued', place: 'time', waitsUntil: due, restsUntil: 0 },
       ...{ counted: 0, handOuts: 0, handOutsEver: 0, holdsAfter: 0, lease: undefined, dead: undefined, error: undefined },
-      ...{ answer: undefined, finishedAt: 0, blocksKey: false, redrives: 0, story: [] },
+      ...{ answer: undefined, finishedAt: 0, blocksKey: false, due: false, redrives: 0, story: [] },
     }
     this.jobs.push(job)
     if (delayMs === 0) this.enter(job)
@@ -232,7 +234,7 @@ export class JobStoreModel {
     const keeps = job.blocksKey && to === job.queue
     if (job.blocksKey && !keeps) this.#promote(job)
     Object.assign(job, { status: 'queued', queue: to, counted: 0, handOuts: 0, holdsAfter: job.handOutsEver - (keeps ? 1 : 0) })
-    Object.assign(job, { dead: undefined, error: undefined, answer: undefined, blocksKey: false, redrives: job.redrives + 1 })
+    Object.assign(job, { dead: undefined, error: undefined, answer: undefined, blocksKey: false, due: false, redrives: job.redrives + 1 })
     job.expiresAt = Number.POSITIVE_INFINITY
     if (job.spec.deadlineMs !== undefined) job.deadlineAt = now.wall + job.spec.deadlineMs
     this.#again(job, afterMs, now)
@@ -251,9 +253,15 @@ export class JobStoreModel {
   }
 
   forget(job: ModelJob): 'done' | 'unchanged' {
-    if (!isEnded(job)) return 'unchanged'
+    if (!isEnded(job) || job.due) return 'unchanged'
     if (job.blocksKey) this.#promote(job)
     this.jobs = this.jobs.filter((other) => other !== job)
+    return 'done'
+  }
+
+  followed(job: ModelJob): 'done' | 'unchanged' {
+    if (!job.due) return 'unchanged'
+    job.due = false
     return 'done'
   }
 
@@ -293,7 +301,7 @@ export class JobStoreModel {
       else if (job.place === 'time') this.enter(job)
     }
     for (const job of this.jobs) if (before.get(job) !== job.status) changed.push(told(job))
-    this.jobs = this.jobs.filter((job) => !isEnded(job) || job.blocksKey || keepUntilOf(job) > now.wall)
+    this.jobs = this.jobs.filter((job) => !isEnded(job) || job.blocksKey || job.due || keepUntilOf(job) > now.wall)
     return changed
   }
 
@@ -345,7 +353,8 @@ export class JobStoreModel {
       holds && rules.onFailure === 'block' && (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
     if (blocks) this.#isNotReady(job, 'ended')
     else this.#leave(job)
-    Object.assign(job, { status, error, dead, place: 'ended', lease: undefined, finishedAt: now.wall, blocksKey: blocks })
+    const due = rules.followUps === true || job.spec.followUp !== undefined
+    Object.assign(job, { status, error, dead, place: 'ended', lease: undefined, finishedAt: now.wall, blocksKey: blocks, due })
   }
 
   #handOut(queue: ModelQueue, job: ModelJob, now: Now): void {

@@ -46,6 +46,7 @@ export class Program {
       [2, () => this.#move()],
       [2, () => this.#forget()],
       [3, () => this.#release()],
+      [4, () => this.#followSome()],
       [1, () => this.#schedule()],
       [1, () => this.#begin()],
       [1, () => this.#look()],
@@ -112,6 +113,7 @@ export class Program {
         await this.#releaseKey(job.queue, job.spec.key ?? '')
       }
     }
+    await this.#followSome(1)
     await this.compareAll()
   }
 
@@ -325,6 +327,25 @@ export class Program {
     await this.#expect({ kind: 'forget', id }, job === undefined ? 'missing' : this.model.forget(job))
   }
 
+  /** The outbox is the model's, and some of it is done. */
+  async #followSome(share = 0.6): Promise<void> {
+    this.last = 'follow ups'
+    const due = await this.store.followUps(1000)
+    assert.deepEqual(
+      due.map(({ id }) => id).toSorted(),
+      this.model.jobs.flatMap((job) => (job.due ? [job.id] : [])).toSorted(),
+      'what is still to follow',
+    )
+    for (const { id, version } of due) if (this.random.chance(share)) await this.#followed(id, version)
+    const other = this.random.pick(due)
+    if (other !== undefined) await this.#expect({ kind: 'followed', id: other.id, version: other.version + 1 }, 'unchanged')
+  }
+
+  async #followed(id: string, version: number): Promise<void> {
+    const job = this.model.find(id)
+    await this.#expect({ kind: 'followed', id, version }, job === undefined ? 'missing' : this.model.followed(job))
+  }
+
   async #release(): Promise<void> {
     const blocked = this.model.jobs.filter(({ blocksKey }) => blocksKey)
     const job = this.random.chance(0.8) ? this.random.pick(blocked) : undefined
@@ -399,6 +420,7 @@ export class Program {
   #compare(job: StoredJob, expected: ModelJob): void {
     const { id, status, handOuts, dead, bucket, answer, queue, blocksKey, redrives, counted, place } = expected
     const attempt = counted + (place === 'running' ? 1 : 0)
+    assert.equal(job.followUpDue === true, expected.due, 'something is to follow from its end')
     const is = [job.id, job.status, job.queue, job.attempt, job.handOuts, job.dead, job.bucket, job.hasAnswer, job.blocksKey, job.redrives]
     assert.deepEqual(is, [id, status, queue, attempt, handOuts, dead, bucket, answer !== undefined, blocksKey, redrives])
     if (place !== 'running' && status !== 'succeeded' && status !== 'cancelled') assert.equal(job.error?.code, expected.error)
