@@ -73,6 +73,8 @@ export interface Jobs {
   isTakenBack(id: JobId): boolean
   /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
   report(id: JobId, secret: string, progress: string): Promise<boolean>
+  /** Do more jobs wait in it than its servers take at once? */
+  hasBacklog(queue: QueueName): Promise<boolean>
   estimate(queue: QueueName, position: number | undefined): Estimate
   /** When it makes sense to come back to a queue that is full: jittered, from 1 to 60. */
   roomInSeconds(queue: QueueName): number
@@ -242,6 +244,13 @@ class LocalJobs implements Jobs {
     const etaMs = this.#drainOf(queue).etaMs(this.#parts.clock.monotonic(), position ?? 0, { slots, pulled })
     const seconds = retryAfterSeconds(etaMs, this.#parts.random.unit())
     return etaMs === undefined ? { retryAfterSeconds: seconds } : { etaMs, retryAfterSeconds: seconds }
+  }
+
+  async hasBacklog(queue: QueueName): Promise<boolean> {
+    const stats = (await this.#parts.store.stats()).find((each) => each.queue === queue)
+    if (stats === undefined) return false
+    const waiting = stats.counts.queued + stats.counts.retrying - stats.scheduled
+    return waiting > (this.#dispatcher.line(queue)?.slots ?? 0)
   }
 
   roomInSeconds(queue: QueueName): number {

@@ -367,6 +367,8 @@ export interface QueueRules {
   readonly keyRate?: RateLimit
   /** Jobs of one tenant that run at once. */
   readonly tenantMaxRunning?: number
+  /** While fresher jobs wait, those that have waited for longer than `afterMs` get only this share of the hand-outs. Absent: the oldest goes first. */
+  readonly sideline?: { readonly afterMs: Millis; readonly share: number }
   /** At the limit of jobs, bytes or age: a submission is refused, or the oldest waiting job becomes a dead letter (`overflow`). */
   readonly overflow: 'refuse' | 'drop-oldest'
 }
