@@ -39,6 +39,7 @@ const RULES: readonly QueueRules[] = [
   { ...SKIP, keyRate: KEY_RATE },
   { ...BLOCK, tenantMaxRunning: 2 },
   { ...SKIP, overflow: 'drop-oldest' },
+  { ...SKIP, sideline: { afterMs: 100, share: 0.2 } },
   { onFailure: 'block', overflow: 'drop-oldest', ageingMs: 50, maxRunning: 6, rate: RATE, keyRate: KEY_RATE, tenantMaxRunning: 3 },
 ]
 
