@@ -60,6 +60,10 @@ export interface LineHooks {
   /** A job was handed out, or a hand-out was settled. */
   changed(job: StoredJob): void
   ended(job: StoredJob, tookMs: Millis): void
+  /** Its end would come too late for who waits for it. */
+  isTooLate(job: StoredJob): boolean
+  /** A leased job that shall not begin any more. */
+  takeBack(lease: Lease): void
   /** The store gave less than was asked for: nothing is ready, or the queue's rules hold it back. */
   short(queue: QueueConfig): void
   /** Something will be due in the store. */
@@ -406,6 +410,7 @@ export class Line {
       if ((this.#left.get(lease.job.id) ?? 0) > lease.job.version) continue
       // The server may have gone while the store was asked, or with the attempt before.
       if (this.#stopped || lane.server.state !== 'up' || this.clashes(lease)) this.#handBack(lease)
+      else if (this.#hooks.isTooLate(lease.job)) this.#hooks.takeBack(lease)
       else {
         unused--
         this.#run(lane, lease, askedAt + request.leaseMs)

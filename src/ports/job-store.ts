@@ -73,6 +73,15 @@ export interface NewJob {
    * The engine syncs the lease of such a job before it resolves, so that a power cut cannot forget it.
    */
   readonly sendOnce: boolean
+  readonly admission?: Admission
+}
+
+/** What a submission must find, beside room in the queue. Of this moment only: it is not kept. */
+export interface Admission {
+  /** Refused (`wait`) where more jobs than so many wait in line. */
+  readonly aheadMax?: number
+  /** Refused (`priority`) where with it more than this share of the queue's limit of jobs or bytes would be used. */
+  readonly fillMax?: number
 }
 
 /** A job as it is stored, without its bodies. Plain data: it crosses threads. */

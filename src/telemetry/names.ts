@@ -38,7 +38,8 @@ const LABELS: Readonly<Record<string, string>> = {
   outcome:
     'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a reload: `applied` or `refused`',
   error: "the code of the job's last error, see [errors](errors.md)",
-  limit: 'of a queue: `jobs`, `bytes`, `finished` or `age`; of the store: `disk`',
+  limit:
+    'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
