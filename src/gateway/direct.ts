@@ -218,10 +218,15 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       tries: this.#tries,
       triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
     })
-    // What reached no server is no load for the others.
-    if (again && (!failed.sent || this.#request.pool.mayRepeat())) this.#findServer()
-    else if (this.#mayBeSentLater(failed) && this.#canSpill()) this.#spill(this.#failed.detail)
+    if (again && this.#mayRepeat(failed)) this.#findServer()
+    else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
     else this.#fail(this.#failed)
+  }
+
+  /** What reached no server is no load for another one, and where there is none nothing is sent. */
+  #mayRepeat({ sent }: UpstreamFailure): boolean {
+    const { pool } = this.#request
+    return !sent || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
