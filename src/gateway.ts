@@ -19,7 +19,8 @@ import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
-import { RouteStates } from './gateway/route-state.ts'
+import { RouteCounters } from './gateway/route-counters.ts'
+import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
@@ -101,7 +102,8 @@ class RunningGateway implements Gateway {
   readonly #budget: BufferBudget
   readonly #eventSockets: EventSockets
   readonly #connections: ConnectionCount
-  readonly #routeStates: RouteStates
+  readonly #routeCounters: RouteCounters
+  #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #listeners: Listener[] = []
   readonly #pools = new Map<string, Pool>()
@@ -129,7 +131,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
-    this.#routeStates = new RouteStates(options.telemetry, this.#clock)
+    this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
     this.#connections = { open: 0, max: config.limits.connections, onFull: (open) => this.#limitReached('connections', open) }
@@ -165,6 +167,7 @@ class RunningGateway implements Gateway {
     await jobs.restore()
     this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
     await this.#modeSwitches.restore()
+    this.#routeModes = new RouteModes({ ...this.#parts(), hasBacklog: (queue) => jobs.hasBacklog(queue) })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
@@ -210,6 +213,7 @@ class RunningGateway implements Gateway {
 
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
+    this.#routeModes?.close()
     await this.#jobs?.close()
     for (const pool of this.#pools.values()) pool.close()
     this.#upstream?.close()
@@ -273,13 +277,16 @@ class RunningGateway implements Gateway {
       jobs,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
-      routeStates: this.#routeStates,
+      routeCounters: this.#routeCounters,
+      routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
     }
   }
 
   async #startAdmin(jobs: Jobs): Promise<void> {
     const now = (): Config => this.#config
+    const modes = { switches: this.#modeSwitches as ModeSwitches, states: this.#routeModes as RouteModes }
+    const { switches, states } = modes
     const sources = createSources({
       get config() {
         return now()
@@ -287,6 +294,7 @@ class RunningGateway implements Gateway {
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
       pools: this.#pools,
+      serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,
       storeInfo: () => (this.#store as JobStore).info(),
@@ -310,7 +318,6 @@ class RunningGateway implements Gateway {
       jobs,
       budget: this.#budget,
     }
-    const modes = { switches: this.#modeSwitches as ModeSwitches, states: this.#routeStates }
     const api = createAdminApi(parts, { token, modes, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
     const connectionsMax = calls + OTHER_ADMIN_CONNECTIONS
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
@@ -337,7 +344,7 @@ class RunningGateway implements Gateway {
   /** A request that never became a call still shows in the metrics and the access log. */
   #refused(failed: Failure, peer: Peer): void {
     const { status } = ERRORS[failed.code]
-    this.#routeStates.count('', '', status, 0)
+    this.#routeCounters.count('', '', status, 0)
     if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
     this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code })

@@ -5,7 +5,7 @@ import { type ApiRequest, invalid, json, NOBODY, type Outcome, readDocument } fr
 import type { RouteConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
 import type { ModeSwitches } from '../gateway/mode-switches.ts'
-import type { RouteStates } from '../gateway/route-state.ts'
+import { type RouteModes as Modes, servesNow } from '../gateway/route-modes.ts'
 import { isMapping } from '../lib/mapping.ts'
 import type { Bytes } from '../lib/units.ts'
 
@@ -15,7 +15,7 @@ type Mode = (typeof MODES)[number]
 
 export interface RouteModes {
   readonly switches: ModeSwitches
-  readonly states: RouteStates
+  readonly states: Modes
 }
 
 export async function answerRoutes(request: ApiRequest, parts: ApiParts, modes: RouteModes): Promise<Answered> {
@@ -57,18 +57,15 @@ function askedOf(document: unknown): { readonly route: string; readonly mode: Mo
   return typeof route === 'string' && MODES.includes(mode as Mode) ? { route, mode: mode as Mode } : undefined
 }
 
-/** `serves`: what becomes of a request now that could be served at once or wait. */
 function routeView(route: RouteConfig, { switches, states }: RouteModes): Record<string, unknown> {
-  const switched = switches.of(route.name)
-  const spilling = states.spilling(route.name)
-  const time = (at: number): string => new Date(at).toISOString()
+  const { mode, trigger, since, reason } = servesNow(route, switches, states)
   return {
     route: route.name,
     mode: route.mode,
     ...(route.queue !== undefined && { queue: route.queue }),
-    serves: switched?.mode ?? (route.mode === 'queue' || spilling !== undefined ? 'queue' : 'direct'),
-    switch: switched?.mode ?? 'auto',
-    ...(switched !== undefined && { since: time(switched.since), reason: 'an operator switched it' }),
-    ...(switched === undefined && spilling !== undefined && { since: time(spilling.since), reason: spilling.reason }),
+    serves: mode,
+    switch: switches.of(route.name)?.mode ?? 'auto',
+    trigger,
+    ...(since !== undefined && { since: new Date(since).toISOString(), reason }),
   }
 }

@@ -26,6 +26,8 @@ const poolConfig: PoolConfig = {
   health: { intervalMs: 2000, timeoutMs: 1000, fall: 3, rise: 2 },
   slowStartMs: 0,
   failoverGraceMs: 0,
+  reserve: 0.2,
+  retries: { budget: 0.1, minPerSecond: 3 },
 }
 
 const stats: QueueStats = {
@@ -80,6 +82,8 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     version: '1.2.3',
     clock,
     pools: new Map([['api', pool]]),
+    serves: ({ mode }) =>
+      mode === 'queue' ? { mode, trigger: 'config' } : { mode: 'queue', trigger: 'no_server', since: NOW, reason: 'no server is up' },
     jobs: {
       stats: readStats,
       owned: () => [{ queue: 'reports', server: 'a:1', buckets: 256 }],

@@ -3,7 +3,8 @@
  * The store answers asynchronously and gauges are read synchronously, so its figures are fetched before a scrape and kept until the next.
  */
 import process from 'node:process'
-import type { Config } from '../config/config.ts'
+import type { Config, RouteConfig } from '../config/config.ts'
+import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { Pool, Server } from '../pools/pool.ts'
@@ -22,6 +23,8 @@ export interface GatewayView {
   readonly clock: Clock
   readonly pools: ReadonlyMap<string, Pool>
   readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & { readonly queues: Pick<Jobs['queues'], 'find'> }
+  /** What becomes of a route's requests now. */
+  readonly serves: (route: RouteConfig) => Serves
   readonly metrics: Metrics
   storeInfo(): Promise<StoreInfo>
   recentSyncs(): RecentSyncs
@@ -79,6 +82,7 @@ export function createSources(view: GatewayView): AdminSources {
 
   registerGatewayGauges(view)
   registerPoolGauges(view)
+  registerRouteGauges(view)
   registerQueueGauges(view, () => stats)
   registerLimitGauges(view, () => stats)
   registerStoreGauges(view.metrics, () => info)
@@ -183,6 +187,18 @@ function registerPoolGauges({ metrics, pools, clock }: GatewayView): void {
   perServer('spillway_server_tunnels', (server) => server.tunnels)
   perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))
   gauge(metrics, 'spillway_pool_waiting', () => [...pools.values()].map((pool) => ({ labels: { pool: pool.name }, value: pool.waiting })))
+}
+
+function registerRouteGauges(view: GatewayView): void {
+  gauge(view.metrics, 'spillway_route_mode', () =>
+    view.config.routes.map((route) => {
+      const { mode, trigger } = view.serves(route)
+      return { labels: { route: route.name, mode, trigger }, value: 1 }
+    }),
+  )
+  gauge(view.metrics, 'spillway_route_mode_since_seconds', () =>
+    view.config.routes.map((route) => ({ labels: { route: route.name }, value: (view.serves(route).since ?? 0) / 1000 })),
+  )
 }
 
 function registerQueueGauges({ metrics, jobs, clock }: GatewayView, stats: () => readonly QueueStats[]): void {

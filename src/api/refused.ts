@@ -1,6 +1,6 @@
 /** What a full queue answers, on a route and in the queue API alike. It is also told to who runs the gateway: call it once per call. */
 import type { QueueConfig } from '../config/config.ts'
-import { type Failure, failure } from '../core/errors.ts'
+import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
@@ -14,8 +14,10 @@ interface RefusalParts {
   readonly telemetry: Pick<Telemetry, 'event'>
 }
 
+const CODES: Readonly<Record<string, ErrorCode>> = { disk: 'store_unavailable', priority: 'shed' }
+
 export function refusal({ jobs, telemetry }: RefusalParts, queue: QueueConfig, { limit, detail }: Refused): Failure {
   const limits: Readonly<Record<string, number | undefined>> = { ...queue.limits }
   telemetry.event({ type: 'limit-reached', limit, where: queue.name, value: limits[limit] ?? 0 })
-  return failure(limit === 'disk' ? 'store_unavailable' : 'queue_full', detail, jobs.roomInSeconds(queue.name))
+  return failure(CODES[limit] ?? 'queue_full', detail, jobs.roomInSeconds(queue.name))
 }

@@ -2,6 +2,7 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { QueueLimits, QueueRules } from '../ports/job-store.ts'
 
@@ -100,6 +101,16 @@ export interface PoolConfig {
   readonly slowStartMs: Millis
   /** After a failed check, attempts in flight are left alone this long. Default 10s. */
   readonly failoverGraceMs: Millis
+  /** Share of `maxInFlight` that jobs leave to direct requests while these come. Default 0.2. */
+  readonly reserve: number
+  readonly retries: RetryBudget
+}
+
+export interface RetryBudget {
+  /** Of first tries. Default 0.1. */
+  readonly budget: number
+  /** Allowed in any case. Default 3. */
+  readonly minPerSecond: number
 }
 
 export interface QueueConfig {
@@ -122,6 +133,10 @@ export interface QueueConfig {
   readonly deadLetter: 'exhausted' | 'all'
   readonly rules: QueueRules
   readonly limits: QueueLimits
+  /** Jobs give way to direct requests. Absent: they do not. */
+  readonly pace?: { readonly intervalMs: Millis }
+  /** Share of a limit from which on low priorities are refused. Absent: never. */
+  readonly shedFrom?: number
 }
 
 /** What makes jobs by the clock. The document is the one of the queue API: plain data. */
@@ -225,6 +240,8 @@ export interface RouteConfig {
   readonly waitMs: Millis
   /** spill: how long to look for a slot before the request is stored. */
   readonly patienceMs: Millis
+  /** spill: when the route changes its mode. */
+  readonly spill: ModeTimes
   readonly onWait: 'accept' | 'cancel'
   readonly key?: KeySource
   readonly tenant?: KeySource

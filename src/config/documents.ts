@@ -30,7 +30,7 @@ export function readQueueDocument(name: string, document: unknown, { pools }: Pi
     problems.push({ path: ['pull'], message: 'nobody may work it off: name a pool, or leave this key out' })
   }
   const error = (problem: Problem): void => void problems.push({ ...problem, path: problem.path.slice(2) })
-  const value = resolveQueue(name, pool, read.value, { error, warn: () => undefined })
+  const value = resolveQueue(name, { pool }, read.value, { error, warn: () => undefined })
   return problems.length === 0 ? { value } : { wrong: textOf(problems) }
 }
 

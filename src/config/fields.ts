@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import * as z from 'zod'
 import { parsePattern } from '../core/routing/pattern.ts'
 import { parseDuration } from '../lib/duration.ts'
+import { parsePercent } from '../lib/percent.ts'
 import { parseRate } from '../lib/rate.ts'
 import { parseSize } from '../lib/size.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
@@ -120,6 +121,15 @@ export const rate = simpleField(parseRate, 'a rate such as 100/s, 10/1m or 5000/
   title: 'rate',
   pattern: '^\\d+/\\d*(ms|s|m|h|d)$',
 })
+
+/** From 0 to 1. */
+export const percent = simpleField(parsePercent, 'a share such as 20%', { title: 'share', pattern: '^\\d+(\\.\\d+)?%$' })
+/** More than nothing. */
+export const share = simpleField((text) => parsePercent(text) || undefined, 'a share such as 20%, more than 0%', {
+  title: 'share',
+  pattern: '^\\d+(\\.\\d+)?%$',
+})
+export const off = z.literal('off')
 
 export const count = (min: number, max: number): z.ZodInt => z.int().min(min).max(max)
 

@@ -115,6 +115,8 @@ describe('good files', () => {
           health,
           slowStartMs: 10_000,
           failoverGraceMs: 10_000,
+          reserve: 0.2,
+          retries: { budget: 0.1, minPerSecond: 3 },
         },
       ],
       queues: [
@@ -131,6 +133,7 @@ describe('good files', () => {
           deadLetter: 'exhausted',
           rules: { onFailure: 'skip', overflow: 'refuse' },
           limits: { jobs: 1_000_000, bytes: 10 * 1024 ** 3, finished: 10 * 1024 ** 3 },
+          shedFrom: 0.5,
         },
       ],
       routes: [
@@ -142,6 +145,7 @@ describe('good files', () => {
           queue: 'reports',
           waitMs: 0,
           patienceMs: 0,
+          spill: { enterMs: 100, leaveMs: 5000 },
           onWait: 'accept',
           key: { from: 'header', name: 'x-account' },
           allow: ['prefer', 'idempotency-key', 'key', 'delay'],

@@ -11,7 +11,7 @@ import type { Report, ResolveOptions } from './report.ts'
 import { checkName } from './report.ts'
 import type { ParsedFile, ParsedQueue } from './schema.ts'
 import { QUEUE_DEFAULTS } from './schema.ts'
-import type { scheduleSchema, subscriptionSchema } from './schema-queues.ts'
+import { PACE_DEFAULTS, type scheduleSchema, SIDELINE_DEFAULTS, type subscriptionSchema } from './schema-queues.ts'
 
 export type ParsedSchedule = z.output<typeof scheduleSchema>
 export type ParsedSubscription = z.output<typeof subscriptionSchema>
@@ -25,10 +25,19 @@ export interface Sources {
 
 const NAME_LENGTH_MAX = 64
 
-export function resolveQueue(name: string, pool: string | undefined, queue: ParsedQueue, report: Report): QueueConfig {
+export interface QueuePlace {
+  /** Whose servers work it off. */
+  readonly pool?: string | undefined
+  /** A spill route fills it: its jobs stand back behind live requests. */
+  readonly spills?: boolean
+}
+
+export function resolveQueue(name: string, { pool, spills = false }: QueuePlace, queue: ParsedQueue, report: Report): QueueConfig {
   const { base, max } = queue.backoff
   if (base > max) report.error({ path: ['queues', name, 'backoff', 'base'], message: 'is longer than backoff.max' })
   const { age, overflow, ...limits } = queue.limits
+  const sideline = queue.sideline ?? (spills ? SIDELINE_DEFAULTS : 'off')
+  const pace = queue.pace ?? (spills ? PACE_DEFAULTS : 'off')
   return {
     name,
     ...(pool !== undefined && { pool }),
@@ -50,8 +59,11 @@ export function resolveQueue(name: string, pool: string | undefined, queue: Pars
       ...(queue.keyRate !== undefined && { keyRate: queue.keyRate }),
       ...(queue.tenantMaxRunning !== undefined && { tenantMaxRunning: queue.tenantMaxRunning }),
       overflow,
+      ...(sideline !== 'off' && { sideline: { afterMs: sideline.after, share: sideline.share } }),
     },
     limits: { ...limits, ...finite('age', age) },
+    ...(pace !== 'off' && { pace: { intervalMs: pace.interval } }),
+    ...(queue.shed !== 'off' && { shedFrom: queue.shed.from }),
   }
 }
 
@@ -61,7 +73,7 @@ function finite<K extends string>(name: K, value: number): Partial<Record<K, num
 
 /** A queue of which nothing is written. */
 export function defaultQueue(name: string): QueueConfig {
-  return resolveQueue(name, undefined, QUEUE_DEFAULTS, { error: () => undefined, warn: () => undefined })
+  return resolveQueue(name, {}, QUEUE_DEFAULTS, { error: () => undefined, warn: () => undefined })
 }
 
 export function resolveSources(file: ParsedFile, queueNames: readonly string[], options: ResolveOptions): Sources {

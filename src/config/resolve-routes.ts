@@ -8,7 +8,7 @@ import type { Path } from './problem.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
 import { checkName } from './report.ts'
-import type { ParsedCors, ParsedFile, ParsedRoute } from './schema.ts'
+import { type ParsedCors, type ParsedFile, type ParsedRoute, SPILL_DEFAULTS } from './schema.ts'
 
 export interface ResolvedRoutes {
   readonly routes: readonly RouteConfig[]
@@ -28,7 +28,7 @@ const NEVER_JOBS = ['HEAD', 'OPTIONS', 'CONNECT', 'TRACE']
 const SPILL_WAIT_MS = 25_000
 const SPILL_PATIENCE_MS = 250
 /** Keys that only say something about jobs. */
-const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency'] as const
+const JOB_KEYS = ['queue', 'wait', 'patience', 'spill', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency'] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
   const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }
@@ -68,6 +68,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(queue !== undefined && { queue }),
     waitMs: route.wait ?? (route.mode === 'spill' ? Math.min(SPILL_WAIT_MS, context.jobs.waitMax) : 0),
     patienceMs: route.mode === 'spill' ? (route.patience ?? SPILL_PATIENCE_MS) : 0,
+    spill: { enterMs: (route.spill ?? SPILL_DEFAULTS).enter, leaveMs: (route.spill ?? SPILL_DEFAULTS).leave },
     onWait: route.onWait ?? 'accept',
     ...(route.key !== undefined && { key: route.key }),
     ...(route.tenant !== undefined && { tenant: route.tenant }),
@@ -128,11 +129,10 @@ function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path,
     }
     return
   }
-  if (route.mode === 'queue' && route.patience !== undefined) {
-    report.error(
-      { path: [...path, 'patience'], message: 'has no meaning on a queue route, which never tries a server first; set mode: spill' },
-      [mode],
-    )
+  for (const key of ['patience', 'spill'] as const) {
+    if (route.mode !== 'queue' || route[key] === undefined) continue
+    const message = 'has no meaning on a queue route, which never tries a server first; set mode: spill'
+    report.error({ path: [...path, key], message }, [mode])
   }
   if (route.wait !== undefined && route.wait > jobs.waitMax) {
     report.error({ path: [...path, 'wait'], message: 'is longer than jobs.waitMax' }, [['jobs', 'waitMax']])

@@ -24,7 +24,10 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, report))
   const { routes, queuePools } = resolveRoutes(file, { ...options, ...(cors && { cors }) })
   const { schedules, topics, ownQueues } = resolveSources(file, [...queuePools.keys()], options)
-  const queues = [...queuePools].map(([name, pool]) => resolveQueue(name, pool, queueOf(file, name), report))
+  const spilling = new Set(routes.filter(({ mode }) => mode === 'spill').map(({ queue }) => queue))
+  const queues = [...queuePools].map(([name, pool]) =>
+    resolveQueue(name, { pool, spills: spilling.has(name) }, queueOf(file, name), report),
+  )
   if (routes.length === 0 && queues.length === 0) report.error({ path: [], message: 'there is nothing to do: it needs routes, or queues' })
   const config: Config = {
     ...(options.file !== undefined && { file: options.file }),
@@ -101,6 +104,8 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    reserve: rest.reserve,
+    retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
   }
 }
 

@@ -20,6 +20,21 @@ const queueLimits = z.strictObject({
     .describe('At the limit of jobs, bytes or age: `refuse` the new one, or `drop-oldest`: the oldest waiting job becomes a dead letter.'),
 })
 
+const sideline = z.strictObject({
+  after: field.span.prefault('30s').describe('A job that has waited for longer is old.'),
+  share: field.share.prefault('20%').describe('Of the hand-outs, while fresher jobs wait.'),
+})
+
+const pace = z.strictObject({
+  interval: field.span
+    .prefault('500ms')
+    .describe('How often it is looked at what direct requests meet, and the number of jobs in flight is raised or halved.'),
+})
+
+const shed = z.strictObject({
+  from: field.percent.prefault('50%').describe('Of `limits.jobs` or `limits.bytes`: from here on it begins.'),
+})
+
 export const queueSchema = z.strictObject({
   pool: z
     .string()
@@ -63,8 +78,25 @@ export const queueSchema = z.strictObject({
   tenantMaxRunning: field.count(1, MILLION).optional().describe('Jobs of one tenant that run at once. Left out: no limit.'),
   rate: field.rate.optional().describe('Hand-outs, such as `100/s` or `5000/1h`. Left out: no limit.'),
   keyRate: field.rate.optional().describe('Hand-outs of each key, such as `10/1m`. Left out: no limit.'),
+  sideline: z
+    .union([field.off, sideline])
+    .optional()
+    .describe('Old jobs get a share of the hand-outs, fresher ones go first. Default: on where a spill route fills the queue, else `off`.'),
+  pace: z
+    .union([field.off, pace])
+    .optional()
+    .describe(
+      'Jobs give way to direct requests: how many are in flight per server grows while these are served well, and halves when they are not. Default: on where a spill route fills the queue, else `off`.',
+    ),
+  shed: z
+    .union([field.off, shed])
+    .prefault({})
+    .describe('While the queue fills up, requests of low priority are refused first. Only on routes that allow `priority`.'),
   limits: queueLimits.prefault({}).describe('How much the queue may hold.'),
 })
+
+export const SIDELINE_DEFAULTS: z.output<typeof sideline> = sideline.parse({})
+export const PACE_DEFAULTS: z.output<typeof pace> = pace.parse({})
 
 export const scheduleSchema = z.strictObject({
   queue: z.string().describe('Where its jobs go.'),

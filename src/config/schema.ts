@@ -62,6 +62,11 @@ const health = z.strictObject({
   rise: field.count(1, 100).default(2).describe('Successes in a row until it is up again.'),
 })
 
+const retries = z.strictObject({
+  budget: field.percent.prefault('10%').describe('Of the requests that a server was asked for the first time.'),
+  min: field.count(0, MILLION).default(3).describe('So many in a second are allowed in any case.'),
+})
+
 const pool = z.strictObject({
   servers: servers.describe('URLs, or mappings with `url` and `weight`.'),
   balance: z.enum(['round-robin', 'least-requests']).default('least-requests').describe('Which server takes a direct request.'),
@@ -72,6 +77,12 @@ const pool = z.strictObject({
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
+  reserve: field.percent
+    .prefault('20%')
+    .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
+  retries: retries
+    .prefault({})
+    .describe('How many direct requests may be sent to a server a second time, where the first try reached one and failed.'),
   health: health.prefault({}).describe('How servers are checked.'),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
@@ -103,6 +114,15 @@ const cors = z.strictObject({
   maxAge: field.duration.prefault('10m').describe('How long a browser may remember a preflight.'),
 })
 
+const spill = z.strictObject({
+  enter: field.duration
+    .prefault('100ms')
+    .describe('When requests have found no free slot for so long, the route queues: the next ones no longer wait for `patience`.'),
+  leave: field.span
+    .prefault('5s')
+    .describe('It goes direct again when for so long no request had to be stored and the queue was as good as empty.'),
+})
+
 const clientHeader = z.enum(['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference'])
 
 const route = z.strictObject({
@@ -117,6 +137,7 @@ const route = z.strictObject({
   queue: z.string().optional().describe('Where jobs go. Left out: a queue that is named after the path.'),
   wait: field.duration.optional().describe('How long a client is held for its answer. Default: `0s` for queue, `25s` for spill.'),
   patience: field.duration.optional().describe('spill: how long to look for a slot before the request is stored. Default: `250ms`.'),
+  spill: spill.optional().describe('spill: when the route changes between serving at once and queueing.'),
   onWait: z
     .enum(['accept', 'cancel'])
     .optional()
@@ -246,8 +267,9 @@ export const configSchema = z.strictObject({
   drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),
 })
 
-/** A queue or pool of which nothing is written: the defaults. */
+/** A queue, pool or spill route of which nothing is written: the defaults. */
 export const QUEUE_DEFAULTS: ParsedQueue = queueSchema.parse({})
+export const SPILL_DEFAULTS: z.output<typeof spill> = spill.parse({})
 export const POOL_DEFAULTS: Omit<z.output<typeof pool>, 'servers'> = pool.omit({ servers: true }).parse({})
 
 /** What people write, in a file or in `defineConfig()`. */

@@ -231,6 +231,13 @@ const REGISTRY = {
     proxy: 'proxy_internal_error',
   },
   queue_full: { status: 503, title: 'The queue is full', source: 'store', retry: 'later', proxy: 'proxy_internal_error' },
+  shed: {
+    status: 503,
+    title: 'The queue fills up, and requests of this priority are not taken for now',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
   store_unavailable: {
     status: 503,
     title: 'The request could not be stored',

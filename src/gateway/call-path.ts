@@ -97,7 +97,7 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
 }
 
-function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext): void {
+function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext, ordered = false): void {
   const { route } = match
   const spill =
     route.mode === 'spill' && mayBecomeJob(call, route)
@@ -105,7 +105,7 @@ function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: Cal
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
-  new DirectCall(call, { route, pool, fields, cors, spill }, context).start()
+  new DirectCall(call, { route, pool, fields, cors, ordered, spill }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
@@ -116,7 +116,7 @@ function serveInOrder(call: DownstreamCall, match: RouteMatch, pool: Pool, conte
     (held) => {
       if (call.gone) return undefined
       if (held) return answered(call, store(call, match, 'spill', context), context)
-      return serve(call, match, pool, context)
+      return serve(call, match, pool, context, true)
     },
     () =>
       sendFailure(
@@ -155,7 +155,7 @@ async function spillOver(
   taken: SpillHandOver,
   context: CallContext,
 ): Promise<Submission | undefined> {
-  context.routeStates.spilled(match.route, taken.reason)
+  context.routeModes.spilled(match.route, taken.cause, taken.reason)
   if (taken.untouched) return submit(call, match, { reason: 'spill', body: await collectBody(call, bodyLimits(match, context)) }, context)
   const collector = new BodyCollector(call, bodyLimits(match, context))
   for (const chunk of taken.chunks) collector.data(chunk)
@@ -199,7 +199,7 @@ function observe(call: DownstreamCall, context: CallContext): void {
     const { log, head } = call
     const tookMs = context.clock.monotonic() - call.receivedAt
     const status = call.status === 0 ? 499 : call.status
-    context.routeStates.count(log.route, log.mode, status, tookMs)
+    context.routeCounters.count(log.route, log.mode, status, tookMs)
     if (!context.telemetry.accessLog) return
     context.telemetry.access({
       at: context.clock.now(),

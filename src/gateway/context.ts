@@ -12,7 +12,8 @@ import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { ModeSwitches } from './mode-switches.ts'
-import type { RouteStates } from './route-state.ts'
+import type { RouteCounters } from './route-counters.ts'
+import type { RouteModes } from './route-modes.ts'
 
 export interface CallContext {
   readonly config: Config
@@ -29,6 +30,7 @@ export interface CallContext {
   readonly jobs: Jobs
   readonly apiKeys: ApiKeys
   readonly eventSockets: EventSockets
-  readonly routeStates: RouteStates
+  readonly routeCounters: RouteCounters
+  readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
 }

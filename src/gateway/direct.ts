@@ -9,8 +9,9 @@ import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forwardTrailers } from '../core/headers/forward.ts'
 import { parseRetryAfter } from '../core/jobs/settlement.ts'
 import { mayTryAgain } from '../core/retry/retry.ts'
+import type { SpillCause } from '../core/routing/route-mode.ts'
 import { headerValue, type ResponseHead } from '../http1/message.ts'
-import type { Bytes, Millis } from '../lib/units.ts'
+import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
@@ -28,11 +29,14 @@ export interface DirectRequest {
   readonly fields: string
   /** Set when the route answers for CORS: replaces what the server says about it. */
   readonly cors: readonly string[] | undefined
+  /** Of its key others must not pass it, nor it them. */
+  readonly ordered: boolean
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
   readonly spill: ((handOver: SpillHandOver) => void) | undefined
 }
 
 export interface SpillHandOver {
+  readonly cause: SpillCause
   readonly reason: string
   /** What was read of the body so far. */
   readonly chunks: readonly Uint8Array[]
@@ -56,6 +60,10 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   readonly #head: string
   #connection: UpstreamConnection | undefined
   #holdsSlot = false
+  /** Of the call as a whole. */
+  #endsAt: MonotonicMillis = Number.POSITIVE_INFINITY
+  /** 0: it is not measured, or was answered. */
+  #sentAt: MonotonicMillis = 0
   #leaveLine: (() => void) | undefined
   #tried: Set<Server> | undefined
   #tries = 0
@@ -77,6 +85,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#call.onGone(() => this.#clientGone())
     if (this.#call.head.bodyLength !== 0) this.#body = new RequestStream(this.#call, this.#context, () => this.#bodyTooLarge())
     if (callMs > 0) {
+      this.#endsAt = this.#context.clock.monotonic() + callMs
       this.deadlineAt = this.#context.sweeper.in(callMs)
       this.#context.sweeper.add(this)
     }
@@ -88,12 +97,22 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #findServer(): void {
     const { pool, route } = this.#request
     const server = pool.acquire(this.#tried)
-    if (server !== undefined) return this.#send(server)
+    if (server !== undefined) {
+      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.foundSlot(route)
+      return this.#send(server)
+    }
     const spillable = this.#canSpill()
     if (spillable && pool.servers.every((candidate) => candidate.state === 'down')) return this.#spill('no server is up')
+    // The one before it found none either: what it would wait for in vain costs the client time, and the slots their queue.
+    const queueing = spillable ? this.#context.routeModes.of(route.name) : undefined
+    if (queueing !== undefined) return this.#spill(queueing.reason)
     if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
       return this.#noServer('no_server', 'every server of the pool was tried')
-    this.#leaveLine = pool.wait(this, spillable ? route.patienceMs : pool.config.waitMs, this.#tried)
+    this.#leaveLine = pool.wait(this, {
+      forMs: spillable ? route.patienceMs : pool.config.waitMs,
+      excluded: this.#tried,
+      ordered: this.#request.ordered,
+    })
     if (this.#leaveLine === undefined)
       this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
   }
@@ -101,6 +120,10 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   grant(server: Server): void {
     this.#leaveLine = undefined
     this.#send(server)
+  }
+
+  get wanted(): boolean {
+    return !this.#call.gone && this.#context.clock.monotonic() < this.#endsAt
   }
 
   expire(): void {
@@ -121,8 +144,9 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#server = server
     this.#call.log.server = server.name
     this.#holdsSlot = true
-    this.#tries++
     const { pool } = this.#request
+    if (this.#tries++ === 0) pool.retries.first()
+    if (pool.live.measured) this.#sentAt = this.#context.clock.monotonic()
     const { method } = this.#call.head
     const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
     const connection = this.#context.upstream.exchange(pool, server, request, this)
@@ -141,12 +165,18 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   }
 
   head(head: ResponseHead): void {
+    if (this.#sentAt > 0) this.#measure()
     if (head.status === 101) {
       this.#connection?.destroy()
       return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
     }
     if ((head.status === 503 || head.status === 429) && this.#canSpill()) return this.#busy(head)
     passHead(this.#call, head, this.#request.cors)
+  }
+
+  #measure(): void {
+    this.#request.pool.live.took(this.#context.clock.monotonic() - this.#sentAt)
+    this.#sentAt = 0
   }
 
   /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
@@ -168,7 +198,6 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   end(trailers: readonly string[]): void {
     this.#releaseSlot()
     this.#finish()
-    if (this.#request.spill !== undefined) this.#context.routeStates.servedDirectly(this.#request.route)
     this.#call.end(forwardTrailers(trailers))
   }
 
@@ -189,9 +218,15 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       tries: this.#tries,
       triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
     })
-    if (again) this.#findServer()
-    else if (this.#mayBeSentLater(failed) && this.#canSpill()) this.#spill(this.#failed.detail)
+    if (again && this.#mayRepeat(failed)) this.#findServer()
+    else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
     else this.#fail(this.#failed)
+  }
+
+  /** What reached no server is no load for another one, and where there is none nothing is sent. */
+  #mayRepeat({ sent }: UpstreamFailure): boolean {
+    const { pool } = this.#request
+    return !sent || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
@@ -216,6 +251,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #spill(reason: string): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
+      cause: this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity',
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,

@@ -10,15 +10,16 @@ import type { FollowParts } from '../api/job-events.ts'
 import { jobHeaders } from '../api/document.ts'
 import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
 import { refusal } from '../api/refused.ts'
-import type { Config, QueueConfig } from '../config/config.ts'
+import type { Config, QueueConfig, RouteConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
+import { fillMaxOf } from '../core/jobs/shedding.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
-import type { NewJob, StoredJob, Submitted } from '../ports/job-store.ts'
+import type { Admission, NewJob, StoredJob, Submitted } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
 import { idempotencyOf } from './idempotency.ts'
@@ -46,8 +47,20 @@ export interface Submission {
   readonly replayed: boolean
   readonly match: RouteMatch
   readonly policies: Policies
+  readonly hold: Hold
   readonly cors: readonly string[]
 }
+
+/** How long the client is held, and what becomes of the job then. */
+interface Hold {
+  readonly waitMs: Millis
+  readonly onWait: 'accept' | 'cancel'
+  /** What of its preferences was applied. */
+  readonly applied: readonly string[]
+}
+
+/** Whoever holds the client cancels the job by itself; this is for a gateway that has died meanwhile. */
+const HOLD_SLACK_MS: Millis = 1_000
 
 /** Undefined: it was refused, and the client has been told. */
 export async function submitCall(
@@ -64,9 +77,12 @@ export async function submitCall(
   const policies = readPolicies(call.head, route)
   if (isFailure(policies)) return refuse(policies)
   const queue = queueOf(context.config, match)
+  const hold = holdOf(policies, route, context.config.jobs.waitMaxMs)
   let submitted: Submitted
   try {
-    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, request }))
+    submitted = await context.jobs.submit(
+      newJob(call, match, { queue, policies, hold, request, admission: admissionOf(policies, match, queue, context) }),
+    )
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
@@ -78,7 +94,7 @@ export async function submitCall(
   }
   if (submitted.kind === 'refused') return refuse(refusal(context, queue, submitted))
   call.log.job = submitted.job.id
-  return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, cors }
+  return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, hold, cors }
 }
 
 function queueOf(config: Config, match: RouteMatch): QueueConfig {
@@ -90,11 +106,17 @@ function queueOf(config: Config, match: RouteMatch): QueueConfig {
 function newJob(
   call: Call,
   match: RouteMatch,
-  parts: { readonly queue: QueueConfig; readonly policies: Policies; readonly request: StorableRequest },
+  parts: {
+    readonly queue: QueueConfig
+    readonly policies: Policies
+    readonly hold: Hold
+    readonly request: StorableRequest
+    readonly admission: Admission | undefined
+  },
 ): NewJob {
   const { head } = call
   const { route, params } = match
-  const { queue, policies, request } = parts
+  const { queue, policies, hold, request, admission } = parts
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
@@ -111,25 +133,45 @@ function newJob(
     ...(key === undefined ? {} : { key }),
     ...(tenant === undefined ? {} : { tenant }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
-    ...(queue.expireAfterMs === undefined ? {} : { expireAfterMs: queue.expireAfterMs }),
+    ...expiry(queue, policies, hold),
     ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),
     ...(policies.reference === undefined ? {} : { reference: policies.reference }),
     ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
+    ...(admission === undefined ? {} : { admission }),
   }
+}
+
+/** A job that is to be cancelled when its client has waited long enough must not begin after that, whatever happens to us. */
+function expiry({ expireAfterMs }: QueueConfig, { delayMs }: Policies, { waitMs, onWait }: Hold): Pick<NewJob, 'expireAfterMs'> {
+  const cancelled = onWait === 'cancel' && waitMs > 0 && delayMs === undefined
+  const ms = Math.min(expireAfterMs ?? Number.POSITIVE_INFINITY, cancelled ? waitMs + HOLD_SLACK_MS : Number.POSITIVE_INFINITY)
+  return Number.isFinite(ms) ? { expireAfterMs: ms } : {}
+}
+
+/** What would expire before its turn is not taken; and what is least urgent not, where the queue fills up. */
+function admissionOf(
+  { priority }: Policies,
+  { route }: RouteMatch,
+  { name, expireAfterMs, shedFrom }: QueueConfig,
+  { jobs }: EnqueueContext,
+): Admission | undefined {
+  const aheadMax = expireAfterMs === undefined ? undefined : jobs.aheadMax(name, expireAfterMs)
+  const fillMax = shedFrom === undefined || !route.allow.includes('priority') ? undefined : fillMaxOf(priority, shedFrom)
+  if (aheadMax === undefined && fillMax === undefined) return undefined
+  return { ...(aheadMax !== undefined && { aheadMax }), ...(fillMax !== undefined && { fillMax }) }
 }
 
 /** Resolves when the client has been answered, its events flow, or it is gone. */
 export async function answerSubmission(call: Call, submission: Submission, context: EnqueueContext): Promise<void> {
-  const { job, replayed, match, policies, cors } = submission
+  const { job, replayed, policies, hold, cors } = submission
   const { preferences } = policies
-  const { waitMs, applied } = waitOf(submission, context.config.jobs.waitMaxMs)
+  const { waitMs, onWait } = hold
+  const applied = [...hold.applied]
   const extraHeaders = [...cors]
   if (replayed) extraHeaders.push('Idempotency-Replayed', 'true')
   const format = preferences.respondAsync && preferences.events ? streamFormat(headerValue(call.head.headers, 'accept')) : undefined
   if (format !== undefined) applied.push('events')
   if (applied.length > 0) extraHeaders.push('Preference-Applied', applied.join(', '))
-  // A client that may be told "later" is not told "never".
-  const onWait = preferences.respondAsync ? 'accept' : match.route.onWait
   if (format === undefined && waitMs > 0) {
     const held: HeldJob = { job, waitMs, onWait, replayed, extraHeaders }
     return holdClient(call, context, held)
@@ -148,11 +190,12 @@ function streamHeaders(context: EnqueueContext, job: StoredJob): string[] {
 }
 
 /** The client's wish within the gateway's limit, else the route's own wait. */
-function waitOf(submission: Submission, waitMaxMs: Millis): { readonly waitMs: Millis; readonly applied: string[] } {
-  const { respondAsync, waitMs: wanted } = submission.policies.preferences
+function holdOf({ preferences }: Policies, route: RouteConfig, waitMaxMs: Millis): Hold {
+  const { respondAsync, waitMs: wanted } = preferences
   const applied = respondAsync ? ['respond-async'] : []
-  if (wanted === undefined) return { waitMs: respondAsync ? 0 : submission.match.route.waitMs, applied }
+  // A client that may be told "later" is not told "never".
+  const onWait = respondAsync ? 'accept' : route.onWait
+  if (wanted === undefined) return { waitMs: respondAsync ? 0 : route.waitMs, onWait, applied }
   const waitMs = Math.min(wanted, waitMaxMs)
-  applied.push(`wait=${Math.floor(waitMs / 1000)}`)
-  return { waitMs, applied }
+  return { waitMs, onWait, applied: [...applied, `wait=${Math.floor(waitMs / 1000)}`] }
 }

@@ -31,7 +31,8 @@ export interface HeldJob {
 
 /** Resolves when the client has been answered or is gone. */
 export async function holdClient(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
-  const ended = await waitHere(call, context, held)
+  const release = held.onWait === 'cancel' && !held.replayed ? context.jobs.hold(held.job.id, held.waitMs) : undefined
+  const ended = await waitHere(call, context, held).finally(() => release?.())
   if (call.gone) {
     if (held.onWait === 'cancel' && !held.replayed) await context.jobs.cancel(held.job.id, true)
     return

@@ -1,12 +1,14 @@
 /**
  * How long a queued job will probably take, from what its queue did lately: how fast jobs end and how long one runs.
- * A guess for people and for Retry-After, never a promise; all memory is three numbers per queue.
+ * A guess for people and for Retry-After, never a promise; all memory is a few numbers per queue.
  */
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 
 /** Weight of the past in the rate: what happened this long ago counts 1/e. */
 const RATE_MEMORY_MS: Millis = 30_000
 const SERVICE_SMOOTHING = 0.1
+/** So many of the last attempts say what is usual. */
+const SERVICES_KEPT = 32
 const ETA_MAX_MS: Millis = 7 * 86_400_000
 const RETRY_AFTER_MAX_S = 60
 const RETRY_AFTER_UNKNOWN_S = 2
@@ -22,6 +24,8 @@ export class Drain {
   #rate = 0
   #rateAt: MonotonicMillis
   #serviceMs: Millis | undefined
+  readonly #services: Millis[] = []
+  #ended = 0
 
   constructor(now: MonotonicMillis) {
     this.#rateAt = now
@@ -31,6 +35,7 @@ export class Drain {
   ended(now: MonotonicMillis, tookMs: Millis): void {
     this.#rate = this.#rateUntil(now) + 1 / RATE_MEMORY_MS
     this.#rateAt = now
+    this.#services[this.#ended++ % SERVICES_KEPT] = tookMs
     this.#serviceMs = this.#serviceMs === undefined ? tookMs : this.#serviceMs + (tookMs - this.#serviceMs) * SERVICE_SMOOTHING
   }
 
@@ -42,6 +47,18 @@ export class Drain {
     const ahead = Math.max(position - 1, 0)
     const eta = this.#serviceMs + (ahead < Math.max(capacity.slots, 1) ? 0 : ahead / Math.max(this.#rateUntil(now), possible))
     return eta > ETA_MAX_MS ? undefined : Math.ceil(eta)
+  }
+
+  /** So long at least half of the last attempts took. 0: none is known. */
+  get usualMs(): Millis {
+    return this.#services.toSorted((a, b) => a - b)[Math.floor(this.#services.length / 2)] ?? 0
+  }
+
+  /** How many may wait in line for the next one to begin within this time, as things go. Undefined: nobody can say. */
+  aheadMax(now: MonotonicMillis, withinMs: Millis, { slots }: Capacity): number | undefined {
+    if (this.#serviceMs === undefined || slots === 0) return undefined
+    const perMs = Math.max(this.#rateUntil(now), slots / Math.max(this.#serviceMs, 1))
+    return slots + Math.floor(withinMs * perMs)
   }
 
   /** Until another job will have ended, at the rate of late: when a full queue has room again. Undefined: none ended lately. */

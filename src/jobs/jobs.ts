@@ -12,6 +12,7 @@ import type {
   JobId,
   JobStore,
   KeyRef,
+  Lease,
   LeaseRef,
   NewJob,
   QueueName,
@@ -76,7 +77,15 @@ export interface Jobs {
   isTakenBack(id: JobId): boolean
   /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
   report(id: JobId, secret: string, progress: string): Promise<boolean>
+  /** Do more jobs wait in it than its servers take at once? */
+  hasBacklog(queue: QueueName): Promise<boolean>
   estimate(queue: QueueName, position: number | undefined): Estimate
+  /** How many may wait in line for one more to begin within this time. Undefined: nobody can say. */
+  aheadMax(queue: QueueName, withinMs: Millis): number | undefined
+  /**
+   * Somebody waits for so long for the end of a job, and wants it cancelled rather than begun too late to end in that time. Returns what ends it.
+   */
+  hold(id: JobId, forMs: Millis): () => void
   /** When it makes sense to come back to a queue that is full: jittered, from 1 to 60. */
   roomInSeconds(queue: QueueName): number
   /** Jobs that ended for good, of late. */
@@ -110,6 +119,7 @@ class LocalJobs implements Jobs {
   readonly #watch: Watch
   readonly #results: StoredResults
   readonly #takenBack = new Set<JobId>()
+  readonly #heldUntil = new Map<JobId, MonotonicMillis>()
   readonly #ticker: Ticker
   readonly #dispatcher: Dispatcher
   readonly #drains = new Map<QueueName, Drain>()
@@ -129,6 +139,8 @@ class LocalJobs implements Jobs {
     const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
+      isTooLate: (job) => this.#isTooLate(job),
+      takeBack: (lease) => this.#takeBack(lease),
       ...this.#hooks,
     })
     this.queues = new Queues(parts, {
@@ -252,6 +264,25 @@ class LocalJobs implements Jobs {
     return etaMs === undefined ? { retryAfterSeconds: seconds } : { etaMs, retryAfterSeconds: seconds }
   }
 
+  aheadMax(queue: QueueName, withinMs: Millis): number | undefined {
+    const config = this.queues.find(queue)?.config
+    if (config?.pull === true) return undefined
+    const slots = this.#dispatcher.line(queue)?.slots ?? 0
+    return this.#drainOf(queue).aheadMax(this.#parts.clock.monotonic(), withinMs, { slots })
+  }
+
+  hold(id: JobId, forMs: Millis): () => void {
+    this.#heldUntil.set(id, this.#parts.clock.monotonic() + forMs)
+    return () => void this.#heldUntil.delete(id)
+  }
+
+  async hasBacklog(queue: QueueName): Promise<boolean> {
+    const stats = (await this.#parts.store.stats()).find((each) => each.queue === queue)
+    if (stats === undefined) return false
+    const waiting = stats.counts.queued + stats.counts.retrying - stats.scheduled
+    return waiting > (this.#dispatcher.line(queue)?.slots ?? 0)
+  }
+
   roomInSeconds(queue: QueueName): number {
     return retryAfterSeconds(this.#drainOf(queue).nextEndMs(this.#parts.clock.monotonic()), this.#parts.random.unit())
   }
@@ -291,6 +322,21 @@ class LocalJobs implements Jobs {
     await this.followUps.close()
     await this.#ticker.close()
     this.#watch.close()
+  }
+
+  /** Whoever waits for it will be gone before it can have ended. */
+  #isTooLate({ id, queue }: StoredJob): boolean {
+    if (this.#heldUntil.size === 0) return false
+    const until = this.#heldUntil.get(id)
+    return until !== undefined && until - this.#parts.clock.monotonic() < this.#drainOf(queue).usualMs
+  }
+
+  /** It was leased and has not begun. Both calls are made at once, so that nobody is given it in between. */
+  #takeBack({ ref }: Lease): void {
+    const handedBack = this.#parts.store.settle([{ kind: 'handBack', lease: ref, afterMs: 0 }])
+    const cancelled = this.cancel(ref.id, true)
+    // What the store was not told of lapses, or is cancelled when the wait is over.
+    Promise.all([handedBack, cancelled]).catch(() => undefined)
   }
 
   /** It runs no more, and only so many of its queue may run at once. */

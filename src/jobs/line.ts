@@ -10,7 +10,9 @@ import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool, PoolChange, Server } from '../pools/pool.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { JobId, Lease, LeaseRequest, StoredJob } from '../ports/job-store.ts'
+import { LIVE_QUIET_MS } from '../core/jobs/drain-pace.ts'
 import { type AttemptContext, type AttemptResult, countOutcomes, type Outcomes, type RunningAttempt, startAttempt } from './attempt.ts'
+import { Pacing } from './pacing.ts'
 
 /** A lease outlives its attempt by this: time for a slow store to take the settlement. So as a rule none has to be extended. */
 const LEASE_SLACK_MS: Millis = 15_000
@@ -58,6 +60,10 @@ export interface LineHooks {
   /** A job was handed out, or a hand-out was settled. */
   changed(job: StoredJob): void
   ended(job: StoredJob, tookMs: Millis): void
+  /** Its end would come too late for who waits for it. */
+  isTooLate(job: StoredJob): boolean
+  /** A leased job that shall not begin any more. */
+  takeBack(lease: Lease): void
   /** The store gave less than was asked for: nothing is ready, or the queue's rules hold it back. */
   short(queue: QueueConfig): void
   /** Something will be due in the store. */
@@ -71,6 +77,8 @@ export class Line {
   readonly #hooks: LineHooks
   readonly #lanes: readonly Lane[]
   readonly #outcomes: Outcomes
+  /** Undefined: the queue's jobs give way to nobody. */
+  #pacing: Pacing | undefined
   readonly #owners: (Lane | undefined)[] = []
   /** By key; by id for jobs without one. */
   readonly #running = new Map<string, Running>()
@@ -94,6 +102,7 @@ export class Line {
     this.#context = context
     this.#hooks = hooks
     this.#outcomes = countOutcomes(context.telemetry.metrics, queue.name)
+    this.#pacing = this.#newPacing(queue)
     this.#lanes = pool.servers.map((server) => ({
       server,
       running: new Set<RunningAttempt>(),
@@ -138,8 +147,13 @@ export class Line {
 
   /** Holds for what is handed out from now on. */
   reconfigure(queue: QueueConfig): void {
+    if (queue.pace?.intervalMs !== this.#queue.pace?.intervalMs) this.#pacing = this.#newPacing(queue)
     this.#queue = queue
     this.wake()
+  }
+
+  #newPacing({ pace }: QueueConfig): Pacing | undefined {
+    return pace === undefined ? undefined : new Pacing(this.#pool.live, pace.intervalMs, this.#context.clock.monotonic())
   }
 
   get inFlight(): number {
@@ -206,6 +220,8 @@ export class Line {
       const graceMs = this.#pool.config.failoverGraceMs
       if (lane.running.size > 0) lane.grace = this.#context.clock.after(graceMs, () => this.#graceOver(lane))
     }
+    // It was the only one: nobody knows what it bears.
+    if (change.to === 'up' && this.#pool.upServers().length === 1) this.#pacing?.restart(this.#context.clock.monotonic())
     const moved = this.#assign()
     // A server that comes up for the first time takes its share without having failed: no event.
     if (moved.count > 0 && (change.to === 'down' || change.server.returned)) {
@@ -332,6 +348,8 @@ export class Line {
     const wanted = Math.min(this.#allowed(lane) - lane.running.size - lane.reserved, LEASE_BATCH_MAX)
     let max = 0
     while (max < wanted && this.#pool.reserve(lane.server)) max++
+    // What is kept for live requests is free when they have stopped coming, and nobody tells.
+    if (max < wanted && this.#pool.freeSlots(lane.server) > 0) this.#wakeIn(LIVE_QUIET_MS)
     if (max === 0) return undefined
     lane.reserved += max
     const leaseMs = this.#queue.timeoutMs + LEASE_SLACK_MS
@@ -341,8 +359,22 @@ export class Line {
     }
   }
 
-  /** The queue's concurrency; less for a server that just came back, rising in even steps. */
   #allowed(lane: Lane): number {
+    return Math.min(this.#afterStart(lane), this.#atPace(lane))
+  }
+
+  /** As many as live requests leave room for. */
+  #atPace(lane: Lane): number {
+    const { concurrency } = this.#queue
+    if (this.#pacing === undefined) return concurrency
+    const now = this.#context.clock.monotonic()
+    const allowed = this.#pacing.allowed(now, concurrency, this.#running.size > 0)
+    if (allowed < concurrency && lane.running.size + lane.reserved >= allowed) this.#wakeIn(this.#pacing.nextMs(now))
+    return allowed
+  }
+
+  /** The queue's concurrency; less for a server that just came back, rising in even steps. */
+  #afterStart(lane: Lane): number {
     const { concurrency } = this.#queue
     const { slowStartMs } = this.#pool.config
     const upFor = this.#context.clock.monotonic() - lane.server.upSince
@@ -378,12 +410,13 @@ export class Line {
       if ((this.#left.get(lease.job.id) ?? 0) > lease.job.version) continue
       // The server may have gone while the store was asked, or with the attempt before.
       if (this.#stopped || lane.server.state !== 'up' || this.clashes(lease)) this.#handBack(lease)
+      else if (this.#hooks.isTooLate(lease.job)) this.#hooks.takeBack(lease)
       else {
         unused--
         this.#run(lane, lease, askedAt + request.leaseMs)
       }
     }
-    for (; unused > 0; unused--) this.#pool.release(lane.server)
+    for (; unused > 0; unused--) this.#pool.releaseJob(lane.server)
     if (leases.length > 0) this.#hooks.dueIn(request.leaseMs)
     if (!full) this.#hooks.short(this.#queue)
   }
@@ -424,7 +457,7 @@ export class Line {
     void attempt.ended.then(({ broke }) => {
       if (broke) this.#noteBreak(lane)
       lane.running.delete(attempt)
-      this.#pool.release(lane.server)
+      this.#pool.releaseJob(lane.server)
     })
     void attempt.settled.then((result) => {
       if (this.#running.get(place)?.attempt === attempt) this.#running.delete(place)

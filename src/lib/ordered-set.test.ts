@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../test/support/seed-fast-check.ts'
-import { heapPop, heapPush } from './number-heap.ts'
 import { OrderedSet } from './ordered-set.ts'
 
 const operations = fc.array(fc.tuple(fc.constantFrom('add', 'delete', 'take'), fc.nat(30), fc.nat(50)), { maxLength: 400 })
@@ -39,19 +38,4 @@ test('what was removed takes no more room than what is there', () => {
   }
   assert.equal(set.first(), 1)
   assert.equal(set.size, 1)
-})
-
-test('a heap of numbers gives them back in order', () => {
-  fc.assert(
-    fc.property(fc.array(fc.integer()), (numbers) => {
-      const heap: number[] = []
-      for (const number of numbers) heapPush(heap, number)
-      const sorted = numbers.map(() => heapPop(heap))
-      assert.deepEqual(
-        sorted,
-        numbers.toSorted((a, b) => a - b),
-      )
-      assert.deepEqual(heap, [])
-    }),
-  )
 })

@@ -3,13 +3,17 @@
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
 import { pickLeastRequests, pickRoundRobin } from '../core/balancing/balancing.ts'
+import { WaitList } from '../core/balancing/wait-list.ts'
 import { afterConnectFailure, afterProbe, type Health, nextProbeMs, ownShortage, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
+import { RetryBudget } from '../core/retry/budget.ts'
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import { probe } from '../net/probe.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { METRICS } from '../telemetry/names.ts'
+import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import { LiveTraffic } from './live-traffic.ts'
 
 export type ServerState = 'unknown' | 'up' | 'down' | 'draining'
 
@@ -19,6 +23,8 @@ export class Server {
   readonly config: ServerConfig
   state: ServerState = 'unknown'
   inFlight = 0
+  /** Of these, attempts of jobs. */
+  jobs = 0
   tunnels = 0
   /** Of the current up phase. */
   upSince: MonotonicMillis = 0
@@ -56,6 +62,16 @@ export interface Waiter {
   grant(server: Server): void
   /** Time is up. */
   expire(): void
+  /** False: nobody is left whom it would serve. It gets no slot, and leaves by itself. */
+  readonly wanted: boolean
+}
+
+export interface Wait {
+  readonly forMs: Millis
+  /** Servers that are of no use to it. */
+  readonly excluded?: ReadonlySet<Server> | undefined
+  /** It must not be passed by others that have an order. */
+  readonly ordered?: boolean
 }
 
 interface WaitEntry {
@@ -80,7 +96,11 @@ export class Pool {
   readonly config: PoolConfig
   readonly servers: readonly Server[]
   readonly #ports: PoolPorts
-  readonly #waiting = new Set<WaitEntry>()
+  /** What its requests meet. */
+  readonly live: LiveTraffic = new LiveTraffic()
+  readonly retries: RetryBudget
+  readonly #waiting = new WaitList<WaitEntry>()
+  readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
   readonly #slotListeners = new Set<(server: Server) => void>()
   #expiryTimer: Timer | undefined
@@ -93,6 +113,10 @@ export class Pool {
     this.config = config
     this.servers = config.servers.map((server) => new Server(config.name, server))
     this.#ports = ports
+    this.retries = new RetryBudget(config.retries)
+    const counter = (outcome: string): Counter =>
+      ports.telemetry.metrics.counter('spillway_retries_total', METRICS.spillway_retries_total.help, { pool: config.name, outcome })
+    this.#retried = { sent: counter('sent'), refused: counter('refused') }
   }
 
   /** Begins to check the servers. */
@@ -105,8 +129,7 @@ export class Pool {
     for (const server of this.servers) server.probeTimer?.cancel()
     this.#expiryTimer?.cancel()
     this.#resumeTimer?.cancel()
-    for (const entry of this.#waiting) entry.waiter.expire()
-    this.#waiting.clear()
+    this.#expire(() => true)
   }
 
   get waiting(): number {
@@ -133,21 +156,56 @@ export class Pool {
     return server.pausedUntil !== 0 && server.pausedUntil > this.#ports.clock.monotonic()
   }
 
+  /** A slot for a job. While live requests come some are kept for them; one of each server is the jobs' in any case. */
   reserve(server: Server): boolean {
     if (this.freeSlots(server) === 0) return false
+    if (server.jobs >= this.#jobsMax && this.live.comes(this.#ports.clock.monotonic())) return false
     server.inFlight++
+    server.jobs++
     return true
+  }
+
+  /** The slot of a job is free again. */
+  releaseJob(server: Server): void {
+    server.jobs--
+    this.release(server)
+  }
+
+  /** Jobs on a server, while live requests come. */
+  get #jobsMax(): number {
+    const { maxInFlight, reserve } = this.config
+    return Math.max(1, maxInFlight - Math.floor(maxInFlight * reserve))
+  }
+
+  /**
+   * May a request that reached a server in vain be sent to another one? Not when most of them have enough to do already, and not more often than the
+   * pool's budget says. True: it counts.
+   */
+  mayRepeat(): boolean {
+    const may = !this.#mostlyBusy() && this.retries.take(this.#ports.clock.monotonic())
+    this.#retried[may ? 'sent' : 'refused'].inc()
+    return may
+  }
+
+  /** More than half of the servers that are up take nothing more now. */
+  #mostlyBusy(): boolean {
+    const up = this.upServers()
+    return up.filter((server) => this.freeSlots(server) === 0).length * 2 > up.length
   }
 
   /** Chooses a server with a free slot and takes the slot. */
   acquire(excluded?: ReadonlySet<Server>): Server | undefined {
+    this.live.came++
+    let up = false
     const candidates: Server[] = []
     for (const server of this.servers) {
+      if (server.state === 'up') up = true
       if (server.state !== 'up' || server.inFlight >= this.config.maxInFlight || this.#rests(server)) continue
       if (excluded?.has(server) !== true) candidates.push(server)
     }
     const chosen = this.config.balance === 'round-robin' ? pickRoundRobin(candidates) : pickLeastRequests(candidates)
     if (chosen !== undefined) chosen.inFlight++
+    else if (up && excluded === undefined) this.live.waited++
     return chosen
   }
 
@@ -166,16 +224,16 @@ export class Pool {
     server.tunnels--
   }
 
-  /** Gets in line for at most `forMs`. Undefined: the line is full. The returned function leaves the line. */
-  wait(waiter: Waiter, forMs: Millis, excluded?: ReadonlySet<Server>): (() => void) | undefined {
+  /** Gets in line. Undefined: the line is full. The returned function leaves the line. */
+  wait(waiter: Waiter, { forMs, excluded, ordered = false }: Wait): (() => void) | undefined {
     if (this.#waiting.size >= this.config.maxWaiting) {
       this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.config.maxWaiting })
       return undefined
     }
-    const entry: WaitEntry = { waiter, excluded, untilAt: this.#ports.clock.monotonic() + forMs }
-    this.#waiting.add(entry)
+    const now = this.#ports.clock.monotonic()
+    const place = this.#waiting.add({ waiter, excluded, untilAt: now + forMs }, ordered, now)
     this.#expiryTimer ??= this.#ports.clock.after(EXPIRY_RESOLUTION_MS, this.#expireWaiters)
-    return () => void this.#waiting.delete(entry)
+    return () => this.#waiting.remove(place)
   }
 
   release(server: Server): void {
@@ -183,8 +241,9 @@ export class Pool {
     this.#offer(server)
   }
 
-  /** Its share rests; requests in flight go on. */
+  /** It said "not now": its share rests; requests in flight go on. */
   pause(server: Server, forMs: Millis): void {
+    this.live.refused++
     server.pausedUntil = Math.max(server.pausedUntil, this.#ports.clock.monotonic() + forMs)
     this.#armResume()
   }
@@ -225,12 +284,12 @@ export class Pool {
 
   // --- the line
 
-  /** Slots that became free go to who waits, first come first served. */
+  /** Slots that became free go to who waits. */
   #offer(server: Server): void {
-    for (const entry of this.#waiting) {
-      if (this.freeSlots(server) === 0) return
-      if (entry.excluded?.has(server) === true) continue
-      this.#waiting.delete(entry)
+    const canUse = ({ excluded, waiter }: WaitEntry): boolean => excluded?.has(server) !== true && waiter.wanted
+    while (this.#waiting.size > 0 && this.freeSlots(server) > 0) {
+      const entry = this.#waiting.take(this.#ports.clock.monotonic(), canUse)
+      if (entry === undefined) break
       server.inFlight++
       entry.waiter.grant(server)
     }
@@ -239,13 +298,17 @@ export class Pool {
 
   readonly #expireWaiters = (): void => {
     const now = this.#ports.clock.monotonic()
-    for (const entry of this.#waiting) {
-      if (entry.untilAt > now) continue
-      this.#waiting.delete(entry)
-      entry.waiter.expire()
-    }
+    this.#expire(({ untilAt }) => untilAt <= now)
     this.#expiryTimer =
       this.#waiting.size === 0 || this.#closed ? undefined : this.#ports.clock.after(EXPIRY_RESOLUTION_MS, this.#expireWaiters)
+  }
+
+  #expire(isOver: (entry: WaitEntry) => boolean): void {
+    for (const place of this.#waiting) {
+      if (!isOver(place.value)) continue
+      this.#waiting.remove(place)
+      place.value.waiter.expire()
+    }
   }
 
   #armResume(): void {

@@ -76,6 +76,15 @@ export interface NewJob {
   readonly sendOnce: boolean
   /** What is to be done when it has ended, in the gateway's own words: see `JobStore.followUps`. */
   readonly followUp?: string
+  readonly admission?: Admission
+}
+
+/** What a submission must find, beside room in the queue. Of this moment only: it is not kept. */
+export interface Admission {
+  /** Refused (`wait`) where more jobs than so many wait in line. */
+  readonly aheadMax?: number
+  /** Refused (`priority`) where with it more than this share of the queue's limit of jobs or bytes would be used. */
+  readonly fillMax?: number
 }
 
 /** A job as it is stored, without its bodies. Plain data: it crosses threads. */
@@ -383,6 +392,8 @@ export interface QueueRules {
   readonly keyRate?: RateLimit
   /** Jobs of one tenant that run at once. */
   readonly tenantMaxRunning?: number
+  /** While fresher jobs wait, those that have waited for longer than `afterMs` get only this share of the hand-outs. Absent: the oldest goes first. */
+  readonly sideline?: { readonly afterMs: Millis; readonly share: number }
   /** At the limit of jobs, bytes or age: a submission is refused, or the oldest waiting job becomes a dead letter (`overflow`). */
   readonly overflow: 'refuse' | 'drop-oldest'
   /** Something follows from the end of each of its jobs, whatever they say themselves. */

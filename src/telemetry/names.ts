@@ -27,7 +27,8 @@ const COUNT_BUCKETS: readonly number[] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 10
 /** A label means the same in every metric. */
 const LABELS: Readonly<Record<string, string>> = {
   route: "the route's match as written; empty when none matched",
-  mode: 'direct, queue or spill; `jobs` for the job endpoints, `api` for the queue API',
+  mode: 'direct, queue or spill; `jobs` for the job endpoints, `api` for the queue API; of what a route does now: `direct`, `queue` or `refuse`',
+  trigger: 'what made the route do so: `config`, `operator`, `no_server` or `capacity`',
   code: 'status code of the answer; 499 when the client left before it had one',
   pool: "the pool's name",
   server: 'the server as `host:port`',
@@ -35,9 +36,10 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a reload: `applied` or `refused`',
+    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a reload: `applied` or `refused`',
   error: "the code of the job's last error, see [errors](errors.md)",
-  limit: 'of a queue: `jobs`, `bytes`, `finished` or `age`; of the store: `disk`',
+  limit:
+    'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
@@ -78,6 +80,22 @@ const SPECS = {
     type: 'gauge',
     help: '1 while the server gets no new work because it answered 429 or 503.',
     labels: 'pool server',
+  },
+  spillway_retries_total: {
+    type: 'counter',
+    help: 'Direct requests that failed after they had reached a server and might be sent again: those that were, and those that the budget or busy servers forbade.',
+    labels: 'pool outcome',
+  },
+  spillway_route_mode: { type: 'gauge', help: 'Always 1; its labels say what the route does now, and why.', labels: 'route mode trigger' },
+  spillway_route_mode_since_seconds: {
+    type: 'gauge',
+    help: 'Since when the route has done otherwise than its configuration says, in seconds since the epoch; 0 when it does as it says.',
+    labels: 'route',
+  },
+  spillway_route_flips_total: {
+    type: 'counter',
+    help: 'Times that a spill route began to queue, or went direct again.',
+    labels: 'route mode',
   },
   spillway_pool_waiting: { type: 'gauge', help: 'Direct requests that wait in memory for a free slot.', labels: 'pool' },
   spillway_jobs: { type: 'gauge', help: 'Jobs in the store.', labels: 'queue status' },

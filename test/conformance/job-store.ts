@@ -15,6 +15,7 @@ import { rateCases } from './job-store-rates.ts'
 import { restartCases } from './job-store-restart.ts'
 import { scheduleCases } from './job-store-schedules.ts'
 import { settleCases } from './job-store-settle.ts'
+import { sidelineCases } from './job-store-sideline.ts'
 import { statsCases } from './job-store-stats.ts'
 import { submitCases } from './job-store-submit.ts'
 import { taskCases } from './job-store-tasks.ts'
@@ -56,6 +57,7 @@ const GROUPS = {
   overflow: overflowCases,
   deadline: deadlineCases,
   order: orderCases,
+  sideline: sidelineCases,
   schedules: scheduleCases,
   tasks: taskCases,
   browse: browseCases,

@@ -40,6 +40,7 @@ const RULES: readonly QueueRules[] = [
   { ...BLOCK, tenantMaxRunning: 2 },
   { ...SKIP, overflow: 'drop-oldest' },
   { ...SKIP, followUps: true },
+  { ...SKIP, sideline: { afterMs: 100, share: 0.2 } },
   { onFailure: 'block', overflow: 'drop-oldest', ageingMs: 50, maxRunning: 6, rate: RATE, keyRate: KEY_RATE, tenantMaxRunning: 3 },
 ]
 

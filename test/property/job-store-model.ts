@@ -47,6 +47,8 @@ export interface ModelQueue {
   age: number | undefined
   rules: QueueRules
   paused: boolean
+  /** What old jobs have saved up: at 1 one of them goes before fresher ones. */
+  oldCredit: number
   /** Who has ready jobs, in the order of their turns. */
   turns: string[]
   tokens: Tokens
@@ -64,6 +66,8 @@ export interface Now {
 }
 
 const HAND_OUTS_PER_ATTEMPT = 10
+/** Numbers count from 2024-01-01 on, 4096 in a millisecond. */
+const ID_EPOCH = 1_704_067_200_000
 const DROPS_MAX = 64
 
 export class JobStoreModel {
@@ -83,7 +87,7 @@ export class JobStoreModel {
 
   addQueue(name: string, jobs: number, rules: QueueRules): void {
     const tokens = { left: Number.POSITIVE_INFINITY, at: 0 }
-    this.queues.set(name, { name, jobs, age: undefined, rules, paused: false, turns: [], tokens, keyTokens: new Map() })
+    this.queues.set(name, { name, jobs, age: undefined, rules, paused: false, oldCredit: 0, turns: [], tokens, keyTokens: new Map() })
   }
 
   configure(name: string, how: { readonly jobs: number; readonly age: number | undefined; readonly rules: QueueRules }): void {
@@ -158,8 +162,13 @@ export class JobStoreModel {
     const taken: ModelJob[] = []
     const isHeavy = (): boolean => taken.reduce((sum, job) => sum + bytesOf(job), 0) >= (request.bytesMax ?? Number.POSITIVE_INFINITY)
     while (taken.length < request.max && !isHeavy() && !queue.paused && this.#mayHandOut(queue, now)) {
-      const own = this.#next(queue, (job) => hasBucket(request.buckets, job.bucket))
-      const best = own ?? (request.stealUnkeyed ? this.#next(queue, (job) => job.spec.key === undefined) : undefined)
+      const { sideline } = queue.rules
+      const isOld = (job: ModelJob): boolean => sideline !== undefined && job.seq < (now.wall - sideline.afterMs - ID_EPOCH) * 4096
+      const oldTurn = queue.oldCredit > 0.999999
+      const next = (isWanted: (job: ModelJob) => boolean): ModelJob | undefined =>
+        this.#next(queue, (job) => isWanted(job) && isOld(job) === oldTurn) ?? this.#next(queue, isWanted)
+      const own = next((job) => hasBucket(request.buckets, job.bucket))
+      const best = own ?? (request.stealUnkeyed ? next((job) => job.spec.key === undefined) : undefined)
       if (best === undefined) break
       if (this.#isOver(best, now)) {
         this.#over(best, now)
@@ -171,6 +180,10 @@ export class JobStoreModel {
         best.restsUntil = now.monotonic + restMs
         this.#turnsWithout(best)
         continue
+      }
+      if (sideline !== undefined) {
+        const credit = queue.oldCredit + sideline.share - (isOld(best) ? 1 : 0)
+        queue.oldCredit = Math.min(1 + sideline.share, Math.max(0, credit))
       }
       this.#handOut(queue, best, now)
       taken.push(best)
@@ -315,7 +328,7 @@ export class JobStoreModel {
   reopen(now: Now): void {
     this.untold = []
     for (const queue of this.queues.values()) {
-      Object.assign(queue, { turns: [], tokens: { left: Number.POSITIVE_INFINITY, at: 0 }, keyTokens: new Map() })
+      Object.assign(queue, { oldCredit: 0, turns: [], tokens: { left: Number.POSITIVE_INFINITY, at: 0 }, keyTokens: new Map() })
     }
     for (const job of this.jobs) job.restsUntil = 0
     for (const job of this.jobs) if (job.place === 'ready') this.#takesTurns(job)

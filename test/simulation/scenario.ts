@@ -1,5 +1,5 @@
 /** What a seed stands for: a configuration, and which faults come, how often. Every kind is off in some seeds, so that none hides another. */
-import type { Config, RouteConfig } from '../../src/config/config.ts'
+import type { Config, QueueConfig, RouteConfig } from '../../src/config/config.ts'
 import type { SeededRandom } from '../support/seeded-random.ts'
 import { testConfig, testPool, testQueue, testRoute } from '../support/test-config.ts'
 import { API_TOKEN } from './exchange.ts'
@@ -113,7 +113,7 @@ function configOf(servers: readonly string[], forgetful: Scenario['forgetful'], 
       ...(random.chance(0.25) ? { expireAfterMs: 1000 + random.integer(10_000) } : {}),
     })
   const { pool: _, ...pulled } = queue('pulled')
-  const queues = [queue('work'), queue('spilled'), { ...pulled, pull: true, timeoutMs: 2000 }]
+  const queues = [queue('work'), standingBack(queue('spilled')), { ...pulled, pull: true, timeoutMs: 2000 }]
   const config = testConfig({ pools: [pool], queues, routes: routesOf(random) })
   return {
     ...config,
@@ -131,6 +131,12 @@ function configOf(servers: readonly string[], forgetful: Scenario['forgetful'], 
     api: { ...config.api, keys: [{ name: 'simulated', token: API_TOKEN, queues: ['*'], can: ['send', 'receive', 'browse', 'manage'] }] },
     drainTimeoutMs: 5000,
   }
+}
+
+/** As a queue is that a spill route fills. */
+function standingBack(queue: QueueConfig): QueueConfig {
+  const sideline = { afterMs: 3000, share: 0.2 }
+  return { ...queue, pace: { intervalMs: 500 }, shedFrom: 0.5, rules: { ...queue.rules, sideline } }
 }
 
 function routesOf(random: SeededRandom): RouteConfig[] {

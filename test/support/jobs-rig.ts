@@ -11,7 +11,8 @@ import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/con
 import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
-import { RouteStates } from '../../src/gateway/route-state.ts'
+import { RouteCounters } from '../../src/gateway/route-counters.ts'
+import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
@@ -30,6 +31,7 @@ type Calls = Record<'submit' | 'lease' | 'settle' | 'held', number>
 export interface JobsRig extends AsyncDisposable {
   readonly servers: readonly TestServer[]
   readonly pool: Pool
+  readonly routeModes: RouteModes
   readonly jobs: Jobs
   /** Where the gateway listens: `http://127.0.0.1:<port>`. */
   readonly url: string
@@ -95,10 +97,12 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     eventSockets: new EventSockets(config.limits.eventSockets),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
+  const routeModes = new RouteModes({ telemetry, clock, hasBacklog: (queue) => jobs.hasBacklog(queue) })
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
-    routeStates: new RouteStates(telemetry, clock),
+    routeCounters: new RouteCounters(telemetry),
+    routeModes,
     modeSwitches,
   }
   const listener = await Listener.open({
@@ -122,6 +126,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   return {
     servers,
     pool,
+    routeModes,
     jobs,
     url: ownUrl(),
     port: listener.address.port,
@@ -141,6 +146,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
       return status(id)
     },
     async [Symbol.asyncDispose]() {
+      routeModes.close()
       await jobs.close()
       listener.close()
       pool.close()

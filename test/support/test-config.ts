@@ -15,6 +15,8 @@ export function testPool(name: string, ports: readonly number[], change: Partial
     health: { intervalMs: 100, timeoutMs: 500, fall: 3, rise: 1 },
     slowStartMs: 0,
     failoverGraceMs: 10_000,
+    reserve: 0.2,
+    retries: { budget: 0.1, minPerSecond: 3 },
     ...change,
   }
 }
@@ -44,6 +46,7 @@ export function testRoute(change: Named<RouteConfig>): RouteConfig {
     queue: 'work',
     waitMs: 0,
     patienceMs: 100,
+    spill: { enterMs: 100, leaveMs: 5000 },
     onWait: 'accept',
     allow: ['prefer', 'idempotency-key', 'key', 'delay'],
     methods: ['POST', 'PUT', 'PATCH', 'DELETE'],

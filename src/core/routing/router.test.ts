@@ -16,6 +16,7 @@ function route(name: string, match: Partial<MatchConfig> & { readonly path: stri
     mode: 'direct',
     waitMs: 0,
     patienceMs: 0,
+    spill: { enterMs: 0, leaveMs: 0 },
     onWait: 'accept',
     allow: [],
     methods: [],

@@ -125,7 +125,8 @@ export class Acts {
 
   /** Into its queue, if there is room. */
   accept(job: PackedJob, queue: QueueState): JobRecord | Refusal {
-    const full = this.refuseSubmissions ?? this.#makeRoomIn(queue, payloadBytes(job.request))
+    const bytes = payloadBytes(job.request)
+    const full = this.refuseSubmissions ?? notAdmitted(queue, job, bytes) ?? this.#makeRoomIn(queue, bytes)
     if (full !== undefined) return full
     this.#lastSequence = nextSequence(this.#lastSequence, this.context.now)
     const record = this.#newRecord(this.#lastSequence, job)
@@ -310,4 +311,16 @@ function fullLimit(queue: QueueState, bytes: number): Refusal | undefined {
   if (queue.bytes + bytes > limits.bytes)
     return { limit: 'bytes', detail: `Queue ${queue.name} holds as many bytes as it may (${limits.bytes})` }
   return undefined
+}
+
+/** Whoever comes later knows nothing of how many wait now. */
+function notAdmitted(queue: QueueState, { admission, delayMs = 0 }: PackedJob, bytes: number): Refusal | undefined {
+  const { aheadMax = Number.POSITIVE_INFINITY, fillMax = 1 } = admission ?? {}
+  if (delayMs <= 0 && queue.inLine > aheadMax) {
+    const detail = `In queue ${queue.name} ${queue.inLine} jobs wait, and at the rate of late the next one would expire before its turn`
+    return { limit: 'wait', detail }
+  }
+  const { limits, unfinished } = queue
+  if (fillMax >= 1 || (unfinished + 1 <= fillMax * limits.jobs && queue.bytes + bytes <= fillMax * limits.bytes)) return undefined
+  return { limit: 'priority', detail: `Queue ${queue.name} fills up, and takes only more urgent requests for now` }
 }

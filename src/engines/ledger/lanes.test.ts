@@ -55,6 +55,11 @@ test('what is best is best, whatever came and went', () => {
         const inSome = jobs.filter(({ bucket }) => bucket !== 0)
         assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: undefined }), best(inSome))
         assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: 5 }), mostUrgent(inSome, 5))
+        const young = inSome.filter(({ seq }) => seq >= 30)
+        const old = inSome.filter(({ seq }) => seq < 30)
+        assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: undefined, from: 30 }), best(young))
+        assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: undefined, below: 30 }), best(old))
+        assert.equal(lanes.best({ buckets: some, unkeyedOnly: false, ageing: 5, from: 30 }), mostUrgent(young, 5))
         assert.equal(lanes.best({ buckets: all, unkeyedOnly: true, ageing: undefined }), best(jobs.filter(({ keyed }) => !keyed)))
         assert.equal(lanes.oldest(), Math.min(...jobs.map(({ seq }) => seq), Number.POSITIVE_INFINITY) % Number.POSITIVE_INFINITY || 0)
       }

@@ -1,22 +1,18 @@
 /**
- * The ready jobs of one tenant of one queue, in memory: for every priority and lane a heap of job numbers, eight bytes a job. On disk they
+ * The ready jobs of one tenant of one queue, in memory: for every priority and lane a sorted list of job numbers, eight bytes a job. On disk they
  * are a list in order of acceptance, which costs next to nothing to write; sorted by lane there, every job would dirty a page of its own.
- * Only lanes with jobs in them take room, so a great many small tenants do not weigh much either.
+ * Jobs come almost in order of their numbers, so adding one is adding it at the end. Only lanes with jobs in them take room, so a great many
+ * small tenants do not weigh much either.
  */
 import { BUCKETS, hasBucket } from '../../core/jobs/buckets.ts'
-import { heapPop, heapPush } from '../../lib/number-heap.ts'
 
 const PRIORITIES = 10
-/** Removed jobs that may lie in a heap before it is made anew, beside as many as are live. */
-const STALE_SLACK = 64
 
 /** One priority. The arrays belong together: the lanes that have jobs, in ascending order, and for each the first job and all of them. */
 interface Level {
   readonly lanes: number[]
   readonly heads: number[]
-  readonly heaps: number[][]
-  /** Removed, but still in the heap: they were not its first. By lane. */
-  readonly stale: Map<number, Set<number>>
+  readonly jobs: number[][]
   total: number
 }
 
@@ -32,6 +28,10 @@ export interface Wanted {
   readonly unkeyedOnly: boolean
   /** Job numbers by which one step of priority goes ahead; absent: priority is strict. */
   readonly ageing: number | undefined
+  /** Job numbers from this one on; absent: any. */
+  readonly from?: number
+  /** Job numbers below this one; absent: any. */
+  readonly below?: number
 }
 
 export class Lanes {
@@ -47,44 +47,39 @@ export class Lanes {
     const level = this.#level(priority)
     level.total += 1
     this.#size += 1
-    // It was taken out and lies there still.
-    const lies = level.stale.get(lane)?.delete(seq) === true
-    const at = indexOf(level.lanes, lane)
+    const at = firstFrom(level.lanes, lane)
     if (level.lanes[at] !== lane) {
       level.lanes.splice(at, 0, lane)
       level.heads.splice(at, 0, seq)
-      level.heaps.splice(at, 0, [seq])
+      level.jobs.splice(at, 0, [seq])
       return
     }
     if (seq < (level.heads[at] as number)) level.heads[at] = seq
-    if (!lies) heapPush(level.heaps[at] as number[], seq)
+    const jobs = level.jobs[at] as number[]
+    if (seq > (jobs.at(-1) as number)) jobs.push(seq)
+    else jobs.splice(firstFrom(jobs, seq), 0, seq)
   }
 
   remove(priority: number, lane: number, seq: number): void {
     const level = this.#level(priority)
-    const at = indexOf(level.lanes, lane)
+    const at = firstFrom(level.lanes, lane)
     // Where an index was damaged it is somewhere else, and found out when it comes again.
     if (level.lanes[at] !== lane) return
+    const jobs = level.jobs[at] as number[]
+    const place = firstFrom(jobs, seq)
+    if (jobs[place] !== seq) return
     level.total -= 1
     this.#size -= 1
-    const heap = level.heaps[at] as number[]
-    const stale = level.stale.get(lane)
-    if (level.heads[at] !== seq) {
-      if (stale === undefined) level.stale.set(lane, new Set([seq]))
-      else stale.add(seq)
-      return compact(level, lane, at)
-    }
-    heapPop(heap)
-    while (stale !== undefined && stale.size > 0 && stale.delete(heap[0] ?? 0)) heapPop(heap)
-    const head = heap[0]
+    if (place === 0) jobs.shift()
+    else jobs.splice(place, 1)
+    const head = jobs[0]
     if (head !== undefined) {
       level.heads[at] = head
       return
     }
     level.lanes.splice(at, 1)
     level.heads.splice(at, 1)
-    level.heaps.splice(at, 1)
-    level.stale.delete(lane)
+    level.jobs.splice(at, 1)
   }
 
   /** Highest priority, then oldest; where priorities age, the one that is the most urgent of all. 0: nothing is ready. */
@@ -119,40 +114,40 @@ export class Lanes {
   #level(priority: number): Level {
     const known = this.#levels[priority]
     if (known !== undefined) return known
-    const level: Level = { lanes: [], heads: [], heaps: [], stale: new Map(), total: 0 }
+    const level: Level = { lanes: [], heads: [], jobs: [], total: 0 }
     this.#levels[priority] = level
     return level
   }
 }
 
-function firstOf(level: Level, { buckets, unkeyedOnly }: Wanted): number {
-  const { lanes, heads } = level
+function firstOf(level: Level, { buckets, unkeyedOnly, from = 0, below = Number.POSITIVE_INFINITY }: Wanted): number {
+  const { lanes, heads, jobs } = level
   let best = 0
+  let limit = below
   for (let at = 0; at < lanes.length; at++) {
     const lane = lanes[at] as number
     if (unkeyedOnly && lane >= BUCKETS) break
-    const head = heads[at] as number
-    if ((best === 0 || head < best) && hasBucket(buckets, lane % BUCKETS)) best = head
+    let seq = heads[at] as number
+    if (seq >= limit || !hasBucket(buckets, lane % BUCKETS)) continue
+    if (seq < from) {
+      const all = jobs[at] as number[]
+      if ((all.at(-1) as number) < from) continue
+      seq = all[firstFrom(all, from)] as number
+      if (seq >= limit) continue
+    }
+    best = seq
+    limit = seq
   }
   return best
 }
 
-function compact(level: Level, lane: number, at: number): void {
-  const heap = level.heaps[at] as number[]
-  const stale = level.stale.get(lane)
-  if (stale === undefined || 2 * stale.size <= heap.length + STALE_SLACK) return
-  // A sorted array is a heap.
-  level.heaps[at] = heap.filter((seq) => !stale.has(seq)).sort((a, b) => a - b)
-  stale.clear()
-}
-
-/** Where the lane stands, or would. */
-function indexOf(lanes: readonly number[], lane: number): number {
+/** Where, in an ascending list, the first value stands that is not below this one. */
+function firstFrom(values: readonly number[], value: number): number {
   let low = 0
-  let high = lanes.length
+  let high = values.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if ((lanes[middle] as number) < lane) low = middle + 1
+    if ((values[middle] as number) < value) low = middle + 1
     else high = middle
   }
   return low

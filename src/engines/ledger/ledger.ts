@@ -2,8 +2,8 @@
  * The job store's logic over any storage: synchronous, one call after another, so there is nothing to lock. The caller wraps calls in
  * `begin` and `commit` (or `rollback`) and in the storage's own transaction; `mustSync` says whether the answers may leave before a sync.
  */
-import { allBuckets } from '../../core/jobs/buckets.ts'
-import { formatJobId, parseJobId, sequencesIn } from '../../core/jobs/job-id.ts'
+import { formatJobId, parseJobId } from '../../core/jobs/job-id.ts'
+import { creditAfter, isOldTurn } from '../../core/jobs/sideline.ts'
 import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import type { Millis } from '../../lib/units.ts'
 import type {
@@ -31,7 +31,6 @@ import { Book } from './book.ts'
 import { meets, nextPage } from './browse.ts'
 import type { LedgerInfo, PackedCommand, PackedJob, PackedLease, PackedRead, PackedSettlement } from './calls.ts'
 import { applyTask, carryOut, NOTE } from './commands.ts'
-import type { Wanted } from './lanes.ts'
 import type { LiveLease } from './leases.ts'
 import { readyJob } from './line.ts'
 import { NO_RULES, type QueueState } from './queue-state.ts'
@@ -41,6 +40,7 @@ import { type MadeJob, Schedules } from './schedules.ts'
 import { sweep, type SweepLimits } from './sweep.ts'
 import { DAMAGED, payloadBytes, type Tables } from './tables.ts'
 import { Tasks } from './tasks.ts'
+import { type Wish, wishesOf } from './wishes.ts'
 
 export type { Context } from './acts.ts'
 
@@ -145,18 +145,16 @@ export class Ledger {
     const queue = this.#book.queue(request.queue)
     const leases: PackedLease[] = []
     if (queue === undefined || queue.settings.paused) return leases
-    const { ageingMs } = queue.rules
-    const ageing = ageingMs === undefined ? undefined : sequencesIn(ageingMs)
-    const own: Wanted = { buckets: request.buckets, unkeyedOnly: false, ageing }
-    const others: Wanted = { buckets: ALL_BUCKETS, unkeyedOnly: true, ageing }
+    const { sideline } = queue.rules
+    const wishes = wishesOf(request, queue.rules, this.#acts.context.now)
     const mayRun = this.#mayRun(queue)
     let bytes = 0
     while (leases.length < request.max && bytes < (request.bytesMax ?? Number.POSITIVE_INFINITY) && this.#mayHandOut(queue)) {
-      const fromOwn = queue.ready.best(own, mayRun)
-      const seq = fromOwn !== 0 || !request.stealUnkeyed ? fromOwn : queue.ready.best(others, mayRun)
-      if (seq === 0) break
-      const lease = this.#handOut(queue, seq, request, fromOwn === 0)
+      const next = firstMet(queue, isOldTurn(queue.oldCredit) ? wishes.oldFirst : wishes.freshFirst, mayRun)
+      if (next === undefined) break
+      const lease = this.#handOut(queue, next.seq, request, next.wish.stolen)
       if (lease === undefined) continue
+      if (sideline !== undefined) queue.oldCredit = creditAfter(queue.oldCredit, sideline, next.seq < wishes.border)
       leases.push(lease)
       bytes += payloadBytes(lease.request)
     }
@@ -398,4 +396,14 @@ export class Ledger {
   }
 }
 
-const ALL_BUCKETS: Uint8Array = allBuckets()
+function firstMet(
+  { ready }: QueueState,
+  wishes: readonly Wish[],
+  mayRun: ((tenant: string) => boolean) | undefined,
+): { readonly seq: number; readonly wish: Wish } | undefined {
+  for (const wish of wishes) {
+    const seq = ready.best(wish, mayRun)
+    if (seq !== 0) return { seq, wish }
+  }
+  return undefined
+}

@@ -41,6 +41,8 @@ export class QueueState {
   starved = false
   /** The same, because of the rate. */
   throttled = false
+  /** Of old jobs, to be handed out although fresher ones wait. */
+  oldCredit = 0
   entered = 0
   inLine = 0
   bytes: Bytes = 0

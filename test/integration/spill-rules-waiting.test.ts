@@ -1,0 +1,314 @@
+/** The rules of spill, 1 to 7: who waits for a server, for how long, in which order, and when that ends. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { STANDING_MS } from '../../src/core/balancing/wait-list.ts'
+import type { ConfigFile } from '../../src/config/schema.ts'
+import { startGateway } from '../support/child-gateway.ts'
+import { type Answer, ask } from '../support/http-client.ts'
+import { RawClient } from '../support/raw-client.ts'
+import { isJob, type SpillScene, spillScene } from '../support/spill-scene.ts'
+import { testConfig } from '../support/test-config.ts'
+import { startTestServer } from '../support/test-server.ts'
+import { until } from '../support/until.ts'
+
+const LONG_MS = 60_000
+
+/** Waits until so many stand in line. */
+async function inLine(it: SpillScene, count: number): Promise<void> {
+  await until(
+    () => `${count} wait (so far: ${it.rig.pool.waiting})`,
+    () => it.rig.pool.waiting === count,
+  )
+}
+
+/** Direct requests, one behind the other. */
+async function lineUp(it: SpillScene, names: readonly string[]): Promise<Promise<Answer>[]> {
+  const answers: Promise<Answer>[] = []
+  for (const name of names) {
+    const before = it.rig.pool.waiting
+    answers.push(it.send(name, { to: 'direct' }))
+    await inLine(it, before + 1)
+  }
+  return answers
+}
+
+test('rule 1: a request is bound to a server only when a slot is its own, whichever becomes free first; nothing waits behind a server', async () => {
+  await using it = await spillScene({ servers: 2 })
+  const busy = [it.send('a', { to: 'direct' }), it.send('b', { to: 'direct' })]
+  const [a, b] = [await it.at('a'), await it.at('b')]
+  assert.notEqual(a.server, b.server)
+  const waiting = await lineUp(it, ['first', 'second', 'third'])
+  b.finish()
+  assert.equal((await it.at('first')).server, b.server, 'the one that became free, although the other was asked first')
+  assert.deepEqual(it.names, ['a', 'b', 'first'], 'the others are at no server')
+  ;(await it.at('first')).finish()
+  assert.equal((await it.at('second')).server, b.server)
+  a.finish()
+  assert.equal((await it.at('third')).server, a.server)
+  for (const visit of it.visits) if (!visit.answered) visit.finish()
+  for (const answer of await Promise.all([...busy, ...waiting])) assert.equal(answer.status, 200)
+  assert.deepEqual(
+    it.rig.servers.map(({ inFlightMax }) => inFlightMax),
+    [1, 1],
+  )
+})
+
+test('rule 1: the line is bounded: as many as may wait do, and one more is refused with a time to come back', async () => {
+  await using it = await spillScene({ pool: { maxWaiting: 2 } })
+  const busy = it.send('busy', { to: 'direct' })
+  await it.at('busy')
+  const waiting = await lineUp(it, ['quick-1', 'quick-2'])
+  const refused = await it.send('third', { to: 'direct' })
+  assert.deepEqual([refused.status, refused.json()['code'], refused.headers['retry-after'] !== undefined], [503, 'too_many_waiting', true])
+  ;(await it.at('busy')).finish()
+  for (const answer of await Promise.all([busy, ...waiting])) assert.equal(answer.status, 200)
+})
+
+test('rule 2: a slot is free: served; one becomes free within `patience`: served; else it is stored, and that is never decided again', async () => {
+  await using patient = await spillScene({ route: { patienceMs: LONG_MS } })
+  const busy = patient.send('busy')
+  await patient.at('busy')
+  const waiting = patient.send('quick-waiting')
+  await inLine(patient, 1)
+  ;(await patient.at('busy')).finish()
+  assert.deepEqual([isJob(await busy), isJob(await waiting)], [false, false])
+
+  await using it = await spillScene({ route: { patienceMs: 0 } })
+  const first = it.send('busy')
+  await it.at('busy')
+  const stored = it.send('quick-stored')
+  await until('it is stored', async () => (await it.rig.store.stats())[0]?.counts.queued === 1)
+  ;(await it.at('busy')).finish()
+  assert.deepEqual([isJob(await first), isJob(await stored), (await stored).text], [false, true, 'quick-stored done'])
+  assert.deepEqual(
+    it.visits.map(({ name, job }) => [name, job]),
+    [
+      ['busy', false],
+      ['quick-stored', true],
+    ],
+  )
+})
+
+test('rule 2: what may not become a job gets a 503 with Retry-After when the time is up, never a 202', async () => {
+  await using it = await spillScene({ pool: { waitMs: 0 }, route: { patienceMs: 0, methods: ['POST'] } })
+  const busy = it.send('busy')
+  await it.at('busy')
+  for (const method of ['GET', 'PUT']) {
+    const answer = await it.send('refused', { method })
+    assert.deepEqual([answer.status, answer.json()['code'], isJob(answer)], [503, 'no_capacity', false], method)
+    assert.match(String(answer.headers['retry-after']), /^\d+$/)
+  }
+  ;(await it.at('busy')).finish()
+  await busy
+})
+
+test('rule 3: the 202 comes after the durable append, and says where, when, and which preference was applied', async () => {
+  await using it = await spillScene()
+  const { store } = it.rig
+  const submit = store.submit.bind(store)
+  const gate = Promise.withResolvers<void>()
+  let appended = false
+  store.submit = async (jobs) => {
+    const submitted = await submit(jobs)
+    appended = true
+    await gate.promise
+    return submitted
+  }
+  await it.killServers()
+  let answered = false
+  const sent = it.send('one', { headers: { prefer: 'respond-async' } }).finally(() => (answered = true))
+  await until('the store has it', () => appended)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(answered, false, 'nothing is promised before the store has promised it')
+  gate.resolve()
+  const { status, headers } = await sent
+  assert.deepEqual([status, headers['preference-applied']], [202, 'respond-async'])
+  assert.match(String(headers.location), /^\/_spillway\/jobs\/.+/)
+  assert.match(String(headers['retry-after']), /^[1-9]\d?$/)
+})
+
+test('rule 3: an append that fails is a 503, and no server sees the request', async () => {
+  await using it = await spillScene()
+  await it.killServers()
+  it.rig.failNext.submit = 1
+  const refused = await it.send('lost')
+  assert.deepEqual([refused.status, refused.json()['code'], isJob(refused)], [503, 'store_unavailable', false])
+  assert.equal((await it.send('kept', { headers: { prefer: 'wait=0' } })).status, 202)
+  await it.reviveServers()
+  ;(await it.at('kept')).finish()
+  assert.deepEqual(it.names, ['kept'])
+})
+
+test('rule 4: who waits longer than its call may take gets no slot; the next in line does', async () => {
+  const { timeouts } = testConfig({ pools: [], queues: [], routes: [] })
+  await using it = await spillScene({ config: { timeouts: { ...timeouts, callMs: 400 } } })
+  const busy = it.send('busy', { to: 'direct' })
+  const waiting = await lineUp(it, ['quick-late'])
+  const [first, late] = await Promise.all([busy, ...waiting])
+  assert.deepEqual([first?.status, late?.status, late?.json()['code']], [504, 504, 'call_timeout'])
+  assert.equal((await it.send('quick-next', { to: 'direct' })).status, 200)
+  assert.deepEqual(it.names, ['busy', 'quick-next'])
+})
+
+test('rule 4: a job that must be cancelled when its client has waited enough does not begin when it could not end in time', async () => {
+  const route = { mode: 'queue', onWait: 'cancel', waitMs: LONG_MS } as const
+  await using it = await spillScene({ pool: { maxInFlight: 8 }, route })
+  const workMs = 600
+  const first = it.send('first', { headers: { prefer: 'wait=1' } })
+  const visit = await it.at('first')
+  await new Promise((resolve) => setTimeout(resolve, workMs))
+  visit.finish()
+  assert.equal((await first).status, 200, 'nothing was known of how long they take')
+  await using short = await spillScene({ pool: { maxInFlight: 8 }, route: { ...route, waitMs: workMs - 100 } })
+  const [begins, known] = [short.send('known', { headers: { prefer: 'wait=10' } }), await short.at('known')]
+  await new Promise((resolve) => setTimeout(resolve, workMs))
+  known.finish()
+  assert.equal((await begins).status, 200, 'there is time enough for this one')
+  const refused = await short.send('too-late')
+  assert.deepEqual([refused.status, refused.json()['code']], [503, 'wait_ended'], 'a server is free, and yet')
+  assert.deepEqual(short.names, ['known'])
+  assert.equal((await short.rig.store.stats())[0]?.counts.cancelled, 1)
+})
+
+test('rule 4: a gateway that died over the wait begins nothing after it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-rule-4-'))
+  const server = await startTestServer()
+  await server.kill()
+  const config = {
+    pools: { api: { servers: [`http://127.0.0.1:${server.port}`], health: { interval: '100ms', fall: 1, rise: 1 } } },
+    routes: [{ match: 'POST /orders', mode: 'spill', onWait: 'cancel', wait: '1s' }],
+  } as ConfigFile
+  let gateway = await startGateway(config, { folder })
+  const counts = async (): Promise<Record<string, number>> => {
+    const status = (await ask(`${gateway.adminUrl}/status`)).json() as { queues: { jobs: Record<string, number> }[] }
+    return status.queues[0]?.jobs ?? {}
+  }
+  try {
+    const sent = ask(`${gateway.url}/orders`, { method: 'POST', body: 'order' })
+    await Promise.all([
+      assert.rejects(sent, 'the gateway dies'),
+      until('it is stored', async () => (await counts())['queued'] === 1).then(() => gateway.kill()),
+    ])
+    gateway = await startGateway(config, { folder })
+    await until('its time is over', async () => (await counts())['expired'] === 1)
+    await server.revive()
+    await until('the server is up', () => gateway.of('server-up').length > 0)
+    assert.equal((await ask(`${gateway.url}/orders`, { method: 'POST', body: 'next' })).status, 200)
+    assert.deepEqual(
+      server.received.map(({ body }) => body.toString()),
+      ['next'],
+    )
+  } finally {
+    await gateway.kill()
+    await server.kill()
+    rmSync(folder, { recursive: true })
+  }
+})
+
+for (const [how, leave] of [
+  ['ends its connection', (client: RawClient) => client.socket.end()],
+  ['resets it', (client: RawClient) => client.socket.resetAndDestroy()],
+] as const) {
+  for (const [what, bytes, chunked] of [
+    ['half of a small body', 5_000, false],
+    ['half of a chunked body', 5_000, true],
+  ] as const) {
+    test(`rule 5: a client that has sent ${what} and ${how} waits no longer, and leaves nothing behind`, async () => {
+      await using it = await spillScene({ pool: { waitMs: LONG_MS }, route: { patienceMs: LONG_MS } })
+      const busy = it.send('busy', { to: 'direct' })
+      await it.at('busy')
+      const client = await RawClient.connect(it.rig.port)
+      const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${2 * bytes}`
+      client.write(`POST /spill/gone HTTP/1.1\r\nHost: a\r\n${framing}\r\n\r\n`)
+      if (chunked) client.write(`${(2 * bytes).toString(16)}\r\n`)
+      client.socket.write(Buffer.alloc(bytes))
+      await inLine(it, 1)
+      leave(client)
+      await inLine(it, 0)
+      await until('no byte of it is held', () => it.rig.budget.used === 0)
+      ;(await it.at('busy')).finish()
+      assert.equal((await busy).status, 200)
+      assert.equal((await it.send('quick-next', { to: 'direct' })).status, 200)
+      assert.deepEqual(it.names, ['busy', 'quick-next'])
+      client.destroy()
+    })
+  }
+}
+
+test('rule 5: one that has sent more of its body than is read ahead is noticed as soon as somebody reads on, at the latest when the wait is over', async () => {
+  await using it = await spillScene({ pool: { waitMs: 300 }, route: { patienceMs: 300 } })
+  const busy = it.send('busy', { to: 'direct' })
+  await it.at('busy')
+  for (const path of ['/spill/gone', '/direct/gone']) {
+    const client = await RawClient.connect(it.rig.port)
+    client.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n`)
+    client.socket.write(Buffer.alloc(2_000_000))
+    await inLine(it, 1)
+    client.socket.end()
+    await inLine(it, 0)
+    await until('no byte of it is held', () => it.rig.budget.used === 0)
+    client.destroy()
+  }
+  ;(await it.at('busy')).finish()
+  assert.equal((await busy).status, 200)
+  assert.equal((await it.send('quick-next', { to: 'direct' })).status, 200)
+  assert.deepEqual(it.names, ['busy', 'quick-next'])
+})
+
+test('rule 5: the job of a client that leaves goes on; where the route cancels, it does not', async () => {
+  for (const onWait of ['accept', 'cancel'] as const) {
+    await using it = await spillScene({ route: { onWait } })
+    await it.killServers()
+    const gone = new AbortController()
+    const sent = it.send('quick-left', { signal: gone.signal })
+    const counts = async () => (await it.rig.store.stats())[0]?.counts
+    await until('it is stored', async () => (await counts())?.queued === 1)
+    gone.abort()
+    await assert.rejects(sent)
+    if (onWait === 'cancel') await until('it is cancelled', async () => (await counts())?.cancelled === 1)
+    await it.reviveServers()
+    await until('nothing is left to do', async () => (await counts())?.queued === 0 && (await counts())?.running === 0)
+    assert.deepEqual(it.names, onWait === 'accept' ? ['quick-left'] : [])
+  }
+})
+
+test('rule 6: in a line that stands the newest goes first; in one that does not, the oldest', async () => {
+  await using it = await spillScene()
+  const busy = it.send('busy', { to: 'direct' })
+  await it.at('busy')
+  const waiting = await lineUp(it, ['quick-1', 'quick-2', 'quick-3', 'quick-4'])
+  await new Promise((resolve) => setTimeout(resolve, STANDING_MS + 20))
+  ;(await it.at('busy')).finish()
+  await Promise.all([busy, ...waiting])
+  assert.deepEqual(it.names, ['busy', 'quick-4', 'quick-3', 'quick-2', 'quick-1'])
+})
+
+test('rule 6: requests with a key stay in their order, whatever the line does', async () => {
+  await using it = await spillScene({ route: { patienceMs: LONG_MS } })
+  const busy = it.send('busy', { to: 'direct' })
+  await it.at('busy')
+  const answers: Promise<Answer>[] = []
+  for (const name of ['quick-1', 'quick-2', 'quick-3', 'quick-4']) {
+    answers.push(it.send(name, { headers: { 'x-account': 'a' } }))
+    await inLine(it, answers.length)
+  }
+  await new Promise((resolve) => setTimeout(resolve, STANDING_MS + 20))
+  ;(await it.at('busy')).finish()
+  for (const answer of await Promise.all(answers)) assert.deepEqual([answer.status, isJob(answer)], [200, false])
+  await busy
+  assert.deepEqual(it.names, ['busy', 'quick-1', 'quick-2', 'quick-3', 'quick-4'])
+})
+
+test('rule 7: while a key has queued jobs, a request of it waits behind them although a server is free; others do not', async () => {
+  await using it = await spillScene({ pool: { maxInFlight: 8 } })
+  assert.equal((await it.send('one', { headers: { 'x-account': 'a', prefer: 'respond-async' } })).status, 202)
+  await it.at('one')
+  const behind = it.send('quick-two', { headers: { 'x-account': 'a' } })
+  assert.ok(!isJob(await it.send('quick-other', { headers: { 'x-account': 'b' } })))
+  ;(await it.at('one')).finish()
+  assert.ok(isJob(await behind))
+  assert.deepEqual(it.names, ['one', 'quick-other', 'quick-two'])
+})
