@@ -1,4 +1,5 @@
 /** The embedded engine without its thread, so that a test can make a great many short lives of it. Everything passes the wire format all the same. */
+import { BlobFiles } from '../../src/engines/embedded/blob-files.ts'
 import { EmbeddedEngine, type EngineEvents, type EngineOptions } from '../../src/engines/embedded/engine.ts'
 import { decodeBatch, decodeReply, encodeBatch, encodeReply, SECRET_BYTES } from '../../src/engines/embedded/wire.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../../src/engines/ledger/calls.ts'
@@ -19,8 +20,11 @@ export function openInProcess(options: InProcessOptions): JobStore {
   const all: EngineEvents = { onSync() {}, onCorrupt() {}, ...events }
   const engine = new EmbeddedEngine(engineOptions, all, { ...moment(), secret: () => '' })
   let closed = false
+  const { path: storePath, diskFloorBytes: floorBytes, unsafeNoSync = false } = engineOptions
+  const blobs = new BlobFiles({ storePath, random, floorBytes, unsafeNoSync, onCorrupt: (what) => all.onCorrupt(what) })
   return jobStoreOver({
     engine: 'embedded',
+    blobs,
     async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
       if (closed) throw new Error('the store is closed')
       const batch = encodeBatch([call], moment(), random.bytes(secretsNeeded(call) * SECRET_BYTES))
@@ -32,8 +36,10 @@ export function openInProcess(options: InProcessOptions): JobStore {
       return result.reply as ReplyByKind[K]
     },
     async close() {
-      if (!closed) engine.close()
+      if (closed) return
       closed = true
+      engine.close()
+      await blobs.close()
     },
   })
 }
