@@ -25,6 +25,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
+import { LiveAnswers } from './live-answers.ts'
 import { type PreparedReload, Queues } from './queues.ts'
 import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
@@ -57,6 +58,10 @@ export interface Estimate {
 export interface Jobs {
   /** The queues by themselves: what the queue API does with them. */
   readonly queues: Queues
+  /** Answers that are handed on while they come. */
+  readonly answers: Pick<LiveAnswers, 'open' | 'size'>
+  /** As `waitEnd`, and also until an answer that is handed on while it comes can be read. */
+  waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   /** Would a job of this key have others before it? */
@@ -102,6 +107,7 @@ export function createJobs(parts: JobsParts): Jobs {
 
 class LocalJobs implements Jobs {
   readonly queues: Queues
+  readonly answers: LiveAnswers
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -121,7 +127,9 @@ class LocalJobs implements Jobs {
     this.#watch = new Watch(store, bus, clock, this.#listenerFailed)
     this.#results = new StoredResults(store, config.limits)
     this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
-    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
+    this.answers = new LiveAnswers(parts)
+    const { result: resultBytesMax, streamedResult: streamedBytesMax } = config.limits
+    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax, streamedBytesMax, answers: this.answers }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
       ...this.#hooks,
@@ -203,6 +211,10 @@ class LocalJobs implements Jobs {
 
   waitEnd(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined> {
     return this.#watch.waitEnd(id, forMs, options)
+  }
+
+  waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined> {
+    return this.#watch.waitEnd(id, forMs, { ...options, until: () => this.answers.isOpen(id) })
   }
 
   watch(id: JobId, seen: number, beatMs: Millis, listener: WatchListener): () => void {
