@@ -13,9 +13,9 @@ import type { Random } from '../ports/clock.ts'
 import type { StoredJob } from '../ports/job-store.ts'
 import { PieceEncoder } from './answer-pieces.ts'
 import { AnswerPump } from './answer-pump.ts'
-import { type DocumentParts, jobHeaders, statusDocument } from './document.ts'
+import { type DocumentParts, jobHeaders } from './document.ts'
 import type { StreamFormat } from './event-stream.ts'
-import { reconnectMs } from './job-events.ts'
+import { eventDocument, reconnectMs } from './job-events.ts'
 import { PRIVATE_HEADERS } from './problem.ts'
 import { replayHeaders } from './replay.ts'
 
@@ -183,15 +183,13 @@ class AnswerEvents {
   }
 
   #end(job: StoredJob): void {
-    const document = statusDocument(this.#parts, job)
-    if (this.#isSse) this.#write(`event: end\nid: ${endId(job)}\ndata: ${JSON.stringify(document)}\n\n`)
-    else this.#write(`${JSON.stringify({ event: 'end', offset: formatOffset(this.#at), job: document })}\n`)
+    this.#event('end', eventDocument(this.#parts, 'end', job), endId(job))
   }
 
-  #event(name: string, document: Readonly<Record<string, unknown>>): void {
+  #event(name: string, document: Readonly<Record<string, unknown>>, id?: string): void {
     const offset = formatOffset(this.#at)
-    if (this.#isSse) this.#write(`event: ${name}\nid: ${offset}\ndata: ${JSON.stringify(document)}\n\n`)
-    else this.#write(`${JSON.stringify({ event: name, offset, ...document })}\n`)
+    const data = JSON.stringify({ event: name, offset, ...document })
+    this.#write(this.#isSse ? `event: ${name}\nid: ${id ?? offset}\ndata: ${data}\n\n` : `${data}\n`)
   }
 
   #beat(): void {

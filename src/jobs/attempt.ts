@@ -5,7 +5,7 @@
 import type { QueueConfig } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
-import { type AttemptEnd, decideSettlement, type SettleFacts, type Verdict } from '../core/jobs/settlement.ts'
+import { type AttemptEnd, decideSettlement, type SettleFacts, type Verdict, type VerdictError } from '../core/jobs/settlement.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { Pool, Server } from '../pools/pool.ts'
@@ -231,11 +231,13 @@ interface Result {
 /** Tells people and machines; decides nothing. */
 function report(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {
   const { telemetry } = context
-  const { verdict, after } = result
+  const { verdict, after, finished } = result
   const error = verdict.kind === 'succeed' ? undefined : verdict.error
   const queue = target.queue.name
   target.outcomes[after === undefined ? 'stale' : verdict.kind].inc()
   attemptLine(context, target, lease, result)
+  const broke = finished.outcome.kind === 'failed' && finished.outcome.partial === true
+  if (broke) telemetry.metrics.counter('spillway_broken_answers_total', METRICS.spillway_broken_answers_total.help, { queue }).inc()
   if (after === undefined) {
     telemetry.event({ type: 'warning', message: `job ${lease.ref.id}: the end of a hand-out came too late and changed nothing` })
     return
@@ -244,11 +246,16 @@ function report(context: AttemptContext, target: AttemptTarget, lease: Lease, re
   if (error !== undefined && error.code !== 'shutting_down' && (again || after.dead !== undefined)) {
     const event = { type: 'attempt-failed', job: after.id, queue, server: target.server.name, attempt: lease.job.attempt } as const
     const retry = again && 'afterMs' in verdict ? { retryInMs: verdict.afterMs } : {}
-    telemetry.event({ ...event, reason: error.status === undefined ? error.code : `${error.code} ${error.status}`, ...retry })
+    telemetry.event({ ...event, reason: reasonOf(error, broke), ...retry })
   }
   if (after.dead !== undefined) {
     telemetry.event({ type: 'job-dead', job: after.id, queue, reason: after.dead, detail: after.error?.detail ?? '' })
   }
+}
+
+function reasonOf({ code, status }: VerdictError, broke: boolean): string {
+  const reason = status === undefined ? code : `${code} ${status}`
+  return broke ? `${reason} in the middle of its answer` : reason
 }
 
 function attemptLine(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {

@@ -59,7 +59,7 @@ export interface Jobs {
   /** The queues by themselves: what the queue API does with them. */
   readonly queues: Queues
   /** Answers that are handed on while they come. */
-  readonly answers: Pick<LiveAnswers, 'open' | 'size'>
+  readonly answers: Pick<LiveAnswers, 'open' | 'size' | 'readers'>
   /** As `waitEnd`, and also until an answer that is handed on while it comes can be read. */
   waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
   /** Resolved = durable. Rejects when the engine failed. */

@@ -36,6 +36,12 @@ export class LiveAnswers {
     return this.#answers.size
   }
 
+  get readers(): number {
+    let readers = 0
+    for (const answer of this.#answers.values()) readers += answer.readers
+    return readers
+  }
+
   begin(ref: LeaseRef, head: AnswerHead, giver: AnswerGiver): AnswerTaker {
     const answer = new LiveAnswer(this.#parts, ref, { head, giver, onOver: () => this.#remove(answer) })
     this.#answers.set(ref.id, answer)
@@ -75,6 +81,7 @@ interface Begun {
 
 class LiveAnswer implements AnswerTaker {
   begun = false
+  readers = 0
   readonly #parts: LiveAnswersParts
   readonly #ref: LeaseRef
   readonly #begun: Begun
@@ -85,7 +92,6 @@ class LiveAnswer implements AnswerTaker {
   #window: { readonly give: () => void } | undefined
   #job: StoredJob | undefined
   #blob: BlobWriter | undefined
-  #readers = 0
   #state: AnswerState = 'open'
   #isOver = false
 
@@ -148,7 +154,7 @@ class LiveAnswer implements AnswerTaker {
   // --- to readers
 
   reader(): ReadableAnswer {
-    this.#readers += 1
+    this.readers += 1
     const blob = this.#blob as BlobWriter
     const { head } = this.#begun
     const state = (): AnswerState => this.#state
@@ -171,7 +177,7 @@ class LiveAnswer implements AnswerTaker {
       close: () => {
         if (closed) return
         closed = true
-        this.#readers -= 1
+        this.readers -= 1
         this.#closeUnread()
       },
     }
@@ -247,6 +253,6 @@ class LiveAnswer implements AnswerTaker {
 
   /** Who is behind still reads what is complete. */
   #closeUnread(): void {
-    if (this.#isOver && this.#readers === 0) this.#blob?.close()
+    if (this.#isOver && this.readers === 0) this.#blob?.close()
   }
 }
