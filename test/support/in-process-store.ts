@@ -4,7 +4,7 @@ import { EmbeddedEngine, type EngineEvents, type EngineOptions } from '../../src
 import { decodeBatch, decodeReply, encodeBatch, encodeReply, SECRET_BYTES } from '../../src/engines/embedded/wire.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../../src/engines/ledger/calls.ts'
 import { secretsNeeded } from '../../src/engines/ledger/execute.ts'
-import { jobStoreOver } from '../../src/engines/ledger/job-store-over.ts'
+import { type Executor, jobStoreOver } from '../../src/engines/ledger/job-store-over.ts'
 import type { Clock, Random } from '../../src/ports/clock.ts'
 import type { JobStore } from '../../src/ports/job-store.ts'
 
@@ -21,8 +21,9 @@ export function openInProcess(options: InProcessOptions): JobStore {
   const engine = new EmbeddedEngine(engineOptions, all, { ...moment(), secret: () => '' })
   let closed = false
   const { path: storePath, diskFloorBytes: floorBytes, unsafeNoSync = false } = engineOptions
-  const blobs = new BlobFiles({ storePath, random, floorBytes, unsafeNoSync, onCorrupt: (what) => all.onCorrupt(what) })
-  return jobStoreOver({
+  const isKept = async (id: string): Promise<boolean> => (await executor.call({ kind: 'read', ids: [id], want: 'status' }))[0] !== undefined
+  const blobs = new BlobFiles({ storePath, random, floorBytes, unsafeNoSync, onCorrupt: (what) => all.onCorrupt(what), isKept })
+  const executor: Executor = {
     engine: 'embedded',
     blobs,
     async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
@@ -41,5 +42,6 @@ export function openInProcess(options: InProcessOptions): JobStore {
       engine.close()
       await blobs.close()
     },
-  })
+  }
+  return jobStoreOver(executor)
 }

@@ -27,6 +27,8 @@ export interface BlobFilesOptions {
   /** With less than this free on the disk none is begun and none goes on. */
   readonly floorBytes: Bytes
   readonly onCorrupt: (what: string) => void
+  /** The job is there. Its blob goes after it: what is missing then is no damage. */
+  readonly isKept: (id: string) => Promise<boolean>
   /** Only for tests: see `EngineOptions`. */
   readonly unsafeNoSync?: boolean
 }
@@ -75,10 +77,10 @@ export class BlobFiles implements Blobs {
   }
 
   #openFile(id: string, file: string, ref: BlobRef): Promise<BlobFile | undefined> {
-    const opened = openWhole(join(this.#folder, file), storedBytes(ref.bytes)).then((handle) => {
+    const opened = openWhole(join(this.#folder, file), storedBytes(ref.bytes)).then(async (handle) => {
       if (typeof handle !== 'string') return new BlobFile({ handle, file, ref, onBad, onClosed: () => void this.#open.delete(file) })
-      onBad(handle)
       this.#open.delete(file)
+      if (await this.#options.isKept(id)) onBad(handle)
       return undefined
     })
     const onBad = (what: string): void => this.#options.onCorrupt(`job ${id}: its result ${what}`)

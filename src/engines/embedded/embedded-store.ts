@@ -60,7 +60,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     resourceLimits: HEAP_LIMITS,
   })
   const onCorrupt = (what: string): void => options.events.onCorrupt?.(what)
-  const blobs = new BlobFiles({ storePath: path, random: options.random, floorBytes: engine.diskFloorBytes, onCorrupt })
+  const isKept = async (id: string): Promise<boolean> => (await client.call({ kind: 'read', ids: [id], want: 'status' }))[0] !== undefined
+  const blobs = new BlobFiles({ storePath: path, random: options.random, floorBytes: engine.diskFloorBytes, onCorrupt, isKept })
   const client = new Client(worker, options, blobs)
   await client.opened
   return jobStoreOver(sealer === undefined ? client : sealedExecutor(client, sealer, onCorrupt))
