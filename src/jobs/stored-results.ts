@@ -76,8 +76,11 @@ export class StoredResults {
     const { job, answer } = read
     if (answer?.blob === undefined) return placed(read, budget)
     const source = await this.#store.blobs.open(job.id, answer.blob)
-    // The engine has told its owner what is wrong.
-    if (source === undefined) return placed({ job: { ...job, hasAnswer: false } }, budget)
+    if (source === undefined) {
+      // It was forgotten just now, or the engine has told its owner what is wrong.
+      const kept = (await this.#store.read([job.id], 'status'))[0] !== undefined
+      return kept ? placed({ job: { ...job, hasAnswer: false } }, budget) : { kind: 'missing' }
+    }
     return { kind: 'result', job, answer, stream: storedAnswer(job, answer, source), budget, free: () => source.close() }
   }
 
