@@ -6,18 +6,18 @@ import type { Cases } from './job-store.ts'
 import { ANSWER, FAILURE, type JobOptions, type Rig } from './rig.ts'
 
 const FAIL: JobOptions = { stream: { onPartial: 'fail' } }
-const RESTART: JobOptions = { stream: { onPartial: 'restart' } }
+export const RESTART: JobOptions = { stream: { onPartial: 'restart' } }
 const SILENT = { onDrain(): void {}, onFailed: (why: string): never => assert.fail(why) }
 /** More than some blocks, and no whole number of them. */
-const LARGE = Buffer.alloc(300_000, 'every byte counts, ')
+export const LARGE = Buffer.alloc(300_000, 'every byte counts, ')
 
-interface Answering {
+export interface Answering {
   readonly job: StoredJob
   readonly ref: LeaseRef
   readonly blob: BlobWriter
 }
 
-async function answering(rig: Rig, options: JobOptions = FAIL): Promise<Answering> {
+export async function answering(rig: Rig, options: JobOptions = FAIL): Promise<Answering> {
   await rig.submit(options)
   const { ref } = await rig.leaseOne()
   const job = await rig.done({ kind: 'answer', lease: ref })
@@ -25,7 +25,7 @@ async function answering(rig: Rig, options: JobOptions = FAIL): Promise<Answerin
   return { job, ref, blob }
 }
 
-async function answered(rig: Rig, bytes: Uint8Array, options?: JobOptions): Promise<{ readonly job: StoredJob; readonly ref: BlobRef }> {
+export async function answered(rig: Rig, bytes: Uint8Array, options?: JobOptions): Promise<{ readonly job: StoredJob; readonly ref: BlobRef }> {
   const { ref, blob } = await answering(rig, options)
   blob.append(bytes)
   const kept = await blob.finish()
@@ -38,7 +38,7 @@ function answerOf(blob: BlobRef): JobAnswer {
   return { ...ANSWER, body: new Uint8Array(0), blob }
 }
 
-async function readAll(source: BlobSource, from = 0): Promise<Buffer> {
+export async function readAll(source: BlobSource, from = 0): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   for (let at = from; at < source.length; ) {
     const piece = await source.read(at)
@@ -49,7 +49,7 @@ async function readAll(source: BlobSource, from = 0): Promise<Buffer> {
   return Buffer.concat(pieces)
 }
 
-async function stored(rig: Rig, id: string): Promise<BlobSource | undefined> {
+export async function stored(rig: Rig, id: string): Promise<BlobSource | undefined> {
   const blob = (await rig.result(id))?.answer?.blob
   return blob && rig.store.blobs.open(id, blob)
 }
