@@ -46,7 +46,12 @@ export interface AnswerEventsOptions {
 }
 
 /** Resolves when the stream has ended, or the client is gone. */
-export async function streamAnswerEvents(call: Call, parts: AnswerEventsParts, job: StoredJob, options: AnswerEventsOptions): Promise<void> {
+export async function streamAnswerEvents(
+  call: Call,
+  parts: AnswerEventsParts,
+  job: StoredJob,
+  options: AnswerEventsOptions,
+): Promise<void> {
   const type = options.format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
   const headers = ['Content-Type', type, ...jobHeaders(job), ...PRIVATE_HEADERS, 'X-Accel-Buffering', 'no', ...options.extraHeaders]
   call.sendHead(200, 'OK', headers, 'chunked')

@@ -67,9 +67,14 @@ export interface EndedOptions {
 export function sendEnded(call: Call, result: Omit<Result, 'kind'>, options: EndedOptions): void {
   const { job, answer, stream, budget, free } = result
   const extra = [...jobHeaders(job), ...options.extraHeaders]
-  if (answer !== undefined && options.to === 'replay') return sendReplay(call, { job, answer, budget, extra, free, ...(stream !== undefined && { stream }) })
+  if (answer !== undefined && options.to === 'replay')
+    return sendReplay(call, { job, answer, budget, extra, free, ...(stream !== undefined && { stream }) })
   if (answer !== undefined) {
-    return sendAnswer(call, { ...answer, headers: [...answer.headers, ...extra], body: bodyOf({ answer, budget, ...(stream !== undefined && { stream }) }) }, free)
+    return sendAnswer(
+      call,
+      { ...answer, headers: [...answer.headers, ...extra], body: bodyOf({ answer, budget, ...(stream !== undefined && { stream }) }) },
+      free,
+    )
   }
   free()
   const code = codeWithoutAnswer(job)

@@ -62,7 +62,8 @@ export async function sendStreamedResult(call: Call, parts: StreamedResultParts,
   if (got === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
   if (got === undefined) return failure('no_such_job', 'The job is no longer kept.')
   if ('pending' in got) return sendPending(call, parts, got.pending, { offset, extraHeaders })
-  if ('answer' in got) return offset === undefined ? follow(call, parts, got.answer, asked) : sendFrom(call, parts, got.answer, { ...asked, offset, until })
+  if ('answer' in got)
+    return offset === undefined ? follow(call, parts, got.answer, asked) : sendFrom(call, parts, got.answer, { ...asked, offset, until })
   return sendStored(call, parts, got.result, { ...asked, offset, until })
 }
 

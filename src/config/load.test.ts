@@ -160,7 +160,7 @@ describe('good files', () => {
         body: 0,
         jobBody: 1_048_576,
         streamedResult: 1024 * 1024 * 1024,
-      result: 16_777_216,
+        result: 16_777_216,
         spillCopy: 65_536,
         buffered: 268_435_456,
         connections: 16_384,

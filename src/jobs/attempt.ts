@@ -114,7 +114,11 @@ function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Att
 }
 
 /** Only what would be the job's result is handed on: of an answer that leads to another attempt nobody gets a byte. */
-function streamedAttempt({ answers, clock, random, streamedBytesMax }: AttemptContext, target: AttemptTarget, lease: Lease): StreamedAttempt {
+function streamedAttempt(
+  { answers, clock, random, streamedBytesMax }: AttemptContext,
+  target: AttemptTarget,
+  lease: Lease,
+): StreamedAttempt {
   return {
     bytesMax: streamedBytesMax,
     wants({ status, headers }) {

@@ -76,36 +76,39 @@ async function prefixOf(source: BlobSource): Promise<Buffer> {
 }
 
 describe('a streamed answer on the disk', () => {
-  inFiles(`that is damaged anywhere gives what was written up to there, is said once, and never other bytes (SEED=${SEED})`, async ({ rig, path }) => {
-    const random = new SeededRandom(SEED)
-    const { job } = await answered(rig, LARGE)
-    const [name = ''] = streamFiles(path('store'))
-    const file = join(path('store'), 'bodies', name)
-    const sound = readFileSync(file)
-    assert.equal(sound.length, storedBytes(LARGE.length))
-    for (let round = 0; round < 60; round++) {
-      const harmed = Buffer.from(sound)
-      const at = random.integer(harmed.length)
-      harmed[at] = (harmed[at] as number) ^ (1 << random.integer(8))
-      writeFileSync(file, harmed)
-      const source = await stored(rig, job.id)
-      assert.ok(source)
-      const got = await prefixOf(source)
-      assert.ok(got.length < LARGE.length && got.equals(LARGE.subarray(0, got.length)), `a flip at ${at}`)
-      source.close()
-      assert.match(rig.corrupt.splice(0).join(), /^job \S+: its result fails its checks$/)
-    }
-    for (const length of [0, 1, 65_556, sound.length - 1]) {
+  inFiles(
+    `that is damaged anywhere gives what was written up to there, is said once, and never other bytes (SEED=${SEED})`,
+    async ({ rig, path }) => {
+      const random = new SeededRandom(SEED)
+      const { job } = await answered(rig, LARGE)
+      const [name = ''] = streamFiles(path('store'))
+      const file = join(path('store'), 'bodies', name)
+      const sound = readFileSync(file)
+      assert.equal(sound.length, storedBytes(LARGE.length))
+      for (let round = 0; round < 60; round++) {
+        const harmed = Buffer.from(sound)
+        const at = random.integer(harmed.length)
+        harmed[at] = (harmed[at] as number) ^ (1 << random.integer(8))
+        writeFileSync(file, harmed)
+        const source = await stored(rig, job.id)
+        assert.ok(source)
+        const got = await prefixOf(source)
+        assert.ok(got.length < LARGE.length && got.equals(LARGE.subarray(0, got.length)), `a flip at ${at}`)
+        source.close()
+        assert.match(rig.corrupt.splice(0).join(), /^job \S+: its result fails its checks$/)
+      }
+      for (const length of [0, 1, 65_556, sound.length - 1]) {
+        writeFileSync(file, sound)
+        truncateSync(file, length)
+        assert.equal(await stored(rig, job.id), undefined, `cut at ${length}`)
+        assert.match(rig.corrupt.splice(0).join(), /its result has \d+ bytes in its file/)
+      }
+      writeFileSync(file, Buffer.concat([sound, sound]))
+      assert.equal(await stored(rig, job.id), undefined)
       writeFileSync(file, sound)
-      truncateSync(file, length)
-      assert.equal(await stored(rig, job.id), undefined, `cut at ${length}`)
-      assert.match(rig.corrupt.splice(0).join(), /its result has \d+ bytes in its file/)
-    }
-    writeFileSync(file, Buffer.concat([sound, sound]))
-    assert.equal(await stored(rig, job.id), undefined)
-    writeFileSync(file, sound)
-    assert.ok((await bytesOf(rig, job.id)).equals(LARGE))
-  })
+      assert.ok((await bytesOf(rig, job.id)).equals(LARGE))
+    },
+  )
 
   inFiles('is in backups, taken offline and online, and in what is restored of them', async ({ rig, path, open }) => {
     const { job } = await answered(rig, LARGE)
@@ -132,7 +135,10 @@ describe('a streamed answer on the disk', () => {
     await rig.store.close()
     const sound = readFileSync(file)
     for (const [harm, says] of [
-      [() => writeFileSync(file, Buffer.concat([sound.subarray(0, 70_000), Buffer.from([1, 2]), sound.subarray(70_002)])), 'fails its checks'],
+      [
+        () => writeFileSync(file, Buffer.concat([sound.subarray(0, 70_000), Buffer.from([1, 2]), sound.subarray(70_002)])),
+        'fails its checks',
+      ],
       [() => truncateSync(file, sound.length - 1), 'has another size than its record says'],
     ] as const) {
       writeFileSync(file, sound)

@@ -25,7 +25,11 @@ export async function answering(rig: Rig, options: JobOptions = FAIL): Promise<A
   return { job, ref, blob }
 }
 
-export async function answered(rig: Rig, bytes: Uint8Array, options?: JobOptions): Promise<{ readonly job: StoredJob; readonly ref: BlobRef }> {
+export async function answered(
+  rig: Rig,
+  bytes: Uint8Array,
+  options?: JobOptions,
+): Promise<{ readonly job: StoredJob; readonly ref: BlobRef }> {
   const { ref, blob } = await answering(rig, options)
   blob.append(bytes)
   const kept = await blob.finish()

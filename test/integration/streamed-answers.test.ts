@@ -37,8 +37,8 @@ function begin(response: ServerResponse, text: string): void {
 }
 
 async function chunk(response: IncomingMessage): Promise<string> {
-  const bytes: unknown = response.read()
-  if (bytes !== null) return String(bytes)
+  const bytes = response.read() as Buffer | null
+  if (bytes !== null) return bytes.toString()
   await new Promise<void>((resolve) => response.once('readable', () => resolve()))
   return chunk(response)
 }
@@ -143,7 +143,10 @@ test('a break fails the job: nobody takes the part for the whole, and the part i
     assert.deepEqual([await chunk(answer), await chunk(reader)], ['one ', 'one '])
     response.destroy()
     assert.deepEqual(await Promise.all([brokenOff(answer), brokenOff(reader)]), [true, true])
-    const told = (await textOf(events)).trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+    const told = (await textOf(events))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
     assert.deepEqual(
       told.map((each) => [each['event'], each['offset']]),
       [
@@ -173,7 +176,10 @@ test('with restart another attempt answers from the beginning, and readers are t
     const events = await open(url, { headers: { Accept: 'text/event-stream' } })
     const watching = await open(url.replace('/result', '/events'), { headers: { Accept: 'application/x-ndjson' } })
     const reading = blocks(events, '\n\n')
-    assert.match(String((await reading.next()).value), /^event: answer\nid: 1-0\ndata: \{"event":"answer","offset":"1-0","attempt":1,"status":200/)
+    assert.match(
+      String((await reading.next()).value),
+      /^event: answer\nid: 1-0\ndata: \{"event":"answer","offset":"1-0","attempt":1,"status":200/,
+    )
     assert.equal((await reading.next()).value, 'event: data\nid: 1-4\ndata: {"event":"data","offset":"1-4","text":"one "}')
     first.destroy()
     assert.ok(await brokenOff(answer))
@@ -192,7 +198,10 @@ test('with restart another attempt answers from the beginning, and readers are t
     assert.match(resumed.text, /^event: reset\nid: 0\n.*\n\nevent: answer\nid: 2-0\n/s)
     const seen = await ask(url, { headers: { Accept: 'text/event-stream', 'Last-Event-ID': /id: (end-\d+)/.exec(end)?.[1] ?? '' } })
     assert.equal(seen.status, 204, 'an EventSource that has seen the end does not come back')
-    const names = (await textOf(watching)).trim().split('\n').map((line) => (JSON.parse(line) as Record<string, unknown>)['event'])
+    const names = (await textOf(watching))
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as Record<string, unknown>)['event'])
     assert.ok(names.includes('reset'), names.join())
     assert.equal(names.at(-1), 'end')
   })
@@ -270,7 +279,10 @@ test('a stored answer is read in parts', async () => {
 })
 
 test('at the limit an answer is kept, one byte more fails it', async () => {
-  const limits = { ...(await import('../support/test-config.ts')).testConfig({ pools: [], queues: [], routes: [] }).limits, streamedResult: 1000 }
+  const limits = {
+    ...(await import('../support/test-config.ts')).testConfig({ pools: [], queues: [], routes: [] }).limits,
+    streamedResult: 1000,
+  }
   await withRig({ config: { limits } }, async (rig, server) => {
     const posting = post(rig)
     const first = await server.next()

@@ -64,7 +64,11 @@ export async function readCut(url: string, cutAfter: number): Promise<Got & { re
 }
 
 /** As events; goes on where it was, with what it has seen, until it has seen the end. */
-export async function readEvents(url: string, format: 'sse' | 'ndjson', lastId = ''): Promise<Got & { readonly lastId: string; readonly resets: number }> {
+export async function readEvents(
+  url: string,
+  format: 'sse' | 'ndjson',
+  lastId = '',
+): Promise<Got & { readonly lastId: string; readonly resets: number }> {
   const accept = format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
   const headers = { Accept: accept, ...(lastId === '' ? {} : { 'Last-Event-ID': lastId }) }
   let at = lastId

@@ -2,7 +2,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { HAND_OUTS_PER_ATTEMPT, type JobEvent, type Moment, step } from './machine.ts'
-import { blobOf, endedBytesOf, handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, mayExpire, placeOf, timerOf } from './record.ts'
+import {
+  blobOf,
+  endedBytesOf,
+  handOutsOf,
+  holdsKey,
+  type JobRecord,
+  keepsRequest,
+  keepUntilOf,
+  mayExpire,
+  placeOf,
+  timerOf,
+} from './record.ts'
 
 const NOW = 1_000_000
 const AT: Moment = { now: NOW, versionFloor: 0 }

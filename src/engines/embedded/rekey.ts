@@ -111,7 +111,9 @@ class Rekey {
   #weigh(kind: BodyKind, seq: number, bytes: Bytes): void {
     const record = this.#tables.record(seq)
     if (record === undefined || record === DAMAGED) return
-    this.#tables.updateRecord(kind === 'request' ? { ...record, requestBytes: bytes } : { ...record, resultBytes: bytes + (record.blobBytes ?? 0) })
+    this.#tables.updateRecord(
+      kind === 'request' ? { ...record, requestBytes: bytes } : { ...record, resultBytes: bytes + (record.blobBytes ?? 0) },
+    )
   }
 
   /** With the new weights. */
