@@ -276,6 +276,20 @@ cors: { origins: ["https://\${EMPTY:-app}.example.com"], credentials: "\${YES}" 
     assert.equal(config.jobs.publicUrl, 'http://x/${y}')
   })
 
+  test('a streamed answer holds its client, and fails in part unless it is to begin anew', () => {
+    const config = good(
+      `${BASE}jobs: { waitMax: 20s }\nroutes:\n  - { match: POST /a, mode: queue, stream: true }\n  - { match: POST /b, mode: spill, stream: true, onPartial: restart, wait: 3s }\n  - { match: POST /c, mode: queue, stream: false }`,
+    )
+    assert.deepEqual(
+      config.routes.map(({ stream, waitMs }) => [stream, waitMs]),
+      [
+        [{ onPartial: 'fail' }, 20_000],
+        [{ onPartial: 'restart' }, 3000],
+        [undefined, 0],
+      ],
+    )
+  })
+
   test('anchors and aliases work', () => {
     const config = good(
       `pools: { a: &p { servers: [http://a], wait: 5s }, b: *p }\nroutes: [{ match: /, pool: a }, { match: /b, pool: b }]`,
