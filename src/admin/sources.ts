@@ -22,7 +22,9 @@ export interface GatewayView {
   readonly version: string
   readonly clock: Clock
   readonly pools: ReadonlyMap<string, Pool>
-  readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & { readonly queues: Pick<Jobs['queues'], 'find'> }
+  readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & {
+    readonly answers: Pick<Jobs['answers'], 'size' | 'readers'>
+  } & { readonly queues: Pick<Jobs['queues'], 'find'> }
   /** What becomes of a route's requests now. */
   readonly serves: (route: RouteConfig) => Serves
   readonly metrics: Metrics
@@ -168,6 +170,8 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_connections_limit', () => [{ value: limits.connections }])
   gauge(view.metrics, 'spillway_buffered_limit_bytes', () => [{ value: limits.buffered }])
   gauge(view.metrics, 'spillway_connections', () => [{ value: view.connections() }])
+  gauge(view.metrics, 'spillway_streamed_answers', () => [{ value: view.jobs.answers.size }])
+  gauge(view.metrics, 'spillway_streamed_answer_readers', () => [{ value: view.jobs.answers.readers }])
   gauge(view.metrics, 'spillway_event_sockets', () => [{ value: view.eventSockets() }])
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])

@@ -7,7 +7,7 @@ import type { Result } from '../jobs/stored-results.ts'
 import type { Call } from '../net/call.ts'
 import { acceptedDocument, type DocumentParts, errorCode, jobHeaders, jobLinks, statusDocument } from './document.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
-import { sendAnswer, sendReplay } from './replay.ts'
+import { bodyOf, sendAnswer, sendReplay } from './replay.ts'
 
 const JSON_TYPE: readonly string[] = ['Content-Type', 'application/json']
 
@@ -65,10 +65,17 @@ export interface EndedOptions {
  * The result is freed when the client has taken it, or has gone.
  */
 export function sendEnded(call: Call, result: Omit<Result, 'kind'>, options: EndedOptions): void {
-  const { job, answer, free } = result
+  const { job, answer, stream, budget, free } = result
   const extra = [...jobHeaders(job), ...options.extraHeaders]
-  if (answer !== undefined && options.to === 'replay') return sendReplay(call, { job, answer, extra, free })
-  if (answer !== undefined) return sendAnswer(call, { ...answer, headers: [...answer.headers, ...extra] }, free)
+  if (answer !== undefined && options.to === 'replay')
+    return sendReplay(call, { job, answer, budget, extra, free, ...(stream !== undefined && { stream }) })
+  if (answer !== undefined) {
+    return sendAnswer(
+      call,
+      { ...answer, headers: [...answer.headers, ...extra], body: bodyOf({ answer, budget, ...(stream !== undefined && { stream }) }) },
+      free,
+    )
+  }
   free()
   const code = codeWithoutAnswer(job)
   sendFailure(call, failure(code, job.error?.detail ?? defaultDetail(job)), extra, { job: job.id })

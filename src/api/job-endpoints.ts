@@ -20,6 +20,7 @@ import { jobHeaders } from './document.ts'
 import type { EventSockets, SocketParts } from './event-socket.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
+import { sendStreamedResult } from './streamed-result.ts'
 import { compactProgress, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
 
@@ -116,6 +117,9 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   if (asked.resource === 'events') return events(call, api, found.job, asked.extraHeaders)
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
+  if (asked.resource === 'result' && found.job.stream !== undefined) {
+    return sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
+  }
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
   const known = waitMs === 0 || isEnded(found.job.status) || (unlike !== undefined && unlike !== found.job.version)
   const now = (known ? found : await waitFor(call, api, id, { waitMs, unlike })) ?? (await api.jobs.read(id, 'status'))

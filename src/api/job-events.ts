@@ -14,7 +14,8 @@ export interface FollowParts extends DocumentParts {
   readonly random: Random
 }
 
-export type JobEventName = 'status' | 'progress' | 'end'
+/** `reset`: what somebody has read of the answer is void, another attempt begins anew. */
+export type JobEventName = 'status' | 'progress' | 'reset' | 'end'
 
 export interface EventReader {
   /** False: hold back until `drained` is called. */
@@ -49,6 +50,8 @@ export class JobFollower {
   /** The latest snapshot that the reader has not been sent. */
   #pending: StoredJob | undefined
   #progress: string | undefined
+  /** The answer that was under way when it was told of last; 0: none. */
+  #answering = 0
   #unwatch: (() => void) | undefined
   #over = false
 
@@ -106,10 +109,11 @@ export class JobFollower {
     // A change of the progress alone is told as such.
     const name = job.progress !== this.#progress && job.progress !== undefined ? 'progress' : 'status'
     this.#progress = job.progress
-    this.#tell(name, job)
+    this.#tell(this.#answering !== 0 && this.#answering !== answering(job) ? 'reset' : name, job)
   }
 
   #tell(name: JobEventName, job: StoredJob): void {
+    this.#answering = answering(job)
     this.#flowing = this.#reader.event(name, job)
     if (name === 'end') this.#finish()
   }
@@ -131,4 +135,8 @@ export class JobFollower {
     this.leave()
     this.#reader.end()
   }
+}
+
+function answering({ stream }: StoredJob): number {
+  return stream?.answering === true ? stream.answers : 0
 }

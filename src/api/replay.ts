@@ -7,7 +7,11 @@ import { type ByteRange, hasAlready, rangeOf, rangeStillHolds } from '../core/he
 import { failure } from '../core/errors.ts'
 import { headerValue, headerValues } from '../http1/message.ts'
 import type { Call } from '../net/call.ts'
+import type { ReadableAnswer } from '../jobs/readable-answer.ts'
+import type { Bytes } from '../lib/units.ts'
+import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { JobAnswer, StoredJob } from '../ports/job-store.ts'
+import { pourAnswer } from './answer-pump.ts'
 import { sendFailure } from './problem.ts'
 
 /** What a 304 has of the headers of its 200 (RFC 9110, section 15.4.5). */
@@ -16,15 +20,20 @@ const KEPT_IN_304: ReadonlySet<string> = new Set(['cache-control', 'content-loca
 export interface Replay {
   readonly job: StoredJob
   readonly answer: JobAnswer
+  /** Its body, where it was stored while it came. */
+  readonly stream?: ReadableAnswer
+  readonly budget: BufferBudget
   /** Ours: what every answer about the job carries. */
   readonly extra: readonly string[]
   /** The answer's bytes are needed no more. */
   readonly free: () => void
 }
 
-export function sendReplay(call: Call, { job, answer, extra, free }: Replay): void {
+export function sendReplay(call: Call, replay: Replay): void {
+  const { job, answer, extra, free } = replay
   const headers = replayHeaders(answer.headers)
-  const all: Sent = { status: answer.status, reason: answer.reason, headers: [...headers, ...extra], body: answer.body }
+  const body = bodyOf(replay)
+  const all: Sent = { status: answer.status, reason: answer.reason, headers: [...headers, ...extra], body }
   // A repeated POST is answered with the result too: conditions and ranges are about reading (RFC 9110, sections 13.1.2 and 14.2).
   const reads = call.head.method === 'GET' || call.head.method === 'HEAD'
   if (answer.status !== 200 || !reads) return sendAnswer(call, all, free)
@@ -33,26 +42,56 @@ export function sendReplay(call: Call, { job, answer, extra, free }: Replay): vo
     free()
     return call.send(304, [...only(headers, KEPT_IN_304), ...extra], '')
   }
-  const range = rangeFor(call, answer.body.length, { tag, modified: headerValue(answer.headers, 'last-modified') })
+  const range = rangeFor(call, body.length, { tag, modified: headerValue(answer.headers, 'last-modified') })
   if (range === 'outside') {
     free()
-    const size = ['Content-Range', `bytes */${answer.body.length}`]
-    return sendFailure(call, failure('range_outside', `The result has ${answer.body.length} bytes.`), [...extra, ...size], { job: job.id })
+    const size = ['Content-Range', `bytes */${body.length}`]
+    return sendFailure(call, failure('range_outside', `The result has ${body.length} bytes.`), [...extra, ...size], { job: job.id })
   }
   sendAnswer(call, range === undefined ? all : partOf(all, range), free)
+}
+
+/** Bytes that are read while they are sent. */
+class StreamedBody {
+  readonly length: Bytes
+  readonly #answer: ReadableAnswer
+  readonly #budget: BufferBudget
+  readonly #from: Bytes
+
+  constructor(answer: ReadableAnswer, budget: BufferBudget, from: Bytes, length: Bytes) {
+    this.#answer = answer
+    this.#budget = budget
+    this.#from = from
+    this.length = length
+  }
+
+  subarray(from: Bytes, to: Bytes): StreamedBody {
+    return new StreamedBody(this.#answer, this.#budget, this.#from + from, to - from)
+  }
+
+  sendTo(call: Call): void {
+    pourAnswer(call, this.#answer, this.#budget, { from: this.#from, to: this.#from + this.length })
+  }
+}
+
+export type AnswerBody = Uint8Array | StreamedBody
+
+export function bodyOf({ answer, stream, budget }: Pick<Replay, 'answer' | 'stream' | 'budget'>): AnswerBody {
+  return stream === undefined ? answer.body : new StreamedBody(stream, budget, 0, stream.length)
 }
 
 interface Sent {
   readonly status: number
   readonly reason: string
   readonly headers: readonly string[]
-  readonly body: Uint8Array
+  readonly body: AnswerBody
 }
 
 /** The result is freed when the client has taken it, or has gone. */
 export function sendAnswer(call: Call, { status, reason, headers, body }: Sent, free: () => void): void {
   const bodyless = status === 204 || status === 304
   call.sendHead(status, reason, headers, bodyless ? 'none' : body.length)
+  if (body instanceof StreamedBody) return body.sendTo(call)
   call.onGone(free)
   call.writeAll(body, free)
 }
@@ -73,7 +112,7 @@ function partOf({ headers, body }: Sent, { first, last }: ByteRange): Sent {
 }
 
 /** As the server sent them, but for `Set-Cookie`, which was for the client of then; a result that does not speak of caches is not for them. */
-function replayHeaders(headers: readonly string[]): readonly string[] {
+export function replayHeaders(headers: readonly string[]): readonly string[] {
   const kept: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
     if ((headers[i] as string).toLowerCase() !== 'set-cookie') kept.push(headers[i] as string, headers[i + 1] as string)

@@ -5,7 +5,7 @@ import type { JobDocument } from './jobs.ts'
 import { readLines } from './lines.ts'
 
 export interface JobEvent extends JobDocument {
-  readonly event: 'status' | 'progress' | 'end'
+  readonly event: 'status' | 'progress' | 'reset' | 'end'
   /** Another one with every change. */
   readonly version: number
 }

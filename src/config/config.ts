@@ -4,7 +4,7 @@
  */
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
-import type { QueueLimits, QueueRules } from '../ports/job-store.ts'
+import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 
 export interface HostPort {
   readonly host: string
@@ -249,6 +249,8 @@ export interface RouteConfig {
   /** Methods that may become a job. */
   readonly methods: readonly string[]
   readonly redeliver: 'safe' | 'always'
+  /** Answers are handed on while they come, and stored meanwhile. Absent: no. */
+  readonly stream?: { readonly onPartial: OnPartial }
   /** Header whose hash scopes idempotency keys, lower case. Default `authorization`. */
   readonly idempotencyScope: string
   /** From route or global `cors`. */
@@ -275,6 +277,8 @@ export interface LimitsConfig {
   readonly body: Bytes
   readonly jobBody: Bytes
   readonly result: Bytes
+  /** One that is handed on while it comes: it is on the disk, not in memory. Default 1GiB. */
+  readonly streamedResult: Bytes
   readonly spillCopy: Bytes
   readonly buffered: Bytes
   /** Downstream connections at once. Default 16384. */

@@ -247,6 +247,22 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}routes: [{ match: /, tenant: header:x }]`,
     '2:30  routes[0].tenant  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
   ],
+  'a streamed answer on a direct route': [
+    `${BASE}routes: [{ match: /, stream: true }]`,
+    '2:30  routes[0].stream  a direct route hands every answer on as it comes; leave this key out, or set mode: queue or mode: spill',
+  ],
+  'what breaks off without being streamed': [
+    `${BASE}routes: [{ match: POST /, mode: queue, onPartial: restart }]`,
+    '2:51  routes[0].onPartial  is about answers that are handed on while they come; set stream: true, or leave this key out',
+  ],
+  'a streamed answer for which no client is held': [
+    `${BASE}routes: [{ match: POST /, mode: queue, stream: true, wait: 0s }]`,
+    '2:60  routes[0].wait  is how long a client is held for the first byte, which stream: true is for; make it longer, or leave this key out',
+  ],
+  'a streamed answer of pull consumers': [
+    `${BASE}queues: { q: { pull: true } }\nroutes: [{ match: POST /a, mode: queue, queue: q, stream: true }]`,
+    '3:59  routes[0].stream  the queue "q" is worked off by pull consumers only, which give their results as a whole; name a pool at the queue, or leave this key out',
+  ],
   'a key of the store of another length': [
     `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: c2hvcnQ= }] } }`,
     '3:48  store.encryption.keys[0].secret  must be 32 random bytes in base64 or hex; make them with: openssl rand -base64 32',

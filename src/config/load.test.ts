@@ -163,6 +163,7 @@ describe('good files', () => {
         target: 8192,
         body: 0,
         jobBody: 1_048_576,
+        streamedResult: 1024 * 1024 * 1024,
         result: 16_777_216,
         spillCopy: 65_536,
         buffered: 268_435_456,
@@ -277,6 +278,20 @@ cors: { origins: ["https://\${EMPTY:-app}.example.com"], credentials: "\${YES}" 
     assert.deepEqual(config.cors?.origins, ['https://app.example.com'])
     assert.equal(config.cors.credentials, true)
     assert.equal(config.jobs.publicUrl, 'http://x/${y}')
+  })
+
+  test('a streamed answer holds its client, and fails in part unless it is to begin anew', () => {
+    const config = good(
+      `${BASE}jobs: { waitMax: 20s }\nroutes:\n  - { match: POST /a, mode: queue, stream: true }\n  - { match: POST /b, mode: spill, stream: true, onPartial: restart, wait: 3s }\n  - { match: POST /c, mode: queue, stream: false }`,
+    )
+    assert.deepEqual(
+      config.routes.map(({ stream, waitMs }) => [stream, waitMs]),
+      [
+        [{ onPartial: 'fail' }, 20_000],
+        [{ onPartial: 'restart' }, 3000],
+        [undefined, 0],
+      ],
+    )
   })
 
   test('anchors and aliases work', () => {

@@ -25,10 +25,23 @@ interface Context extends ResolveOptions {
 const ALLOW_DEFAULT = ['prefer', 'idempotency-key', 'key', 'delay'] as const
 const JOB_METHODS_DEFAULT = ['POST', 'PUT', 'PATCH', 'DELETE']
 const NEVER_JOBS = ['HEAD', 'OPTIONS', 'CONNECT', 'TRACE']
-const SPILL_WAIT_MS = 25_000
+const HOLD_WAIT_MS = 25_000
 const SPILL_PATIENCE_MS = 250
 /** Keys that only say something about jobs. */
-const JOB_KEYS = ['queue', 'wait', 'patience', 'spill', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency'] as const
+const JOB_KEYS = [
+  'queue',
+  'wait',
+  'patience',
+  'spill',
+  'onWait',
+  'key',
+  'tenant',
+  'allow',
+  'methods',
+  'redeliver',
+  'idempotency',
+  'onPartial',
+] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
   const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }
@@ -66,7 +79,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(pool !== undefined && { pool }),
     mode: route.mode,
     ...(queue !== undefined && { queue }),
-    waitMs: route.wait ?? (route.mode === 'spill' ? Math.min(SPILL_WAIT_MS, context.jobs.waitMax) : 0),
+    waitMs: route.wait ?? (route.mode === 'spill' || route.stream === true ? Math.min(HOLD_WAIT_MS, context.jobs.waitMax) : 0),
     patienceMs: route.mode === 'spill' ? (route.patience ?? SPILL_PATIENCE_MS) : 0,
     spill: { enterMs: (route.spill ?? SPILL_DEFAULTS).enter, leaveMs: (route.spill ?? SPILL_DEFAULTS).leave },
     onWait: route.onWait ?? 'accept',
@@ -75,6 +88,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     allow: route.allow ?? ALLOW_DEFAULT,
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
+    ...(route.stream === true && { stream: { onPartial: route.onPartial ?? 'fail' } }),
     idempotencyScope: route.idempotency?.scope ?? 'authorization',
     ...(cors !== undefined && { cors }),
   }
@@ -120,6 +134,10 @@ function checkReserved(match: MatchConfig, path: Path, { jobs, report }: Context
 function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path, { report, jobs }: Context): void {
   const mode: Path = [...path, 'mode']
   if (route.mode === 'direct') {
+    if (route.stream === true) {
+      const message = 'a direct route hands every answer on as it comes; leave this key out, or set mode: queue or mode: spill'
+      report.error({ path: [...path, 'stream'], message }, [mode])
+    }
     for (const key of JOB_KEYS) {
       if (route[key] !== undefined)
         report.error(
@@ -134,6 +152,7 @@ function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path,
     const message = 'has no meaning on a queue route, which never tries a server first; set mode: spill'
     report.error({ path: [...path, key], message }, [mode])
   }
+  checkStream(route, path, report)
   if (route.wait !== undefined && route.wait > jobs.waitMax) {
     report.error({ path: [...path, 'wait'], message: 'is longer than jobs.waitMax' }, [['jobs', 'waitMax']])
   }
@@ -141,6 +160,17 @@ function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path,
   for (const key of ['key', 'tenant'] as const) {
     const source = route[key]
     if (source?.from === 'path') checkParameter(source.name, match, [...path, key], report)
+  }
+}
+
+function checkStream({ stream, wait, onPartial }: ParsedRoute, path: Path, report: Report): void {
+  if (stream !== true && onPartial !== undefined) {
+    const message = 'is about answers that are handed on while they come; set stream: true, or leave this key out'
+    report.error({ path: [...path, 'onPartial'], message }, [[...path, 'stream']])
+  }
+  if (stream === true && wait === 0) {
+    const message = 'is how long a client is held for the first byte, which stream: true is for; make it longer, or leave this key out'
+    report.error({ path: [...path, 'wait'], message }, [[...path, 'stream']])
   }
 }
 
@@ -193,6 +223,10 @@ function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Pa
   const ofQueue = queue === undefined ? undefined : queuePools.get(queue)
   const pullOnly = queue !== undefined && queuePools.has(queue) && ofQueue === undefined
   if (route.pool !== undefined) checkName(route.pool, poolNames, { path: [...path, 'pool'], what: 'pool' }, report)
+  if (route.stream === true && pullOnly) {
+    const message = `the queue "${queue}" is worked off by pull consumers only, which give their results as a whole; name a pool at the queue, or leave this key out`
+    report.error({ path: [...path, 'stream'], message }, [['queues', queue]])
+  }
   if (route.mode === 'queue' && pullOnly) {
     if (route.pool === undefined) return undefined
     const message = `the queue "${queue}" is worked off by pull consumers only; leave this key out, or name the pool at the queue`

@@ -165,6 +165,18 @@ const route = z.strictObject({
     .describe(
       '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
     ),
+  stream: z
+    .boolean()
+    .optional()
+    .describe(
+      'Answers of jobs are handed on while they come, and stored at the same time: the client is held until the first byte (`wait`, 25s by default), then streamed to; whoever was cut off goes on where it was.',
+    ),
+  onPartial: z
+    .enum(['fail', 'restart'])
+    .optional()
+    .describe(
+      'stream: when an answer breaks off after it began. `fail` (default): the job has failed, a dead letter. `restart`: another attempt, as `attempts` and `redeliver` allow; whoever reads is told, and begins anew.',
+    ),
   idempotency: z
     .strictObject({
       scope: field.headerName
@@ -183,6 +195,9 @@ const limits = z.strictObject({
   body: field.sizeOrUnlimited.prefault('unlimited').describe('Body of a direct request. It is streamed, not held.'),
   jobBody: field.size.prefault('1MiB').describe('Body of a request that becomes a job.'),
   result: field.size.prefault('16MiB').describe("A job's result."),
+  streamedResult: field.size
+    .prefault('1GiB')
+    .describe('A result of a route with `stream: true`: it goes to the disk while it comes, and is never held in memory as a whole.'),
   spillCopy: field.size
     .prefault('64KiB')
     .describe('How much of a spillable request is copied while it streams to a server; past it, it can no longer spill.'),

@@ -58,6 +58,13 @@ const REGISTRY = {
     retry: 'later',
     proxy: 'connection_limit_reached',
   },
+  answer_reset: {
+    status: 409,
+    title: 'The offset is of an answer that broke off',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
   range_outside: {
     status: 416,
     title: 'There is nothing of it in the range',
@@ -355,6 +362,13 @@ const REGISTRY = {
     source: 'gateway',
     retry: 'no',
     proxy: 'destination_unavailable',
+  },
+  answer_broken: {
+    status: 502,
+    title: 'The answer broke off after it had begun',
+    source: 'upstream',
+    retry: 'no',
+    proxy: 'http_response_incomplete',
   },
   outcome_unknown: {
     status: 502,

@@ -130,6 +130,7 @@ function newJob(
     keepMs: queue.keepMs,
     keepDeadMs: queue.keepDeadMs,
     sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
+    ...(route.stream === undefined ? {} : { stream: route.stream }),
     ...(key === undefined ? {} : { key }),
     ...(tenant === undefined ? {} : { tenant }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),

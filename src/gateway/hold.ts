@@ -5,18 +5,22 @@
 import { sendAccepted, sendEnded } from '../api/answer.ts'
 import { type DocumentParts, jobHeaders, jobLinks } from '../api/document.ts'
 import { sendFailure } from '../api/problem.ts'
+import { followAnswer, monitorLink } from '../api/streamed-result.ts'
 import { failure } from '../core/errors.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import type { ReadableAnswer } from '../jobs/readable-answer.ts'
 import type { TakenResult } from '../jobs/stored-results.ts'
 import { isEnded } from '../jobs/watch.ts'
 import type { Millis } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Call } from '../net/call.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 
 export interface HoldContext extends DocumentParts {
   readonly jobs: Jobs
   readonly budget: BufferBudget
+  readonly clock: Clock
 }
 
 export interface HeldJob {
@@ -31,18 +35,39 @@ export interface HeldJob {
 
 /** Resolves when the client has been answered or is gone. */
 export async function holdClient(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
+  // As long as it is held, its job is not begun where it could not end in time.
   const release = held.onWait === 'cancel' && !held.replayed ? context.jobs.hold(held.job.id, held.waitMs) : undefined
-  const ended = await waitHere(call, context, held).finally(() => release?.())
+  const news = await waitForNews(call, context, held).finally(() => release?.())
+  if (news !== undefined && 'head' in news) return followAnswer(call, news, context.budget, streamHeaders(context, held, news))
   if (call.gone) {
     if (held.onWait === 'cancel' && !held.replayed) await context.jobs.cancel(held.job.id, true)
     return
   }
-  if (ended !== undefined) return answerEnded(call, context, held, ended)
+  if (news !== undefined) return answerEnded(call, context, held, news)
   if (held.onWait === 'cancel' && !held.replayed) return cancelUnbegun(call, context, held)
   return answerLater(call, context, held)
 }
 
-async function waitHere(call: Call, context: HoldContext, held: HeldJob): Promise<ReadJob | undefined> {
+/** The job as it ended, or its answer while it comes; undefined: the time is up. */
+async function waitForNews(call: Call, context: HoldContext, held: HeldJob): Promise<ReadJob | ReadableAnswer | undefined> {
+  const until = context.clock.monotonic() + held.waitMs
+  let ended = await waitHere(call, context, held, held.waitMs)
+  while (ended !== undefined && !isEnded(ended.job.status) && !call.gone) {
+    const answer = context.jobs.answers.open(held.job.id)
+    if (answer !== undefined) return answer
+    // It broke off at once.
+    ended = await waitHere(call, context, held, until - context.clock.monotonic())
+  }
+  return ended
+}
+
+/** The server's own, and where to go on if this connection does not last. */
+function streamHeaders(context: HoldContext, { extraHeaders }: HeldJob, { head, job }: ReadableAnswer): string[] {
+  return [...head.headers, ...monitorLink(context, job), ...extraHeaders]
+}
+
+/** For the end of the job; for the beginning of its answer, where that is handed on while it comes. */
+async function waitHere(call: Call, context: HoldContext, held: HeldJob, forMs: Millis): Promise<ReadJob | undefined> {
   const { closing } = context.jobs
   const leave = new AbortController()
   const leaveIfIdle = (): void => void endWaitAtShutdown(context, held.job.id, leave)
@@ -51,7 +76,9 @@ async function waitHere(call: Call, context: HoldContext, held: HeldJob): Promis
   if (closing.aborted) leaveIfIdle()
   if (call.gone) leave.abort()
   try {
-    return await context.jobs.waitEnd(held.job.id, held.waitMs, { fresh: !held.replayed, signal: leave.signal })
+    const options = { fresh: !held.replayed && forMs === held.waitMs, signal: leave.signal }
+    const { job } = held
+    return await (job.stream === undefined ? context.jobs.waitEnd(job.id, forMs, options) : context.jobs.waitAnswer(job.id, forMs, options))
   } finally {
     closing.removeEventListener('abort', leaveIfIdle)
   }

@@ -5,7 +5,7 @@
 import type { QueueConfig } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
-import { type AttemptEnd, decideSettlement, type Verdict } from '../core/jobs/settlement.ts'
+import { type AttemptEnd, decideSettlement, type SettleFacts, type Verdict, type VerdictError } from '../core/jobs/settlement.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { Pool, Server } from '../pools/pool.ts'
@@ -14,7 +14,8 @@ import type { Clock, Random } from '../ports/clock.ts'
 import type { JobAnswer, JobStore, Lease, LeaseRef, Settlement, SettleOutcome, StoredJob } from '../ports/job-store.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Metrics, Telemetry } from '../telemetry/telemetry.ts'
-import type { Attempt, AttemptOutcome, OutgoingRequest, Upstream } from '../upstream/upstream.ts'
+import type { Attempt, AttemptOutcome, OutgoingRequest, StreamedAttempt, Upstream } from '../upstream/upstream.ts'
+import type { LiveAnswers } from './live-answers.ts'
 
 /** A store that cannot be reached for a moment must not cost a finished attempt. */
 const SETTLE_RETRIES_MS: readonly Millis[] = [200, 1000, 5000]
@@ -30,6 +31,9 @@ export interface AttemptContext {
   /** Where a server reports progress: absolute, of this attempt only. */
   readonly reportUrl: (ref: LeaseRef) => string
   readonly resultBytesMax: Bytes
+  readonly streamedBytesMax: Bytes
+  /** Those that are handed on while they come. */
+  readonly answers: LiveAnswers
 }
 
 export interface AttemptTarget {
@@ -105,7 +109,26 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
 function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {
   const { timeoutMs } = target.queue
   const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease.ref), target.server.name)
-  return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax })
+  const streamed = lease.job.stream === undefined ? undefined : streamedAttempt(context, target, lease)
+  return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax, streamed })
+}
+
+/** Only what would be the job's result is handed on: of an answer that leads to another attempt nobody gets a byte. */
+function streamedAttempt(
+  { answers, clock, random, streamedBytesMax }: AttemptContext,
+  target: AttemptTarget,
+  lease: Lease,
+): StreamedAttempt {
+  return {
+    bytesMax: streamedBytesMax,
+    wants({ status, headers }) {
+      const facts = { ...settleFacts(target, lease), now: clock.now(), unit: random.unit() }
+      const isResult = decideSettlement({ kind: 'answer', status, headers }, facts).kind === 'succeed'
+      // A 202 that defers the answer is none yet.
+      return isResult && status < 300 && headerValue(headers, 'spillway-defer') === undefined
+    },
+    take: (head, giver) => answers.begin(lease.ref, head, giver),
+  }
 }
 
 /** The stored request, plus what tells the server that it is a job. */
@@ -139,24 +162,28 @@ interface Finished {
 
 async function settleAttempt(context: AttemptContext, target: AttemptTarget, lease: Lease, finished: Finished): Promise<AttemptResult> {
   const { outcome } = finished
-  const { job } = lease
-  // `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt.
-  const verdict = decideSettlement(attemptEnd(outcome), {
-    attempt: Math.max(job.attempt, 1),
-    handBacks: Math.max(job.handOuts - job.attempt, 0),
-    sendOnce: job.sendOnce,
-    backoff: target.queue.backoff,
-    deadLetter: target.queue.deadLetter,
-    now: context.clock.now(),
-    unit: context.random.unit(),
-  })
+  const facts = { ...settleFacts(target, lease), now: context.clock.now(), unit: context.random.unit() }
+  const verdict = decideSettlement(attemptEnd(outcome), facts)
   if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
   const answer = outcome.kind === 'answer' ? storedAnswer(outcome.answer) : undefined
   const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
   const after = settled?.kind === 'settled' ? settled.job : undefined
+  context.answers.settled(lease.ref, settled && (after?.status === 'succeeded' ? 'succeeded' : 'otherwise'))
   report(context, target, lease, { verdict, finished, after })
   if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
   return { job: after, afterMs: 'afterMs' in verdict ? verdict.afterMs : 0 }
+}
+
+/** `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt. */
+function settleFacts({ queue }: AttemptTarget, { job }: Lease): Omit<SettleFacts, 'now' | 'unit'> {
+  return {
+    attempt: Math.max(job.attempt, 1),
+    handBacks: Math.max(job.handOuts - job.attempt, 0),
+    sendOnce: job.sendOnce,
+    onPartial: job.stream?.onPartial,
+    backoff: queue.backoff,
+    deadLetter: queue.deadLetter,
+  }
 }
 
 function attemptEnd(outcome: AttemptOutcome): AttemptEnd {
@@ -208,11 +235,13 @@ interface Result {
 /** Tells people and machines; decides nothing. */
 function report(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {
   const { telemetry } = context
-  const { verdict, after } = result
+  const { verdict, after, finished } = result
   const error = verdict.kind === 'succeed' ? undefined : verdict.error
   const queue = target.queue.name
   target.outcomes[after === undefined ? 'stale' : verdict.kind].inc()
   attemptLine(context, target, lease, result)
+  const broke = finished.outcome.kind === 'failed' && finished.outcome.partial === true
+  if (broke) telemetry.metrics.counter('spillway_broken_answers_total', METRICS.spillway_broken_answers_total.help, { queue }).inc()
   if (after === undefined) {
     telemetry.event({ type: 'warning', message: `job ${lease.ref.id}: the end of a hand-out came too late and changed nothing` })
     return
@@ -221,11 +250,16 @@ function report(context: AttemptContext, target: AttemptTarget, lease: Lease, re
   if (error !== undefined && error.code !== 'shutting_down' && (again || after.dead !== undefined)) {
     const event = { type: 'attempt-failed', job: after.id, queue, server: target.server.name, attempt: lease.job.attempt } as const
     const retry = again && 'afterMs' in verdict ? { retryInMs: verdict.afterMs } : {}
-    telemetry.event({ ...event, reason: error.status === undefined ? error.code : `${error.code} ${error.status}`, ...retry })
+    telemetry.event({ ...event, reason: reasonOf(error, broke), ...retry })
   }
   if (after.dead !== undefined) {
     telemetry.event({ type: 'job-dead', job: after.id, queue, reason: after.dead, detail: after.error?.detail ?? '' })
   }
+}
+
+function reasonOf({ code, status }: VerdictError, broke: boolean): string {
+  const reason = status === undefined ? code : `${code} ${status}`
+  return broke ? `${reason} in the middle of its answer` : reason
 }
 
 function attemptLine(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {

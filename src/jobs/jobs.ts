@@ -27,6 +27,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
 import { FollowUps } from './follow-ups.ts'
+import { LiveAnswers } from './live-answers.ts'
 import { type PreparedReload, Queues } from './queues.ts'
 import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
@@ -61,6 +62,10 @@ export interface Jobs {
   readonly queues: Queues
   /** What is to be done when jobs have ended. */
   readonly followUps: FollowUps
+  /** Answers that are handed on while they come. */
+  readonly answers: Pick<LiveAnswers, 'open' | 'size' | 'readers'>
+  /** As `waitEnd`, and also until an answer that is handed on while it comes can be read. */
+  waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   /** Would a job of this key have others before it? */
@@ -115,6 +120,7 @@ export function createJobs(parts: JobsParts): Jobs {
 class LocalJobs implements Jobs {
   readonly queues: Queues
   readonly followUps: FollowUps
+  readonly answers: LiveAnswers
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -136,7 +142,9 @@ class LocalJobs implements Jobs {
     this.#results = new StoredResults(store, config.limits)
     this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
     this.followUps = new FollowUps({ ...parts, submit: (jobs) => this.#submit(jobs) })
-    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
+    this.answers = new LiveAnswers(parts)
+    const { result: resultBytesMax, streamedResult: streamedBytesMax } = config.limits
+    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax, streamedBytesMax, answers: this.answers }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
       isTooLate: (job) => this.#isTooLate(job),
@@ -223,6 +231,10 @@ class LocalJobs implements Jobs {
 
   waitEnd(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined> {
     return this.#watch.waitEnd(id, forMs, options)
+  }
+
+  waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined> {
+    return this.#watch.waitEnd(id, forMs, { ...options, until: () => this.answers.isOpen(id) })
   }
 
   watch(id: JobId, seen: number, beatMs: Millis, listener: WatchListener): () => void {

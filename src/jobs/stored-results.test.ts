@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BufferBudget } from '../net/buffer-budget.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
+import { MemoryBlobs } from '../engines/memory/memory-blobs.ts'
 import { StoredResults, type TakenResult } from './stored-results.ts'
 
 const MIB = 1024 * 1024
@@ -24,7 +25,7 @@ function rig(limits: { readonly result: number; readonly buffered: number }, bod
         fail: () => reject(new Error('the store is gone')),
       })
     })
-  const results = new StoredResults({ read }, limits)
+  const results = new StoredResults({ read, blobs: new MemoryBlobs() }, limits)
   const take = (id: string, wanted = true): Promise<TakenResult> => results.take({ job: job(id) }, { budget, wanted: () => wanted })
   return { budget, reading, results, take }
 }

@@ -18,6 +18,8 @@ export interface WaitOptions {
   readonly signal?: AbortSignal
   /** Any other version than this one will do, ended or not. */
   readonly unlike?: number | undefined
+  /** Asked with all that is heard of the job: true ends the wait as well. */
+  readonly until?: () => boolean
 }
 
 export interface WatchListener {
@@ -67,7 +69,8 @@ export class Watch {
   waitEnd(id: JobId, forMs: Millis, options: WaitOptions = {}): Promise<ReadJob | undefined> {
     return new Promise((resolve) => {
       if (this.#closed || options.signal?.aborted === true) return resolve(undefined)
-      const isIt = (job: StoredJob): boolean => isEnded(job.status) || (options.unlike !== undefined && job.version !== options.unlike)
+      const isIt = (job: StoredJob): boolean =>
+        isEnded(job.status) || (options.unlike !== undefined && job.version !== options.unlike) || options.until?.() === true
       const leave = (): void => settle(undefined)
       const settle = (outcome: ReadJob | undefined): void => {
         this.#remove(watcher)

@@ -17,6 +17,10 @@ export class BufferBudget {
     this.#onFull = onFull
   }
 
+  get max(): Bytes {
+    return this.#bytesMax
+  }
+
   get used(): Bytes {
     return this.#used
   }

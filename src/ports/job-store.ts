@@ -7,15 +7,16 @@
  * A rejected promise means that the engine itself failed; nothing of that batch may be assumed.
  * The contract is observational: `succeeded` is visible => it is durable and its result can be read.
  */
-import type { JobError, JobStatus } from '../core/jobs/record.ts'
+import type { JobError, JobStatus, OnPartial } from '../core/jobs/record.ts'
 import type { Rate } from '../lib/rate.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
+import type { BlobRef, Blobs } from './blobs.ts'
 
 /** Unique in the store, ordered by acceptance, no secret. */
 export type JobId = string
 export type QueueName = string
 
-export type { JobError, JobStatus }
+export type { JobError, JobStatus, OnPartial }
 
 /** Name, value, name, value …: spelling and order as they came. */
 export type FlatHeaders = readonly string[]
@@ -29,12 +30,17 @@ export interface JobRequest {
   readonly body: Uint8Array
 }
 
-/** A server's final answer as it was, hop-by-hop fields removed. */
-export interface JobAnswer {
+export interface AnswerHead {
   readonly status: number
   readonly reason: string
   readonly headers: FlatHeaders
+}
+
+/** A server's final answer as it was, hop-by-hop fields removed. */
+export interface JobAnswer extends AnswerHead {
   readonly body: Uint8Array
+  /** Where the body lies if it was stored while it came; `body` is empty then. */
+  readonly blob?: BlobRef
 }
 
 /** Deduplication of submissions. Kept as long as the job and at least `keepMs`. */
@@ -74,6 +80,8 @@ export interface NewJob {
    * The engine syncs the lease of such a job before it resolves, so that a power cut cannot forget it.
    */
   readonly sendOnce: boolean
+  /** Its answer is handed on while it comes. */
+  readonly stream?: { readonly onPartial: OnPartial }
   /** What is to be done when it has ended, in the gateway's own words: see `JobStore.followUps`. */
   readonly followUp?: string
   readonly admission?: Admission
@@ -85,6 +93,14 @@ export interface Admission {
   readonly aheadMax?: number
   /** Refused (`priority`) where with it more than this share of the queue's limit of jobs or bytes would be used. */
   readonly fillMax?: number
+}
+
+export interface StreamState {
+  readonly onPartial: OnPartial
+  /** How many of its attempts began to answer, ever: the number of the last one. Durable before anybody gets a byte of it. */
+  readonly answers: number
+  /** The attempt that runs is one of them. */
+  readonly answering: boolean
 }
 
 /** A job as it is stored, without its bodies. Plain data: it crosses threads. */
@@ -132,6 +148,8 @@ export interface StoredJob {
   readonly hasAnswer: boolean
   /** Of the answer, head and body; only with `hasAnswer`. */
   readonly resultBytes?: Bytes
+  /** Only of a job whose answer is streamed. */
+  readonly stream?: StreamState
   readonly sendOnce: boolean
   readonly method: string
   /** The server that works on it or did last. */
@@ -209,6 +227,8 @@ export type JobCommand =
   | { readonly kind: 'cancel'; readonly id: JobId; readonly onlyUnbegun?: boolean }
   /** From the server that works on it; `secret` is the lease's. */
   | { readonly kind: 'progress'; readonly id: JobId; readonly secret: string; readonly progress: string }
+  /** The server has begun to answer a job whose answer is streamed. `done` is durable: what is handed on from now on is never forgotten to have been. */
+  | { readonly kind: 'answer'; readonly lease: LeaseRef }
   /** Makes the queue if it is not there. `definition`: what its maker wants to read again, kept as it is. */
   | {
       readonly kind: 'configure'
@@ -527,6 +547,8 @@ export interface JobStore {
   /** Those that run, and those that ended lately. */
   tasks(): Promise<readonly TaskState[]>
   info(): Promise<StoreInfo>
+  /** Bodies of answers that are stored while they come. */
+  readonly blobs: Blobs
   /** Absent: the engine has no files. */
   maintain?(work: Maintenance): Promise<MaintenanceReport>
   close(): Promise<void>

@@ -2,19 +2,18 @@
  * THE one path to a server, for live requests and for jobs alike: a pooled connection, one exchange on it, and what its end says about
  * the server. Slots are the caller's business; so is trying again.
  */
-import { type ErrorCode, ERRORS } from '../core/errors.ts'
-import { endToEndHeaders } from '../core/headers/forward.ts'
+import type { ErrorCode } from '../core/errors.ts'
 import { ownShortage } from '../core/health/health.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
-import type { ResponseHead } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
-import { BudgetedBytes } from '../net/budgeted-bytes.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool, Server } from '../pools/pool.ts'
-import type { Timer } from '../ports/clock.ts'
-import type { JobAnswer } from '../ports/job-store.ts'
+import type { BlobRef } from '../ports/blobs.ts'
+import type { AnswerHead, JobAnswer } from '../ports/job-store.ts'
+import { Collector } from './collector.ts'
+import { TakenAnswer } from './taken-answer.ts'
 
 export interface OutgoingRequest {
   readonly method: string
@@ -27,11 +26,45 @@ export interface OutgoingRequest {
 export type AttemptOutcome =
   /** Its headers still hold what steers the gateway (`Spillway-Retry` …). */
   | { readonly kind: 'answer'; readonly answer: JobAnswer }
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string; readonly sent: boolean }
+  /** `partial`: a taker has handed on a part of the answer. */
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string; readonly sent: boolean; readonly partial?: boolean }
 
 export interface Attempt {
   readonly outcome: Promise<AttemptOutcome>
   abort(code: ErrorCode, detail: string): void
+}
+
+export interface AttemptLimits {
+  /** For the whole answer; for one that is taken while it comes: to its head, and then between two of its bytes. */
+  readonly timeoutMs: Millis
+  readonly resultBytesMax: Bytes
+}
+
+export interface StreamedAttempt {
+  readonly bytesMax: Bytes
+  /** Asked with the head of the final answer, with the fields that steer the gateway. False: it is collected like any other. */
+  wants(head: AnswerHead): boolean
+  take(head: AnswerHead, giver: AnswerGiver): AnswerTaker
+}
+
+export interface AnswerGiver {
+  readonly budget: BufferBudget
+  /** It takes more. */
+  resume(): void
+  /** It cannot go on: the attempt is broken off. */
+  failed(code: ErrorCode, detail: string): void
+}
+
+/** Takes one answer while it comes. */
+export interface AnswerTaker {
+  /** Somebody may have seen a part of it. */
+  readonly begun: boolean
+  /** The bytes are copied. False: no more until `resume`. */
+  data(chunk: Uint8Array): boolean
+  /** That was all. Resolved = durable. */
+  end(): Promise<BlobRef>
+  /** It came to nothing. */
+  breakOff(): void
 }
 
 /** How a request's body goes out: `whole` bytes with the head, or written later, sized or chunked. */
@@ -39,8 +72,6 @@ export type OutgoingBody = { readonly whole: Uint8Array } | { readonly bytes: nu
 
 /** A request that is not idempotent goes only on a connection that worked this recently: a server's idle timeout cannot race it. */
 const FRESH_MS: Millis = 1_000
-/** A timer that is due is served before what has arrived: one turn of the loop more, so that a process that was stopped or busy reads first. */
-const ONE_TURN_MS: Millis = 1
 const EMPTY = new Uint8Array(0)
 
 export class Upstream {
@@ -75,14 +106,15 @@ export class Upstream {
     return connection
   }
 
-  /** One whole exchange in memory, for a job. The slot was reserved by the caller. */
+  /** One whole exchange for a job, in memory, or handed on while it comes. The slot was reserved by the caller. */
   attempt(
     pool: Pool,
     server: Server,
     request: OutgoingRequest,
-    options: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes },
+    options: AttemptLimits & { readonly streamed?: StreamedAttempt | undefined },
   ): Attempt {
-    const collector = new Collector(this.#budget, this.#options, options)
+    const parts = { budget: this.#budget, ports: this.#options, limits: options }
+    const collector = options.streamed === undefined ? new Collector(parts) : new TakenAnswer(parts, options.streamed)
     const head = `${request.method} ${request.target} HTTP/1.1\r\n${fieldLines(request.headers)}`
     const body = request.body.length === 0 ? 'none' : { whole: request.body }
     collector.connection = this.exchange(pool, server, { method: request.method, head, body, fresh: false }, collector)
@@ -161,94 +193,4 @@ function bodyFraming(method: string, body: OutgoingBody): string {
   if (body === 'chunked') return 'Transfer-Encoding: chunked\r\n'
   if (body === 'none') return method === 'POST' || method === 'PUT' || method === 'PATCH' ? 'Content-Length: 0\r\n' : ''
   return `Content-Length: ${'whole' in body ? body.whole.length : body.bytes}\r\n`
-}
-
-/** Takes in one answer whole, within its limits of time and size. */
-class Collector implements ResponseSink, Attempt {
-  readonly outcome: Promise<AttemptOutcome>
-  /** Until the outcome is known; then it serves others. */
-  connection: UpstreamConnection | undefined
-  readonly #limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }
-  #resolve: ((outcome: AttemptOutcome) => void) | undefined
-  #head: ResponseHead | undefined
-  #timer: Timer
-  readonly #bytes: BudgetedBytes
-  #ended = false
-
-  constructor(budget: BufferBudget, ports: UpstreamOptions, limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }) {
-    this.#limits = limits
-    this.#bytes = new BudgetedBytes(budget, () => this.#roomAgain())
-    this.outcome = new Promise((resolve) => {
-      this.#resolve = resolve
-    })
-    this.#timer = ports.clock.after(limits.timeoutMs, () => {
-      this.#timer = ports.clock.after(ONE_TURN_MS, this.#onTimeout)
-    })
-  }
-
-  cork(): void {}
-
-  uncork(): boolean {
-    return false
-  }
-
-  head(head: ResponseHead): void {
-    if (head.status === 101) this.abort('bad_response', 'the server switched protocols for a job')
-    else if (head.status >= 200) this.#head = head
-    if (head.bodyLength > this.#limits.resultBytesMax) this.#tooLarge()
-  }
-
-  data(chunk: Buffer): boolean {
-    if (this.#bytes.length + chunk.length > this.#limits.resultBytesMax) this.#tooLarge()
-    else return this.#bytes.add(chunk, true)
-    return true
-  }
-
-  /** While the budget was full the server was not read from. The attempt's own time went on. */
-  #roomAgain(): void {
-    if (this.#ended) this.#complete()
-    else this.connection?.resume()
-  }
-
-  #tooLarge(): void {
-    this.abort('result_too_large', `the answer is larger than ${this.#limits.resultBytesMax} bytes (limits.result)`)
-  }
-
-  end(): void {
-    this.#ended = true
-    // It is idle now, or somebody else's.
-    this.connection = undefined
-    if (!this.#bytes.waiting) this.#complete()
-  }
-
-  #complete(): void {
-    const head = this.#head as ResponseHead
-    const { status, reason } = head
-    const headers = endToEndHeaders(head.headers, head.connection)
-    this.#finish({ kind: 'answer', answer: { status, reason, headers, body: this.#bytes.joined() } })
-  }
-
-  fail(failed: UpstreamFailure): void {
-    this.#finish({ kind: 'failed', code: failed.code, detail: failed.detail, sent: failed.sent })
-  }
-
-  readonly #onTimeout = (): void => {
-    this.abort('attempt_timeout', `the attempt took longer than ${this.#limits.timeoutMs} ms`)
-  }
-
-  abort(code: ErrorCode, detail: string = ERRORS[code].title): void {
-    if (this.#resolve === undefined) return
-    const sent = this.connection?.sent ?? true
-    this.connection?.destroy()
-    this.#finish({ kind: 'failed', code, detail, sent })
-  }
-
-  #finish(outcome: AttemptOutcome): void {
-    if (this.#resolve === undefined) return
-    this.#timer.cancel()
-    this.connection = undefined
-    this.#bytes.free()
-    this.#resolve(outcome)
-    this.#resolve = undefined
-  }
 }

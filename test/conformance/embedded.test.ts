@@ -12,6 +12,7 @@ jobStoreConformance('embedded, on its thread', () => embeddedSource(tempFolder()
   'lease',
   'keys',
   'settle',
+  'blobs',
   'commands',
   'time',
   'stats',

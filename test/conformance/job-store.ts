@@ -1,6 +1,7 @@
 /** What every engine has to do: the cases that make up the port's contract, in groups. */
 import { describe, it } from 'node:test'
 import { blockedKeyCases } from './job-store-blocked-keys.ts'
+import { blobCases, blobRestartCases } from './job-store-blobs.ts'
 import { browseCases } from './job-store-browse.ts'
 import { commandCases } from './job-store-commands.ts'
 import { deadlineCases } from './job-store-deadline.ts'
@@ -46,6 +47,7 @@ const GROUPS = {
   lease: leaseCases,
   keys: keyCases,
   settle: settleCases,
+  blobs: blobCases,
   commands: commandCases,
   time: timeCases,
   stats: statsCases,
@@ -62,7 +64,7 @@ const GROUPS = {
   tasks: taskCases,
   browse: browseCases,
   queues: queueCases,
-  restart: restartCases,
+  restart: { ...restartCases, ...blobRestartCases },
 } as const satisfies Readonly<Record<string, Cases>>
 
 export type Group = keyof typeof GROUPS

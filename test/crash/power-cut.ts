@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
 import { allBuckets } from '../../src/core/jobs/buckets.ts'
-import type { JobStore } from '../../src/ports/job-store.ts'
+import type { JobStore, ReadJob } from '../../src/ports/job-store.ts'
 import { systemRandom } from '../../src/ports/system.ts'
 import { NO_LIMITS } from '../conformance/rig.ts'
 import { openInProcess } from '../support/in-process-store.ts'
@@ -16,6 +16,8 @@ export type Answered =
   | { readonly kind: 'leased'; readonly once: readonly string[] }
   | { readonly kind: 'succeeded'; readonly jobs: readonly { readonly id: string; readonly hash: string }[] }
   | { readonly kind: 'cancelled'; readonly id: string }
+  /** It has begun to answer, that many times; `fails`: it is not begun again. */
+  | { readonly kind: 'answering'; readonly id: string; readonly number: number; readonly fails: boolean }
 
 export class Promises {
   readonly accepted: Set<string> = new Set()
@@ -24,12 +26,18 @@ export class Promises {
   readonly cancelled: Set<string> = new Set()
   /** Handed out, and not to be handed out again. */
   readonly once: Set<string> = new Set()
+  /** How often it has begun to answer, at least. */
+  readonly answers: Map<string, number> = new Map()
 
   add(answered: Answered): void {
     if (answered.kind === 'accepted') for (const id of answered.ids) this.accepted.add(id)
     else if (answered.kind === 'leased') for (const id of answered.once) this.once.add(id)
     else if (answered.kind === 'succeeded') for (const { id, hash } of answered.jobs) this.succeeded.set(id, hash)
-    else this.cancelled.add(answered.id)
+    else if (answered.kind === 'cancelled') this.cancelled.add(answered.id)
+    else {
+      this.answers.set(answered.id, answered.number)
+      if (answered.fails) this.once.add(answered.id)
+    }
   }
 }
 
@@ -59,16 +67,27 @@ export async function checkAfterCut(path: string, promises: Promises): Promise<v
 async function checkJobs(store: JobStore, promises: Promises): Promise<void> {
   const ids = [...promises.accepted]
   const reads = await store.read(ids, 'result')
-  ids.forEach((id, at) => {
+  for (const [at, id] of ids.entries()) {
     const read = reads[at]
     assert.ok(read, `job ${id} was accepted, and is there`)
     const answer = promises.succeeded.get(id)
     if (answer !== undefined) {
       assert.equal(read.job.status, 'succeeded', `job ${id} was settled, and is`)
-      assert.equal(hash(read.answer?.body), answer, `the result of job ${id} is what it was`)
+      assert.equal(hash(await bodyOf(store, read)), answer, `the result of job ${id} is what it was`)
     }
     if (promises.cancelled.has(id)) assert.equal(read.job.status, 'cancelled', `job ${id} was cancelled, and is`)
-  })
+    assert.ok((read.job.stream?.answers ?? 0) >= (promises.answers.get(id) ?? 0), `the next answer of job ${id} has another number`)
+  }
+}
+
+async function bodyOf(store: JobStore, { job, answer }: ReadJob): Promise<Uint8Array | undefined> {
+  if (answer?.blob === undefined) return answer?.body
+  const source = await store.blobs.open(job.id, answer.blob)
+  assert.ok(source, `the result of job ${job.id} is there`)
+  const pieces: Uint8Array[] = []
+  for (let at = 0; at < source.length; at += pieces.at(-1)?.length ?? 0) pieces.push(await source.read(at))
+  source.close()
+  return Buffer.concat(pieces)
 }
 
 /** All that is still to be done is handed out, intact, and nothing else. */

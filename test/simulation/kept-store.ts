@@ -12,6 +12,7 @@ import { jobStoreOver } from '../../src/engines/ledger/job-store-over.ts'
 import { Ledger } from '../../src/engines/ledger/ledger.ts'
 import type { Runnable, Tables } from '../../src/engines/ledger/tables.ts'
 import { MemoryTables } from '../../src/engines/memory/memory-tables.ts'
+import type { Blobs } from '../../src/ports/blobs.ts'
 import type { JobStore } from '../../src/ports/job-store.ts'
 import { openInProcess } from '../support/in-process-store.ts'
 
@@ -26,13 +27,15 @@ export interface KeptStore {
 
 export interface KeptTables {
   readonly tables: Tables
+  readonly blobs: Blobs
   /** Called with each opening. */
   nextGeneration: () => void
 }
 
 /** The tables of the memory engine, and what they lack to be a disk. */
 function keptTables(): KeptTables {
-  const memory: Tables = new MemoryTables()
+  const maps = new MemoryTables()
+  const memory: Tables = maps
   const runnable = new Map<number, Runnable>()
   let generation = 0
   const clearIndexes = memory.clearIndexes.bind(memory)
@@ -50,13 +53,13 @@ function keptTables(): KeptTables {
     },
   })
   Object.defineProperty(tables, 'generation', { get: () => generation })
-  return { tables, nextGeneration: () => void generation++ }
+  return { tables, blobs: maps.blobs, nextGeneration: () => void generation++ }
 }
 
 /** `tamper`: for a canary, before anything is stored. */
 export function keptMemory(tamper: (tables: KeptTables) => void = () => undefined): KeptStore {
   const kept = keptTables()
-  const { tables } = kept
+  const { tables, blobs } = kept
   tamper(kept)
   return {
     engine: 'memory',
@@ -70,6 +73,7 @@ export function keptMemory(tamper: (tables: KeptTables) => void = () => undefine
       ledger.commit()
       return jobStoreOver({
         engine: 'memory',
+        blobs,
         async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
           ledger.begin(moment())
           const reply = execute(ledger, call)

@@ -71,7 +71,7 @@ export function faultyStore(store: JobStore, random: SeededRandom, faults: Fault
       })
     }
   const wrapped = Object.fromEntries(METHODS.map((method) => [method, wrap(method)])) as unknown as Omit<JobStore, 'close'>
-  return { ...wrapped, close: () => store.close() }
+  return { ...wrapped, blobs: store.blobs, close: () => store.close() }
 }
 
 async function later<T>(turns: number, then: () => Promise<T>): Promise<T> {

@@ -65,6 +65,7 @@ export function retryingStore(store: JobStore, memory: ClientMemory): JobStore {
     schedules: () => ask(() => store.schedules()),
     tasks: () => ask(() => store.tasks()),
     info: () => ask(() => store.info()),
+    blobs: store.blobs,
     close: () => client.close(),
   }
 }

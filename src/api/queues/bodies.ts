@@ -110,5 +110,7 @@ export function requestJson(request: JobRequest, redact: boolean): string {
 }
 
 export function resultJson(answer: JobAnswer, redact: boolean): string {
-  return `{"status":${answer.status},${messageMembers(answer, redact)}}`
+  // What was stored while it came may be of any size: it is read where results are.
+  const bytes = answer.blob === undefined ? '' : `,"bytes":${answer.blob.bytes}`
+  return `{"status":${answer.status},${messageMembers(answer, redact)}${bytes}}`
 }

@@ -2,7 +2,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { HAND_OUTS_PER_ATTEMPT, type JobEvent, type Moment, step } from './machine.ts'
-import { endedBytesOf, handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, mayExpire, placeOf, timerOf } from './record.ts'
+import {
+  blobOf,
+  endedBytesOf,
+  handOutsOf,
+  holdsKey,
+  type JobRecord,
+  keepsRequest,
+  keepUntilOf,
+  mayExpire,
+  placeOf,
+  timerOf,
+} from './record.ts'
 
 const NOW = 1_000_000
 const AT: Moment = { now: NOW, versionFloor: 0 }
@@ -31,7 +42,15 @@ const QUEUED: JobRecord = {
   resultBytes: -1,
 }
 const DELAYED: JobRecord = { ...QUEUED, scheduled: true, notBefore: NOW + 10 }
-const RUNNING: JobRecord = { ...QUEUED, status: 'running', handOuts: 1, lease: { fence: 9, secret: 'l' }, server: 'a', startedAt: NOW - 5 }
+const RUNNING: JobRecord = {
+  ...QUEUED,
+  status: 'running',
+  handOuts: 1,
+  lease: { fence: 9, secret: 'l' },
+  server: 'a',
+  startedAt: NOW - 5,
+  onPartial: 'restart',
+}
 const RETRYING: JobRecord = { ...QUEUED, status: 'retrying', counted: 1, handOuts: 1, scheduled: true, notBefore: NOW + 10, error: ERROR }
 const ENDED: JobRecord = { ...QUEUED, status: 'succeeded', counted: 1, handOuts: 1, finishedAt: NOW - 1, resultBytes: 20 }
 
@@ -48,6 +67,7 @@ const EVENTS = {
   void: { kind: 'void' },
   cancel: { kind: 'cancel', forgetKey: false },
   progress: { kind: 'progress', progress: '{}' },
+  answer: { kind: 'answer' },
   time: { kind: 'time' },
   damaged: { kind: 'damaged' },
   overflow: { kind: 'overflow' },
@@ -65,6 +85,7 @@ const TABLE: Readonly<Record<keyof typeof EVENTS, Readonly<Record<keyof typeof S
   void: { queued: '-', delayed: '-', running: 'queued', retrying: '-', ended: '-', dead: '-' },
   cancel: { queued: 'cancelled', delayed: 'cancelled', running: 'cancelled', retrying: 'cancelled', ended: '-', dead: '-' },
   progress: { queued: '-', delayed: '-', running: 'running', retrying: '-', ended: '-', dead: '-' },
+  answer: { queued: '-', delayed: '-', running: 'running', retrying: '-', ended: '-', dead: '-' },
   time: { queued: '-', delayed: '-', running: '-', retrying: '-', ended: '-', dead: '-' },
   overflow: { queued: 'failed', delayed: 'failed', running: '-', retrying: 'failed', ended: '-', dead: '-' },
   redrive: { queued: '-', delayed: '-', running: '-', retrying: '-', ended: '-', dead: 'queued' },
@@ -247,5 +268,45 @@ describe('what follows from a record', () => {
     assert.equal(endedBytesOf(ENDED), 1024 + 20)
     assert.equal(endedBytesOf({ ...ENDED, resultBytes: -1, dead: 'poison' }), 1024 + 50)
     assert.deepEqual([keepsRequest(ENDED), keepsRequest({ ...ENDED, dead: 'x' }), keepsRequest(RUNNING)], [false, true, true])
+  })
+})
+
+describe('a streamed answer', () => {
+  const ANSWERING: JobRecord = after({ ...RUNNING, onPartial: 'fail' }, EVENTS.answer)
+
+  test('begins once in an attempt, and is counted', () => {
+    assert.deepEqual([ANSWERING.answering, ANSWERING.answers], [true, 1])
+    assert.equal(step(ANSWERING, EVENTS.answer, AT), undefined)
+    const { onPartial: _, ...ordinary } = RUNNING
+    assert.equal(step(ordinary, EVENTS.answer, AT), undefined, 'only of jobs that stream')
+  })
+
+  test('is over with its attempt, however that ends, and its number never comes again', () => {
+    for (const kind of ['retry', 'handBack', 'cancel', 'fail', 'succeed', 'lapse', 'void'] as const) {
+      const next = after({ ...ANSWERING, onPartial: 'restart' }, EVENTS[kind])
+      assert.deepEqual([next.answering, next.answers], [undefined, 1], kind)
+    }
+    const redriven = after(after(ANSWERING, EVENTS.void), EVENTS.redrive)
+    const again = after(after(redriven, EVENTS.lease), EVENTS.answer)
+    assert.equal(again.answers, 2)
+  })
+
+  test('that nobody saw the end of fails its job, or begins anew', () => {
+    for (const kind of ['lapse', 'void'] as const) {
+      const failed = after(ANSWERING, EVENTS[kind])
+      assert.deepEqual([failed.status, failed.dead, failed.error?.code], ['failed', 'answer_broken', 'answer_broken'], kind)
+      assert.notEqual(placeOf(after({ ...ANSWERING, onPartial: 'restart' }, EVENTS[kind])), 'ended', kind)
+      assert.notEqual(placeOf(after({ ...RUNNING, onPartial: 'fail' }, EVENTS[kind])), 'ended', `${kind} before it began`)
+    }
+  })
+
+  test('is sent again, but for a job that is sent once', () => {
+    const once = { ...ANSWERING, onPartial: 'restart', sendOnce: true } as const
+    assert.equal(after(once, EVENTS.void).dead, 'outcome_unknown')
+  })
+
+  test('weighs with all of its bytes', () => {
+    const done = after(ANSWERING, { kind: 'succeed', resultBytes: 1000, blobBytes: 900 })
+    assert.deepEqual([done.blobBytes, blobOf(done), endedBytesOf(done)], [900, { number: 1, bytes: 900 }, 2024])
   })
 })

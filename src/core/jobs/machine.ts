@@ -11,7 +11,7 @@ export const HAND_OUTS_PER_ATTEMPT = 10
 export type JobEvent =
   | { readonly kind: 'lease'; readonly fence: number; readonly secret: string; readonly server: string; readonly keptMs?: Millis }
   /** The answer is stored by the engine; the record only knows its size. */
-  | { readonly kind: 'succeed'; readonly resultBytes: Bytes }
+  | { readonly kind: 'succeed'; readonly resultBytes: Bytes; readonly blobBytes?: Bytes }
   | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: JobError; readonly resultBytes: Bytes }
   | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error?: JobError; readonly resultBytes: Bytes }
   | { readonly kind: 'fail'; readonly error: JobError; readonly deadLetter: boolean; readonly resultBytes: Bytes }
@@ -22,6 +22,8 @@ export type JobEvent =
   /** `forgetKey`: the client is told that nothing was done, so the same idempotency key may come again. */
   | { readonly kind: 'cancel'; readonly forgetKey: boolean }
   | { readonly kind: 'progress'; readonly progress: string }
+  /** The server has begun to answer a job whose answer is streamed: from here on somebody may have seen a part of it. */
+  | { readonly kind: 'answer' }
   /** Time has come for it: due or expired. */
   | { readonly kind: 'time' }
   /** Its stored request cannot be read any more. */
@@ -57,13 +59,17 @@ export function step(record: JobRecord, event: JobEvent, moment: Moment): JobRec
   }
 }
 
-type AttemptEvent = Extract<JobEvent, { kind: 'succeed' | 'retry' | 'handBack' | 'fail' | 'lapse' | 'void' | 'progress' }>
+type AttemptEvent = Extract<JobEvent, { kind: 'succeed' | 'retry' | 'handBack' | 'fail' | 'lapse' | 'void' | 'progress' | 'answer' }>
 
 function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): JobRecord | undefined {
   const counted = record.counted + 1
   switch (event.kind) {
     case 'succeed':
-      return ended({ ...record, counted, resultBytes: event.resultBytes }, { status: 'succeeded' }, moment)
+      return ended(
+        { ...record, counted, resultBytes: event.resultBytes, ...(event.blobBytes !== undefined && { blobBytes: event.blobBytes }) },
+        { status: 'succeeded' },
+        moment,
+      )
     case 'fail': {
       const end: End = event.deadLetter ? dead(event.error.code, event.error) : { status: 'failed', error: event.error }
       return ended({ ...record, counted, resultBytes: event.resultBytes }, end, moment)
@@ -79,10 +85,14 @@ function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): J
     case 'lapse':
       return lapsed({ ...record, counted }, moment)
     case 'void':
+      if (failsInPart(record)) return ended({ ...record, counted }, answerBroken('The gateway stopped while the server answered'), moment)
       if (record.sendOnce) return ended({ ...record, counted }, outcomeUnknown('The gateway stopped while a server worked on it'), moment)
       return handedBack(record, { afterMs: 0, resultBytes: -1 }, moment)
     case 'progress':
       return { ...record, progress: event.progress, version: nextVersion(record, moment) }
+    case 'answer':
+      if (record.onPartial === undefined || record.answering === true) return undefined
+      return { ...record, answering: true, answers: (record.answers ?? 0) + 1, version: nextVersion(record, moment) }
   }
 }
 
@@ -102,6 +112,7 @@ function leased(record: JobRecord, lease: Extract<JobEvent, { kind: 'lease' }>, 
 }
 
 function lapsed(record: JobRecord, moment: Moment): JobRecord {
+  if (failsInPart(record)) return ended(record, answerBroken('The attempt was not settled in time'), moment)
   if (record.sendOnce) return ended(record, outcomeUnknown('The attempt was not settled in time'), moment)
   const error: JobError = { code: 'lease_lapsed', detail: 'The attempt was not settled in time' }
   if (record.counted >= record.attempts) return ended(record, dead('attempts', error), moment)
@@ -125,6 +136,7 @@ function handedBack(record: JobRecord, how: { readonly afterMs: Millis; readonly
 function again(record: JobRecord, afterMs: Millis, moment: Moment): JobRecord {
   return {
     ...record,
+    ...(record.answering === true && { answering: undefined }),
     lease: undefined,
     attemptAt: undefined,
     progress: undefined,
@@ -197,6 +209,15 @@ function outcomeUnknown(detail: string): End {
   return dead('outcome_unknown', { code: 'outcome_unknown', detail })
 }
 
+function answerBroken(detail: string): End {
+  return dead('answer_broken', { code: 'answer_broken', detail })
+}
+
+/** Somebody may have seen a part of the answer, and another attempt is not wanted then. */
+function failsInPart(record: JobRecord): boolean {
+  return record.answering === true && record.onPartial === 'fail'
+}
+
 const OVERFLOW: End = {
   status: 'failed',
   error: { code: 'queue_overflow', detail: 'The queue was full, and this was its oldest waiting job' },
@@ -217,6 +238,7 @@ function over(record: JobRecord, moment: Moment): JobRecord {
 function ended(record: JobRecord, end: End, moment: Moment): JobRecord {
   return {
     ...record,
+    ...(record.answering === true && { answering: undefined }),
     lease: undefined,
     notBefore: undefined,
     scheduled: false,

@@ -7,6 +7,9 @@ import type { Bytes, EpochMillis, Millis } from '../../lib/units.ts'
 export const JOB_STATUSES = ['queued', 'running', 'retrying', 'succeeded', 'failed', 'cancelled', 'expired'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 
+/** What a streamed answer means that breaks off after it began: the job has failed, or another attempt begins anew. */
+export type OnPartial = 'fail' | 'restart'
+
 /** Why a job did not (yet) succeed. `code` is from the registry in `core/errors.ts`. */
 export interface JobError {
   readonly code: string
@@ -81,6 +84,14 @@ export interface JobRecord {
   readonly told?: number
   /** Bytes of the stored answer; -1: there is none. */
   readonly resultBytes: Bytes
+  /** Of those, the body that lies in a blob: the one of the last attempt that began to answer. */
+  readonly blobBytes?: Bytes
+  /** Its answer is handed on while it comes. */
+  readonly onPartial?: OnPartial
+  /** How many of its attempts began to answer, ever; also before it was redriven. */
+  readonly answers?: number
+  /** The one that runs has begun to. */
+  readonly answering?: true | undefined
 }
 
 /** `line`: could run now, or as soon as its key is free. `scheduled`: waits for time. */
@@ -138,6 +149,17 @@ export function endedAtOf(record: JobRecord): EpochMillis {
 export function keepUntilOf(record: JobRecord): EpochMillis {
   const kept = endedAtOf(record) + (record.dead === undefined ? record.keepMs : record.keepDeadMs)
   return Math.max(kept, record.dedup?.until ?? 0)
+}
+
+/** The file, or the like, in which an answer's body lies that was stored while it came. */
+export interface KeptBlob {
+  /** Of the job's, which. */
+  readonly number: number
+  readonly bytes: Bytes
+}
+
+export function blobOf({ answers, blobBytes }: JobRecord): KeptBlob | undefined {
+  return answers === undefined || blobBytes === undefined ? undefined : { number: answers, bytes: blobBytes }
 }
 
 /** Only a dead letter can be run again, so only it keeps its request after its end. */

@@ -7,6 +7,7 @@ import { parseHttpDate } from '../../lib/http-date.ts'
 import type { EpochMillis, Millis } from '../../lib/units.ts'
 import type { ErrorCode } from '../errors.ts'
 import { type Backoff, backoffDelayMs } from './backoff.ts'
+import type { OnPartial } from './record.ts'
 
 const RETRY_AFTER_MAX_MS: Millis = 3_600_000
 const PAUSE_DEFAULT_MS: Millis = 1000
@@ -19,8 +20,8 @@ const PROMPT_AFTER_BUSY = 1
 /** How one attempt ended, as far as the table cares. */
 export type AttemptEnd =
   | { readonly kind: 'answer'; readonly status: number; readonly headers: readonly string[] }
-  /** `sent`: a byte of the request may have reached the server. */
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string; readonly sent: boolean }
+  /** `sent`: a byte of the request may have reached the server. `partial`: its answer had begun, and was handed on. */
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string; readonly sent: boolean; readonly partial?: boolean }
 
 export interface SettleFacts {
   /** Number of this attempt, from 1. */
@@ -29,6 +30,8 @@ export interface SettleFacts {
   readonly handBacks: number
   /** Not to be sent again once something reached a server. */
   readonly sendOnce: boolean
+  /** For a streamed answer; else it does not matter. */
+  readonly onPartial?: OnPartial | undefined
   readonly backoff: Backoff
   /** `all`: a job that a server refused for good is a dead letter too. */
   readonly deadLetter: 'exhausted' | 'all'
@@ -77,6 +80,10 @@ function decideAnswer(status: number, headers: readonly string[], facts: SettleF
 function decideFailure(end: AttemptEnd & { kind: 'failed' }, facts: SettleFacts): Verdict {
   const error: VerdictError = { code: end.code, detail: end.detail }
   if (!end.sent) return { kind: 'handBack', afterMs: handBackDelayMs(facts, PROMPT_AFTER_CONNECT_FAILURE), error }
+  if (end.partial === true && facts.onPartial === 'fail' && end.code !== 'result_too_large') {
+    const detail = `The answer broke off after it had begun: ${end.code}. ${end.detail}`
+    return { kind: 'fail', error: { code: 'answer_broken', detail }, deadLetter: true }
+  }
   if (end.code === 'shutting_down' && !facts.sendOnce) return { kind: 'handBack', afterMs: 0, error }
   // The server did its work and would do it again; the answer would not get smaller.
   if (end.code === 'result_too_large') return { kind: 'fail', error, deadLetter: true }

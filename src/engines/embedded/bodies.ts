@@ -5,7 +5,9 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatJobId, parseJobId } from '../../core/jobs/job-id.ts'
+import type { KeptBlob } from '../../core/jobs/record.ts'
 import type { Bytes } from '../../lib/units.ts'
+import { storedBytes } from './blob-format.ts'
 import { syncFolder } from './folder.ts'
 
 /** Larger ones are files. */
@@ -13,17 +15,19 @@ export const INLINE_BODY_BYTES_MAX: Bytes = 256 * 1024
 export const BODIES_FOLDER = 'bodies'
 
 export type BodyKind = 'request' | 'result'
+/** `stream`: the body of an answer that was stored while it came (`blob-files.ts`). */
+export type FileKind = BodyKind | 'stream'
 
 /** `file`: from 1; a job that is given another request has a second one before the first is gone. */
-export function bodyFileName(kind: BodyKind, seq: number, file: number): string {
+export function bodyFileName(kind: FileKind, seq: number, file: number): string {
   return `${formatJobId(seq)}.${kind}${file === 1 ? '' : `.${file}`}`
 }
 
 /** undefined: it is none of ours. */
-export function readBodyFileName(name: string): { readonly kind: BodyKind; readonly seq: number; readonly file: number } | undefined {
-  const [, id = '', kind, file = '1'] = /^([^.]+)\.(request|result)(?:\.([2-9]|[1-9]\d+))?$/.exec(name) ?? []
+export function readBodyFileName(name: string): { readonly kind: FileKind; readonly seq: number; readonly file: number } | undefined {
+  const [, id = '', kind, file = '1'] = /^([^.]+)\.(request|result|stream)(?:\.([2-9]|[1-9]\d+))?$/.exec(name) ?? []
   const seq = parseJobId(id)
-  return seq === undefined ? undefined : { kind: kind as BodyKind, seq, file: Number(file) }
+  return seq === undefined ? undefined : { kind: kind as FileKind, seq, file: Number(file) }
 }
 
 /** undefined: there is none. */
@@ -44,6 +48,8 @@ export class Bodies {
   #doomed: string[] = []
   /** To be removed when nobody copies them any more; undefined: nobody does. */
   #held: string[] | undefined
+  /** Of files that others wrote and the open transaction has made ours. */
+  #adopted: Bytes = 0
   /** Of all files: what `removeOrphans` found, and what came and went since. */
   #bytes: Bytes = 0
 
@@ -84,7 +90,16 @@ export class Bodies {
     return readBody(this.#folder, kind, seq, file)
   }
 
-  doom(kind: BodyKind, seq: number, file: number): void {
+  /** Throws if what somebody else has written, and synced, is not there. */
+  adopt(seq: number, { number, bytes }: KeptBlob): void {
+    const path = this.#path('stream', seq, number)
+    const size = statSync(path, { throwIfNoEntry: false })?.size
+    if (size !== storedBytes(bytes)) throw new Error(`${path} is not there as it was written`)
+    this.#adopted += size
+    this.#bytes += size
+  }
+
+  doom(kind: FileKind, seq: number, file: number): void {
     this.#doomed.push(this.#path(kind, seq, file))
   }
 
@@ -98,6 +113,7 @@ export class Bodies {
     const doomed = this.#doomed
     this.#written = []
     this.#doomed = []
+    this.#adopted = 0
     if (this.#held !== undefined) this.#held.push(...doomed)
     else for (const path of doomed) this.#removeOrLeave(path)
   }
@@ -106,6 +122,8 @@ export class Bodies {
     const written = this.#written
     this.#written = []
     this.#doomed = []
+    this.#bytes -= this.#adopted
+    this.#adopted = 0
     for (const path of written) this.#removeOrLeave(path)
   }
 
@@ -121,7 +139,7 @@ export class Bodies {
   }
 
   /** Removes files that nothing refers to. */
-  removeOrphans(isReferred: (kind: BodyKind, seq: number, file: number) => boolean): void {
+  removeOrphans(isReferred: (kind: FileKind, seq: number, file: number) => boolean): void {
     for (const name of readdirSync(this.#folder)) {
       const found = readBodyFileName(name)
       if (found === undefined) continue
@@ -139,7 +157,7 @@ export class Bodies {
     } catch {}
   }
 
-  #path(kind: BodyKind, seq: number, file: number): string {
+  #path(kind: FileKind, seq: number, file: number): string {
     return join(this.#folder, bodyFileName(kind, seq, file))
   }
 }

@@ -12,6 +12,7 @@ import { operationsIn, type Reply, secretsNeeded } from '../ledger/execute.ts'
 import { type Executor, jobStoreOver } from '../ledger/job-store-over.ts'
 import { Sealer, type SealingKey } from '../ledger/sealed.ts'
 import { sealedExecutor } from '../ledger/sealed-executor.ts'
+import { BlobFiles } from './blob-files.ts'
 import type { EngineOptions, HeldFiles } from './engine.ts'
 import { MaintenanceDesk } from './maintenance.ts'
 import { StoreOpenError } from './store-open-error.ts'
@@ -58,9 +59,12 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     name: 'store',
     resourceLimits: HEAP_LIMITS,
   })
-  const client = new Client(worker, options)
+  const onCorrupt = (what: string): void => options.events.onCorrupt?.(what)
+  const isKept = async (id: string): Promise<boolean> => (await client.call({ kind: 'read', ids: [id], want: 'status' }))[0] !== undefined
+  const blobs = new BlobFiles({ storePath: path, random: options.random, floorBytes: engine.diskFloorBytes, onCorrupt, isKept })
+  const client = new Client(worker, options, blobs)
   await client.opened
-  return jobStoreOver(sealer === undefined ? client : sealedExecutor(client, sealer, (what) => options.events.onCorrupt?.(what)))
+  return jobStoreOver(sealer === undefined ? client : sealedExecutor(client, sealer, onCorrupt))
 }
 
 interface Waiting {
@@ -72,6 +76,7 @@ interface Waiting {
 class Client implements Executor {
   readonly engine = 'embedded'
   readonly opened: Promise<void>
+  readonly blobs: BlobFiles
   readonly #worker: Worker
   readonly #options: EmbeddedStoreOptions
   readonly #settleOpened: { resolve(): void; reject(error: Error): void }
@@ -86,8 +91,9 @@ class Client implements Executor {
   #closing = false
   #fatalError: Error | undefined
 
-  constructor(worker: Worker, options: EmbeddedStoreOptions) {
+  constructor(worker: Worker, options: EmbeddedStoreOptions, blobs: BlobFiles) {
     this.#worker = worker
+    this.blobs = blobs
     this.#options = options
     const opened = Promise.withResolvers<void>()
     this.opened = opened.promise
@@ -109,6 +115,7 @@ class Client implements Executor {
   async close(): Promise<void> {
     this.#refusal ??= new Error('the store is closed')
     await this.#desk.close()
+    await this.blobs.close()
     this.#closing = true
     this.#closeWhenIdle()
     await this.#exited

@@ -109,7 +109,7 @@ export class EmbeddedEngine {
     try {
       this.#bodies = new Bodies(options.path)
       this.#tables = new SqliteTables(this.#db, this.#bodies, events.onCorrupt)
-      this.#bodies.removeOrphans((kind, seq, file) => this.#tables.bodyFile(kind, seq) === file)
+      this.#bodies.removeOrphans((kind, seq, file) => this.#tables.refersTo(kind, seq, file))
       this.#log = openSync(join(options.path, LOG_FILE), 'r+')
       this.#mark = new LogMark(options.path, this.#log)
       file = openSync(join(options.path, DATABASE_FILE), 'r')

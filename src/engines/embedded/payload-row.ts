@@ -2,7 +2,7 @@
 import { crc32 } from 'node:zlib'
 import type { Payload } from '../ledger/tables.ts'
 
-/** file: 0: the body follows the head in `data`; else which of the job's files it is. */
+/** file: 0: the body follows the head in `data`; else which of the job's files it is. Below 0: the body is a blob, and none is read with the head. */
 export type PayloadRow = readonly [headBytes: number, file: number, crc: number, data: Uint8Array]
 
 export function payloadRow(seq: number, file: number, { head, body }: Payload): PayloadRow {
@@ -17,9 +17,16 @@ export function payloadOf(seq: number, row: PayloadRow, read: (file: number) => 
   const [headBytes, file, crc, data] = row
   const dataCrc = crc32(data, crcSeed(seq, headBytes))
   if (file === 0) return dataCrc === crc ? { head: data.subarray(0, headBytes), body: data.subarray(headBytes) } : undefined
-  const body = read(file)
+  const body = file < 0 ? NO_BODY : read(file)
   return body !== undefined && crc32(body, dataCrc) === crc ? { head: data, body } : undefined
 }
+
+/** How a row says that the body is the blob of that number. */
+export function blobFile(number: number): number {
+  return -number
+}
+
+const NO_BODY = new Uint8Array(0)
 
 /** Makes a payload's checksum one of all that its row says: it cannot pass for another job's, nor its head for a part of its body. */
 function crcSeed(seq: number, headBytes: number): number {

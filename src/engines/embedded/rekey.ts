@@ -100,6 +100,8 @@ class Rekey {
   }
 
   #rowOf(kind: BodyKind, seq: number, [, was]: PayloadRow, payload: Payload): PayloadRow {
+    // A blob has a key of its own, which is in the head: it stays as it is.
+    if (was < 0) return payloadRow(seq, was, payload)
     const file = payload.body.length > INLINE_BODY_BYTES_MAX ? this.#bodies.write(kind, seq, payload.body) : 0
     if (was !== 0) this.#bodies.doom(kind, seq, was)
     return payloadRow(seq, file, payload)
@@ -109,7 +111,9 @@ class Rekey {
   #weigh(kind: BodyKind, seq: number, bytes: Bytes): void {
     const record = this.#tables.record(seq)
     if (record === undefined || record === DAMAGED) return
-    this.#tables.updateRecord(kind === 'request' ? { ...record, requestBytes: bytes } : { ...record, resultBytes: bytes })
+    this.#tables.updateRecord(
+      kind === 'request' ? { ...record, requestBytes: bytes } : { ...record, resultBytes: bytes + (record.blobBytes ?? 0) },
+    )
   }
 
   /** With the new weights. */

@@ -2,26 +2,27 @@
  * A new store of what can still be read of a damaged one, which is not changed. Only what passes its checksum is taken over: every job that is
  * in the new store was in the old one. What was named anywhere and could not be saved is told by its id.
  */
-import { closeSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs'
+import { closeSync, constants, copyFileSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { formatJobId, nextSequence } from '../../core/jobs/job-id.ts'
-import { type JobRecord, keepsRequest, placeOf } from '../../core/jobs/record.ts'
+import { blobOf, type JobRecord, type KeptBlob, keepsRequest, placeOf } from '../../core/jobs/record.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import type { AttemptRecord } from '../../ports/job-store.ts'
 import { Ledger } from '../ledger/ledger.ts'
 import { NO_COUNTERS } from '../ledger/queue-state.ts'
 import { DAMAGED, type QueueSettings } from '../ledger/tables.ts'
-import { Bodies, BODIES_FOLDER, type BodyKind, readBody } from './bodies.ts'
-import { DATABASE_FILE, reasonOf } from './folder.ts'
+import { wrongWithBlob } from './blob-check.ts'
+import { Bodies, BODIES_FOLDER, bodyFileName, type BodyKind, readBody } from './bodies.ts'
+import { DATABASE_FILE, reasonOf, syncFolder } from './folder.ts'
 import { holderOf } from './offline-folder.ts'
 import { beginStore, endStore, raisedGeneration, withFiles } from './offline-work.ts'
 import { payloadOf, type PayloadRow } from './payload-row.ts'
 import { Salvaged } from './salvaged-rows.ts'
 import { AUTO_VACUUM_INCREMENTAL, createTables, writeMeta } from './schema.ts'
 import { parseRecord, SqliteTables } from './sqlite-tables.ts'
-import { copyDatabase, CopyRefused } from './store-copy.ts'
+import { copyDatabase, CopyRefused, syncFile } from './store-copy.ts'
 import { framesOf, isLogMissed, judgeLog, openLog, PAGE_BYTES, readHeader, syncedFrames } from './write-ahead-log.ts'
 
 export interface SalvageOptions {
@@ -166,7 +167,7 @@ class Salvage {
       tables.insertRecord(record)
       this.#saved += 1
       if (keepsRequest(record)) this.#payload('request', record.seq, rows, tables)
-      if (record.resultBytes >= 0) this.#payload('result', record.seq, rows, tables)
+      if (record.resultBytes >= 0) this.#result(record, rows, tables)
       const { scopeKey, until } = record.dedup ?? {}
       if (scopeKey === undefined || until === undefined) continue
       const fingerprint = dedup.get(record.seq)
@@ -176,7 +177,7 @@ class Salvage {
     this.#texts(rows, tables)
     writeMeta(target, 'generation', raisedGeneration(rows.generation(), this.#options.now))
     writeMeta(target, 'last_sequence', nextSequence(records.at(-1)?.seq ?? 0, this.#options.now))
-    bodies.sync()
+    syncFolder(join(this.#to, BODIES_FOLDER))
     // All that is derived is made from the records.
     const ledger = new Ledger(tables, { queues: [], onCorrupt: (what) => void this.#problems.push(what) })
     ledger.begin({ now: this.#options.now, monotonic: 0, secret: () => '' })
@@ -240,6 +241,32 @@ class Salvage {
     if (payload === undefined) this.#problems.push(`job ${formatJobId(seq)}: its ${kind} is lost`)
     else if (kind === 'request') tables.putRequest(seq, payload)
     else tables.putResult(seq, payload)
+  }
+
+  #result(record: JobRecord, rows: Salvaged, tables: SqliteTables): void {
+    const { seq } = record
+    const blob = blobOf(record)
+    if (blob === undefined) return this.#payload('result', seq, rows, tables)
+    const row = rows.payload('result', seq)
+    const payload = row === undefined ? undefined : this.#checked('result', seq, row)
+    const wrong = payload === undefined ? 'is lost' : this.#copyBlob(seq, blob)
+    if (wrong !== undefined) this.#problems.push(`job ${formatJobId(seq)}: its result ${wrong}`)
+    else if (payload !== undefined) tables.putResult(seq, payload, blob)
+  }
+
+  /** Undefined: it is there now. */
+  #copyBlob(seq: number, blob: KeptBlob): string | undefined {
+    const name = bodyFileName('stream', seq, blob.number)
+    const [from, to] = [join(this.#from, BODIES_FOLDER), join(this.#to, BODIES_FOLDER)]
+    try {
+      const wrong = wrongWithBlob(from, seq, blob)
+      if (wrong !== undefined) return wrong
+      copyFileSync(join(from, name), join(to, name), constants.COPYFILE_EXCL)
+      syncFile(join(to, name))
+      return undefined
+    } catch (error) {
+      return `cannot be read (${reasonOf(error)})`
+    }
   }
 
   #checked(kind: BodyKind, seq: number, row: PayloadRow): ReturnType<typeof payloadOf> {

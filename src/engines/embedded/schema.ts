@@ -20,6 +20,7 @@ export const TABLES = {
   // seq is the number that the job id is the text of. record: JSON. crc: CRC32 of the record.
   jobs: 'CREATE TABLE jobs (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL) STRICT',
   // data: the head as JSON (head_bytes long), then the body. With file > 0 the body is a file: bodies/<job id>.<kind>, a later one with `.<file>`.
+  // Of a result with file < 0: bodies/<job id>.stream, a later one with `.<-file>`; how to read it stands in the head.
   requests:
     'CREATE TABLE requests (seq INTEGER PRIMARY KEY, head_bytes INTEGER NOT NULL, file INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL) STRICT',
   results:

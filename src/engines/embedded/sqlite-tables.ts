@@ -5,7 +5,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { formatJobId } from '../../core/jobs/job-id.ts'
-import type { JobRecord } from '../../core/jobs/record.ts'
+import type { JobRecord, KeptBlob } from '../../core/jobs/record.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
 import type { AttemptRecord } from '../../ports/job-store.ts'
 import {
@@ -22,10 +22,10 @@ import {
   type StoredQueue,
   type Tables,
 } from '../ledger/tables.ts'
-import { type Bodies, type BodyKind, INLINE_BODY_BYTES_MAX } from './bodies.ts'
+import { type Bodies, type BodyKind, type FileKind, INLINE_BODY_BYTES_MAX } from './bodies.ts'
 import { DedupTables } from './dedup.ts'
 import { fromKeyColumn, keyColumn } from './key-column.ts'
-import { payloadOf, type PayloadRow, payloadRow } from './payload-row.ts'
+import { blobFile, payloadOf, type PayloadRow, payloadRow } from './payload-row.ts'
 import { RunnableTable } from './runnable-table.ts'
 import { AUTO_VACUUM_INCREMENTAL, metaCrc, readMeta, WRITE_META } from './schema.ts'
 
@@ -166,21 +166,32 @@ export class SqliteTables implements Tables {
     this.#sql.deleteRequest.run(seq)
   }
 
-  putResult(seq: number, payload: Payload): void {
-    this.#putPayload(this.#sql.putResult, 'result', seq, payload)
+  adoptBlob(seq: number, blob: KeptBlob): void {
+    this.#bodies.adopt(seq, blob)
+  }
+
+  putResult(seq: number, payload: Payload, blob?: KeptBlob): void {
+    if (blob === undefined) this.#putPayload(this.#sql.putResult, 'result', seq, payload)
+    else this.#sql.putResult.run(seq, ...payloadRow(seq, blobFile(blob.number), payload))
   }
 
   result(seq: number): Payload | typeof DAMAGED {
     return this.#payload(this.#sql.result, 'result', seq)
   }
 
-  deleteResult(seq: number, bytes: Bytes): void {
-    if (bytes > INLINE_BODY_BYTES_MAX) this.#doomBody('result', seq)
+  deleteResult(seq: number, bytes: Bytes, blob?: KeptBlob): void {
+    if (blob !== undefined) this.#bodies.doom('stream', seq, blob.number)
+    else if (bytes > INLINE_BODY_BYTES_MAX) this.#doomBody('result', seq)
     this.#sql.deleteResult.run(seq)
   }
 
+  /** Some body is in it. */
+  refersTo(kind: FileKind, seq: number, file: number): boolean {
+    return kind === 'stream' ? this.#bodyFile('result', seq) === blobFile(file) : this.#bodyFile(kind, seq) === file
+  }
+
   /** In which of the job's files the body is; 0: in none. */
-  bodyFile(kind: BodyKind, seq: number): number {
+  #bodyFile(kind: BodyKind, seq: number): number {
     const row = (kind === 'request' ? this.#sql.requestFile : this.#sql.resultFile).get(seq) as [number] | undefined
     return row?.[0] ?? 0
   }
@@ -367,7 +378,7 @@ export class SqliteTables implements Tables {
   }
 
   #doomBody(kind: BodyKind, seq: number): void {
-    const file = this.bodyFile(kind, seq)
+    const file = this.#bodyFile(kind, seq)
     if (file !== 0) this.#bodies.doom(kind, seq, file)
   }
 

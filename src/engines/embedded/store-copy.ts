@@ -24,7 +24,7 @@ import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
-import { bodyFileName, BODIES_FOLDER, type BodyKind } from './bodies.ts'
+import { bodyFileName, BODIES_FOLDER, type FileKind } from './bodies.ts'
 import { BACKUP_FILE, DATABASE_FILE, freeBytes, reasonOf, syncFolder } from './folder.ts'
 import { APPLICATION_ID } from './schema.ts'
 import { LOG_FILE } from './write-ahead-log.ts'
@@ -95,16 +95,22 @@ export function copyBodies(from: string, folder: string, rules: CopyRules): void
 }
 
 /** Of a database that nobody writes to. */
-export function bodiesOf(folder: string): readonly { readonly kind: BodyKind; readonly seq: number; readonly file: number }[] {
+export function bodiesOf(folder: string): readonly { readonly kind: FileKind; readonly seq: number; readonly file: number }[] {
   return reading(folder, (db) =>
-    (['request', 'result'] as const).flatMap((kind) =>
+    FILES.flatMap(([kind, sql]) =>
       db
-        .prepare(`SELECT seq, file FROM ${kind}s WHERE file > 0`)
+        .prepare(sql)
         .all()
         .map((row) => ({ kind, seq: row['seq'] as number, file: row['file'] as number })),
     ),
   )
 }
+
+const FILES: readonly (readonly [FileKind, string])[] = [
+  ['request', 'SELECT seq, file FROM requests WHERE file > 0'],
+  ['result', 'SELECT seq, file FROM results WHERE file > 0'],
+  ['stream', 'SELECT seq, -file AS file FROM results WHERE file < 0'],
+]
 
 /** Says what is in it, and gives it its name. */
 export function finishBackup(partial: string, target: string, takenAt: EpochMillis): Manifest {

@@ -5,11 +5,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { formatJobId } from '../../core/jobs/job-id.ts'
-import { type JobRecord, keepsRequest, placeOf } from '../../core/jobs/record.ts'
+import { blobOf, type JobRecord, type KeptBlob, keepsRequest, placeOf } from '../../core/jobs/record.ts'
 import type { Bytes } from '../../lib/units.ts'
 import type { MaintenanceReport } from '../../ports/job-store.ts'
 import { NO_SETTINGS, QueueState } from '../ledger/queue-state.ts'
 import { DAMAGED, payloadBytes, type QueueCounters } from '../ledger/tables.ts'
+import { wrongWithBlob } from './blob-check.ts'
 import { type BodyKind, readBody } from './bodies.ts'
 import { Checks, DERIVED, ofJob, seqOf } from './checks.ts'
 import { troubleOf } from './disk-trouble.ts'
@@ -130,7 +131,9 @@ class Verifier {
     const wrong = this.#checks?.wrongWith(record) ?? this.#checks?.wrongWithKey(record)
     if (wrong !== undefined) this.say(ofJob(seq, wrong))
     if (keepsRequest(record)) this.#payload('request', record, record.requestBytes)
-    if (record.resultBytes >= 0) this.#payload('result', record, record.resultBytes)
+    const blob = blobOf(record)
+    if (record.resultBytes >= 0) this.#payload('result', record, record.resultBytes - (blob?.bytes ?? 0))
+    if (blob !== undefined) this.#blob(record, blob)
     const queue = this.#queues.get(record.queue)
     if (queue === undefined) return
     // Its record says what it was before it ran.
@@ -148,6 +151,16 @@ class Verifier {
       if (payloadBytes(payload) !== bytes) this.say(ofJob(seq, `its ${kind} has another size than its record says`))
     } catch (error) {
       this.say(ofJob(seq, `its ${kind} cannot be read (${reasonOf(error)})`))
+    }
+  }
+
+  #blob({ seq }: JobRecord, blob: KeptBlob): void {
+    try {
+      const wrong = wrongWithBlob(this.#bodiesFolder, seq, blob)
+      if (wrong === undefined) this.#bytes += blob.bytes
+      else this.say(ofJob(seq, `the file of its result ${wrong}`))
+    } catch (error) {
+      this.say(ofJob(seq, `the file of its result cannot be read (${reasonOf(error)})`))
     }
   }
 

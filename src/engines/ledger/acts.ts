@@ -6,7 +6,7 @@ import { bucketOf } from '../../core/jobs/buckets.ts'
 import { handOutOver, lastHandOut } from '../../core/jobs/history.ts'
 import { formatJobId, nextSequence, parseJobId } from '../../core/jobs/job-id.ts'
 import { type JobEvent, type Moment, step } from '../../core/jobs/machine.ts'
-import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
+import { blobOf, type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
 import type { AttemptRecord } from '../../ports/job-store.ts'
 import type { Book } from './book.ts'
@@ -148,7 +148,7 @@ export class Acts {
     const event: JobEvent = { kind: 'redrive', afterMs: how.afterMs ?? 0, requestBytes: bytes }
     const after = step(record, event, this.#moment)
     if (after === undefined) return undefined
-    if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes)
+    if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes, blobOf(record))
     if (how.request !== undefined) {
       this.tables.deleteRequest(record.seq, record.requestBytes)
       this.tables.putRequest(record.seq, how.request.payload)
@@ -289,6 +289,7 @@ export class Acts {
       scheduled: delayed,
       ordinal: 0,
       resultBytes: -1,
+      ...(job.stream !== undefined && { onPartial: job.stream.onPartial }),
       ...(job.key !== undefined && { key: job.key }),
       ...(job.tenant !== undefined && { tenant: job.tenant }),
       ...(job.reference !== undefined && { reference: job.reference }),

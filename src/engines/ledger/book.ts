@@ -3,8 +3,18 @@
  * through `add`, `change` and `remove`, which compare before with after and move exactly what differs.
  */
 import { formatJobId } from '../../core/jobs/job-id.ts'
-import { endedAtOf, handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
-import type { StoredJob } from '../../ports/job-store.ts'
+import {
+  blobOf,
+  endedAtOf,
+  handOutsOf,
+  holdsKey,
+  type JobRecord,
+  keepsRequest,
+  keepUntilOf,
+  placeOf,
+  timerOf,
+} from '../../core/jobs/record.ts'
+import type { OnPartial, StoredJob, StreamState } from '../../ports/job-store.ts'
 import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
@@ -128,8 +138,8 @@ export class Book {
       this.#moveTimer(before, changed)
     }
     if (from !== to) this.#move(queue, before, changed)
-    // That it runs is worth a mark, no more: what it was before is what it is again when its process is gone.
-    if (to !== 'running' || changed.sendOnce) this.tables.updateRecord(changed)
+    // That it runs is worth a mark, no more: what it was before is what it is again when its process is gone. Not so where that would be unsafe.
+    if (to !== 'running' || changed.sendOnce || changed.answering === true) this.tables.updateRecord(changed)
     this.#remember(changed)
     this.#changed()
     return changed
@@ -188,7 +198,7 @@ export class Book {
     queue.count(record, -1)
     this.#unend(queue, record, true)
     if (record.told !== undefined) this.tables.deleteHistory(record.seq)
-    if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes)
+    if (record.resultBytes >= 0) this.tables.deleteResult(record.seq, record.resultBytes, blobOf(record))
     if (keepsRequest(record)) this.tables.deleteRequest(record.seq, record.requestBytes)
     this.tables.deleteRecord(record)
     this.#recent.delete(record.seq)
@@ -237,6 +247,7 @@ export class Book {
     if (record.deadlineAt !== undefined) view.deadlineAt = record.deadlineAt
     if (record.tenant !== undefined) view.tenant = record.tenant
     if (record.resultBytes >= 0) view.resultBytes = record.resultBytes
+    if (record.onPartial !== undefined) view.stream = streamOf(record.onPartial, record)
     if (record.startedAt !== undefined) view.startedAt = record.startedAt
     if (record.finishedAt !== undefined) view.finishedAt = record.finishedAt
     if (record.reference !== undefined) view.reference = record.reference
@@ -476,4 +487,8 @@ function numbered(queue: QueueState, record: JobRecord): JobRecord {
   if (record.ordinal !== 0) return record
   queue.entered += 1
   return { ...record, ordinal: queue.entered }
+}
+
+function streamOf(onPartial: OnPartial, { answers = 0, answering }: JobRecord): StreamState {
+  return { onPartial, answers, answering: answering === true }
 }

@@ -27,7 +27,7 @@ import type {
   TaskState,
   Tick,
 } from '../../ports/job-store.ts'
-import type { Millis } from '../../lib/units.ts'
+import type { Bytes, Millis } from '../../lib/units.ts'
 import type { Payload } from './tables.ts'
 
 export interface PackedJob extends Omit<NewJob, 'request'> {
@@ -36,7 +36,8 @@ export interface PackedJob extends Omit<NewJob, 'request'> {
 }
 
 export type PackedSettlement =
-  | { readonly kind: 'succeed'; readonly lease: LeaseRef; readonly answer: Payload }
+  /** `blobBytes`: so many of the body lie in the blob of the attempt. */
+  | { readonly kind: 'succeed'; readonly lease: LeaseRef; readonly answer: Payload; readonly blobBytes?: Bytes }
   | { readonly kind: 'retry'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error: JobError; readonly answer?: Payload }
   | { readonly kind: 'handBack'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error?: JobError; readonly answer?: Payload }
   | { readonly kind: 'fail'; readonly lease: LeaseRef; readonly error: JobError; readonly answer?: Payload; readonly deadLetter: boolean }

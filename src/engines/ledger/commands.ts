@@ -21,7 +21,7 @@ const DONE: CommandOutcome = { kind: 'done' }
 const UNCHANGED: CommandOutcome = { kind: 'unchanged' }
 const MISSING: CommandOutcome = { kind: 'missing' }
 
-export function carryOut(parts: Parts, command: PackedCommand): CommandOutcome {
+export function carryOut(parts: Parts, command: Exclude<PackedCommand, { kind: 'answer' }>): CommandOutcome {
   const { acts } = parts
   switch (command.kind) {
     case 'cancel':

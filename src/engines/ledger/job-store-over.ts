@@ -1,4 +1,5 @@
 /** The port's methods over anything that executes calls: packs what goes in, unpacks what comes out. */
+import type { Blobs } from '../../ports/blobs.ts'
 import type { JobStore, Maintenance, MaintenanceReport } from '../../ports/job-store.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from './calls.ts'
 import { packCommand, packJob, packSettlement, unpackRead, unpackRequest } from './payload.ts'
@@ -8,6 +9,7 @@ export interface Executor {
   /** Its name. */
   readonly engine: string
   maintain?(work: Maintenance): Promise<MaintenanceReport>
+  readonly blobs: Blobs
   close(): Promise<void>
 }
 
@@ -35,6 +37,7 @@ export function jobStoreOver(executor: Executor): JobStore {
     schedules: () => executor.call({ kind: 'schedules' }),
     tasks: () => executor.call({ kind: 'tasks' }),
     info: async () => ({ engine: executor.engine, ...(await executor.call({ kind: 'info' })) }),
+    blobs: executor.blobs,
     ...(executor.maintain !== undefined && { maintain: executor.maintain.bind(executor) }),
     close: () => executor.close(),
   }

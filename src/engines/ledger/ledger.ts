@@ -4,7 +4,7 @@
  */
 import { formatJobId, parseJobId } from '../../core/jobs/job-id.ts'
 import { creditAfter, isOldTurn } from '../../core/jobs/sideline.ts'
-import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
+import { type JobRecord, type KeptBlob, placeOf } from '../../core/jobs/record.ts'
 import type { Millis } from '../../lib/units.ts'
 import type {
   BrowsePage,
@@ -177,7 +177,9 @@ export class Ledger {
     const live = this.#live(settlement.lease)
     if (live === undefined) return { kind: 'stale' }
     const { record } = live
-    const resultBytes = settlement.answer === undefined ? -1 : payloadBytes(settlement.answer)
+    const blob = settledBlob(record, settlement)
+    if (blob !== undefined) this.#tables.adoptBlob(record.seq, blob)
+    const resultBytes = settlement.answer === undefined ? -1 : payloadBytes(settlement.answer) + (blob?.bytes ?? 0)
     const event = { ...settlement, resultBytes }
     // Whoever has to decide about a blocked key must be able to send the job again.
     const blocks = event.kind === 'fail' && record.key !== undefined && this.#book.queue(record.queue)?.rules.onFailure === 'block'
@@ -190,7 +192,7 @@ export class Ledger {
     this.#acts.mustSync = true
     if (placeOf(changed) === 'ended') {
       // A job that was handed back and expired has no result, whatever the server said.
-      if (settlement.answer !== undefined && changed.resultBytes >= 0) this.#tables.putResult(changed.seq, settlement.answer)
+      if (settlement.answer !== undefined && changed.resultBytes >= 0) this.#tables.putResult(changed.seq, settlement.answer, blob)
       this.#acts.evictFor(changed)
     }
     const job = this.#book.view(changed)
@@ -198,6 +200,7 @@ export class Ledger {
   }
 
   command(command: PackedCommand): CommandOutcome {
+    if (command.kind === 'answer') return this.#beginAnswer(command.lease)
     return carryOut({ acts: this.#acts, schedules: this.schedules, tasks: this.tasks }, command)
   }
 
@@ -305,6 +308,16 @@ export class Ledger {
     return { generation: this.#tables.generation, corrupt: this.#book.corrupt, ...(refusing !== undefined && { refusing }) }
   }
 
+  /** Whoever reads what follows must not be given a part of another attempt's after it, whatever happens: so it is durable first. */
+  #beginAnswer(ref: LeaseRef): CommandOutcome {
+    const live = this.#live(ref)
+    // Whoever did not hear the answer may ask again.
+    const changed = live?.record.answering === true ? live.record : live && this.#acts.step(live.record, { kind: 'answer' })
+    if (changed === undefined) return { kind: 'stale' }
+    this.#acts.mustSync = true
+    return { kind: 'done', job: this.#book.view(changed) }
+  }
+
   /** A job that a schedule makes. */
   #make({ idempotency: _, ...job }: PackedJob): MadeJob {
     // Each due time makes a job: one key for all of them would be no key.
@@ -406,4 +419,11 @@ function firstMet(
     if (seq !== 0) return { seq, wish }
   }
   return undefined
+}
+
+/** The blob that becomes the job's with this settlement. */
+function settledBlob({ answers, answering }: JobRecord, settlement: PackedSettlement): KeptBlob | undefined {
+  if (settlement.kind !== 'succeed' || settlement.blobBytes === undefined) return undefined
+  if (answering !== true || answers === undefined) throw new Error('a blob is settled of an attempt that has not begun to answer')
+  return { number: answers, bytes: settlement.blobBytes }
 }

@@ -1,4 +1,5 @@
 /** Requests and answers as payloads: the head as JSON text, the body untouched. Also what browses a store by hand can read. */
+import type { BlobRef } from '../../ports/blobs.ts'
 import type { JobAnswer, JobCommand, JobRequest, NewJob, ReadJob, Settlement } from '../../ports/job-store.ts'
 import type { PackedCommand, PackedJob, PackedRead, PackedSettlement } from './calls.ts'
 import type { Payload } from './tables.ts'
@@ -12,13 +13,15 @@ export function unpackRequest(payload: Payload): JobRequest {
   return { method, target, headers, body: payload.body }
 }
 
-function packAnswer(answer: JobAnswer): Payload {
-  return { head: Buffer.from(JSON.stringify([answer.status, answer.reason, answer.headers])), body: answer.body }
+/** What names a blob stands in the head, and is sealed with it. */
+function packAnswer({ status, reason, headers, body, blob }: JobAnswer): Payload {
+  const head = blob === undefined ? [status, reason, headers] : [status, reason, headers, blob]
+  return { head: Buffer.from(JSON.stringify(head)), body }
 }
 
 function unpackAnswer(payload: Payload): JobAnswer {
-  const [status, reason, headers] = parseHead(payload) as [number, string, string[]]
-  return { status, reason, headers, body: payload.body }
+  const [status, reason, headers, blob] = parseHead(payload) as [number, string, string[], BlobRef?]
+  return { status, reason, headers, body: payload.body, ...(blob !== undefined && { blob }) }
 }
 
 const DIGEST = /^[0-9a-f]{64}$/
@@ -32,7 +35,10 @@ export function packJob(job: NewJob): PackedJob {
 }
 
 export function packSettlement(settlement: Settlement): PackedSettlement {
-  if (settlement.kind === 'succeed') return { ...settlement, answer: packAnswer(settlement.answer) }
+  if (settlement.kind === 'succeed') {
+    const { blob } = settlement.answer
+    return { ...settlement, answer: packAnswer(settlement.answer), ...(blob !== undefined && { blobBytes: blob.bytes }) }
+  }
   const { answer, ...rest } = settlement
   return answer === undefined ? rest : { ...rest, answer: packAnswer(answer) }
 }

@@ -16,6 +16,8 @@ export function sealedExecutor(inner: Executor, sealer: Sealer, onCorrupt: (what
   return {
     engine: inner.engine,
     call: <K extends CallKind>(call: CallOf<K> & Call) => seal.call(call) as Promise<ReplyByKind[K]>,
+    // They have keys of their own, which the settlement seals.
+    blobs: inner.blobs,
     ...(inner.maintain !== undefined && { maintain: inner.maintain.bind(inner) }),
     close: () => inner.close(),
   }

@@ -2,7 +2,7 @@
  * What the ledger needs of a storage: records, payloads, and a few ordered indexes, all synchronous. Two implementations:
  * maps in memory, and SQLite. An implementation decides nothing; whatever has a rule to it is in the ledger or in `core/jobs`.
  */
-import type { JobRecord } from '../../core/jobs/record.ts'
+import type { JobRecord, KeptBlob } from '../../core/jobs/record.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
 import type { AttemptRecord, QueueLimits, QueueRules } from '../../ports/job-store.ts'
 
@@ -110,9 +110,11 @@ export interface Tables {
   request(seq: number): Payload | typeof DAMAGED
   /** `bytes`: what the record says it weighs. */
   deleteRequest(seq: number, bytes: Bytes): void
-  putResult(seq: number, payload: Payload): void
+  /** Before anything is changed: throws if the blob is not there, whole. */
+  adoptBlob(seq: number, blob: KeptBlob): void
+  putResult(seq: number, payload: Payload, blob?: KeptBlob): void
   result(seq: number): Payload | typeof DAMAGED
-  deleteResult(seq: number, bytes: Bytes): void
+  deleteResult(seq: number, bytes: Bytes, blob?: KeptBlob): void
 
   /** The story of a job's hand-outs, but for the last one where its record tells it. */
   addHistory(seq: number, entry: AttemptRecord): void

@@ -21,11 +21,13 @@ export interface MemoryStoreOptions {
 
 export function openMemoryStore(options: MemoryStoreOptions): JobStore {
   const { clock, random, queues, limits, events } = options
-  const ledger = new Ledger(new MemoryTables(), { queues, limits, onCorrupt: (what) => events.onCorrupt?.(what) })
+  const tables = new MemoryTables()
+  const ledger = new Ledger(tables, { queues, limits, onCorrupt: (what) => events.onCorrupt?.(what) })
   const secret = (): string => random.bytes(16).toString('base64url')
   let closed = false
   const executor: Executor = {
     engine: 'memory',
+    blobs: tables.blobs,
     async call<K extends CallKind>(call: CallOf<K> & Call): Promise<ReplyByKind[K]> {
       if (closed) throw new Error('the store is closed')
       ledger.begin({ now: clock.now(), monotonic: clock.monotonic(), secret })

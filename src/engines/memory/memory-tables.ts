@@ -1,6 +1,6 @@
 /** The ledger's tables as maps in memory. Nothing outlives the process. */
-import type { JobRecord } from '../../core/jobs/record.ts'
-import type { EpochMillis } from '../../lib/units.ts'
+import type { JobRecord, KeptBlob } from '../../core/jobs/record.ts'
+import type { Bytes, EpochMillis } from '../../lib/units.ts'
 import { OrderedSet } from '../../lib/ordered-set.ts'
 import type { AttemptRecord } from '../../ports/job-store.ts'
 import {
@@ -17,6 +17,7 @@ import {
   type StoredQueue,
   type Tables,
 } from '../ledger/tables.ts'
+import { MemoryBlobs } from './memory-blobs.ts'
 
 interface KeyLine {
   holder: number
@@ -39,6 +40,7 @@ interface QueueTables {
 
 export class MemoryTables implements Tables {
   readonly generation = 1
+  readonly blobs: MemoryBlobs = new MemoryBlobs()
   #lastSequence = 0
   #queues: (QueueTables | undefined)[] = []
   readonly #history = new Map<number, AttemptRecord[]>()
@@ -124,6 +126,10 @@ export class MemoryTables implements Tables {
     this.#requests.delete(seq)
   }
 
+  adoptBlob(seq: number, blob: KeptBlob): void {
+    this.blobs.adopt(seq, blob)
+  }
+
   putResult(seq: number, payload: Payload): void {
     this.#results.set(seq, ownCopy(payload))
   }
@@ -132,8 +138,9 @@ export class MemoryTables implements Tables {
     return this.#results.get(seq) ?? DAMAGED
   }
 
-  deleteResult(seq: number): void {
+  deleteResult(seq: number, _bytes: Bytes, blob?: KeptBlob): void {
     this.#results.delete(seq)
+    if (blob !== undefined) this.blobs.forget(seq, blob.number)
   }
 
   addHistory(seq: number, entry: AttemptRecord): void {

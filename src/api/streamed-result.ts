@@ -1,0 +1,247 @@
+/**
+ * The result of a job whose answer is handed on while it comes. A plain GET follows it to its end. `?offset=` gives what there is from there on, and
+ * waits for more where there is none. As events it is in `answer-events.ts`. Nobody gets parts of two attempts as one answer: an offset names its
+ * answer, and a body that cannot be ended is broken off.
+ */
+import { type Failure, failure } from '../core/errors.ts'
+import { type AnswerOffset, formatOffset, parseOffset } from '../core/jobs/answer-offset.ts'
+import { headerValue } from '../http1/message.ts'
+import type { ReadableAnswer } from '../jobs/readable-answer.ts'
+import type { Result } from '../jobs/stored-results.ts'
+import { isEnded } from '../jobs/watch.ts'
+import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
+import type { BufferBudget } from '../net/buffer-budget.ts'
+import type { Call } from '../net/call.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { StoredJob } from '../ports/job-store.ts'
+import { sendEnded, sendStatus } from './answer.ts'
+import { type AnswerEventsParts, seenOf, streamAnswerEvents } from './answer-events.ts'
+import { pourAnswer } from './answer-pump.ts'
+import { type DocumentParts, jobHeaders, jobLinks } from './document.ts'
+import type { StreamFormat } from './event-stream.ts'
+import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
+import { replayHeaders } from './replay.ts'
+
+export interface StreamedResultParts extends AnswerEventsParts {
+  readonly clock: Clock
+}
+
+interface Asked {
+  /** For the first byte; with an offset, for the next one. */
+  readonly waitMs: Millis
+  readonly extraHeaders: readonly string[]
+}
+
+/** Undefined: answered, or nobody is there any more. */
+type Outcome = Failure | undefined
+
+/** What belongs to the bytes, whichever part of the answer they are. */
+const OF_CONTENT: ReadonlySet<string> = new Set(['content-type', 'content-encoding', 'content-language', 'content-disposition'])
+
+export async function sendStreamedResult(call: Call, parts: StreamedResultParts, found: StoredJob, asked: Asked): Promise<Outcome> {
+  const { extraHeaders } = asked
+  const query = new URLSearchParams(call.head.query).get('offset')
+  const format = eventFormat(headerValue(call.head.headers, 'accept'))
+  if (format !== undefined) {
+    const from = seenOf(headerValue(call.head.headers, 'last-event-id') ?? query ?? undefined, found)
+    if (from === undefined) return noOffset()
+    if (from !== 'over') await streamAnswerEvents(call, parts, found, { format, from, extraHeaders })
+    else call.send(204, [...jobHeaders(found), ...PRIVATE_HEADERS, ...extraHeaders], '')
+    return undefined
+  }
+  const offset = query === null ? undefined : parseOffset(query)
+  if (query !== null && offset === undefined) return noOffset()
+  const until = parts.clock.monotonic() + asked.waitMs
+  const isOver = offset !== undefined && hasBroken(found, offset)
+  const got = isOver ? undefined : await findAnswer(call, parts, found.id, until)
+  if (call.gone) {
+    free(got)
+    return undefined
+  }
+  if (isOver) return wasReset(found)
+  if (got === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
+  if (got === undefined) return failure('no_such_job', 'The job is no longer kept.')
+  if ('pending' in got) return sendPending(call, parts, got.pending, { offset, extraHeaders })
+  if ('answer' in got)
+    return offset === undefined ? follow(call, parts, got.answer, asked) : sendFrom(call, parts, got.answer, { ...asked, offset, until })
+  return sendStored(call, parts, got.result, { ...asked, offset, until })
+}
+
+type Found =
+  /** Under way. */
+  | { readonly answer: ReadableAnswer }
+  /** The job has ended. */
+  | { readonly result: Result }
+  | { readonly pending: StoredJob }
+  | 'full'
+  | undefined
+
+function free(found: Found): void {
+  if (typeof found !== 'object') return
+  if ('answer' in found) found.answer.close()
+  else if ('result' in found) found.result.free()
+}
+
+/** What can be read, or what ended it; waits for it. */
+export async function findAnswer(call: Call, parts: StreamedResultParts, id: string, until: MonotonicMillis): Promise<Found> {
+  const { jobs, clock, budget } = parts
+  for (;;) {
+    const live = jobs.answers.open(id)
+    if (live !== undefined) return { answer: live }
+    const read = await jobs.read(id, 'status')
+    if (read === undefined) return undefined
+    if (isEnded(read.job.status)) {
+      const taken = await jobs.result(read, { budget, wanted: () => !call.gone })
+      return taken.kind === 'result' ? { result: taken } : taken.kind === 'full' ? 'full' : undefined
+    }
+    const left = until - clock.monotonic()
+    if (left <= 0 || call.gone || jobs.closing.aborted) return { pending: read.job }
+    await whileHere(call, parts, (signal) => jobs.waitAnswer(id, left, { signal }))
+  }
+}
+
+/** The signal says that the client has gone, or the gateway shuts down: it costs the client nothing to ask again. */
+async function whileHere(call: Call, { jobs }: StreamedResultParts, wait: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
+  const gone = new AbortController()
+  const leave = (): void => gone.abort()
+  call.onGone(leave)
+  jobs.closing.addEventListener('abort', leave, { once: true })
+  if (jobs.closing.aborted || call.gone) leave()
+  try {
+    await wait(gone.signal)
+  } finally {
+    jobs.closing.removeEventListener('abort', leave)
+  }
+}
+
+function sendPending(
+  call: Call,
+  parts: DocumentParts,
+  job: StoredJob,
+  { offset, extraHeaders }: { readonly offset: AnswerOffset | undefined; readonly extraHeaders: readonly string[] },
+): Outcome {
+  // The answer that it is of has broken off, and nothing has come after it yet.
+  if (offset !== undefined && offset.answer !== 0) return wasReset(job)
+  sendStatus(call, parts, job, { status: 202, extraHeaders })
+  return undefined
+}
+
+/** From its beginning to its end, as it comes. */
+export function followAnswer(call: Call, answer: ReadableAnswer, budget: BufferBudget, headers: readonly string[]): void {
+  const { head, job, number } = answer
+  const own = [...jobHeaders(job), 'Spillway-Offset', formatOffset({ answer: number, bytes: 0 })]
+  // Also where the server has said how long it will be: before it is durable nobody is to think that it is whole.
+  call.sendHead(head.status, head.reason, [...headers, ...own], 'chunked')
+  pourAnswer(call, answer, budget, { from: 0 })
+}
+
+function follow(call: Call, parts: StreamedResultParts, answer: ReadableAnswer, { extraHeaders }: Asked): undefined {
+  followAnswer(call, answer, parts.budget, [...replayHeaders(answer.head.headers), ...monitorLink(parts, answer.job), ...extraHeaders])
+}
+
+/** RFC 5989: where what is under way can be watched. */
+export function monitorLink({ config }: DocumentParts, job: StoredJob): string[] {
+  return ['Link', `<${jobLinks(config, job).result}>; rel="monitor"`]
+}
+
+interface AskedFrom extends Asked {
+  readonly offset: AnswerOffset | undefined
+  readonly until: MonotonicMillis
+}
+
+function sendStored(call: Call, parts: StreamedResultParts, result: Result, asked: AskedFrom): Outcome | Promise<Outcome> {
+  const { offset, extraHeaders } = asked
+  if (offset !== undefined && result.stream !== undefined) return sendFrom(call, parts, result.stream, { ...asked, offset })
+  if (offset !== undefined && offset.answer !== 0) {
+    result.free()
+    return wasReset(result.job)
+  }
+  sendEnded(call, result, { to: 'replay', extraHeaders })
+  return undefined
+}
+
+/** What there is from the offset on; where there is nothing yet, what comes within the wait. */
+async function sendFrom(
+  call: Call,
+  parts: StreamedResultParts,
+  answer: ReadableAnswer,
+  asked: AskedFrom & { readonly offset: AnswerOffset },
+): Promise<Outcome> {
+  const { offset, until, extraHeaders } = asked
+  const { job, number } = answer
+  if (offset.answer !== 0 && offset.answer !== number) {
+    answer.close()
+    return wasReset(job)
+  }
+  if (offset.bytes > answer.length) {
+    const end = formatOffset({ answer: number, bytes: answer.length })
+    answer.close()
+    const failed = failure('range_outside', `So far the answer has ${answer.length} bytes.`)
+    sendFailure(call, failed, [...jobHeaders(job), ...extraHeaders, 'Spillway-Offset', end], { job: job.id })
+    return undefined
+  }
+  const left = until - parts.clock.monotonic()
+  if (offset.bytes === answer.length && answer.state === 'open' && left > 0) {
+    await whileHere(call, parts, (signal) => moreOf(answer, offset.bytes, { forMs: left, signal, clock: parts.clock }))
+  }
+  if (call.gone || answer.state === 'broken') {
+    answer.close()
+    return call.gone ? undefined : wasReset(job)
+  }
+  const to = answer.length
+  const isComplete = answer.state === 'complete'
+  const where = ['Spillway-Offset', formatOffset({ answer: number, bytes: to }), 'Spillway-Complete', String(isComplete)]
+  const headers = [...contentHeaders(answer), ...jobHeaders(job), ...where, ...PRIVATE_HEADERS, ...extraHeaders]
+  call.sendHead(answer.head.status, answer.head.reason, headers, to - offset.bytes)
+  pourAnswer(call, answer, parts.budget, { from: offset.bytes, to })
+  return undefined
+}
+
+function moreOf(
+  answer: ReadableAnswer,
+  than: Bytes,
+  how: { readonly forMs: Millis; readonly signal: AbortSignal; readonly clock: Clock },
+): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      timer.cancel()
+      unwatch()
+      resolve()
+    }
+    const timer = how.clock.after(how.forMs, done)
+    const unwatch = answer.watch(() => {
+      if (answer.length > than || answer.state !== 'open') done()
+    })
+    how.signal.addEventListener('abort', done, { once: true })
+    if (how.signal.aborted) done()
+  })
+}
+
+function contentHeaders({ head }: ReadableAnswer): string[] {
+  const { headers } = head
+  return headers.filter((_, i) => OF_CONTENT.has((headers[i - (i % 2)] as string).toLowerCase()))
+}
+
+function noOffset(): Failure {
+  return failure('bad_request', 'An offset is what Spillway-Offset or the id of an event said, such as 1-2048; 0 is the beginning.')
+}
+
+/** It is known already that nothing comes after this offset. */
+function hasBroken({ stream, status }: StoredJob, { answer }: AnswerOffset): boolean {
+  return answer !== 0 && (answer !== stream?.answers || !(stream.answering || isEnded(status)))
+}
+
+function wasReset(job: StoredJob): Failure {
+  const next = isEnded(job.status) ? 'The job has ended without it' : 'Another attempt begins anew'
+  return failure('answer_reset', `What was read up to this offset is void: the attempt broke off. ${next}; read again without an offset.`)
+}
+
+/** Undefined: as a body. Only who names it gets events: the answer itself may be of that type, for a client that accepts anything. */
+function eventFormat(accept: string | undefined): StreamFormat | undefined {
+  for (const member of (accept ?? '').toLowerCase().split(',')) {
+    const type = member.split(';')[0]?.trim()
+    if (type === 'text/event-stream') return 'sse'
+    if (type === 'application/x-ndjson') return 'ndjson'
+  }
+  return undefined
+}

@@ -1,0 +1,335 @@
+/** Answers that are handed on while they come, and stored meanwhile: what the client that is held gets, what others read, and what a break makes of it. */
+import assert from 'node:assert/strict'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { test } from 'node:test'
+import { type Answer, ask, blocks, open } from '../support/http-client.ts'
+import { type JobsRig, type RigOptions, startJobsRig } from '../support/jobs-rig.ts'
+import { testRoute } from '../support/test-config.ts'
+import { until } from '../support/until.ts'
+
+/** A server that answers each request when and with what the test says. */
+class Puppet {
+  readonly responses: ServerResponse[] = []
+  readonly handle = (_: unknown, response: ServerResponse): void => void this.responses.push(response)
+
+  async next(count = 1): Promise<ServerResponse> {
+    await until(`request ${count} has come`, () => this.responses.length >= count)
+    return this.responses[count - 1] as ServerResponse
+  }
+}
+
+const ROUTE = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'fail' } })
+
+async function withRig(options: RigOptions, work: (rig: JobsRig, server: Puppet) => Promise<void>): Promise<void> {
+  const server = new Puppet()
+  await using rig = await startJobsRig({ routes: [ROUTE], handle: server.handle, ...options })
+  await work(rig, server)
+}
+
+function post(rig: JobsRig, headers: Record<string, string> = {}): Promise<IncomingMessage> {
+  return open(`${rig.url}/work`, { method: 'POST', body: 'input', headers })
+}
+
+/** Its head is sent with the first bytes. */
+function begin(response: ServerResponse, text: string): void {
+  response.writeHead(200, { 'Content-Type': 'text/plain', 'Set-Cookie': 'a=1', 'Spillway-Secret': 'x' })
+  response.write(text)
+}
+
+async function chunk(response: IncomingMessage): Promise<string> {
+  const bytes = response.read() as Buffer | null
+  if (bytes !== null) return bytes.toString()
+  await new Promise<void>((resolve) => response.once('readable', () => resolve()))
+  return chunk(response)
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = ''
+  for await (const part of response) text += String(part)
+  return text
+}
+
+function resultOf(answer: IncomingMessage): string {
+  return /<(.+)>; rel="monitor"/.exec(String(answer.headers['link']))?.[1] ?? ''
+}
+
+/** What it reads is broken off before its end. */
+async function brokenOff(response: IncomingMessage): Promise<boolean> {
+  return textOf(response).then(
+    () => false,
+    () => true,
+  )
+}
+
+test('the client that is held gets the bytes as they come, and the end when all is durable', async () => {
+  await withRig({}, async (rig, server) => {
+    const posting = post(rig)
+    const response = await server.next()
+    begin(response, 'one ')
+    const answer = await posting
+    assert.equal(answer.statusCode, 200)
+    assert.deepEqual(
+      ['content-type', 'set-cookie', 'spillway-status', 'spillway-offset', 'spillway-secret'].map((name) => answer.headers[name]),
+      ['text/plain', ['a=1'], 'running', '1-0', undefined],
+    )
+    assert.equal(await chunk(answer), 'one ')
+    response.write('two ')
+    assert.equal(await chunk(answer), 'two ')
+    response.end('three')
+    assert.equal(await textOf(answer), 'three')
+    const id = String(answer.headers['spillway-job'])
+    assert.equal((await rig.status(id)).status, 'succeeded', 'its end is not told before it is one')
+    const result = await ask(`${rig.url}${resultOf(answer)}`)
+    assert.deepEqual([result.status, result.text, result.headers['set-cookie']], [200, 'one two three', undefined])
+    assert.equal(result.headers['content-length'], '13')
+  })
+})
+
+test('several readers get all of it, whenever they come, and none holds up another', async () => {
+  await withRig({}, async (rig, server) => {
+    const posting = post(rig)
+    const response = await server.next()
+    begin(response, 'first ')
+    const answer = await posting
+    // It never reads.
+    const idle = await open(`${rig.url}${resultOf(answer)}`)
+    const early = await open(`${rig.url}${resultOf(answer)}`)
+    const large = 'x'.repeat(300_000)
+    for (let i = 0; i < 40; i++) response.write(large)
+    assert.equal(await chunk(early), 'first ')
+    const late = await open(`${rig.url}${resultOf(answer)}`)
+    response.end('last')
+    const expected = `first ${large.repeat(40)}last`
+    const texts = await Promise.all([textOf(answer), textOf(late)])
+    assert.ok(texts.every((text) => text === expected))
+    assert.equal(`first ${await textOf(early)}`, expected)
+    assert.equal(await textOf(idle), expected, 'also who comes to read only after its end')
+  })
+})
+
+test('the job goes on without the client, and who was cut off goes on where it was', async () => {
+  await withRig({}, async (rig, server) => {
+    const posting = post(rig)
+    const response = await server.next()
+    begin(response, 'one ')
+    const answer = await posting
+    await chunk(answer)
+    answer.destroy()
+    response.write('two ')
+    const url = `${rig.url}${resultOf(answer)}`
+    const part = await ask(`${url}?offset=1-4&wait=10s`)
+    assert.deepEqual([part.status, part.text], [200, 'two '])
+    assert.deepEqual([part.headers['spillway-offset'], part.headers['spillway-complete']], ['1-8', 'false'])
+    const waiting = ask(`${url}?offset=1-8&wait=10s`)
+    response.end('three')
+    const rest = [await waiting]
+    while (rest.at(-1)?.headers['spillway-complete'] !== 'true') {
+      rest.push(await ask(`${url}?offset=${String(rest.at(-1)?.headers['spillway-offset'])}&wait=10s`))
+    }
+    assert.equal(rest.map(({ text }) => text).join(''), 'three')
+    assert.equal(rest.at(-1)?.headers['spillway-offset'], '1-13')
+  })
+})
+
+test('a break fails the job: nobody takes the part for the whole, and the part is no result', async () => {
+  await withRig({}, async (rig, server) => {
+    const posting = post(rig)
+    const response = await server.next()
+    begin(response, 'one ')
+    const answer = await posting
+    const url = `${rig.url}${resultOf(answer)}`
+    const reader = await open(url)
+    const events = await open(url, { headers: { Accept: 'application/x-ndjson' } })
+    assert.deepEqual([await chunk(answer), await chunk(reader)], ['one ', 'one '])
+    response.destroy()
+    assert.deepEqual(await Promise.all([brokenOff(answer), brokenOff(reader)]), [true, true])
+    const told = (await textOf(events))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    assert.deepEqual(
+      told.map((each) => [each['event'], each['offset']]),
+      [
+        ['answer', '1-0'],
+        ['data', '1-4'],
+        ['reset', '0'],
+        ['end', '0'],
+      ],
+    )
+    const job = await rig.ended(String(answer.headers['spillway-job']))
+    assert.deepEqual([job.status, job.dead, job.error?.code, job.attempt], ['failed', 'answer_broken', 'answer_broken', 1])
+    const after = await ask(url)
+    assert.deepEqual([after.status, after.json()['code']], [502, 'answer_broken'])
+    const resumed = await ask(`${url}?offset=1-4`)
+    assert.deepEqual([resumed.status, resumed.json()['code']], [409, 'answer_reset'])
+  })
+})
+
+test('with restart another attempt answers from the beginning, and readers are told', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const posting = post(rig)
+    const first = await server.next()
+    begin(first, 'one ')
+    const answer = await posting
+    const url = `${rig.url}${resultOf(answer)}`
+    const events = await open(url, { headers: { Accept: 'text/event-stream' } })
+    const watching = await open(url.replace('/result', '/events'), { headers: { Accept: 'application/x-ndjson' } })
+    const reading = blocks(events, '\n\n')
+    assert.match(
+      String((await reading.next()).value),
+      /^event: answer\nid: 1-0\ndata: \{"event":"answer","offset":"1-0","attempt":1,"status":200/,
+    )
+    assert.equal((await reading.next()).value, 'event: data\nid: 1-4\ndata: {"event":"data","offset":"1-4","text":"one "}')
+    first.destroy()
+    assert.ok(await brokenOff(answer))
+    assert.equal((await reading.next()).value, 'event: reset\nid: 0\ndata: {"event":"reset","offset":"0","answer":1}')
+    begin(await server.next(2), 'anew')
+    server.responses[1]?.end()
+    assert.match(String((await reading.next()).value), /^event: answer\nid: 2-0\ndata: .*"attempt":2/)
+    assert.equal((await reading.next()).value, 'event: data\nid: 2-4\ndata: {"event":"data","offset":"2-4","text":"anew"}')
+    const end = String((await reading.next()).value)
+    assert.match(end, /^event: end\nid: end-\d+\ndata: \{.*"status":"succeeded"/)
+    assert.equal((await reading.next()).done, true)
+    assert.equal((await ask(url)).text, 'anew')
+    const stale = await ask(`${url}?offset=1-4`)
+    assert.deepEqual([stale.status, stale.json()['code']], [409, 'answer_reset'])
+    const resumed = await ask(url, { headers: { Accept: 'text/event-stream', 'Last-Event-ID': '1-4' } })
+    assert.match(resumed.text, /^event: reset\nid: 0\n.*\n\nevent: answer\nid: 2-0\n/s)
+    const seen = await ask(url, { headers: { Accept: 'text/event-stream', 'Last-Event-ID': /id: (end-\d+)/.exec(end)?.[1] ?? '' } })
+    assert.equal(seen.status, 204, 'an EventSource that has seen the end does not come back')
+    const names = (await textOf(watching))
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as Record<string, unknown>)['event'])
+    assert.ok(names.includes('reset'), names.join())
+    assert.equal(names.at(-1), 'end')
+  })
+})
+
+test('an answer that leads to another attempt is not handed on, and an ordinary one is kept as ever', async () => {
+  await withRig({ queue: { attempts: 3 } }, async (rig, server) => {
+    const posting = post(rig)
+    ;(await server.next()).writeHead(500).end('broken')
+    ;(await server.next(2)).writeHead(200, { 'Spillway-Retry': '10ms' }).end('not yet')
+    ;(await server.next(3)).writeHead(404).end('there is none')
+    const answer = await posting
+    assert.deepEqual([answer.statusCode, await textOf(answer)], [404, 'there is none'])
+    assert.equal(answer.headers['spillway-offset'], undefined)
+    const { stream } = await rig.status(String(answer.headers['spillway-job']))
+    assert.deepEqual(stream, { onPartial: 'fail', answers: 0, answering: false })
+  })
+})
+
+test('the wait is for the first byte, not for the whole', async () => {
+  const route = testRoute({ name: '/*', waitMs: 200, stream: { onPartial: 'fail' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const late = await post(rig)
+    assert.equal(late.statusCode, 202)
+    const posting = post(rig)
+    const response = await server.next(2)
+    begin(response, 'one ')
+    const answer = await posting
+    assert.equal(await chunk(answer), 'one ')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    response.end('two')
+    assert.equal(await textOf(answer), 'two')
+  })
+})
+
+test('respond-async is answered at once, and the result is followed later', async () => {
+  await withRig({}, async (rig, server) => {
+    const accepted: Answer = await ask(`${rig.url}/work`, { method: 'POST', body: 'x', headers: { Prefer: 'respond-async' } })
+    assert.equal(accepted.status, 202)
+    const url = `${rig.url}${String(accepted.headers['location'])}/result`
+    const following = open(url, { headers: { Prefer: 'wait=10' } })
+    begin(await server.next(), 'one ')
+    const result = await following
+    assert.equal(result.statusCode, 200)
+    server.responses[0]?.end('two')
+    assert.equal(await textOf(result), 'one two')
+    const head = await ask(url, { method: 'HEAD' })
+    assert.deepEqual([head.headers['content-length'], head.body.length], ['7', 0])
+  })
+})
+
+test('a stored answer is read in parts', async () => {
+  await withRig({}, async (rig, server) => {
+    const posting = post(rig)
+    const bytes = Buffer.alloc(200_000, '0123456789')
+    ;(await server.next()).end(bytes)
+    const answer = await posting
+    await textOf(answer)
+    const url = `${rig.url}${resultOf(answer)}`
+    const range = await ask(url, { headers: { Range: 'bytes=65530-131080' } })
+    assert.deepEqual([range.status, range.headers['content-range']], [206, 'bytes 65530-131080/200000'])
+    assert.ok(range.body.equals(bytes.subarray(65_530, 131_081)))
+    assert.equal((await ask(url, { headers: { Range: 'bytes=200000-' } })).status, 416)
+    const rest = await ask(`${url}?offset=1-199990`)
+    assert.deepEqual([rest.text, rest.headers['spillway-complete']], ['0123456789', 'true'])
+    for (const [offset, status] of [
+      ['1-200001', 416],
+      ['7', 400],
+      ['2-0', 409],
+      ['1-x', 400],
+    ] as const) {
+      assert.equal((await ask(`${url}?offset=${offset}`)).status, status, offset)
+    }
+  })
+})
+
+test('at the limit an answer is kept, one byte more fails it', async () => {
+  const limits = {
+    ...(await import('../support/test-config.ts')).testConfig({ pools: [], queues: [], routes: [] }).limits,
+    streamedResult: 1000,
+  }
+  await withRig({ config: { limits } }, async (rig, server) => {
+    const posting = post(rig)
+    const first = await server.next()
+    first.write('x'.repeat(999))
+    first.end('y')
+    assert.equal((await textOf(await posting)).length, 1000)
+    const second = post(rig)
+    const response = await server.next(2)
+    response.write('x'.repeat(1000))
+    const answer = await second
+    response.end('y')
+    assert.ok(await brokenOff(answer))
+    const job = await rig.ended(String(answer.headers['spillway-job']))
+    assert.deepEqual([job.status, job.error?.code], ['failed', 'result_too_large'])
+    const third = post(rig)
+    ;(await server.next(3)).writeHead(200, { 'Content-Length': 1001 }).write('x')
+    assert.equal((await third).statusCode, 502, 'one that is announced to be larger is not begun')
+  })
+})
+
+test('a server may be silent for as long as the timeout of its queue, and no longer', async () => {
+  await withRig({ queue: { timeoutMs: 400 } }, async (rig, server) => {
+    const posting = post(rig)
+    const response = await server.next()
+    begin(response, '1')
+    const answer = await posting
+    for (let i = 0; i < 4; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      response.write('1')
+    }
+    assert.ok(await brokenOff(answer))
+    const job = await rig.ended(String(answer.headers['spillway-job']))
+    assert.match(job.error?.detail ?? '', /attempt_timeout/)
+  })
+})
+
+test('a cancelled job breaks off its answer for all who read', async () => {
+  await withRig({}, async (rig, server) => {
+    const posting = post(rig)
+    begin(await server.next(), 'one ')
+    const answer = await posting
+    await chunk(answer)
+    const url = `${rig.url}${resultOf(answer)}`
+    const cancelled = await ask(url.replace('/result', ''), { method: 'DELETE' })
+    assert.equal(cancelled.json()['status'], 'cancelled')
+    assert.ok(await brokenOff(answer))
+    assert.equal((await ask(url)).status, 410)
+    assert.equal(rig.budget.used, 0)
+  })
+})
