@@ -113,6 +113,8 @@ export interface QueueConfig {
   readonly attempts: number
   readonly backoff: { readonly baseMs: Millis; readonly maxMs: Millis }
   readonly timeoutMs: Millis
+  /** How far servers may report the end of a job after their answer. */
+  readonly defer: { readonly maxMs: Millis; readonly jobs: number }
   /** Absent: never. */
   readonly expireAfterMs?: Millis
   /** Absent: never. */

@@ -126,6 +126,7 @@ describe('good files', () => {
           attempts: 20,
           backoff: { baseMs: 1000, maxMs: 1_800_000 },
           timeoutMs: 60_000,
+          defer: { maxMs: 86_400_000, jobs: 1000 },
           keepMs: 86_400_000,
           keepDeadMs: 1_209_600_000,
           deadLetter: 'exhausted',

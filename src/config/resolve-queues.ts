@@ -37,6 +37,7 @@ export function resolveQueue(name: string, pool: string | undefined, queue: Pars
     attempts: queue.attempts,
     backoff: { baseMs: base, maxMs: max },
     timeoutMs: queue.timeout,
+    defer: { maxMs: queue.defer.max, jobs: queue.defer.jobs },
     ...finite('expireAfterMs', queue.expireAfter),
     ...finite('deadlineMs', queue.deadline),
     keepMs: queue.keep,

@@ -20,6 +20,14 @@ const queueLimits = z.strictObject({
     .describe('At the limit of jobs, bytes or age: `refuse` the new one, or `drop-oldest`: the oldest waiting job becomes a dead letter.'),
 })
 
+const defer = z.strictObject({
+  max: field.span.prefault('24h').describe('Longest time for which a server may defer or extend at once.'),
+  jobs: field
+    .count(0, MILLION)
+    .default(1000)
+    .describe('Deferred jobs of the queue at once; one more is handed back, as after a 503. 0: servers may not defer.'),
+})
+
 export const queueSchema = z.strictObject({
   pool: z
     .string()
@@ -35,6 +43,7 @@ export const queueSchema = z.strictObject({
   attempts: field.count(1, 1000).default(20).describe('Attempts until a job is a dead letter.'),
   backoff: backoff.prefault({}).describe('Pause between two attempts.'),
   timeout: field.span.prefault('60s').describe('One attempt; for a pull consumer the lease, where it asks for no other.'),
+  defer: defer.prefault({}).describe('How far servers may answer `202` with `Spillway-Defer` and report the end of a job later.'),
   expireAfter: field.spanOrNever
     .prefault('never')
     .describe('From the moment a job may run to its first attempt; expired jobs are dead letters.'),

@@ -5,7 +5,7 @@
 import type { QueueConfig } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
-import { type AttemptEnd, decideSettlement, type Verdict } from '../core/jobs/settlement.ts'
+import { type AttemptEnd, decideSettlement, deferralOf, refuseDeferral, type SettleFacts, type Verdict } from '../core/jobs/settlement.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { Pool, Server } from '../pools/pool.ts'
@@ -28,7 +28,7 @@ export interface AttemptContext {
   readonly random: Random
   readonly telemetry: Telemetry
   /** Where a server reports progress: absolute, of this attempt only. */
-  readonly reportUrl: (ref: LeaseRef) => string
+  readonly reportUrl: (lease: Lease) => string
   readonly resultBytesMax: Bytes
 }
 
@@ -50,6 +50,7 @@ export function countOutcomes(metrics: Metrics, queue: string): Outcomes {
     retry: counter('retried'),
     handBack: counter('handed-back'),
     fail: counter('failed'),
+    defer: counter('deferred'),
     stale: counter('stale'),
   }
 }
@@ -57,7 +58,7 @@ export function countOutcomes(metrics: Metrics, queue: string): Outcomes {
 export interface AttemptResult {
   /** As it stands now; undefined: the lease was stale, the job was cancelled, or the store could not be told. */
   readonly job: StoredJob | undefined
-  /** When the job is to be handed out again, if it is. */
+  /** When the job is to be handed out again, if it is; or when its deferral is over. */
   readonly afterMs: Millis
 }
 
@@ -65,11 +66,13 @@ export interface RunningAttempt {
   readonly lease: Lease
   /** As `ended`, to be asked. */
   readonly over: boolean
-  /** The server has answered, failed, or been left: its slot is free. */
+  /** The server has answered, failed, or been left: its slot is free. One that defers the end keeps it until that is durable. */
   readonly ended: Promise<{ readonly broke: boolean }>
   readonly settled: Promise<AttemptResult>
   /** Breaks it off and settles it as failed with this code. */
   abort(code: ErrorCode, detail: string): void
+  /** It may take so long from now on. */
+  extend(forMs: Millis): void
   /** Breaks it off because its lease is gone: nothing is settled. */
   discard(): void
 }
@@ -79,8 +82,9 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
   const attempt = send(context, target, lease)
   let discarded = false
   let over = false
-  const ended = attempt.outcome.then((outcome) => {
+  const ended = attempt.outcome.then(async (outcome) => {
     over = true
+    if (isDeferral(outcome)) await settled
     return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
   })
   const settled = attempt.outcome.then((outcome) => {
@@ -95,6 +99,7 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
     ended,
     settled,
     abort: (code, detail) => attempt.abort(code, detail),
+    extend: (forMs) => attempt.extend(forMs),
     discard: () => {
       discarded = true
       attempt.abort('job_cancelled', 'The lease was gone while it ran.')
@@ -104,7 +109,7 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
 
 function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {
   const { timeoutMs } = target.queue
-  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease.ref), target.server.name)
+  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease), target.server.name)
   return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax })
 }
 
@@ -139,24 +144,42 @@ interface Finished {
 
 async function settleAttempt(context: AttemptContext, target: AttemptTarget, lease: Lease, finished: Finished): Promise<AttemptResult> {
   const { outcome } = finished
-  const { job } = lease
-  // `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt.
-  const verdict = decideSettlement(attemptEnd(outcome), {
-    attempt: Math.max(job.attempt, 1),
-    handBacks: Math.max(job.handOuts - job.attempt, 0),
-    sendOnce: job.sendOnce,
-    backoff: target.queue.backoff,
-    deadLetter: target.queue.deadLetter,
-    now: context.clock.now(),
-    unit: context.random.unit(),
-  })
-  if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
-  const answer = outcome.kind === 'answer' ? storedAnswer(outcome.answer) : undefined
-  const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
+  const facts = settleFacts(context, target.queue, lease.job)
+  const answer = outcome.kind === 'answer' && !isDeferral(outcome) ? storedAnswer(outcome.answer) : undefined
+  const settle = (verdict: Verdict): Promise<SettleOutcome | undefined> => {
+    // First of all: once the store has it back, it could be handed out to the same server.
+    if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
+    return settleDurably(context, settlementOf(verdict, lease.ref, { queue: target.queue, answer }))
+  }
+  let verdict = decideSettlement(attemptEnd(outcome), facts)
+  let settled = await settle(verdict)
+  if (settled?.kind === 'full') {
+    verdict = refuseDeferral(`As many jobs of ${target.queue.name} are deferred as may be (defer.jobs: ${target.queue.defer.jobs}).`, facts)
+    settled = await settle(verdict)
+  }
   const after = settled?.kind === 'settled' ? settled.job : undefined
   report(context, target, lease, { verdict, finished, after })
   if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
-  return { job: after, afterMs: 'afterMs' in verdict ? verdict.afterMs : 0 }
+  return { job: after, afterMs: verdict.kind === 'defer' ? verdict.forMs : 'afterMs' in verdict ? verdict.afterMs : 0 }
+}
+
+/** What the settle table has to know of a hand-out that ends now. */
+export function settleFacts({ clock, random }: Pick<AttemptContext, 'clock' | 'random'>, queue: QueueConfig, job: StoredJob): SettleFacts {
+  return {
+    // `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt.
+    attempt: Math.max(job.attempt, 1),
+    handBacks: Math.max(job.handOuts - job.attempt, 0),
+    sendOnce: job.sendOnce,
+    backoff: queue.backoff,
+    deadLetter: queue.deadLetter,
+    deferMaxMs: queue.defer.maxMs,
+    now: clock.now(),
+    unit: random.unit(),
+  }
+}
+
+function isDeferral(outcome: AttemptOutcome): boolean {
+  return outcome.kind === 'answer' && deferralOf(outcome.answer.status, outcome.answer.headers) !== undefined
 }
 
 function attemptEnd(outcome: AttemptOutcome): AttemptEnd {
@@ -169,11 +192,18 @@ function storedAnswer(answer: JobAnswer): JobAnswer {
   return { ...answer, headers: forwardResponseHeaders(answer.headers) }
 }
 
-function settlementOf(verdict: Verdict, lease: LeaseRef, answer: JobAnswer | undefined): Settlement {
+interface SettledWith {
+  readonly queue: QueueConfig
+  readonly answer: JobAnswer | undefined
+}
+
+export function settlementOf(verdict: Verdict, lease: LeaseRef, { queue, answer }: SettledWith): Settlement {
   const withAnswer = answer === undefined ? {} : { answer }
   switch (verdict.kind) {
     case 'succeed':
       return { kind: 'succeed', lease, answer: answer as JobAnswer }
+    case 'defer':
+      return { kind: 'defer', lease, forMs: verdict.forMs, retryMs: verdict.retryMs, jobsMax: queue.defer.jobs }
     case 'retry':
       return { kind: 'retry', lease, afterMs: verdict.afterMs, error: verdict.error, ...withAnswer }
     case 'handBack':
@@ -209,13 +239,16 @@ interface Result {
 function report(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {
   const { telemetry } = context
   const { verdict, after } = result
-  const error = verdict.kind === 'succeed' ? undefined : verdict.error
+  const error = 'error' in verdict ? verdict.error : undefined
   const queue = target.queue.name
   target.outcomes[after === undefined ? 'stale' : verdict.kind].inc()
   attemptLine(context, target, lease, result)
   if (after === undefined) {
     telemetry.event({ type: 'warning', message: `job ${lease.ref.id}: the end of a hand-out came too late and changed nothing` })
     return
+  }
+  if (verdict.kind === 'defer') {
+    telemetry.event({ type: 'job-deferred', job: after.id, queue, server: target.server.name, forMs: verdict.forMs })
   }
   const again = after.status === 'retrying' || after.status === 'queued'
   if (error !== undefined && error.code !== 'shutting_down' && (again || after.dead !== undefined)) {
@@ -239,7 +272,7 @@ function attemptLine(context: AttemptContext, target: AttemptTarget, lease: Leas
     route: lease.job.route,
     job: lease.ref.id,
     attempt: lease.job.attempt,
-    outcome: verdict.kind === 'succeed' ? 'succeeded' : verdict.error.code,
+    outcome: 'error' in verdict ? verdict.error.code : verdict.kind === 'defer' ? 'deferred' : 'succeeded',
     ...(outcome.kind === 'answer' ? { status: outcome.answer.status } : {}),
     tookMs: finished.tookMs,
   })

@@ -12,11 +12,12 @@ import type {
   JobId,
   JobStore,
   KeyRef,
-  LeaseRef,
+  Lease,
   NewJob,
   QueueName,
   QueueStats,
   ReadJob,
+  SettleOutcome,
   StoredJob,
   Submitted,
   Tick,
@@ -26,6 +27,8 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
 import { type PreparedReload, Queues } from './queues.ts'
+import { reportAddressOf } from './report-address.ts'
+import { Reports } from './reports.ts'
 import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
 import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
@@ -71,8 +74,8 @@ export interface Jobs {
   cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome>
   /** It was cancelled with `onlyUnbegun`, just now: nothing was done. */
   isTakenBack(id: JobId): boolean
-  /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
-  report(id: JobId, secret: string, progress: string): Promise<boolean>
+  /** What servers report beside their answers. */
+  readonly reports: Reports
   estimate(queue: QueueName, position: number | undefined): Estimate
   /** When it makes sense to come back to a queue that is full: jittered, from 1 to 60. */
   roomInSeconds(queue: QueueName): number
@@ -102,6 +105,7 @@ export function createJobs(parts: JobsParts): Jobs {
 
 class LocalJobs implements Jobs {
   readonly queues: Queues
+  readonly reports: Reports
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -135,6 +139,13 @@ class LocalJobs implements Jobs {
       },
       clashes: (lease) => this.#dispatcher.clashes(lease),
       dispatch: (name, queue) => void (queue === undefined ? this.#dispatcher.remove(name) : this.#dispatcher.set(queue)),
+    })
+    this.reports = new Reports(parts, {
+      queueOf: (name) => this.queues.configOf(name),
+      settle: async (queue, ending) => (await this.queues.settle(queue, [ending]))[0] as SettleOutcome,
+      extend: (queue, ref, forMs) => this.#dispatcher.extend(queue, ref, forMs),
+      ended: (job) => this.#dispatcher.left(job),
+      dueIn: this.#hooks.dueIn,
     })
   }
 
@@ -229,13 +240,6 @@ class LocalJobs implements Jobs {
     return outcome
   }
 
-  async report(id: JobId, secret: string, progress: string): Promise<boolean> {
-    const outcome = (await this.#parts.store.command([{ kind: 'progress', id, secret, progress }]))[0] as CommandOutcome
-    if (outcome.kind !== 'done') return false
-    if (outcome.job !== undefined) this.#parts.bus.publish({ kind: 'job', job: outcome.job })
-    return true
-  }
-
   estimate(queue: QueueName, position: number | undefined): Estimate {
     const slots = this.#dispatcher.line(queue)?.slots ?? 0
     const pulled = this.queues.find(queue)?.config.pull ?? false
@@ -304,9 +308,9 @@ class LocalJobs implements Jobs {
     if (this.#takenBack.size > TAKEN_BACK_MAX) this.#takenBack.delete(this.#takenBack.values().next().value as JobId)
   }
 
-  readonly #reportUrl = (ref: LeaseRef): string => {
+  readonly #reportUrl = ({ ref, job }: Lease): string => {
     const { jobs } = this.#config
-    return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${ref.id}.${ref.secret}`
+    return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${reportAddressOf(ref, job)}`
   }
 
   /**
@@ -326,6 +330,7 @@ class LocalJobs implements Jobs {
     for (const queue of ready) bus.publish({ kind: 'ready', queue })
     for (const job of tick.changed) {
       bus.publish({ kind: 'job', job })
+      if (job.status === 'retrying' && job.error !== undefined) this.queues.lapsed(job, job.error)
       if (job.dead === undefined) continue
       telemetry.event({ type: 'job-dead', job: job.id, queue: job.queue, reason: job.dead, detail: job.error?.detail ?? '' })
     }

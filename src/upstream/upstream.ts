@@ -13,7 +13,7 @@ import type { BufferBudget } from '../net/buffer-budget.ts'
 import { BudgetedBytes } from '../net/budgeted-bytes.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool, Server } from '../pools/pool.ts'
-import type { Timer } from '../ports/clock.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
 import type { JobAnswer } from '../ports/job-store.ts'
 
 export interface OutgoingRequest {
@@ -32,6 +32,8 @@ export type AttemptOutcome =
 export interface Attempt {
   readonly outcome: Promise<AttemptOutcome>
   abort(code: ErrorCode, detail: string): void
+  /** It may take so long from now on. */
+  extend(forMs: Millis): void
 }
 
 /** How a request's body goes out: `whole` bytes with the head, or written later, sized or chunked. */
@@ -171,6 +173,8 @@ class Collector implements ResponseSink, Attempt {
   readonly #limits: { readonly timeoutMs: Millis; readonly resultBytesMax: Bytes }
   #resolve: ((outcome: AttemptOutcome) => void) | undefined
   #head: ResponseHead | undefined
+  readonly #clock: Clock
+  #timeoutMs: Millis
   #timer: Timer
   readonly #bytes: BudgetedBytes
   #ended = false
@@ -181,9 +185,23 @@ class Collector implements ResponseSink, Attempt {
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    this.#timer = ports.clock.after(limits.timeoutMs, () => {
-      this.#timer = ports.clock.after(ONE_TURN_MS, this.#onTimeout)
+    this.#clock = ports.clock
+    this.#timeoutMs = limits.timeoutMs
+    this.#timer = this.#startTimer()
+  }
+
+  #startTimer(): Timer {
+    return this.#clock.after(this.#timeoutMs, () => {
+      this.#timer = this.#clock.after(ONE_TURN_MS, this.#onTimeout)
     })
+  }
+
+  extend(forMs: Millis): void {
+    if (this.#resolve === undefined) return
+    this.#timer.cancel()
+    this.#timeoutMs = forMs
+    this.#timer = this.#startTimer()
+    if (this.#head === undefined) this.connection?.awaitFor(forMs)
   }
 
   cork(): void {}
@@ -233,7 +251,7 @@ class Collector implements ResponseSink, Attempt {
   }
 
   readonly #onTimeout = (): void => {
-    this.abort('attempt_timeout', `the attempt took longer than ${this.#limits.timeoutMs} ms`)
+    this.abort('attempt_timeout', `the attempt took longer than ${this.#timeoutMs} ms`)
   }
 
   abort(code: ErrorCode, detail: string = ERRORS[code].title): void {

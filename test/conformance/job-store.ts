@@ -5,6 +5,7 @@ import { browseCases } from './job-store-browse.ts'
 import { commandCases } from './job-store-commands.ts'
 import { deadlineCases } from './job-store-deadline.ts'
 import { deadLetterCases } from './job-store-dead-letters.ts'
+import { deferCases, deferRestartCases } from './job-store-defer.ts'
 import { keyCases } from './job-store-keys.ts'
 import { leaseCases } from './job-store-leases.ts'
 import { orderCases } from './job-store-order.ts'
@@ -44,6 +45,7 @@ const GROUPS = {
   lease: leaseCases,
   keys: keyCases,
   settle: settleCases,
+  defer: deferCases,
   commands: commandCases,
   time: timeCases,
   stats: statsCases,
@@ -58,7 +60,7 @@ const GROUPS = {
   tasks: taskCases,
   browse: browseCases,
   queues: queueCases,
-  restart: restartCases,
+  restart: { ...restartCases, ...deferRestartCases },
 } as const satisfies Readonly<Record<string, Cases>>
 
 export type Group = keyof typeof GROUPS

@@ -3,7 +3,17 @@
  * file. Shares no code with the engines but the hash that gives a job its bucket.
  */
 import { bucketOf, hasBucket } from '../../src/core/jobs/buckets.ts'
-import type { JobFilter, LeaseRef, LeaseRequest, NewJob, QueueRules, RateLimit, Settlement } from '../../src/ports/job-store.ts'
+import type {
+  Deferral,
+  Ending,
+  JobFilter,
+  LeaseRef,
+  LeaseRequest,
+  NewJob,
+  QueueRules,
+  RateLimit,
+  Settlement,
+} from '../../src/ports/job-store.ts'
 
 export interface ModelJob {
   id: string
@@ -27,8 +37,9 @@ export interface ModelJob {
   handOuts: number
   handOutsEver: number
   holdsAfter: number
-  /** `keptMs`: it outlives its process by so much. */
-  lease: { readonly ref: LeaseRef; until: number; keptMs: number | undefined } | undefined
+  lease: ModelLease | undefined
+  /** The lease that reported the end. */
+  reportedBy: LeaseRef | undefined
   dead: string | undefined
   error: string | undefined
   answer: string | undefined
@@ -37,6 +48,15 @@ export interface ModelJob {
   redrives: number
   /** Outcome, and number of the attempt if it was one, of each hand-out that is over. */
   story: (readonly [string, number | undefined])[]
+}
+
+export interface ModelLease {
+  readonly ref: LeaseRef
+  until: number
+  /** It outlives its process by so much. */
+  keptMs: number | undefined
+  /** Its server has deferred the end: until then, by the clock on the wall. */
+  deferred?: { until: number; readonly retryMs: number }
 }
 
 export interface ModelQueue {
@@ -142,7 +162,16 @@ export class JobStoreModel {
       expiresAt: spec.expireAfterMs === undefined ? Number.POSITIVE_INFINITY : due + spec.expireAfterMs,
       deadlineAt: spec.deadlineMs === undefined ? Number.POSITIVE_INFINITY : now.wall + spec.deadlineMs,
       ...{ status: 'queued', place: 'time', waitsUntil: due, restsUntil: 0 },
-      ...{ counted: 0, handOuts: 0, handOutsEver: 0, holdsAfter: 0, lease: undefined, dead: undefined, error: undefined },
+      ...{
+        counted: 0,
+        handOuts: 0,
+        handOutsEver: 0,
+        holdsAfter: 0,
+        lease: undefined,
+        reportedBy: undefined,
+        dead: undefined,
+        error: undefined,
+      },
       ...{ answer: undefined, finishedAt: 0, blocksKey: false, redrives: 0, story: [] },
     }
     this.jobs.push(job)
@@ -183,9 +212,32 @@ export class JobStoreModel {
     return queue.turns.some((tenant) => this.#mayRun(queue, tenant) && this.#best(queue, tenant, () => true) !== undefined)
   }
 
-  settle(settlement: Settlement, now: Now): ModelJob | undefined {
+  /** What a settlement must be answered with. */
+  settle(settlement: Settlement, now: Now): { readonly kind: 'settled' | 'stale' | 'repeated' | 'full'; readonly job?: ModelJob } {
     const job = this.live(settlement.lease)
-    if (job === undefined) return undefined
+    if (job === undefined) return this.#settledBefore(settlement)
+    if (settlement.kind === 'defer') return this.#defer(job, settlement, now)
+    this.#settle(job, settlement, now)
+    if (settlement.reported === true && isEnded(job)) job.reportedBy = settlement.lease
+    return { kind: 'settled', job }
+  }
+
+  #settledBefore({ lease, kind }: Settlement): { readonly kind: 'stale' | 'repeated'; readonly job?: ModelJob } {
+    const job = this.find(lease.id)
+    const by = job?.reportedBy
+    const isIt = by?.fence === lease.fence && by.secret === lease.secret && (kind === 'succeed') === (job?.status === 'succeeded')
+    return isIt && job !== undefined ? { kind: 'repeated', job } : { kind: 'stale' }
+  }
+
+  #defer(job: ModelJob, { forMs, retryMs, jobsMax }: Deferral, now: Now): { readonly kind: 'settled' | 'full'; readonly job?: ModelJob } {
+    if (job.lease === undefined) throw new Error('it has no lease')
+    const others = this.in(job.queue).filter(({ lease }) => lease?.deferred !== undefined)
+    if (job.lease.deferred === undefined && others.length >= jobsMax) return { kind: 'full' }
+    job.lease = { ref: job.lease.ref, until: now.monotonic + forMs, keptMs: forMs, deferred: { until: now.wall + forMs, retryMs } }
+    return { kind: 'settled', job }
+  }
+
+  #settle(job: ModelJob, settlement: Ending, now: Now): void {
     const { spec, queue } = job
     if (settlement.kind === 'succeed') {
       job.counted += 1
@@ -206,7 +258,6 @@ export class JobStoreModel {
       )
     const keepsAnswer = isEnded(job) && !(settlement.kind === 'handBack' && job.dead !== 'poison')
     if (keepsAnswer && settlement.answer !== undefined) job.answer = Buffer.from(settlement.answer.body).toString('base64')
-    return job
   }
 
   live(ref: LeaseRef): ModelJob | undefined {
@@ -232,7 +283,14 @@ export class JobStoreModel {
     const keeps = job.blocksKey && to === job.queue
     if (job.blocksKey && !keeps) this.#promote(job)
     Object.assign(job, { status: 'queued', queue: to, counted: 0, handOuts: 0, holdsAfter: job.handOutsEver - (keeps ? 1 : 0) })
-    Object.assign(job, { dead: undefined, error: undefined, answer: undefined, blocksKey: false, redrives: job.redrives + 1 })
+    Object.assign(job, {
+      dead: undefined,
+      error: undefined,
+      answer: undefined,
+      reportedBy: undefined,
+      blocksKey: false,
+      redrives: job.redrives + 1,
+    })
     job.expiresAt = Number.POSITIVE_INFINITY
     if (job.spec.deadlineMs !== undefined) job.deadlineAt = now.wall + job.spec.deadlineMs
     this.#again(job, afterMs, now)
@@ -315,6 +373,7 @@ export class JobStoreModel {
       if (job.lease === undefined) continue
       if (job.lease.keptMs !== undefined) {
         job.lease.until = now.monotonic + job.lease.keptMs
+        if (job.lease.deferred !== undefined) job.lease.deferred.until = now.wall + job.lease.keptMs
         continue
       }
       if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
@@ -443,6 +502,7 @@ export class JobStoreModel {
 
   #lapse(job: ModelJob, now: Now): void {
     if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
+    else if (job.lease?.deferred !== undefined) this.#attemptFailed(job, 'attempt_timeout', job.lease.deferred.retryMs, now)
     else this.#attemptFailed(job, 'lease_lapsed', 0, now)
   }
 

@@ -26,6 +26,7 @@ export function testQueue(change: Named<QueueConfig>): QueueConfig {
     attempts: 5,
     backoff: { baseMs: 20, maxMs: 200 },
     timeoutMs: 10_000,
+    defer: { maxMs: 60_000, jobs: 100 },
     keepMs: 3_600_000,
     keepDeadMs: 3_600_000,
     deadLetter: 'exhausted',

@@ -232,6 +232,7 @@ export class Book {
     if (record.error !== undefined) view.error = record.error
     if (record.dead !== undefined) view.dead = record.dead
     if (record.server !== undefined) view.server = record.server
+    if (record.lease?.deferred !== undefined) view.deferredUntil = record.lease.deferred.until
     if (place !== 'line') return view
     view.position = Math.max(1, record.ordinal - (queue.entered - queue.inLine))
     const blocker = this.line.blockerOf(queue, record)

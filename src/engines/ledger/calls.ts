@@ -7,8 +7,9 @@ import type {
   BrowsePage,
   BrowseRequest,
   CommandOutcome,
+  Deferral,
+  Ending,
   JobCommand,
-  JobError,
   KeyRef,
   KeysRequest,
   KeyState,
@@ -35,11 +36,14 @@ export interface PackedJob extends Omit<NewJob, 'request'> {
   readonly request: Payload
 }
 
-export type PackedSettlement =
-  | { readonly kind: 'succeed'; readonly lease: LeaseRef; readonly answer: Payload }
-  | { readonly kind: 'retry'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error: JobError; readonly answer?: Payload }
-  | { readonly kind: 'handBack'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error?: JobError; readonly answer?: Payload }
-  | { readonly kind: 'fail'; readonly lease: LeaseRef; readonly error: JobError; readonly answer?: Payload; readonly deadLetter: boolean }
+export type PackedSettlement = Deferral | PackedEnding
+
+/** Each kind with its answer encoded. */
+export type PackedEnding = Ending extends infer E
+  ? E extends Ending
+    ? { readonly [K in keyof E]: K extends 'answer' ? Payload : E[K] }
+    : never
+  : never
 
 export interface PackedLease {
   readonly ref: LeaseRef

@@ -32,6 +32,7 @@ export function packJob(job: NewJob): PackedJob {
 }
 
 export function packSettlement(settlement: Settlement): PackedSettlement {
+  if (settlement.kind === 'defer') return settlement
   if (settlement.kind === 'succeed') return { ...settlement, answer: packAnswer(settlement.answer) }
   const { answer, ...rest } = settlement
   return answer === undefined ? rest : { ...rest, answer: packAnswer(answer) }
