@@ -132,9 +132,10 @@ function decideDeferral(text: string, facts: SettleFacts): Verdict {
   return { kind: 'defer', forMs, retryMs: backoffDelayMs(facts.backoff, facts.attempt, facts.unit) }
 }
 
-/** As if the server had said "not now": what it has begun nobody would hear of. */
+/** As if the server had said "not now": what it has begun nobody would hear of. It did not say so, though: what is sent only once may have been done. */
 export function refuseDeferral(detail: string, facts: SettleFacts): EndVerdict {
   const error: VerdictError = { code: 'server_busy', detail, status: 202 }
+  if (facts.sendOnce) return retryOrGiveUp(error, facts)
   return { kind: 'handBack', afterMs: handBackDelayMs(facts, PROMPT_AFTER_BUSY), error, pauseMs: PAUSE_DEFAULT_MS }
 }
 
