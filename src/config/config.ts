@@ -27,6 +27,8 @@ export interface Config {
   readonly schedules: readonly ScheduleConfig[]
   readonly topics: readonly TopicConfig[]
   readonly api: ApiConfig
+  /** What attempts of jobs are signed with; absent: they are not. */
+  readonly signing?: { readonly keys: readonly SigningKey[] }
   readonly limits: LimitsConfig
   readonly timeouts: TimeoutsConfig
   readonly jobs: JobsConfig
@@ -64,6 +66,12 @@ export interface StoreConfig {
 export interface StoreKey {
   readonly id: string
   /** 32 bytes. Never shown. */
+  readonly secret: Uint8Array
+}
+
+export interface SigningKey {
+  readonly id: string
+  /** Never shown. */
   readonly secret: Uint8Array
 }
 
@@ -122,6 +130,7 @@ export interface QueueConfig {
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   readonly deadLetter: 'exhausted' | 'all'
+  readonly onUnauthorized: 'fail' | 'hold'
   readonly rules: QueueRules
   readonly limits: QueueLimits
 }

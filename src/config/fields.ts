@@ -277,4 +277,17 @@ function readStoreSecret(text: string): Reading<StoreKey['secret']> {
 
 export const storeSecret = textField(readStoreSecret, { title: '32 bytes in base64 or hex' })
 
+const SIGNING_BYTES_MIN = 24
+
+/** Says nothing of what it read: it is a secret. */
+function readSigningSecret(text: string): Reading<Uint8Array> {
+  const encoded = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text)?.[1]
+  if (encoded === undefined && text.startsWith('whsec_')) return { wrong: 'must be base64 after whsec_' }
+  const secret = new Uint8Array(encoded === undefined ? Buffer.from(text) : Buffer.from(encoded, 'base64'))
+  if (secret.length >= SIGNING_BYTES_MIN) return { value: secret }
+  return { wrong: `must have at least ${SIGNING_BYTES_MIN} bytes; make one with: echo whsec_$(openssl rand -base64 32)` }
+}
+
+export const signingSecret = textField(readSigningSecret, { title: 'whsec_ and base64, or text' })
+
 export const matchText = textField(readMatch, { title: 'match' })

@@ -130,6 +130,7 @@ describe('good files', () => {
           keepMs: 86_400_000,
           keepDeadMs: 1_209_600_000,
           deadLetter: 'exhausted',
+          onUnauthorized: 'fail',
           rules: { onFailure: 'skip', overflow: 'refuse' },
           limits: { jobs: 1_000_000, bytes: 10 * 1024 ** 3, finished: 10 * 1024 ** 3 },
         },

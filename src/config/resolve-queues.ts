@@ -43,6 +43,7 @@ export function resolveQueue(name: string, pool: string | undefined, queue: Pars
     keepMs: queue.keep,
     keepDeadMs: queue.keepDead,
     deadLetter: queue.deadLetter,
+    onUnauthorized: queue.onUnauthorized,
     rules: {
       onFailure: queue.onFailure,
       ...finite('ageingMs', queue.ageing),

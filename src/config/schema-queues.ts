@@ -58,6 +58,12 @@ export const queueSchema = z.strictObject({
     .describe(
       '`exhausted`: jobs out of attempts, expired, poisoned or of unknown outcome become dead letters. `all`: also jobs that a server refused for good.',
     ),
+  onUnauthorized: z
+    .enum(['fail', 'hold'])
+    .default('fail')
+    .describe(
+      'A server answered 401 or 403. `fail`: that is the result. `hold`: the job is a dead letter that keeps its request, and its key, until somebody sends it again with another credential, or releases it.',
+    ),
   onFailure: z
     .enum(['skip', 'block'])
     .default('skip')

@@ -155,6 +155,19 @@ const route = z.strictObject({
   cors: cors.optional().describe('Instead of the global `cors`.'),
 })
 
+const signingKey = z.strictObject({
+  id: field.name.describe('What it is called in messages.'),
+  secret: field.signingSecret.describe('Which the servers know, too: `"${SIGNING_KEY}"`, made by `echo whsec_$(openssl rand -base64 32)`.'),
+})
+
+const signing = z.strictObject({
+  keys: z
+    .array(signingKey)
+    .min(1)
+    .max(8)
+    .describe('Every one signs, so that a secret can be changed: add the new one, tell the servers, take the old one out.'),
+})
+
 const limits = z.strictObject({
   head: field.size.prefault('32KiB').describe('Request line and header section of one message.'),
   headers: field.count(1, 10_000).default(100).describe('Header fields in one message.'),
@@ -236,6 +249,7 @@ export const configSchema = z.strictObject({
   schedules: z.record(field.name, scheduleSchema).prefault({}).describe('What makes jobs by the clock, by name.'),
   topics: z.record(field.name, topicSchema).prefault({}).describe('Names under which one job is sent to several queues.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
+  signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
   limits: limits.prefault({}).describe('How large things may become.'),
   timeouts: timeouts.prefault({}).describe('How long things may take.'),
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),

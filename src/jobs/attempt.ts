@@ -2,7 +2,7 @@
  * One hand-out of a job to a server, from the lease to the settlement: what the server is sent, what its answer is taken for,
  * and that the store hears of it. The server's slot is given back by whoever reserved it, when `ended` resolves.
  */
-import type { QueueConfig } from '../config/config.ts'
+import type { QueueConfig, SigningKey } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
 import { type AttemptEnd, decideSettlement, deferralOf, refuseDeferral, type SettleFacts, type Verdict } from '../core/jobs/settlement.ts'
@@ -12,6 +12,7 @@ import type { Pool, Server } from '../pools/pool.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { JobAnswer, JobStore, Lease, LeaseRef, Settlement, SettleOutcome, StoredJob } from '../ports/job-store.ts'
+import { signatureFor } from './signature.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Metrics, Telemetry } from '../telemetry/telemetry.ts'
 import type { Attempt, AttemptOutcome, OutgoingRequest, Upstream } from '../upstream/upstream.ts'
@@ -30,6 +31,8 @@ export interface AttemptContext {
   /** Where a server reports progress: absolute, of this attempt only. */
   readonly reportUrl: (lease: Lease) => string
   readonly resultBytesMax: Bytes
+  /** What attempts are signed with, now. */
+  readonly signingKeys: () => readonly SigningKey[]
 }
 
 export interface AttemptTarget {
@@ -109,13 +112,14 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
 
 function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {
   const { timeoutMs } = target.queue
-  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease), target.server.name)
+  const request = serverRequest(context, lease, context.clock.now() + timeoutMs, target.server.name)
   return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax })
 }
 
 /** The stored request, plus what tells the server that it is a job. */
-function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string, host: string): OutgoingRequest {
+function serverRequest(context: AttemptContext, lease: Lease, deadlineAt: EpochMillis, host: string): OutgoingRequest {
   const { job, request, ref } = lease
+  const submittedAt = new Date(job.submittedAt).toISOString()
   const headers = [
     ...request.headers,
     'Spillway-Job',
@@ -127,10 +131,12 @@ function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string,
     'Spillway-Deadline',
     new Date(deadlineAt).toISOString(),
     'Spillway-Submitted-At',
-    new Date(job.submittedAt).toISOString(),
+    submittedAt,
     'Spillway-Report',
-    reportUrl,
+    context.reportUrl(lease),
   ]
+  const keys = context.signingKeys()
+  if (keys.length > 0) headers.push('Spillway-Signature', signatureFor({ id: job.id, submittedAt, request }, keys))
   if (headerValue(request.headers, 'idempotency-key') === undefined) headers.push('Idempotency-Key', job.id)
   // A job of the queue API need not name one, but HTTP/1.1 must.
   if (headerValue(request.headers, 'host') === undefined) headers.push('Host', host)
@@ -172,6 +178,7 @@ export function settleFacts({ clock, random }: Pick<AttemptContext, 'clock' | 'r
     sendOnce: job.sendOnce,
     backoff: queue.backoff,
     deadLetter: queue.deadLetter,
+    onUnauthorized: queue.onUnauthorized,
     deferMaxMs: queue.defer.maxMs,
     now: clock.now(),
     unit: random.unit(),
@@ -209,7 +216,7 @@ export function settlementOf(verdict: Verdict, lease: LeaseRef, { queue, answer 
     case 'handBack':
       return { kind: 'handBack', lease, afterMs: verdict.afterMs, error: verdict.error, ...withAnswer }
     case 'fail':
-      return { kind: 'fail', lease, error: verdict.error, deadLetter: verdict.deadLetter, ...withAnswer }
+      return { ...verdict, lease, ...withAnswer }
   }
 }
 

@@ -2,7 +2,7 @@
  * The durable half of the gateway as one value: submit, wait, watch, cancel, and the dispatch behind them.
  * Whoever needs a job goes through here; nobody else holds the store.
  */
-import type { Config, QueueConfig } from '../config/config.ts'
+import type { Config, QueueConfig, SigningKey } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Bus } from '../ports/bus.ts'
@@ -125,7 +125,8 @@ class LocalJobs implements Jobs {
     this.#watch = new Watch(store, bus, clock, this.#listenerFailed)
     this.#results = new StoredResults(store, config.limits)
     this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
-    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result }
+    const signingKeys = (): readonly SigningKey[] => this.#config.signing?.keys ?? []
+    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax: config.limits.result, signingKeys }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
       ...this.#hooks,

@@ -212,6 +212,8 @@ export type Ending = Reported &
         readonly error: JobError
         readonly answer?: JobAnswer
         readonly deadLetter: boolean
+        /** Whatever the queue's rules say: nobody of its key goes before somebody has decided. */
+        readonly holdsKey?: boolean
       }
   )
 

@@ -133,6 +133,7 @@ export class Chooser {
       { kind: 'handBack', lease, afterMs, ...(random.chance(0.5) && { error }), ...answer },
       { kind: 'handBack', lease, afterMs },
       { kind: 'fail', lease, error, deadLetter: random.chance(0.5), ...answer },
+      { kind: 'fail', lease, error, deadLetter: true, holdsKey: true, ...answer },
     ])
     return { ...ending, ...reported }
   }

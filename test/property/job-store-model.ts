@@ -185,7 +185,7 @@ export class JobStoreModel {
       const { code } = settlement.error
       const isDead = settlement.deadLetter || (spec.key !== undefined && this.queue(queue).rules.onFailure === 'block')
       this.#told(job, code, true)
-      this.end(job, 'failed', now, { error: code, dead: isDead ? code : undefined })
+      this.end(job, 'failed', now, { error: code, dead: isDead ? code : undefined, holdsKey: settlement.holdsKey === true })
     } else if (settlement.kind === 'retry') this.#attemptFailed(job, settlement.error.code, settlement.afterMs, now)
     else
       this.#handBack(
@@ -334,11 +334,11 @@ export class JobStoreModel {
     this.#isReady(job)
   }
 
-  end(job: ModelJob, status: string, now: Now, { error, dead }: End): void {
+  end(job: ModelJob, status: string, now: Now, { error, dead, holdsKey = false }: End): void {
     const { rules } = this.queue(job.queue)
     const holds = job.spec.key !== undefined && this.holders.get(slot(job.queue, job.spec.key)) === job
-    const blocks =
-      holds && rules.onFailure === 'block' && (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
+    const hasFailed = (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
+    const blocks = holds && (holdsKey || (rules.onFailure === 'block' && hasFailed))
     if (blocks) this.#isNotReady(job, 'ended')
     else this.#leave(job)
     Object.assign(job, { status, error, dead, place: 'ended', lease: undefined, finishedAt: now.wall, blocksKey: blocks })
@@ -506,6 +506,7 @@ export interface Told {
 interface End {
   readonly error?: string
   readonly dead?: string | undefined
+  readonly holdsKey?: boolean
 }
 
 /** What is missing by a rounding error is not missing. */

@@ -30,6 +30,7 @@ export function testQueue(change: Named<QueueConfig>): QueueConfig {
     keepMs: 3_600_000,
     keepDeadMs: 3_600_000,
     deadLetter: 'exhausted',
+    onUnauthorized: 'fail',
     pull: false,
     rules: { onFailure: 'skip', overflow: 'refuse' },
     limits: { jobs: 100_000, bytes: 1 << 30, finished: 1 << 30 },

@@ -34,7 +34,7 @@ type EndEvent = { readonly resultBytes: Bytes; readonly reported?: boolean } & (
   | { readonly kind: 'succeed' }
   | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: JobError }
   | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error?: JobError }
-  | { readonly kind: 'fail'; readonly error: JobError; readonly deadLetter: boolean }
+  | { readonly kind: 'fail'; readonly error: JobError; readonly deadLetter: boolean; readonly holdsKey?: boolean }
 )
 
 export interface Moment {
@@ -80,7 +80,8 @@ function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): J
       return ended({ ...record, counted, resultBytes: event.resultBytes }, { status: 'succeeded' }, moment)
     case 'fail': {
       const end: End = event.deadLetter ? dead(event.error.code, event.error) : { status: 'failed', error: event.error }
-      return ended({ ...record, counted, resultBytes: event.resultBytes }, end, moment)
+      const holds = event.holdsKey === true && record.key !== undefined ? { blocksKey: true as const } : {}
+      return ended({ ...record, ...holds, counted, resultBytes: event.resultBytes }, end, moment)
     }
     case 'retry': {
       const failed = { ...record, counted, resultBytes: event.resultBytes }

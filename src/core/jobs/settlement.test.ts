@@ -9,7 +9,18 @@ const NOW = Date.UTC(2026, 0, 1)
 
 function facts(change: Partial<SettleFacts> = {}): SettleFacts {
   const backoff = { baseMs: 1000, maxMs: 8000 }
-  return { attempt: 1, handBacks: 0, sendOnce: false, backoff, deadLetter: 'exhausted', deferMaxMs: 60_000, now: NOW, unit: 0, ...change }
+  return {
+    attempt: 1,
+    handBacks: 0,
+    sendOnce: false,
+    backoff,
+    deadLetter: 'exhausted',
+    onUnauthorized: 'fail',
+    deferMaxMs: 60_000,
+    now: NOW,
+    unit: 0,
+    ...change,
+  }
 }
 
 function answer(status: number, ...headers: string[]): AttemptEnd {

@@ -34,6 +34,8 @@ export interface SettleFacts {
   readonly backoff: Backoff
   /** `all`: a job that a server refused for good is a dead letter too. */
   readonly deadLetter: 'exhausted' | 'all'
+  /** `hold`: a job whose credentials a server refuses waits for others. */
+  readonly onUnauthorized: 'fail' | 'hold'
   /** For how long a server may defer the end of a job at once. */
   readonly deferMaxMs: Millis
   readonly now: EpochMillis
@@ -58,7 +60,8 @@ export type EndVerdict =
   | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: VerdictError }
   /** A hand-out that was no attempt. `pauseMs`: leave this server alone for so long. */
   | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error: VerdictError; readonly pauseMs?: Millis }
-  | { readonly kind: 'fail'; readonly error: VerdictError; readonly deadLetter: boolean }
+  /** `holdsKey`: nobody of its key goes before somebody has decided. */
+  | { readonly kind: 'fail'; readonly error: VerdictError; readonly deadLetter: boolean; readonly holdsKey?: true }
 
 /** What a server reports of an attempt that failed. */
 export interface ReportedFailure {
@@ -105,6 +108,9 @@ function decideStatus(status: number, { error, control, retryAfter }: Said, fact
   if (typeof control === 'number') return { kind: 'retry', afterMs: control, error }
   if (succeeded) return { kind: 'succeed' }
   if (RETRIED_STATUSES.has(status)) return retryOrGiveUp(error, facts)
+  if (facts.onUnauthorized === 'hold' && (status === 401 || status === 403)) {
+    return { kind: 'fail', error: { ...error, code: 'unauthorized' }, deadLetter: true, holdsKey: true }
+  }
   return { kind: 'fail', error, deadLetter: facts.deadLetter === 'all' }
 }
 

@@ -118,8 +118,8 @@ export class Book {
     const from = placeOf(before)
     const to = placeOf(after)
     let changed = to === 'line' && from !== 'line' ? numbered(queue, after) : after
-    if (to === 'ended' && from !== 'ended' && blocksKey(queue, changed) && this.line.block(queue, before)) {
-      changed = { ...changed, blocksKey: true }
+    if (to === 'ended' && from !== 'ended' && blocksKey(queue, changed)) {
+      changed = { ...changed, blocksKey: this.line.block(queue, before) ? true : undefined }
     }
     if (from !== to || before.status !== after.status) {
       queue.count(before, -1)
@@ -442,6 +442,7 @@ const RECENT_MIN = 1024
 
 /** Nobody may pass it: it failed for good, and was not dropped to make room. */
 function blocksKey(queue: QueueState, ended: JobRecord): boolean {
+  if (ended.blocksKey === true) return true
   const failed = ended.status === 'failed' || ended.status === 'expired'
   return queue.rules.onFailure === 'block' && ended.key !== undefined && failed && ended.dead !== undefined && ended.dead !== 'overflow'
 }
