@@ -255,6 +255,18 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: ${'ab'.repeat(32)} }, { id: a, secret: ${'cd'.repeat(32)} }] } }`,
     '3:122  store.encryption.keys[1].id  there is another key a',
   ],
+  'a secret for signing that is too short': [
+    `${BASE}${ROUTE}signing: { keys: [{ id: a, secret: short }] }`,
+    '3:36  signing.keys[0].secret  must have at least 24 bytes; make one with: echo whsec_$(openssl rand -base64 32)',
+  ],
+  'a secret for signing that is no base64': [
+    `${BASE}${ROUTE}signing: { keys: [{ id: a, secret: whsec_no_base64 }] }`,
+    '3:36  signing.keys[0].secret  must be base64 after whsec_',
+  ],
+  'two keys for signing with one name': [
+    `${BASE}${ROUTE}signing: { keys: [{ id: a, secret: ${'x'.repeat(24)} }, { id: a, secret: ${'y'.repeat(24)} }] }`,
+    '3:70  signing.keys[1].id  there is another key a',
+  ],
   'no key of the store': [
     `${BASE}${ROUTE}store: { encryption: { keys: [] } }`,
     '3:30  store.encryption.keys  must have at least one entry',

@@ -327,6 +327,18 @@ store: { diskFloor: 1GiB }
     assert.deepEqual(config.api.keys, [{ name: 'a', token: '0123456789abcdef', queues: ['*'], can: ['send'] }])
   })
 
+  test('secrets for signing are base64 after whsec_, or text as it is', () => {
+    const keys = `[{ id: a, secret: "\${A}" }, { id: b, secret: twenty-four-characters-ab }]`
+    const config = good(`${BASE}${ROUTE}signing: { keys: ${keys} }`, { A: `whsec_${Buffer.alloc(24, 7).toString('base64')}` })
+    assert.deepEqual(
+      config.signing?.keys.map(({ id, secret }) => [id, Buffer.from(secret)]),
+      [
+        ['a', Buffer.alloc(24, 7)],
+        ['b', Buffer.from('twenty-four-characters-ab')],
+      ],
+    )
+  })
+
   test('keys of the store are read from base64 and from hex', () => {
     const secret = Buffer.alloc(32, 7)
     const config = good(`${BASE}${ROUTE}store: { encryption: { keys: [{ id: k2, secret: "\${A}" }, { id: k1, secret: "\${B}" }] } }`, {

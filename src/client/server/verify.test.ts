@@ -1,10 +1,8 @@
-/** The signature against vectors that another implementation has made, against what the gateway writes, and against every change of what it covers. */
+/** The signature against vectors that another implementation has made, and against changes of them. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import fc from 'fast-check'
-import '../../../test/support/seed-fast-check.ts'
 import { SignatureError, type SignedRequest, verifySignature } from './verify.ts'
 
 interface Vector extends Omit<SignedRequest, 'body'> {
@@ -52,36 +50,7 @@ for (const vector of vectors) {
   })
 }
 
-test('any change of anything that is covered is found', () => {
-  const covered = fc.record({
-    method: fc.constantFrom('POST', 'PUT', 'DELETE'),
-    target: fc.webPath().map((path) => `/${path}`),
-    body: fc.uint8Array({ maxLength: 100 }),
-    job: fc.constantFrom('0p1gwy00001', '0p1gwy00002', '0p1gwy000021'),
-    submittedAt: fc.constantFrom('2026-01-02T03:04:05.678Z', '2026-01-02T03:04:05.679Z', '2026-01-02T03:04:05Z'),
-    authorization: fc.constantFrom(undefined, '-', '', 'Bearer a', 'Bearer b', 'bearer a', 'Bearer a '),
-  })
-  const asRequest = (one: typeof covered extends fc.Arbitrary<infer T> ? T : never, signature: string): SignedRequest => ({
-    method: one.method,
-    target: one.target,
-    body: one.body,
-    headers: {
-      'spillway-job': one.job,
-      'spillway-submitted-at': one.submittedAt,
-      'spillway-signature': signature,
-      authorization: one.authorization,
-    },
-  })
-  // The signature of a vector is taken for what it covers, so nothing else in the world may have it.
-  fc.assert(
-    fc.property(covered, (one) => {
-      const signature = first.headers['spillway-signature'] ?? ''
-      assert.equal(
-        problemOf(() => verifySignature(asRequest(one, signature), first.secrets)),
-        'mismatch',
-      )
-    }),
-  )
+test('a change of anything that is covered is found', () => {
   const request = requestOf(first)
   const changes: readonly Partial<SignedRequest>[] = [
     { method: 'PUT' },
