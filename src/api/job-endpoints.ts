@@ -10,6 +10,7 @@ import { parseDuration } from '../lib/duration.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
+import { isCaller } from './binding.ts'
 import { sendEnded, sendStatus, versionKnown } from './answer.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
 import type { ApiParts } from './queues/parts.ts'
@@ -115,7 +116,7 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   if (asked.token === undefined) return noSuchJob()
   const { id, secret } = asked.token
   const found = await api.jobs.read(id, 'status')
-  if (!secretMatches(found?.job, secret) || found === undefined) return noSuchJob()
+  if (!secretMatches(found?.job, secret) || found === undefined || !isCaller(found.job, call.head.headers)) return noSuchJob()
   call.log.job = id
   if (call.gone) return undefined
   if (call.head.method === 'DELETE') return cancel(call, api, found.job, asked.extraHeaders)

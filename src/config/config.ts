@@ -209,6 +209,13 @@ export interface KeySource {
   readonly name: string
 }
 
+/** Where a caller's identity is. */
+export interface BindSource {
+  readonly from: 'header' | 'cookie'
+  /** Header name in lower case, or cookie name. */
+  readonly name: string
+}
+
 export interface MatchConfig {
   /** Lower case; `*.example.com` stands for any one or more labels. Absent: any. */
   readonly host?: string
@@ -239,6 +246,8 @@ export interface RouteConfig {
   readonly onWait: 'accept' | 'cancel'
   readonly key?: KeySource
   readonly tenant?: KeySource
+  /** Its jobs open only for who shows the same. */
+  readonly bind?: BindSource
   readonly allow: readonly ClientHeader[]
   /** Methods that may become a job. */
   readonly methods: readonly string[]

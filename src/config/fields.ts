@@ -6,7 +6,7 @@ import { parseDuration } from '../lib/duration.ts'
 import { parseRate } from '../lib/rate.ts'
 import { parseSize } from '../lib/size.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
-import type { HostPort, KeySource, ServerConfig, StoreKey } from './config.ts'
+import type { HostPort, BindSource, KeySource, ServerConfig, StoreKey } from './config.ts'
 
 export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 /** A token of RFC 9110: header names, methods, pseudonyms. */
@@ -180,6 +180,17 @@ function readKey(text: string): Reading<KeySource> {
     return { wrong: `${shown(name)} is no JSON pointer; write it as in json:/customer/id` }
   return { value: { from, name: from === 'header' ? name.toLowerCase() : name } }
 }
+
+function readBind(text: string): Reading<BindSource> {
+  const read = readKey(text)
+  if ('wrong' in read)
+    return /^(header|cookie):/.test(text) ? read : { wrong: `must be header:<name> or cookie:<name>, not ${shown(text)}` }
+  const { from, name } = read.value
+  if (from === 'header' || from === 'cookie') return { value: { from, name } }
+  return { wrong: `must be header:<name> or cookie:<name>, not ${shown(text)}` }
+}
+
+export const bindSource = textField(readBind, { title: 'header or cookie' })
 
 export const keySource = textField(readKey, { title: 'key source' })
 

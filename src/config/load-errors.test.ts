@@ -247,6 +247,14 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}routes: [{ match: /, tenant: header:x }]`,
     '2:30  routes[0].tenant  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
   ],
+  'what a job cannot be bound to': [
+    `${BASE}routes: [{ match: POST /x, mode: queue, bind: path:id }]`,
+    '2:47  routes[0].bind  must be header:<name> or cookie:<name>, not "path:id"',
+  ],
+  'a job that is bound, where there are none': [
+    `${BASE}routes: [{ match: POST /x, bind: header:Authorization }]`,
+    '2:34  routes[0].bind  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
+  ],
   'a key of the store of another length': [
     `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: c2hvcnQ= }] } }`,
     '3:48  store.encryption.keys[0].secret  must be 32 random bytes in base64 or hex; make them with: openssl rand -base64 32',

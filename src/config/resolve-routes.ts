@@ -28,7 +28,7 @@ const NEVER_JOBS = ['HEAD', 'OPTIONS', 'CONNECT', 'TRACE']
 const SPILL_WAIT_MS = 25_000
 const SPILL_PATIENCE_MS = 250
 /** Keys that only say something about jobs. */
-const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency'] as const
+const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'tenant', 'bind', 'allow', 'methods', 'redeliver', 'idempotency'] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
   const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }
@@ -71,6 +71,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     onWait: route.onWait ?? 'accept',
     ...(route.key !== undefined && { key: route.key }),
     ...(route.tenant !== undefined && { tenant: route.tenant }),
+    ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),

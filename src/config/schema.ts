@@ -131,6 +131,11 @@ const route = z.strictObject({
   tenant: field.keySource
     .optional()
     .describe('Whose job it is, written like `key`: tenants that share a queue take turns, and `tenantMaxRunning` limits each.'),
+  bind: field.bindSource
+    .optional()
+    .describe(
+      'Its jobs open only for who shows the same as the request did, beside the token: `header:Authorization`, `cookie:session`. An EventSource can send cookies, but no headers. A request that has none makes a job that its token alone opens.',
+    ),
   allow: z
     .array(clientHeader)
     .optional()

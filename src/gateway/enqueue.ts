@@ -4,6 +4,7 @@
  * not keep the request in memory: the store has it.
  */
 import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
+import { bindingOf } from '../api/binding.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from '../api/event-stream.ts'
 import type { FollowParts } from '../api/job-events.ts'
@@ -18,6 +19,7 @@ import { headerValue } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
+import type { Random } from '../ports/clock.ts'
 import type { NewJob, StoredJob, Submitted } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
@@ -66,7 +68,7 @@ export async function submitCall(
   const queue = queueOf(context.config, match)
   let submitted: Submitted
   try {
-    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, request }))
+    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, request, random: context.random }))
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
@@ -90,7 +92,7 @@ function queueOf(config: Config, match: RouteMatch): QueueConfig {
 function newJob(
   call: Call,
   match: RouteMatch,
-  parts: { readonly queue: QueueConfig; readonly policies: Policies; readonly request: StorableRequest },
+  parts: { readonly queue: QueueConfig; readonly policies: Policies; readonly request: StorableRequest; readonly random: Random },
 ): NewJob {
   const { head } = call
   const { route, params } = match
@@ -98,6 +100,7 @@ function newJob(
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
+  const binding = route.bind === undefined ? undefined : bindingOf(route.bind, head.headers, parts.random)
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
     queue: queue.name,
@@ -110,6 +113,7 @@ function newJob(
     sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
     ...(key === undefined ? {} : { key }),
     ...(tenant === undefined ? {} : { tenant }),
+    ...(binding === undefined ? {} : { binding }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
     ...(queue.expireAfterMs === undefined ? {} : { expireAfterMs: queue.expireAfterMs }),
     ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),

@@ -67,6 +67,8 @@ export interface NewJob {
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   readonly reference?: string
+  /** A hash of who may see it beside its token; the store only keeps it. */
+  readonly binding?: string
   readonly idempotency?: Idempotency
   /**
    * `safe` and a method that is not idempotent: the job is sent again only if nothing reached a server.
@@ -122,6 +124,8 @@ export interface StoredJob {
   readonly resultBytes?: Bytes
   readonly sendOnce: boolean
   readonly method: string
+  /** As it was submitted. */
+  readonly binding?: string
   /** The server that works on it or did last. */
   readonly server?: string
   /** Its server has deferred its end: until when it may report it. */

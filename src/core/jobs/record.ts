@@ -41,6 +41,7 @@ export interface JobRecord {
   readonly attempts: number
   readonly sendOnce: boolean
   readonly reference?: string
+  readonly binding?: string
   readonly tenant?: string
   readonly keepMs: Millis
   readonly keepDeadMs: Millis

@@ -284,6 +284,7 @@ export class Acts {
       ...(job.key !== undefined && { key: job.key }),
       ...(job.tenant !== undefined && { tenant: job.tenant }),
       ...(job.reference !== undefined && { reference: job.reference }),
+      ...(job.binding !== undefined && { binding: job.binding }),
       ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
       ...(delayed && { notBefore: due }),
       ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),

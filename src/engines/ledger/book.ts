@@ -228,6 +228,7 @@ export class Book {
     if (record.startedAt !== undefined) view.startedAt = record.startedAt
     if (record.finishedAt !== undefined) view.finishedAt = record.finishedAt
     if (record.reference !== undefined) view.reference = record.reference
+    if (record.binding !== undefined) view.binding = record.binding
     if (record.progress !== undefined) view.progress = record.progress
     if (record.error !== undefined) view.error = record.error
     if (record.dead !== undefined) view.dead = record.dead
