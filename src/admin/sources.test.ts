@@ -39,6 +39,7 @@ const stats: QueueStats = {
   oldestRunningAt: NOW - 9000,
   scheduled: 1,
   paused: true,
+  deferred: 0,
   blockedKeys: 2,
   limits: { jobs: 100, bytes: 5000, finished: 6000 },
   rules: { onFailure: 'block', overflow: 'refuse' },

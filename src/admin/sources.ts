@@ -219,6 +219,7 @@ function registerQueueGauges({ metrics, jobs, clock }: GatewayView, stats: () =>
   perQueue('spillway_queue_oldest_waiting_seconds', ({ oldestWaitingAt }) => ageOf(oldestWaitingAt, clock) / 1000)
   perQueue('spillway_queue_oldest_running_seconds', ({ oldestRunningAt }) => ageOf(oldestRunningAt, clock) / 1000)
   perQueue('spillway_queue_scheduled', ({ scheduled }) => scheduled)
+  perQueue('spillway_queue_deferred', ({ deferred }) => deferred)
   perQueue('spillway_queue_paused', ({ paused }) => (paused ? 1 : 0))
   perQueue('spillway_queue_blocked_keys', ({ blockedKeys }) => blockedKeys)
   gauge(metrics, 'spillway_queue_buckets', () =>

@@ -54,6 +54,7 @@ export function statusDocument(parts: DocumentParts, job: StoredJob): Record<str
       startedAt: timestamp(job.startedAt),
       finishedAt: timestamp(job.finishedAt),
       notBefore: timestamp(job.notBefore),
+      deferredUntil: timestamp(job.deferredUntil),
       blockedBy: job.blockedBy,
       position: job.position,
       etaMs: isWaiting(job) || job.status === 'running' ? etaMs : undefined,

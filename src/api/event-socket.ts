@@ -7,12 +7,13 @@
 import type { IncomingMessage } from 'node:http'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import { type Failure, failure } from '../core/errors.ts'
-import { headerValue } from '../http1/message.ts'
+import { type FlatHeaders, headerValue } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { StoredJob } from '../ports/job-store.ts'
+import { isCaller } from './binding.ts'
 import { jobHeaders } from './document.ts'
 import { eventDocument, type EventReader, type FollowParts, JobFollower, type JobEventName, reconnectMs } from './job-events.ts'
 import { parseToken, secretMatches } from './token.ts'
@@ -61,12 +62,14 @@ export class EventSockets {
     const refused = this.#refused(call)
     if (refused !== undefined) return refused
     const request = handshakeOf(call)
+    // Only where a job may be bound to its caller they are of use, and they would be most of what a socket costs.
+    const headers = parts.config.routes.some(({ bind }) => bind !== undefined) ? call.head.headers : []
     this.#extraHeaders.set(request, [...(job === undefined ? [] : jobHeaders(job)), ...extraHeaders])
     const { socket, rest } = call.detach()
     this.#open += 1
     socket.once('close', () => void (this.#open -= 1))
     this.#handshake.handleUpgrade(request, socket, rest, (webSocket) => {
-      const events = new EventSocket(webSocket, socket, parts, job !== undefined)
+      const events = new EventSocket(webSocket, socket, parts, { single: job !== undefined, headers })
       if (job !== undefined) events.follow(job, undefined)
       // It was handed over paused.
       socket.resume()
@@ -95,22 +98,30 @@ function handshakeOf({ head }: Call): IncomingMessage {
   return { method: 'GET', url: head.target, headers: { ...headers, upgrade: 'websocket' } } as unknown as IncomingMessage
 }
 
+interface Opened {
+  readonly single: boolean
+  readonly headers: FlatHeaders
+}
+
 class EventSocket implements Sweepable {
   deadlineAt: Deadline
   readonly #socket: WebSocket
   readonly #parts: SocketParts
   /** Ends with its only job. */
   readonly #single: boolean
+  /** Of the handshake: who is there. */
+  readonly #headers: FlatHeaders
   readonly #followers = new Map<string, JobFollower>()
   /** Nothing came since the last ping. */
   #silent = false
   /** What the client says is done one after another. */
   #reading: Promise<void> = Promise.resolve()
 
-  constructor(socket: WebSocket, stream: { on(event: 'drain', listener: () => void): unknown }, parts: SocketParts, single: boolean) {
+  constructor(socket: WebSocket, stream: { on(event: 'drain', listener: () => void): unknown }, parts: SocketParts, opened: Opened) {
     this.#socket = socket
     this.#parts = parts
-    this.#single = single
+    this.#single = opened.single
+    this.#headers = opened.headers
     this.deadlineAt = parts.sweeper.in(parts.config.jobs.heartbeatMs)
     parts.sweeper.add(this)
     stream.on('drain', () => {
@@ -181,7 +192,8 @@ class EventSocket implements Sweepable {
     try {
       const found = parts === undefined ? undefined : await this.#parts.jobs.read(parts.id, 'status')
       if (this.#socket.readyState !== this.#socket.OPEN) return
-      if (parts === undefined || found === undefined || !secretMatches(found.job, parts.secret)) this.#send({ event: 'unknown', token })
+      const isTheirs = found !== undefined && secretMatches(found.job, parts?.secret ?? '') && isCaller(found.job, this.#headers)
+      if (!isTheirs) this.#send({ event: 'unknown', token })
       else this.follow(found.job, token)
     } catch {
       this.#send({ event: 'refused', token, detail: 'the store cannot be asked now' })

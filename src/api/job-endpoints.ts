@@ -8,9 +8,9 @@ import { headerValue, headerValues } from '../http1/message.ts'
 import { isEnded } from '../jobs/watch.ts'
 import { parseDuration } from '../lib/duration.ts'
 import type { Millis } from '../lib/units.ts'
-import { collectBody } from '../net/body.ts'
 import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
+import { isCaller } from './binding.ts'
 import { sendEnded, sendStatus, versionKnown } from './answer.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
 import type { ApiParts } from './queues/parts.ts'
@@ -20,12 +20,9 @@ import { jobHeaders } from './document.ts'
 import type { EventSockets, SocketParts } from './event-socket.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
+import { handleReport, REPORT_ACTIONS, type ReportAction } from './reports.ts'
 import { sendStreamedResult } from './streamed-result.ts'
-import { compactProgress, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
-
-/** For room in memory: a report that comes late is better left out. */
-const REPORT_WAIT_MS: Millis = 1_000
 
 export interface JobsApi extends Omit<SocketParts, 'jobs'>, ApiParts {
   readonly eventSockets: EventSockets
@@ -37,7 +34,7 @@ export function isJobsPath(path: string, jobsPath: string): boolean {
   return path.startsWith(jobsPath) && (path.length === jobsPath.length || path.charCodeAt(jobsPath.length) === 0x2f)
 }
 
-type Resource = 'status' | 'result' | 'events' | 'report'
+type Resource = 'status' | 'result' | 'events' | ReportAction
 
 interface Target {
   readonly resource: Resource
@@ -48,7 +45,10 @@ const METHODS: Readonly<Record<Resource, readonly string[]>> = {
   status: ['GET', 'HEAD', 'DELETE'],
   result: ['GET', 'HEAD'],
   events: ['GET', 'HEAD'],
-  report: ['POST'],
+  progress: ['POST'],
+  extend: ['POST'],
+  complete: ['POST'],
+  fail: ['POST'],
 }
 
 export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
@@ -69,28 +69,35 @@ export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
     const allow = methods.join(', ')
     return sendFailure(call, failure('method_not_allowed', `Allowed here: ${allow}.`), [...extraHeaders, 'Allow', allow])
   }
-  const token = parseToken(target.token)
-  const failed = await carryOut(call, api, { resource: target.resource, token, extraHeaders })
+  const failed = await carryOut(call, api, target, extraHeaders)
   if (failed !== undefined && !call.gone) sendFailure(call, failed, extraHeaders)
 }
 
 /** Undefined: answered, or nobody is there any more. */
 type Outcome = Failure | undefined
 
-async function carryOut(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> {
+async function carryOut(call: Call, api: JobsApi, { resource, token }: Target, extraHeaders: readonly string[]): Promise<Outcome> {
   try {
-    return asked.resource === 'report' ? await report(call, api, asked.token) : await answer(call, api, asked)
+    if (isReport(resource)) return await handleReport(call, api, token, resource)
+    return await answer(call, api, { resource, token: parseToken(token), extraHeaders })
   } catch {
     // The engine has told its owner what is wrong.
     return failure('store_unavailable', 'The store cannot be asked now.', 1)
   }
 }
 
-/** `/jobs/<token>`, `/jobs/<token>/result`, `/jobs/<token>/events`, `/reports/<token>`; never decoded. */
+function isReport(resource: Resource): resource is ReportAction {
+  return REPORT_ACTIONS.some((action) => action === resource)
+}
+
+/** `/jobs/<token>`, `/jobs/<token>/result`, `/jobs/<token>/events`, `/reports/<address>`, `/reports/<address>/extend`, …; never decoded. */
 function targetOf(path: string, jobsPath: string): Target | undefined {
   const [collection, token, sub, ...more] = path.slice(jobsPath.length + 1).split('/')
   if (token === undefined || token === '' || more.length > 0) return undefined
-  if (collection === 'reports') return sub === undefined ? { resource: 'report', token } : undefined
+  if (collection === 'reports') {
+    const resource = sub === undefined ? 'progress' : REPORT_ACTIONS.find((action) => action === sub && action !== 'progress')
+    return resource === undefined ? undefined : { resource, token }
+  }
   if (collection !== 'jobs') return undefined
   if (sub === undefined) return { resource: 'status', token }
   return sub === 'result' || sub === 'events' ? { resource: sub, token } : undefined
@@ -110,7 +117,7 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   if (asked.token === undefined) return noSuchJob()
   const { id, secret } = asked.token
   const found = await api.jobs.read(id, 'status')
-  if (!secretMatches(found?.job, secret) || found === undefined) return noSuchJob()
+  if (!secretMatches(found?.job, secret) || found === undefined || !isCaller(found.job, call.head.headers)) return noSuchJob()
   call.log.job = id
   if (call.gone) return undefined
   if (call.head.method === 'DELETE') return cancel(call, api, found.job, asked.extraHeaders)
@@ -180,22 +187,5 @@ async function cancel(call: Call, api: JobsApi, job: StoredJob, extraHeaders: re
   const after = outcome.kind === 'done' || outcome.kind === 'unchanged' ? outcome.job : undefined
   if (after === undefined) return noSuchJob()
   sendStatus(call, api, after, { status: 200, extraHeaders })
-  return undefined
-}
-
-async function report(call: Call, api: JobsApi, token: TokenParts | undefined): Promise<Outcome> {
-  const { budget, clock } = api
-  const body = await collectBody(call, { bytesMax: PROGRESS_BYTES_MAX, budget, clock, waitMs: REPORT_WAIT_MS })
-  if (body.kind === 'gone') return undefined
-  if (body.kind === 'failed') {
-    if (body.failed.code !== 'body_too_large') return body.failed
-    return failure('body_too_large', `A report has at most ${PROGRESS_BYTES_MAX} bytes.`)
-  }
-  const progress = compactProgress(body.bytes)
-  body.free()
-  if (progress === undefined) return failure('bad_request', `A report is a JSON document of at most ${PROGRESS_DEPTH_MAX} levels.`)
-  if (token === undefined || !(await api.jobs.report(token.id, token.secret, progress))) return noSuchJob()
-  call.log.job = token.id
-  call.send(204, PRIVATE_HEADERS, '')
   return undefined
 }

@@ -28,6 +28,8 @@ export interface Config {
   readonly schedules: readonly ScheduleConfig[]
   readonly topics: readonly TopicConfig[]
   readonly api: ApiConfig
+  /** What attempts of jobs are signed with; absent: they are not. */
+  readonly signing?: { readonly keys: readonly SigningKey[] }
   readonly limits: LimitsConfig
   readonly timeouts: TimeoutsConfig
   readonly jobs: JobsConfig
@@ -65,6 +67,12 @@ export interface StoreConfig {
 export interface StoreKey {
   readonly id: string
   /** 32 bytes. Never shown. */
+  readonly secret: Uint8Array
+}
+
+export interface SigningKey {
+  readonly id: string
+  /** Never shown. */
   readonly secret: Uint8Array
 }
 
@@ -124,6 +132,8 @@ export interface QueueConfig {
   readonly attempts: number
   readonly backoff: { readonly baseMs: Millis; readonly maxMs: Millis }
   readonly timeoutMs: Millis
+  /** How far servers may report the end of a job after their answer. */
+  readonly defer: { readonly maxMs: Millis; readonly jobs: number }
   /** Absent: never. */
   readonly expireAfterMs?: Millis
   /** Absent: never. */
@@ -131,6 +141,7 @@ export interface QueueConfig {
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   readonly deadLetter: 'exhausted' | 'all'
+  readonly onUnauthorized: 'fail' | 'hold'
   readonly rules: QueueRules
   readonly limits: QueueLimits
   /** Jobs give way to direct requests. Absent: they do not. */
@@ -213,6 +224,13 @@ export interface KeySource {
   readonly name: string
 }
 
+/** Where a caller's identity is. */
+export interface BindSource {
+  readonly from: 'header' | 'cookie'
+  /** Header name in lower case, or cookie name. */
+  readonly name: string
+}
+
 export interface MatchConfig {
   /** Lower case; `*.example.com` stands for any one or more labels. Absent: any. */
   readonly host?: string
@@ -245,6 +263,8 @@ export interface RouteConfig {
   readonly onWait: 'accept' | 'cancel'
   readonly key?: KeySource
   readonly tenant?: KeySource
+  /** Its jobs open only for who shows the same. */
+  readonly bind?: BindSource
   readonly allow: readonly ClientHeader[]
   /** Methods that may become a job. */
   readonly methods: readonly string[]

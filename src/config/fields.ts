@@ -7,7 +7,7 @@ import { parsePercent } from '../lib/percent.ts'
 import { parseRate } from '../lib/rate.ts'
 import { parseSize } from '../lib/size.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
-import type { HostPort, KeySource, ServerConfig, StoreKey } from './config.ts'
+import type { HostPort, BindSource, KeySource, ServerConfig, StoreKey } from './config.ts'
 
 export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 /** A token of RFC 9110: header names, methods, pseudonyms. */
@@ -191,6 +191,17 @@ function readKey(text: string): Reading<KeySource> {
   return { value: { from, name: from === 'header' ? name.toLowerCase() : name } }
 }
 
+function readBind(text: string): Reading<BindSource> {
+  const read = readKey(text)
+  if ('wrong' in read)
+    return /^(header|cookie):/.test(text) ? read : { wrong: `must be header:<name> or cookie:<name>, not ${shown(text)}` }
+  const { from, name } = read.value
+  if (from === 'header' || from === 'cookie') return { value: { from, name } }
+  return { wrong: `must be header:<name> or cookie:<name>, not ${shown(text)}` }
+}
+
+export const bindSource = textField(readBind, { title: 'header or cookie' })
+
 export const keySource = textField(readKey, { title: 'key source' })
 
 export const jsonPointer = simpleField(formed(/^(\/([^~/]|~[01])*)*$/), 'a JSON pointer (RFC 6901) such as /order/type', {
@@ -286,5 +297,18 @@ function readStoreSecret(text: string): Reading<StoreKey['secret']> {
 }
 
 export const storeSecret = textField(readStoreSecret, { title: '32 bytes in base64 or hex' })
+
+const SIGNING_BYTES_MIN = 24
+
+/** Says nothing of what it read: it is a secret. */
+function readSigningSecret(text: string): Reading<Uint8Array> {
+  const encoded = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text)?.[1]
+  if (encoded === undefined && text.startsWith('whsec_')) return { wrong: 'must be base64 after whsec_' }
+  const secret = new Uint8Array(encoded === undefined ? Buffer.from(text) : Buffer.from(encoded, 'base64'))
+  if (secret.length >= SIGNING_BYTES_MIN) return { value: secret }
+  return { wrong: `must have at least ${SIGNING_BYTES_MIN} bytes; make one with: echo whsec_$(openssl rand -base64 32)` }
+}
+
+export const signingSecret = textField(readSigningSecret, { title: 'whsec_ and base64, or text' })
 
 export const matchText = textField(readMatch, { title: 'match' })

@@ -263,6 +263,14 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}queues: { q: { pull: true } }\nroutes: [{ match: POST /a, mode: queue, queue: q, stream: true }]`,
     '3:59  routes[0].stream  the queue "q" is worked off by pull consumers only, which give their results as a whole; name a pool at the queue, or leave this key out',
   ],
+  'what a job cannot be bound to': [
+    `${BASE}routes: [{ match: POST /x, mode: queue, bind: path:id }]`,
+    '2:47  routes[0].bind  must be header:<name> or cookie:<name>, not "path:id"',
+  ],
+  'a job that is bound, where there are none': [
+    `${BASE}routes: [{ match: POST /x, bind: header:Authorization }]`,
+    '2:34  routes[0].bind  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
+  ],
   'a key of the store of another length': [
     `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: c2hvcnQ= }] } }`,
     '3:48  store.encryption.keys[0].secret  must be 32 random bytes in base64 or hex; make them with: openssl rand -base64 32',
@@ -270,6 +278,18 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
   'two keys of the store with one name': [
     `${BASE}${ROUTE}store: { encryption: { keys: [{ id: a, secret: ${'ab'.repeat(32)} }, { id: a, secret: ${'cd'.repeat(32)} }] } }`,
     '3:122  store.encryption.keys[1].id  there is another key a',
+  ],
+  'a secret for signing that is too short': [
+    `${BASE}${ROUTE}signing: { keys: [{ id: a, secret: short }] }`,
+    '3:36  signing.keys[0].secret  must have at least 24 bytes; make one with: echo whsec_$(openssl rand -base64 32)',
+  ],
+  'a secret for signing that is no base64': [
+    `${BASE}${ROUTE}signing: { keys: [{ id: a, secret: whsec_no_base64 }] }`,
+    '3:36  signing.keys[0].secret  must be base64 after whsec_',
+  ],
+  'two keys for signing with one name': [
+    `${BASE}${ROUTE}signing: { keys: [{ id: a, secret: ${'x'.repeat(24)} }, { id: a, secret: ${'y'.repeat(24)} }] }`,
+    '3:70  signing.keys[1].id  there is another key a',
   ],
   'no key of the store': [
     `${BASE}${ROUTE}store: { encryption: { keys: [] } }`,

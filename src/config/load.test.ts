@@ -128,9 +128,11 @@ describe('good files', () => {
           attempts: 20,
           backoff: { baseMs: 1000, maxMs: 1_800_000 },
           timeoutMs: 60_000,
+          defer: { maxMs: 86_400_000, jobs: 1000 },
           keepMs: 86_400_000,
           keepDeadMs: 1_209_600_000,
           deadLetter: 'exhausted',
+          onUnauthorized: 'fail',
           rules: { onFailure: 'skip', overflow: 'refuse' },
           limits: { jobs: 1_000_000, bytes: 10 * 1024 ** 3, finished: 10 * 1024 ** 3 },
           shedFrom: 0.5,
@@ -342,6 +344,18 @@ store: { diskFloor: 1GiB }
     const config = good('queues: { mails: {} }\napi: { keys: [{ name: a, token: "0123456789abcdef", queues: ["*"], can: [send] }] }\n')
     assert.deepEqual([config.pools, config.routes, config.queues[0]?.pull], [[], [], true])
     assert.deepEqual(config.api.keys, [{ name: 'a', token: '0123456789abcdef', queues: ['*'], can: ['send'] }])
+  })
+
+  test('secrets for signing are base64 after whsec_, or text as it is', () => {
+    const keys = `[{ id: a, secret: "\${A}" }, { id: b, secret: twenty-four-characters-ab }]`
+    const config = good(`${BASE}${ROUTE}signing: { keys: ${keys} }`, { A: `whsec_${Buffer.alloc(24, 7).toString('base64')}` })
+    assert.deepEqual(
+      config.signing?.keys.map(({ id, secret }) => [id, Buffer.from(secret)]),
+      [
+        ['a', Buffer.alloc(24, 7)],
+        ['b', Buffer.from('twenty-four-characters-ab')],
+      ],
+    )
   })
 
   test('keys of the store are read from base64 and from hex', () => {

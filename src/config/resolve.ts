@@ -48,6 +48,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
       waitMaxMs: file.jobs.waitMax,
       heartbeatMs: file.jobs.heartbeat,
     },
+    ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
     ...(cors && { cors }),
@@ -129,12 +130,21 @@ function queueOf(file: ParsedFile, name: string): ParsedQueue {
 
 function resolveStore({ store }: ParsedFile, { folder, report }: ResolveOptions): StoreConfig {
   const { engine, path, diskFloor, encryption } = store
+  checkIds(encryption?.keys ?? [], ['store', 'encryption', 'keys'], report)
+  return { engine, path: absolute(folder, path), diskFloor, ...(encryption !== undefined && { encryption }) }
+}
+
+function resolveSigning(signing: NonNullable<ParsedFile['signing']>, report: Report): NonNullable<Config['signing']> {
+  checkIds(signing.keys, ['signing', 'keys'], report)
+  return signing
+}
+
+function checkIds(keys: readonly { readonly id: string }[], path: Path, report: Report): void {
   const ids = new Set<string>()
-  for (const [i, { id }] of (encryption?.keys ?? []).entries()) {
-    if (ids.has(id)) report.error({ path: ['store', 'encryption', 'keys', i, 'id'], message: `there is another key ${id}` })
+  for (const [i, { id }] of keys.entries()) {
+    if (ids.has(id)) report.error({ path: [...path, i, 'id'], message: `there is another key ${id}` })
     ids.add(id)
   }
-  return { engine, path: absolute(folder, path), diskFloor, ...(encryption !== undefined && { encryption }) }
 }
 
 function resolveApi({ api, limits }: ParsedFile, { poolNames, report }: ResolveOptions): ApiConfig {

@@ -35,6 +35,14 @@ const shed = z.strictObject({
   from: field.percent.prefault('50%').describe('Of `limits.jobs` or `limits.bytes`: from here on it begins.'),
 })
 
+const defer = z.strictObject({
+  max: field.span.prefault('24h').describe('Longest time for which a server may defer or extend at once.'),
+  jobs: field
+    .count(0, MILLION)
+    .default(1000)
+    .describe('Deferred jobs of the queue at once; one more is handed back, as after a 503. 0: servers may not defer.'),
+})
+
 export const queueSchema = z.strictObject({
   pool: z
     .string()
@@ -50,6 +58,7 @@ export const queueSchema = z.strictObject({
   attempts: field.count(1, 1000).default(20).describe('Attempts until a job is a dead letter.'),
   backoff: backoff.prefault({}).describe('Pause between two attempts.'),
   timeout: field.span.prefault('60s').describe('One attempt; for a pull consumer the lease, where it asks for no other.'),
+  defer: defer.prefault({}).describe('How far servers may answer `202` with `Spillway-Defer` and report the end of a job later.'),
   expireAfter: field.spanOrNever
     .prefault('never')
     .describe('From the moment a job may run to its first attempt; expired jobs are dead letters.'),
@@ -63,6 +72,12 @@ export const queueSchema = z.strictObject({
     .default('exhausted')
     .describe(
       '`exhausted`: jobs out of attempts, expired, poisoned or of unknown outcome become dead letters. `all`: also jobs that a server refused for good.',
+    ),
+  onUnauthorized: z
+    .enum(['fail', 'hold'])
+    .default('fail')
+    .describe(
+      'A server answered 401 or 403. `fail`: that is the result. `hold`: the job is a dead letter that keeps its request, and its key, until somebody sends it again with another credential, or releases it.',
     ),
   onFailure: z
     .enum(['skip', 'block'])

@@ -152,6 +152,11 @@ const route = z.strictObject({
   tenant: field.keySource
     .optional()
     .describe('Whose job it is, written like `key`: tenants that share a queue take turns, and `tenantMaxRunning` limits each.'),
+  bind: field.bindSource
+    .optional()
+    .describe(
+      'Its jobs open only for who shows the same as the request did, beside the token: `header:Authorization`, `cookie:session`. An EventSource can send cookies, but no headers. A request that has none makes a job that its token alone opens.',
+    ),
   allow: z
     .array(clientHeader)
     .optional()
@@ -186,6 +191,19 @@ const route = z.strictObject({
     .optional()
     .describe('How idempotency keys are told apart.'),
   cors: cors.optional().describe('Instead of the global `cors`.'),
+})
+
+const signingKey = z.strictObject({
+  id: field.name.describe('What it is called in messages.'),
+  secret: field.signingSecret.describe('Which the servers know, too: `"${SIGNING_KEY}"`, made by `echo whsec_$(openssl rand -base64 32)`.'),
+})
+
+const signing = z.strictObject({
+  keys: z
+    .array(signingKey)
+    .min(1)
+    .max(8)
+    .describe('Every one signs, so that a secret can be changed: add the new one, tell the servers, take the old one out.'),
 })
 
 const limits = z.strictObject({
@@ -272,6 +290,7 @@ export const configSchema = z.strictObject({
   schedules: z.record(field.name, scheduleSchema).prefault({}).describe('What makes jobs by the clock, by name.'),
   topics: z.record(field.name, topicSchema).prefault({}).describe('Names under which one job is sent to several queues.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
+  signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
   limits: limits.prefault({}).describe('How large things may become.'),
   timeouts: timeouts.prefault({}).describe('How long things may take.'),
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),

@@ -104,7 +104,7 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_error',
   },
-  unauthorized: { status: 401, title: 'A token is required', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  unauthorized: { status: 401, title: 'Valid credentials are required', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   forbidden: { status: 403, title: 'This key may not do that', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   foreign_page: {
     status: 403,

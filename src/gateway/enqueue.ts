@@ -4,6 +4,7 @@
  * not keep the request in memory: the store has it.
  */
 import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
+import { bindingOf } from '../api/binding.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from '../api/event-stream.ts'
 import type { FollowParts } from '../api/job-events.ts'
@@ -19,6 +20,7 @@ import { headerValue } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
+import type { Random } from '../ports/clock.ts'
 import type { Admission, NewJob, StoredJob, Submitted } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
@@ -80,9 +82,8 @@ export async function submitCall(
   const hold = holdOf(policies, route, context.config.jobs.waitMaxMs)
   let submitted: Submitted
   try {
-    submitted = await context.jobs.submit(
-      newJob(call, match, { queue, policies, hold, request, admission: admissionOf(policies, match, queue, context) }),
-    )
+    const admission = admissionOf(policies, match, queue, context)
+    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, hold, request, admission, random: context.random }))
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
@@ -112,6 +113,7 @@ function newJob(
     readonly hold: Hold
     readonly request: StorableRequest
     readonly admission: Admission | undefined
+    readonly random: Random
   },
 ): NewJob {
   const { head } = call
@@ -120,6 +122,7 @@ function newJob(
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
+  const binding = route.bind === undefined ? undefined : bindingOf(route.bind, head.headers, parts.random)
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
     queue: queue.name,
@@ -133,6 +136,7 @@ function newJob(
     ...(route.stream === undefined ? {} : { stream: route.stream }),
     ...(key === undefined ? {} : { key }),
     ...(tenant === undefined ? {} : { tenant }),
+    ...(binding === undefined ? {} : { binding }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
     ...expiry(queue, policies, hold),
     ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),

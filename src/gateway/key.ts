@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { KeySource } from '../config/config.ts'
+import { cookieValue } from '../core/headers/cookie.ts'
 import { KEY_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { headerValues, type RequestHead } from '../http1/message.ts'
 import { pointedTo } from '../lib/json-pointer.ts'
@@ -57,16 +58,6 @@ function rawKey(source: KeySource, { head, params, body }: KeyedRequest): string
     case 'json':
       return jsonValue(body, source.name)
   }
-}
-
-function cookieValue(fields: readonly string[], name: string): string | undefined {
-  for (const field of fields) {
-    for (const pair of field.split(';')) {
-      const equals = pair.indexOf('=')
-      if (equals > 0 && pair.slice(0, equals).trim() === name) return pair.slice(equals + 1).trim()
-    }
-  }
-  return undefined
 }
 
 /** The string, number or boolean that a JSON pointer (RFC 6901) points to. */

@@ -2,16 +2,25 @@
  * One hand-out of a job to a server, from the lease to the settlement: what the server is sent, what its answer is taken for,
  * and that the store hears of it. The server's slot is given back by whoever reserved it, when `ended` resolves.
  */
-import type { QueueConfig } from '../config/config.ts'
+import type { QueueConfig, SigningKey } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
-import { type AttemptEnd, decideSettlement, type SettleFacts, type Verdict, type VerdictError } from '../core/jobs/settlement.ts'
+import {
+  type AttemptEnd,
+  decideSettlement,
+  deferralOf,
+  refuseDeferral,
+  type SettleFacts,
+  type Verdict,
+  type VerdictError,
+} from '../core/jobs/settlement.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { Pool, Server } from '../pools/pool.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { JobAnswer, JobStore, Lease, LeaseRef, Settlement, SettleOutcome, StoredJob } from '../ports/job-store.ts'
+import { signatureFor } from './signature.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Metrics, Telemetry } from '../telemetry/telemetry.ts'
 import type { Attempt, AttemptOutcome, OutgoingRequest, StreamedAttempt, Upstream } from '../upstream/upstream.ts'
@@ -29,11 +38,13 @@ export interface AttemptContext {
   readonly random: Random
   readonly telemetry: Telemetry
   /** Where a server reports progress: absolute, of this attempt only. */
-  readonly reportUrl: (ref: LeaseRef) => string
+  readonly reportUrl: (lease: Lease) => string
   readonly resultBytesMax: Bytes
   readonly streamedBytesMax: Bytes
   /** Those that are handed on while they come. */
   readonly answers: LiveAnswers
+  /** What attempts are signed with, now. */
+  readonly signingKeys: () => readonly SigningKey[]
 }
 
 export interface AttemptTarget {
@@ -54,6 +65,7 @@ export function countOutcomes(metrics: Metrics, queue: string): Outcomes {
     retry: counter('retried'),
     handBack: counter('handed-back'),
     fail: counter('failed'),
+    defer: counter('deferred'),
     stale: counter('stale'),
   }
 }
@@ -61,7 +73,7 @@ export function countOutcomes(metrics: Metrics, queue: string): Outcomes {
 export interface AttemptResult {
   /** As it stands now; undefined: the lease was stale, the job was cancelled, or the store could not be told. */
   readonly job: StoredJob | undefined
-  /** When the job is to be handed out again, if it is. */
+  /** When the job is to be handed out again, if it is; or when its deferral is over. */
   readonly afterMs: Millis
 }
 
@@ -69,11 +81,13 @@ export interface RunningAttempt {
   readonly lease: Lease
   /** As `ended`, to be asked. */
   readonly over: boolean
-  /** The server has answered, failed, or been left: its slot is free. */
+  /** The server has answered, failed, or been left: its slot is free. One that defers the end keeps it until that is durable. */
   readonly ended: Promise<{ readonly broke: boolean }>
   readonly settled: Promise<AttemptResult>
   /** Breaks it off and settles it as failed with this code. */
   abort(code: ErrorCode, detail: string): void
+  /** It may take so long from now on. */
+  extend(forMs: Millis): void
   /** Breaks it off because its lease is gone: nothing is settled. */
   discard(): void
 }
@@ -83,8 +97,9 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
   const attempt = send(context, target, lease)
   let discarded = false
   let over = false
-  const ended = attempt.outcome.then((outcome) => {
+  const ended = attempt.outcome.then(async (outcome) => {
     over = true
+    if (isDeferral(outcome)) await settled
     return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
   })
   const settled = attempt.outcome.then((outcome) => {
@@ -99,6 +114,7 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
     ended,
     settled,
     abort: (code, detail) => attempt.abort(code, detail),
+    extend: (forMs) => attempt.extend(forMs),
     discard: () => {
       discarded = true
       attempt.abort('job_cancelled', 'The lease was gone while it ran.')
@@ -108,32 +124,28 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
 
 function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {
   const { timeoutMs } = target.queue
-  const request = serverRequest(lease, context.clock.now() + timeoutMs, context.reportUrl(lease.ref), target.server.name)
+  const request = serverRequest(context, lease, context.clock.now() + timeoutMs, target.server.name)
   const streamed = lease.job.stream === undefined ? undefined : streamedAttempt(context, target, lease)
   return context.upstream.attempt(target.pool, target.server, request, { timeoutMs, resultBytesMax: context.resultBytesMax, streamed })
 }
 
 /** Only what would be the job's result is handed on: of an answer that leads to another attempt nobody gets a byte. */
-function streamedAttempt(
-  { answers, clock, random, streamedBytesMax }: AttemptContext,
-  target: AttemptTarget,
-  lease: Lease,
-): StreamedAttempt {
+function streamedAttempt(context: AttemptContext, target: AttemptTarget, lease: Lease): StreamedAttempt {
   return {
-    bytesMax: streamedBytesMax,
+    bytesMax: context.streamedBytesMax,
     wants({ status, headers }) {
-      const facts = { ...settleFacts(target, lease), now: clock.now(), unit: random.unit() }
-      const isResult = decideSettlement({ kind: 'answer', status, headers }, facts).kind === 'succeed'
-      // A 202 that defers the answer is none yet.
-      return isResult && status < 300 && headerValue(headers, 'spillway-defer') === undefined
+      const isResult =
+        decideSettlement({ kind: 'answer', status, headers }, settleFacts(context, target.queue, lease.job)).kind === 'succeed'
+      return isResult && status < 300
     },
-    take: (head, giver) => answers.begin(lease.ref, head, giver),
+    take: (head, giver) => context.answers.begin(lease.ref, head, giver),
   }
 }
 
 /** The stored request, plus what tells the server that it is a job. */
-function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string, host: string): OutgoingRequest {
+function serverRequest(context: AttemptContext, lease: Lease, deadlineAt: EpochMillis, host: string): OutgoingRequest {
   const { job, request, ref } = lease
+  const submittedAt = new Date(job.submittedAt).toISOString()
   const headers = [
     ...request.headers,
     'Spillway-Job',
@@ -145,10 +157,12 @@ function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string,
     'Spillway-Deadline',
     new Date(deadlineAt).toISOString(),
     'Spillway-Submitted-At',
-    new Date(job.submittedAt).toISOString(),
+    submittedAt,
     'Spillway-Report',
-    reportUrl,
+    context.reportUrl(lease),
   ]
+  const keys = context.signingKeys()
+  if (keys.length > 0) headers.push('Spillway-Signature', signatureFor({ id: job.id, submittedAt, request }, keys))
   if (headerValue(request.headers, 'idempotency-key') === undefined) headers.push('Idempotency-Key', job.id)
   // A job of the queue API need not name one, but HTTP/1.1 must.
   if (headerValue(request.headers, 'host') === undefined) headers.push('Host', host)
@@ -162,28 +176,45 @@ interface Finished {
 
 async function settleAttempt(context: AttemptContext, target: AttemptTarget, lease: Lease, finished: Finished): Promise<AttemptResult> {
   const { outcome } = finished
-  const facts = { ...settleFacts(target, lease), now: context.clock.now(), unit: context.random.unit() }
-  const verdict = decideSettlement(attemptEnd(outcome), facts)
-  if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
-  const answer = outcome.kind === 'answer' ? storedAnswer(outcome.answer) : undefined
-  const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
+  const facts = settleFacts(context, target.queue, lease.job)
+  const answer = outcome.kind === 'answer' && !isDeferral(outcome) ? storedAnswer(outcome.answer) : undefined
+  const settle = (verdict: Verdict): Promise<SettleOutcome | undefined> => {
+    // First of all: once the store has it back, it could be handed out to the same server.
+    if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
+    return settleDurably(context, settlementOf(verdict, lease.ref, { queue: target.queue, answer }))
+  }
+  let verdict = decideSettlement(attemptEnd(outcome), facts)
+  let settled = await settle(verdict)
+  if (settled?.kind === 'full') {
+    verdict = refuseDeferral(`As many jobs of ${target.queue.name} are deferred as may be (defer.jobs: ${target.queue.defer.jobs}).`, facts)
+    settled = await settle(verdict)
+  }
   const after = settled?.kind === 'settled' ? settled.job : undefined
   context.answers.settled(lease.ref, settled && (after?.status === 'succeeded' ? 'succeeded' : 'otherwise'))
   report(context, target, lease, { verdict, finished, after })
   if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
-  return { job: after, afterMs: 'afterMs' in verdict ? verdict.afterMs : 0 }
+  return { job: after, afterMs: verdict.kind === 'defer' ? verdict.forMs : 'afterMs' in verdict ? verdict.afterMs : 0 }
 }
 
-/** `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt. */
-function settleFacts({ queue }: AttemptTarget, { job }: Lease): Omit<SettleFacts, 'now' | 'unit'> {
+/** What the settle table has to know of a hand-out that ends now. */
+export function settleFacts({ clock, random }: Pick<AttemptContext, 'clock' | 'random'>, queue: QueueConfig, job: StoredJob): SettleFacts {
   return {
+    // `attempt` is the number of this one, and `handOuts` counts it: what is over were hand-outs without an attempt.
     attempt: Math.max(job.attempt, 1),
     handBacks: Math.max(job.handOuts - job.attempt, 0),
     sendOnce: job.sendOnce,
     onPartial: job.stream?.onPartial,
     backoff: queue.backoff,
     deadLetter: queue.deadLetter,
+    onUnauthorized: queue.onUnauthorized,
+    deferMaxMs: queue.defer.maxMs,
+    now: clock.now(),
+    unit: random.unit(),
   }
+}
+
+function isDeferral(outcome: AttemptOutcome): boolean {
+  return outcome.kind === 'answer' && deferralOf(outcome.answer.status, outcome.answer.headers) !== undefined
 }
 
 function attemptEnd(outcome: AttemptOutcome): AttemptEnd {
@@ -196,17 +227,24 @@ function storedAnswer(answer: JobAnswer): JobAnswer {
   return { ...answer, headers: forwardResponseHeaders(answer.headers) }
 }
 
-function settlementOf(verdict: Verdict, lease: LeaseRef, answer: JobAnswer | undefined): Settlement {
+interface SettledWith {
+  readonly queue: QueueConfig
+  readonly answer: JobAnswer | undefined
+}
+
+export function settlementOf(verdict: Verdict, lease: LeaseRef, { queue, answer }: SettledWith): Settlement {
   const withAnswer = answer === undefined ? {} : { answer }
   switch (verdict.kind) {
     case 'succeed':
       return { kind: 'succeed', lease, answer: answer as JobAnswer }
+    case 'defer':
+      return { kind: 'defer', lease, forMs: verdict.forMs, retryMs: verdict.retryMs, jobsMax: queue.defer.jobs }
     case 'retry':
       return { kind: 'retry', lease, afterMs: verdict.afterMs, error: verdict.error, ...withAnswer }
     case 'handBack':
       return { kind: 'handBack', lease, afterMs: verdict.afterMs, error: verdict.error, ...withAnswer }
     case 'fail':
-      return { kind: 'fail', lease, error: verdict.error, deadLetter: verdict.deadLetter, ...withAnswer }
+      return { ...verdict, lease, ...withAnswer }
   }
 }
 
@@ -236,7 +274,7 @@ interface Result {
 function report(context: AttemptContext, target: AttemptTarget, lease: Lease, result: Result): void {
   const { telemetry } = context
   const { verdict, after, finished } = result
-  const error = verdict.kind === 'succeed' ? undefined : verdict.error
+  const error = 'error' in verdict ? verdict.error : undefined
   const queue = target.queue.name
   target.outcomes[after === undefined ? 'stale' : verdict.kind].inc()
   attemptLine(context, target, lease, result)
@@ -245,6 +283,9 @@ function report(context: AttemptContext, target: AttemptTarget, lease: Lease, re
   if (after === undefined) {
     telemetry.event({ type: 'warning', message: `job ${lease.ref.id}: the end of a hand-out came too late and changed nothing` })
     return
+  }
+  if (verdict.kind === 'defer') {
+    telemetry.event({ type: 'job-deferred', job: after.id, queue, server: target.server.name, forMs: verdict.forMs })
   }
   const again = after.status === 'retrying' || after.status === 'queued'
   if (error !== undefined && error.code !== 'shutting_down' && (again || after.dead !== undefined)) {
@@ -273,7 +314,7 @@ function attemptLine(context: AttemptContext, target: AttemptTarget, lease: Leas
     route: lease.job.route,
     job: lease.ref.id,
     attempt: lease.job.attempt,
-    outcome: verdict.kind === 'succeed' ? 'succeeded' : verdict.error.code,
+    outcome: 'error' in verdict ? verdict.error.code : verdict.kind === 'defer' ? 'deferred' : 'succeeded',
     ...(outcome.kind === 'answer' ? { status: outcome.answer.status } : {}),
     tookMs: finished.tookMs,
   })

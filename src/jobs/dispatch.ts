@@ -2,7 +2,7 @@
 import type { QueueConfig } from '../config/config.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { Lease, QueueName, StoredJob } from '../ports/job-store.ts'
+import type { Lease, LeaseRef, QueueName, StoredJob } from '../ports/job-store.ts'
 import type { AttemptContext } from './attempt.ts'
 import { Line, type LineHooks } from './line.ts'
 
@@ -89,6 +89,11 @@ export class Dispatcher {
   /** The job does not run any more, and not because its attempt was settled here. */
   left(job: StoredJob): void {
     for (const line of this.#linesOf(job.queue)) line.left(job)
+  }
+
+  /** The server asks for more time for an attempt that is under way here. False: it is not. */
+  extend(queue: QueueName, ref: LeaseRef, forMs: Millis): boolean {
+    return this.#linesOf(queue).some((line) => line.extend(ref, forMs))
   }
 
   /** An attempt of the job, or of its key, is still under way here, although it has lost its lease. */

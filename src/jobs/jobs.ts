@@ -2,7 +2,7 @@
  * The durable half of the gateway as one value: submit, wait, watch, cancel, and the dispatch behind them.
  * Whoever needs a job goes through here; nobody else holds the store.
  */
-import type { Config, QueueConfig } from '../config/config.ts'
+import type { Config, QueueConfig, SigningKey } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Bus } from '../ports/bus.ts'
@@ -13,11 +13,11 @@ import type {
   JobStore,
   KeyRef,
   Lease,
-  LeaseRef,
   NewJob,
   QueueName,
   QueueStats,
   ReadJob,
+  SettleOutcome,
   StoredJob,
   Submitted,
   Tick,
@@ -29,6 +29,8 @@ import { Drain, retryAfterSeconds } from './estimate.ts'
 import { FollowUps } from './follow-ups.ts'
 import { LiveAnswers } from './live-answers.ts'
 import { type PreparedReload, Queues } from './queues.ts'
+import { reportAddressOf } from './report-address.ts'
+import { Reports } from './reports.ts'
 import { type ResultRoom, StoredResults, type TakenResult } from './stored-results.ts'
 import { Ticker } from './ticker.ts'
 import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
@@ -80,10 +82,10 @@ export interface Jobs {
   cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome>
   /** It was cancelled with `onlyUnbegun`, just now: nothing was done. */
   isTakenBack(id: JobId): boolean
-  /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
-  report(id: JobId, secret: string, progress: string): Promise<boolean>
   /** Do more jobs wait in it than its servers take at once? */
   hasBacklog(queue: QueueName): Promise<boolean>
+  /** What servers report beside their answers. */
+  readonly reports: Reports
   estimate(queue: QueueName, position: number | undefined): Estimate
   /** How many may wait in line for one more to begin within this time. Undefined: nobody can say. */
   aheadMax(queue: QueueName, withinMs: Millis): number | undefined
@@ -121,6 +123,7 @@ class LocalJobs implements Jobs {
   readonly queues: Queues
   readonly followUps: FollowUps
   readonly answers: LiveAnswers
+  readonly reports: Reports
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -144,7 +147,8 @@ class LocalJobs implements Jobs {
     this.followUps = new FollowUps({ ...parts, submit: (jobs) => this.#submit(jobs) })
     this.answers = new LiveAnswers(parts)
     const { result: resultBytesMax, streamedResult: streamedBytesMax } = config.limits
-    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax, streamedBytesMax, answers: this.answers }
+    const signingKeys = (): readonly SigningKey[] => this.#config.signing?.keys ?? []
+    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax, streamedBytesMax, answers: this.answers, signingKeys }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
       isTooLate: (job) => this.#isTooLate(job),
@@ -160,6 +164,13 @@ class LocalJobs implements Jobs {
       },
       clashes: (lease) => this.#dispatcher.clashes(lease),
       dispatch: (name, queue) => void (queue === undefined ? this.#dispatcher.remove(name) : this.#dispatcher.set(queue)),
+    })
+    this.reports = new Reports(parts, {
+      queueOf: (name) => this.queues.configOf(name),
+      settle: async (queue, ending) => (await this.queues.settle(queue, [ending]))[0] as SettleOutcome,
+      extend: (queue, ref, forMs) => this.#dispatcher.extend(queue, ref, forMs),
+      ended: (job) => this.#dispatcher.left(job),
+      dueIn: this.#hooks.dueIn,
     })
   }
 
@@ -259,13 +270,6 @@ class LocalJobs implements Jobs {
       if (job.key !== undefined || this.#makesRoom(job)) this.#parts.bus.publish({ kind: 'ready', queue: job.queue })
     }
     return outcome
-  }
-
-  async report(id: JobId, secret: string, progress: string): Promise<boolean> {
-    const outcome = (await this.#parts.store.command([{ kind: 'progress', id, secret, progress }]))[0] as CommandOutcome
-    if (outcome.kind !== 'done') return false
-    if (outcome.job !== undefined) this.#parts.bus.publish({ kind: 'job', job: outcome.job })
-    return true
   }
 
   estimate(queue: QueueName, position: number | undefined): Estimate {
@@ -371,9 +375,9 @@ class LocalJobs implements Jobs {
     if (this.#takenBack.size > TAKEN_BACK_MAX) this.#takenBack.delete(this.#takenBack.values().next().value as JobId)
   }
 
-  readonly #reportUrl = (ref: LeaseRef): string => {
+  readonly #reportUrl = ({ ref, job }: Lease): string => {
     const { jobs } = this.#config
-    return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${ref.id}.${ref.secret}`
+    return `${jobs.publicUrl ?? this.#parts.ownUrl()}${jobs.path}/reports/${reportAddressOf(ref, job)}`
   }
 
   /**
@@ -393,6 +397,7 @@ class LocalJobs implements Jobs {
     for (const queue of ready) bus.publish({ kind: 'ready', queue })
     for (const job of tick.changed) {
       bus.publish({ kind: 'job', job })
+      if (job.status === 'retrying' && job.error !== undefined) this.queues.lapsed(job, job.error)
       if (job.dead === undefined) continue
       telemetry.event({ type: 'job-dead', job: job.id, queue: job.queue, reason: job.dead, detail: job.error?.detail ?? '' })
     }

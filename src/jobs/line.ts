@@ -9,13 +9,13 @@ import { assignBuckets, BUCKETS, bucketsOf, countBuckets } from '../core/jobs/bu
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool, PoolChange, Server } from '../pools/pool.ts'
 import type { Timer } from '../ports/clock.ts'
-import type { JobId, Lease, LeaseRequest, StoredJob } from '../ports/job-store.ts'
+import type { JobId, Lease, LeaseRef, LeaseRequest, StoredJob } from '../ports/job-store.ts'
 import { LIVE_QUIET_MS } from '../core/jobs/drain-pace.ts'
 import { type AttemptContext, type AttemptResult, countOutcomes, type Outcomes, type RunningAttempt, startAttempt } from './attempt.ts'
 import { Pacing } from './pacing.ts'
 
 /** A lease outlives its attempt by this: time for a slow store to take the settlement. So as a rule none has to be extended. */
-const LEASE_SLACK_MS: Millis = 15_000
+export const LEASE_SLACK_MS: Millis = 15_000
 /** For how long it is extended where the process was stopped, or the store is slower than that. */
 const LEASE_EXTENSION_MS: Millis = 2 * LEASE_SLACK_MS
 /** Leases asked for in one request: keeps a transaction, and the bodies that it brings, small. */
@@ -188,6 +188,18 @@ export class Line {
       if (outcomes[i] === 'extended') running.leaseUntil = now + LEASE_EXTENSION_MS
       else running.attempt.discard()
     }
+  }
+
+  /** The server asks for more time for an attempt that is under way here. False: it is not. */
+  extend(ref: LeaseRef, forMs: Millis): boolean {
+    for (const running of this.#running.values()) {
+      const { attempt } = running
+      if (attempt.lease.ref.fence !== ref.fence || attempt.over) continue
+      attempt.extend(forMs)
+      running.leaseUntil = this.#context.clock.monotonic() + forMs + LEASE_SLACK_MS
+      return true
+    }
+    return false
   }
 
   /** Hands out nothing more. Resolves when nothing is in flight. */

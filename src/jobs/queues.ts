@@ -11,7 +11,9 @@ import type {
   BrowsePage,
   BrowseRequest,
   CommandOutcome,
+  Ending,
   JobCommand,
+  JobError,
   JobId,
   JobStore,
   KeysRequest,
@@ -25,7 +27,6 @@ import type {
   ReadJob,
   ReadWant,
   ScheduleState,
-  Settlement,
   SettleOutcome,
   StoredJob,
   Submitted,
@@ -99,7 +100,7 @@ export class Queues {
       clashes: (lease) => hooks.clashes(lease),
       handBack: (leases) => this.handBack(leases),
       leased: (_, leases, leaseMs) => this.#leased(leases, leaseMs),
-      short: (queue) => hooks.short(this.#configOf(queue)),
+      short: (queue) => hooks.short(this.configOf(queue)),
     })
     this.#unsubscribe = bus.subscribe((event) => {
       if (event.kind === 'ready') this.#receivers.wake(event.queue)
@@ -229,14 +230,19 @@ export class Queues {
     return received
   }
 
-  settle(queue: QueueConfig, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+  settle(queue: QueueConfig, settlements: readonly Ending[]): Promise<readonly SettleOutcome[]> {
     return this.#settling.settle(queue, settlements)
+  }
+
+  /** Its lease was over: an attempt that is made again. */
+  lapsed(job: StoredJob, error: JobError): void {
+    this.#settling.lapsed(job, error)
   }
 
   /** Nobody works on them, and it was no attempt. */
   handBack(leases: readonly Lease[]): void {
     const first = leases[0]
-    if (first !== undefined) this.#settling.handBack(this.#configOf(first.job.queue), leases)
+    if (first !== undefined) this.#settling.handBack(this.configOf(first.job.queue), leases)
   }
 
   async extend(leases: readonly LeaseRef[], forMs: Millis): Promise<readonly LeaseOutcome[]> {
@@ -309,7 +315,8 @@ export class Queues {
     this.#receivers.close()
   }
 
-  #configOf(name: QueueName): QueueConfig {
+  /** Also of one that is no longer defined: its jobs are there still. */
+  configOf(name: QueueName): QueueConfig {
     return (this.#definitions.get(name) ?? restoredQueue(name, undefined, this.#config).queue).config
   }
 

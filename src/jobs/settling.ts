@@ -6,7 +6,7 @@ import type { Millis } from '../lib/units.ts'
 import type { QueueConfig } from '../config/config.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { JobStore, Lease, Settlement, SettleOutcome, StoredJob } from '../ports/job-store.ts'
+import type { Ending, JobError, JobStore, Lease, SettleOutcome, StoredJob } from '../ports/job-store.ts'
 import type { Metrics, Telemetry } from '../telemetry/telemetry.ts'
 import { countOutcomes, type Outcomes } from './attempt.ts'
 
@@ -34,16 +34,17 @@ export class Settling {
   }
 
   /** Resolved = durable. Rejects when the engine failed. */
-  async settle(queue: QueueConfig, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+  async settle(queue: QueueConfig, settlements: readonly Ending[]): Promise<readonly SettleOutcome[]> {
     if (settlements.length === 0) return []
     const outcomes = await this.#parts.store.settle(settlements)
     const counters = this.#countersOf(queue.name)
     let ready = false
     let dueMs = Number.POSITIVE_INFINITY
     for (const [i, outcome] of outcomes.entries()) {
-      const settlement = settlements[i] as Settlement
-      counters[outcome.kind === 'settled' ? settlement.kind : 'stale'].inc()
-      if (outcome.kind === 'stale') continue
+      const settlement = settlements[i] as Ending
+      if (outcome.kind === 'stale') counters.stale.inc()
+      if (outcome.kind !== 'settled') continue
+      counters[settlement.kind].inc()
       const { job } = outcome
       this.#tell(job, settlement)
       if (job.finishedAt !== undefined) this.#hooks.ended(job, job.finishedAt - (job.startedAt ?? job.finishedAt))
@@ -56,14 +57,21 @@ export class Settling {
     return outcomes
   }
 
+  /** Nobody has settled it in time: it is made again. */
+  lapsed(job: StoredJob, error: JobError): void {
+    const { id, queue, server = '', attempt } = job
+    this.#countersOf(queue).retry.inc()
+    this.#parts.telemetry.event({ type: 'attempt-failed', job: id, queue, server, attempt, reason: error.code })
+  }
+
   /** Nobody is there to work on them: no attempt. */
   handBack(queue: QueueConfig, leases: readonly Lease[]): void {
-    const settlements = leases.map(({ ref }): Settlement => ({ kind: 'handBack', lease: ref, afterMs: 0 }))
+    const settlements = leases.map(({ ref }): Ending => ({ kind: 'handBack', lease: ref, afterMs: 0 }))
     // Where the store cannot be told, the leases lapse.
     this.settle(queue, settlements).catch(() => undefined)
   }
 
-  #tell(job: StoredJob, settlement: Settlement): void {
+  #tell(job: StoredJob, settlement: Ending): void {
     const { bus, telemetry } = this.#parts
     const answer = 'answer' in settlement && job.hasAnswer ? settlement.answer : undefined
     bus.publish(answer === undefined ? { kind: 'job', job } : { kind: 'job', job, answer })

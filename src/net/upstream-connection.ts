@@ -163,6 +163,11 @@ export class UpstreamConnection implements Sweepable {
     this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : this.#out.blocked ? stallMs : NEVER)
   }
 
+  /** The server has asked for more time: at least so long from now. */
+  awaitFor(ms: Millis): void {
+    this.deadlineAt = Math.max(this.deadlineAt, this.#options.sweeper.in(ms))
+  }
+
   /** The request moves: whatever is awaited next has its whole time from now. */
   #requestMoved(): void {
     if (this.#state === AWAIT_HEAD) this.#awaitHead()

@@ -74,6 +74,8 @@ export interface NewJob {
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
   readonly reference?: string
+  /** A hash of who may see it beside its token; the store only keeps it. */
+  readonly binding?: string
   readonly idempotency?: Idempotency
   /**
    * `safe` and a method that is not idempotent: the job is sent again only if nothing reached a server.
@@ -152,11 +154,15 @@ export interface StoredJob {
   readonly stream?: StreamState
   readonly sendOnce: boolean
   readonly method: string
+  /** As it was submitted. */
+  readonly binding?: string
   /** The server that works on it or did last. */
   readonly server?: string
   readonly followUp?: string
   /** It has ended, and what follows from that is not done yet. */
   readonly followUpDue?: boolean
+  /** Its server has deferred its end: until when it may report it. */
+  readonly deferredUntil?: EpochMillis
 }
 
 export type Submitted =
@@ -202,25 +208,61 @@ export interface Lease {
 
 export type LeaseOutcome = 'extended' | 'stale'
 
-export type Settlement =
-  | { readonly kind: 'succeed'; readonly lease: LeaseRef; readonly answer: JobAnswer }
-  /** An attempt that failed: again after `afterMs` while attempts are left, else failed for good with `answer` as the result. */
-  | { readonly kind: 'retry'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error: JobError; readonly answer?: JobAnswer }
-  /** A hand-out that was no attempt; more than 10 x attempts of them -> failed `poison`. */
-  | {
-      readonly kind: 'handBack'
-      readonly lease: LeaseRef
-      readonly afterMs: Millis
-      readonly error?: JobError
-      readonly answer?: JobAnswer
-    }
-  | { readonly kind: 'fail'; readonly lease: LeaseRef; readonly error: JobError; readonly answer?: JobAnswer; readonly deadLetter: boolean }
+/** `reported`: by the server, beside its answer. Such an end is kept with its lease, so that who repeats the report can be told that it is done. */
+export interface Reported {
+  readonly reported?: boolean
+}
+
+/**
+ * No end: the exchange with the server is over, its work is not. The lease goes on for `forMs`, and outlives this process. When it lapses, that was an
+ * attempt that timed out, and the next one comes after `retryMs`. No more than `jobsMax` jobs of the queue at once.
+ */
+export interface Deferral {
+  readonly kind: 'defer'
+  readonly lease: LeaseRef
+  readonly forMs: Millis
+  readonly retryMs: Millis
+  readonly jobsMax: number
+  /** There will be one. */
+  readonly answer?: undefined
+}
+
+export type Settlement = Ending | Deferral
+
+/** How a hand-out ends. */
+export type Ending = Reported &
+  (
+    | { readonly kind: 'succeed'; readonly lease: LeaseRef; readonly answer: JobAnswer }
+    /** An attempt that failed: again after `afterMs` while attempts are left, else failed for good with `answer` as the result. */
+    | { readonly kind: 'retry'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error: JobError; readonly answer?: JobAnswer }
+    /** A hand-out that was no attempt; more than 10 x attempts of them -> failed `poison`. */
+    | {
+        readonly kind: 'handBack'
+        readonly lease: LeaseRef
+        readonly afterMs: Millis
+        readonly error?: JobError
+        readonly answer?: JobAnswer
+      }
+    | {
+        readonly kind: 'fail'
+        readonly lease: LeaseRef
+        readonly error: JobError
+        readonly answer?: JobAnswer
+        readonly deadLetter: boolean
+        /** Whatever the queue's rules say: nobody of its key goes before somebody has decided. */
+        readonly holdsKey?: boolean
+      }
+  )
 
 export type SettleOutcome =
   /** `ready`: by it, a job of the queue can be handed out that could not before. */
   | { readonly kind: 'settled'; readonly job: StoredJob; readonly ready?: boolean }
   /** Another lease, a cancel or an end came first: nothing was changed. */
   | { readonly kind: 'stale' }
+  /** The job has ended so before, by a report of this very lease: nothing was changed. */
+  | { readonly kind: 'repeated'; readonly job: StoredJob }
+  /** As many jobs of the queue are deferred as may be: nothing was changed, the lease goes on as it was. */
+  | { readonly kind: 'full' }
 
 export type JobCommand =
   /** `onlyUnbegun`: cancel only if it is not running and had no attempt; a hand-out that was none (refused, "not now") is no beginning. Its idempotency key is free again. */
@@ -459,6 +501,8 @@ export interface QueueStats {
   readonly paused: boolean
   /** Keys that wait for somebody to release them. */
   readonly blockedKeys: number
+  /** Of the running: those whose server has deferred their end. */
+  readonly deferred: number
   readonly limits: QueueLimits
   readonly rules: QueueRules
   /** As `configure` was given it. */

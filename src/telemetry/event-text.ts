@@ -35,6 +35,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'mode-switched': 'warn',
   'job-dead': 'warn',
   'attempt-failed': 'warn',
+  'job-deferred': 'info',
   'limit-reached': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
@@ -105,6 +106,8 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
       return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
     }
+    case 'job-deferred':
+      return `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`
     case 'limit-reached':
       return `limit reached: ${event.limit} at ${event.where} (${event.value})`
     case 'sync-slow':

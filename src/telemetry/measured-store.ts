@@ -31,7 +31,7 @@ export function measuredStore(store: JobStore, metrics: Metrics): JobStore {
       const outcomes = await store.settle(settlements)
       for (const outcome of outcomes) {
         if (outcome.kind === 'stale') meter.stale('settle')
-        else meter.changed(outcome.job)
+        else if (outcome.kind === 'settled') meter.changed(outcome.job)
       }
       return outcomes
     },

@@ -112,6 +112,11 @@ const SPECS = {
   spillway_queue_attempt_timeout_seconds: { type: 'gauge', help: 'How long one attempt may take, as configured.', labels: 'queue' },
   spillway_queue_scheduled: { type: 'gauge', help: 'Jobs that wait for time: a delay or the pause before a retry.', labels: 'queue' },
   spillway_queue_paused: { type: 'gauge', help: '1 while the queue is paused: it accepts and hands out nothing.', labels: 'queue' },
+  spillway_queue_deferred: {
+    type: 'gauge',
+    help: 'Of the running jobs: those whose server has deferred the end and reports it later.',
+    labels: 'queue',
+  },
   spillway_queue_blocked_keys: {
     type: 'gauge',
     help: 'Keys whose jobs wait behind a failed one until somebody releases them.',

@@ -20,6 +20,8 @@ const WORDS: ReadonlySet<string> = new Set([
     'settle',
     'extend',
     'progress',
+    'complete',
+    'fail',
     'peek',
     'keys',
     'release',

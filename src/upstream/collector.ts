@@ -36,9 +36,17 @@ export class Collector implements ResponseSink, Attempt {
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    this.expire(parts.limits.timeoutMs, () => {
-      this.abort('attempt_timeout', `the attempt took longer than ${parts.limits.timeoutMs} ms`)
-    })
+    this.#endsIn(parts.limits.timeoutMs)
+  }
+
+  extend(forMs: Millis): void {
+    if (this.isOver) return
+    this.#endsIn(forMs)
+    if (this.#head === undefined) this.connection?.awaitFor(forMs)
+  }
+
+  #endsIn(forMs: Millis): void {
+    this.expire(forMs, () => this.abort('attempt_timeout', `the attempt took longer than ${forMs} ms`))
   }
 
   cork(): void {}

@@ -4,7 +4,7 @@
  */
 import { type ErrorCode, ERRORS } from '../core/errors.ts'
 import type { UpstreamFailure } from '../net/upstream-connection.ts'
-import type { MonotonicMillis } from '../lib/units.ts'
+import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { AnswerHead } from '../ports/job-store.ts'
 import { Collector, type CollectorParts } from './collector.ts'
 import type { AnswerTaker, AttemptOutcome, StreamedAttempt } from './upstream.ts'
@@ -34,6 +34,11 @@ export class TakenAnswer extends Collector {
     this.#taker = this.#streamed.take(head, giver)
     this.#movedAt = this.#now()
     this.#awaitMore()
+  }
+
+  /** What comes is a sign of life by itself. */
+  override extend(forMs: Millis): void {
+    if (this.#taker === undefined) super.extend(forMs)
   }
 
   override data(chunk: Buffer): boolean {

@@ -32,6 +32,8 @@ export type AttemptOutcome =
 export interface Attempt {
   readonly outcome: Promise<AttemptOutcome>
   abort(code: ErrorCode, detail: string): void
+  /** It may take so long from now on. */
+  extend(forMs: Millis): void
 }
 
 export interface AttemptLimits {

@@ -1,6 +1,6 @@
 /** Keys whose failed job lets nobody pass (`onFailure: block`) until somebody decides: release, forget or send again. */
 import assert from 'node:assert/strict'
-import type { StoredJob } from '../../src/ports/job-store.ts'
+import type { LeaseRef, StoredJob } from '../../src/ports/job-store.ts'
 import { DEATHS } from './job-store-dead-letters.ts'
 import type { Cases } from './job-store.ts'
 import { ANSWER, NO_LIMITS, type Rig } from './rig.ts'
@@ -47,6 +47,28 @@ export const blockedKeyCases: Cases = {
     assert.equal((await rig.read(next?.id ?? ''))?.blockedBy, dead?.id)
     await rig.settleTime()
     assert.deepEqual(await rig.lease(), [])
+  },
+
+  async 'a job may hold its key where the queue would let the next one go, until it is redriven or its key released'(rig) {
+    const jobs = await rig.submitAll([{ key: 'k' }, { key: 'k' }, { key: 'l' }, {}])
+    const failing = async (lease: LeaseRef): Promise<StoredJob> =>
+      rig.settled({ kind: 'fail', lease, error: { code: 'unauthorized', detail: '' }, deadLetter: true, holdsKey: true })
+    for (const { ref } of await rig.lease()) {
+      const dead = await failing(ref)
+      assert.deepEqual([dead.dead, dead.blocksKey], ['unauthorized', ref.id !== jobs[3]?.id])
+    }
+    await rig.restart()
+    assert.deepEqual(await rig.lease(), [])
+    assert.equal((await rig.stats()).blockedKeys, 2)
+    const [first, second] = jobs.map(({ id }) => id)
+    await rig.redrive(first ?? '')
+    const again = await rig.leaseOne()
+    assert.equal(again.ref.id, first)
+    await rig.succeed(again.ref)
+    assert.deepEqual(await rig.leaseIds(), [second])
+    await rig.submit({ key: 'l' })
+    await rig.done({ kind: 'release', queue: 'q', key: 'l' })
+    assert.equal((await rig.lease()).length, 1)
   },
 
   async 'a job with a key that failed plainly is a dead letter there, one without a key is not'(rig) {

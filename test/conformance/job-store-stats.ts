@@ -10,7 +10,14 @@ export const statsCases: Cases = {
       (await rig.store.stats()).toSorted((a, b) => (a.queue < b.queue ? -1 : 1)),
       ['other', 'q'].map((queue) => ({
         ...{ queue, counts: none, bytes: 0, finishedBytes: 0, dead: {} },
-        ...{ scheduled: 0, blockedKeys: 0, paused: false, limits: NO_LIMITS, rules: { onFailure: 'skip', overflow: 'refuse' } },
+        ...{
+          scheduled: 0,
+          blockedKeys: 0,
+          deferred: 0,
+          paused: false,
+          limits: NO_LIMITS,
+          rules: { onFailure: 'skip', overflow: 'refuse' },
+        },
       })),
     )
   },

@@ -7,6 +7,7 @@ import { commandCases } from './job-store-commands.ts'
 import { deadlineCases } from './job-store-deadline.ts'
 import { deadLetterCases } from './job-store-dead-letters.ts'
 import { followUpCases } from './job-store-follow-ups.ts'
+import { deferCases, deferRestartCases } from './job-store-defer.ts'
 import { keyCases } from './job-store-keys.ts'
 import { leaseCases } from './job-store-leases.ts'
 import { orderCases } from './job-store-order.ts'
@@ -48,6 +49,7 @@ const GROUPS = {
   keys: keyCases,
   settle: settleCases,
   blobs: blobCases,
+  defer: deferCases,
   commands: commandCases,
   time: timeCases,
   stats: statsCases,
@@ -64,7 +66,7 @@ const GROUPS = {
   tasks: taskCases,
   browse: browseCases,
   queues: queueCases,
-  restart: { ...restartCases, ...blobRestartCases },
+  restart: { ...restartCases, ...blobRestartCases, ...deferRestartCases },
 } as const satisfies Readonly<Record<string, Cases>>
 
 export type Group = keyof typeof GROUPS

@@ -24,7 +24,7 @@ test('a job reaches the server as it was sent, with what tells the server that i
   assert.equal(Date.parse(String(received.headers['spillway-submitted-at'])), job.submittedAt)
   assert.match(
     String(received.headers['spillway-report']),
-    new RegExp(`^http://127\\.0\\.0\\.1:${rig.port}/_spillway/reports/${job.id}\\.[\\w-]{20,}$`),
+    new RegExp(`^http://127\\.0\\.0\\.1:${rig.port}/_spillway/reports/${job.id}\\.\\d+\\.[\\w-]{22}\\.[\\w-]{22}$`),
   )
   assert.equal(received.headers['idempotency-key'], job.id)
 })
@@ -340,14 +340,21 @@ test('progress is taken from the attempt that runs, and from nobody else', async
   await using rig = await startJobsRig({ handle: (_, response) => void answers.push(() => void response.end('ok')) })
   const job = await rig.submit()
   await until('it runs', () => answers.length === 1)
-  const secret = String(rig.servers[0]!.received[0]!.headers['spillway-report']).split('.').at(-1) as string
-  assert.equal(await rig.jobs.report(job.id, 'wrong', '{"done":1}'), false)
-  assert.equal(await rig.jobs.report('00000000000', secret, '{"done":1}'), false)
-  assert.equal(await rig.jobs.report(job.id, secret, '{"done":1}'), true)
+  const address = String(rig.servers[0]!.received[0]!.headers['spillway-report']).split('/').at(-1) as string
+  const report = async (changed: string, progress: string): Promise<string> => {
+    const work = await rig.jobs.reports.find(changed)
+    return work === undefined ? 'unknown' : (await rig.jobs.reports.progress(work.ref, progress)).kind
+  }
+  const parts = address.split('.')
+  for (const at of parts.keys()) {
+    const wrong = parts.with(at, `${parts[at]?.startsWith('1') === true ? 2 : 1}${parts[at]?.slice(1)}`).join('.')
+    assert.equal(await report(wrong, '{"done":1}'), 'unknown', `part ${at} is another`)
+  }
+  assert.equal(await report(address, '{"done":1}'), 'done')
   assert.equal((await rig.status(job.id)).progress, '{"done":1}')
   answers[0]!()
   await rig.ended(job.id)
-  assert.equal(await rig.jobs.report(job.id, secret, '{"done":2}'), false)
+  assert.equal(await report(address, '{"done":2}'), 'over')
 })
 
 test('a wait ends with the job, or when its time is up, or when its caller leaves', async () => {

@@ -15,6 +15,7 @@ const SECRETS = {
   adminToken: 'adm1n-t0ken-x7',
   environment: 'value-of-the-environment-q9',
   header: 'header-value-z3',
+  signing: 'signing-secret-of-servers-w6',
   authorization: 'client-credential-k5',
   body: 'body-of-a-job-m1',
   result: 'result-of-a-job-n2',
@@ -32,6 +33,7 @@ before(async () => {
     admin: { address: '127.0.0.1:0', token: SECRETS.adminToken },
     pools: { api: [`http://127.0.0.1:${server.port}`] },
     routes: [{ match: 'PUT /reports', mode: 'queue' as const }, { match: { path: '/door', headers: { 'X-Api-Key': SECRETS.header } } }],
+    signing: { keys: [{ id: 'first', secret: SECRETS.signing }] },
     log: { access: './access.log' },
   }
   gateway = await startGateway(config, { folder })

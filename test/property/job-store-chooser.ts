@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { addBucket } from '../../src/core/jobs/buckets.ts'
 import type {
+  Ending,
   JobAnswer,
   JobFilter,
   JobRequest,
@@ -117,7 +118,17 @@ export class Chooser {
     const error = { code: random.pick(['server_error', 'connect_failed', 'attempt_timeout']), detail: 'd' }
     const answer = random.chance(0.5) ? { answer: this.answer() } : {}
     const afterMs = random.pick([0, 0, 10, 900, 2500])
-    return random.pick<Settlement>([
+    const reported = random.chance(0.3) ? { reported: true } : {}
+    if (random.chance(0.15)) {
+      return {
+        kind: 'defer',
+        lease,
+        forMs: random.pick([300, LEASE_MS, 9000]),
+        retryMs: random.pick([0, 800]),
+        jobsMax: random.pick([1, 3, 100]),
+      }
+    }
+    const ending = random.pick<Ending>([
       { kind: 'succeed', lease, answer: this.answer() },
       { kind: 'succeed', lease, answer: this.answer() },
       { kind: 'retry', lease, afterMs, error, ...answer },
@@ -125,7 +136,9 @@ export class Chooser {
       { kind: 'handBack', lease, afterMs, ...(random.chance(0.5) && { error }), ...answer },
       { kind: 'handBack', lease, afterMs },
       { kind: 'fail', lease, error, deadLetter: random.chance(0.5), ...answer },
+      { kind: 'fail', lease, error, deadLetter: true, holdsKey: true, ...answer },
     ])
+    return { ...ending, ...reported }
   }
 
   settings(): { readonly limits: QueueLimits; readonly rules: QueueRules } {

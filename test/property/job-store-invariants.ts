@@ -3,7 +3,17 @@
  * checks each answer before it hands it on; a breach is a `Violation` that names its promise.
  */
 import type { Clock } from '../../src/ports/clock.ts'
-import type { JobCommand, JobStore, Lease, LeaseRef, NewJob, Settlement, StoredJob, Submitted } from '../../src/ports/job-store.ts'
+import type {
+  Deferral,
+  JobCommand,
+  JobStore,
+  Lease,
+  LeaseRef,
+  NewJob,
+  Settlement,
+  StoredJob,
+  Submitted,
+} from '../../src/ports/job-store.ts'
 
 export const INVARIANTS = {
   1: '(1) what was confirmed is handed out, still there, or a dead letter with its reason',
@@ -42,7 +52,7 @@ interface Seen {
   /** Attempts that counted, and hand-outs, since it was accepted or redriven. */
   counted: number
   handOuts: number
-  lease: { readonly ref: LeaseRef; until: number; keptMs: number | undefined } | undefined
+  lease: { readonly ref: LeaseRef; until: number; keptMs: number | undefined; readonly deferred?: boolean } | undefined
   /** Waits in the order of acceptance: was never delayed, moved or redriven. */
   plain: boolean
 }
@@ -102,7 +112,8 @@ export class Invariants {
           this.#holds(11, (outcomes[at] === 'extended') === (seen !== undefined), `extend ${refs[at]?.id}: ${outcomes[at]}`)
           if (seen?.lease === undefined) continue
           seen.lease.until = this.#clock.monotonic() + forMs
-          if (seen.lease.keptMs !== undefined) seen.lease.keptMs = Math.max(seen.lease.keptMs, forMs)
+          if (seen.lease.deferred === true) seen.lease.keptMs = forMs
+          else if (seen.lease.keptMs !== undefined) seen.lease.keptMs = Math.max(seen.lease.keptMs, forMs)
         }
         return outcomes
       },
@@ -252,13 +263,22 @@ export class Invariants {
     const [outcome] = await store.settle([settlement])
     if (outcome === undefined) throw new Violation(2, 'no answer')
     this.kinds.add(outcome.kind)
-    this.#holds(11, (outcome.kind === 'settled') === (lease !== undefined), `settle ${id}: ${outcome.kind}`)
+    const reached = outcome.kind === 'settled' || outcome.kind === 'full'
+    this.#holds(11, reached === (lease !== undefined), `settle ${id}: ${outcome.kind}`)
+    if (seen !== undefined && lease !== undefined && settlement.kind === 'defer')
+      seen.lease = outcome.kind === 'full' ? lease : this.#deferred(lease, settlement)
     if (outcome.kind === 'settled') this.sees(outcome.job)
     else if (before !== undefined) {
       const [after] = await store.read([id], 'status')
       this.#holds(11, after?.job.version === before.job.version, `a stale settlement has changed ${id}`)
     }
     return outcome
+  }
+
+  /** It goes on, and outlives its process. */
+  #deferred({ ref }: NonNullable<Seen['lease']>, { forMs }: Deferral): NonNullable<Seen['lease']> {
+    this.kinds.add('deferred')
+    return { ref, until: this.#clock.monotonic() + forMs, keptMs: forMs, deferred: true }
   }
 
   async #command(store: JobStore, command: JobCommand): Promise<Awaited<ReturnType<JobStore['command']>>[number]> {
@@ -375,7 +395,7 @@ export class Invariants {
 
   async #countsAreRight(store: JobStore, stats: Awaited<ReturnType<JobStore['stats']>>): Promise<void> {
     const { jobs } = await store.browse({ filter: {}, max: BROWSE_MAX })
-    for (const { queue, counts: said, scheduled, bytes, blockedKeys, dead } of stats) {
+    for (const { queue, counts: said, scheduled, bytes, blockedKeys, deferred, dead } of stats) {
       const here = jobs.filter((job) => job.queue === queue)
       const alive = here.filter((job) => !isEnded(job))
       for (const [status, count] of Object.entries(said)) {
@@ -388,6 +408,7 @@ export class Invariants {
       const sum = alive.reduce((all, job) => all + job.requestBytes, 0)
       this.#holds(8, bytes === sum, `${queue}: ${bytes} bytes are said to wait, ${sum} do`)
       this.#holds(8, blockedKeys === here.filter((job) => job.blocksKey).length, `${queue}: ${blockedKeys} blocked keys`)
+      this.#holds(8, deferred === here.filter((job) => job.deferredUntil !== undefined).length, `${queue}: ${deferred} deferred jobs`)
       const letters = here.filter((job) => job.dead !== undefined).length
       this.#holds(8, Object.values(dead).reduce((a, b) => a + b, 0) === letters, `${queue}: dead letters are not ${letters}`)
     }

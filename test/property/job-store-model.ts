@@ -3,67 +3,20 @@
  * file. Shares no code with the engines but the hash that gives a job its bucket.
  */
 import { bucketOf, hasBucket } from '../../src/core/jobs/buckets.ts'
-import type { JobFilter, LeaseRef, LeaseRequest, NewJob, QueueRules, RateLimit, Settlement } from '../../src/ports/job-store.ts'
+import type {
+  Deferral,
+  Ending,
+  JobFilter,
+  LeaseRef,
+  LeaseRequest,
+  NewJob,
+  QueueRules,
+  RateLimit,
+  Settlement,
+} from '../../src/ports/job-store.ts'
+import type { ModelJob, ModelQueue, Now, Tokens } from './job-store-model-job.ts'
 
-export interface ModelJob {
-  id: string
-  spec: NewJob
-  queue: string
-  /** Its place in the order of acceptance; where priorities age, its age. */
-  seq: number
-  bucket: number
-  body: string
-  readonly submittedAt: number
-  expiresAt: number
-  deadlineAt: number
-  status: string
-  /** ready: can be handed out; behind: its key is held by another; time: waits for it. */
-  place: 'ready' | 'behind' | 'time' | 'running' | 'ended'
-  waitsUntil: number
-  /** Its key rests until then; 0: does not. */
-  restsUntil: number
-  counted: number
-  /** Since it was accepted or redriven; ever; and of these, those from which on it holds its key. */
-  handOuts: number
-  handOutsEver: number
-  holdsAfter: number
-  /** `keptMs`: it outlives its process by so much. */
-  lease: { readonly ref: LeaseRef; until: number; keptMs: number | undefined } | undefined
-  dead: string | undefined
-  error: string | undefined
-  answer: string | undefined
-  finishedAt: number
-  blocksKey: boolean
-  /** Something is still to follow from its end. */
-  due: boolean
-  redrives: number
-  /** Outcome, and number of the attempt if it was one, of each hand-out that is over. */
-  story: (readonly [string, number | undefined])[]
-}
-
-export interface ModelQueue {
-  readonly name: string
-  jobs: number
-  age: number | undefined
-  rules: QueueRules
-  paused: boolean
-  /** What old jobs have saved up: at 1 one of them goes before fresher ones. */
-  oldCredit: number
-  /** Who has ready jobs, in the order of their turns. */
-  turns: string[]
-  tokens: Tokens
-  keyTokens: Map<string, Tokens>
-}
-
-interface Tokens {
-  left: number
-  at: number
-}
-
-export interface Now {
-  readonly wall: number
-  readonly monotonic: number
-}
+export type { ModelJob, ModelQueue, Now } from './job-store-model-job.ts'
 
 const HAND_OUTS_PER_ATTEMPT = 10
 /** Numbers count from 2024-01-01 on, 4096 in a millisecond. */
@@ -148,8 +101,8 @@ export class JobStoreModel {
       expiresAt: spec.expireAfterMs === undefined ? Number.POSITIVE_INFINITY : due + spec.expireAfterMs,
       deadlineAt: spec.deadlineMs === undefined ? Number.POSITIVE_INFINITY : now.wall + spec.deadlineMs,
       ...{ status: 'queued', place: 'time', waitsUntil: due, restsUntil: 0 },
-      ...{ counted: 0, handOuts: 0, handOutsEver: 0, holdsAfter: 0, lease: undefined, dead: undefined, error: undefined },
-      ...{ answer: undefined, finishedAt: 0, blocksKey: false, due: false, redrives: 0, story: [] },
+      ...{ counted: 0, handOuts: 0, handOutsEver: 0, holdsAfter: 0, lease: undefined, reportedBy: undefined },
+      ...{ dead: undefined, error: undefined, answer: undefined, finishedAt: 0, blocksKey: false, due: false, redrives: 0, story: [] },
     }
     this.jobs.push(job)
     if (delayMs === 0) this.enter(job)
@@ -198,9 +151,32 @@ export class JobStoreModel {
     return queue.turns.some((tenant) => this.#mayRun(queue, tenant) && this.#best(queue, tenant, () => true) !== undefined)
   }
 
-  settle(settlement: Settlement, now: Now): ModelJob | undefined {
+  /** What a settlement must be answered with. */
+  settle(settlement: Settlement, now: Now): { readonly kind: 'settled' | 'stale' | 'repeated' | 'full'; readonly job?: ModelJob } {
     const job = this.live(settlement.lease)
-    if (job === undefined) return undefined
+    if (job === undefined) return this.#settledBefore(settlement)
+    if (settlement.kind === 'defer') return this.#defer(job, settlement, now)
+    this.#settle(job, settlement, now)
+    if (settlement.reported === true && isEnded(job)) job.reportedBy = settlement.lease
+    return { kind: 'settled', job }
+  }
+
+  #settledBefore({ lease, kind }: Settlement): { readonly kind: 'stale' | 'repeated'; readonly job?: ModelJob } {
+    const job = this.find(lease.id)
+    const by = job?.reportedBy
+    const isIt = by?.fence === lease.fence && by.secret === lease.secret && (kind === 'succeed') === (job?.status === 'succeeded')
+    return isIt && job !== undefined ? { kind: 'repeated', job } : { kind: 'stale' }
+  }
+
+  #defer(job: ModelJob, { forMs, retryMs, jobsMax }: Deferral, now: Now): { readonly kind: 'settled' | 'full'; readonly job?: ModelJob } {
+    if (job.lease === undefined) throw new Error('it has no lease')
+    const others = this.in(job.queue).filter(({ lease }) => lease?.deferred !== undefined)
+    if (job.lease.deferred === undefined && others.length >= jobsMax) return { kind: 'full' }
+    job.lease = { ref: job.lease.ref, until: now.monotonic + forMs, keptMs: forMs, deferred: { until: now.wall + forMs, retryMs } }
+    return { kind: 'settled', job }
+  }
+
+  #settle(job: ModelJob, settlement: Ending, now: Now): void {
     const { spec, queue } = job
     if (settlement.kind === 'succeed') {
       job.counted += 1
@@ -211,7 +187,7 @@ export class JobStoreModel {
       const { code } = settlement.error
       const isDead = settlement.deadLetter || (spec.key !== undefined && this.queue(queue).rules.onFailure === 'block')
       this.#told(job, code, true)
-      this.end(job, 'failed', now, { error: code, dead: isDead ? code : undefined })
+      this.end(job, 'failed', now, { error: code, dead: isDead ? code : undefined, holdsKey: settlement.holdsKey === true })
     } else if (settlement.kind === 'retry') this.#attemptFailed(job, settlement.error.code, settlement.afterMs, now)
     else
       this.#handBack(
@@ -221,7 +197,6 @@ export class JobStoreModel {
       )
     const keepsAnswer = isEnded(job) && !(settlement.kind === 'handBack' && job.dead !== 'poison')
     if (keepsAnswer && settlement.answer !== undefined) job.answer = Buffer.from(settlement.answer.body).toString('base64')
-    return job
   }
 
   live(ref: LeaseRef): ModelJob | undefined {
@@ -247,7 +222,8 @@ export class JobStoreModel {
     const keeps = job.blocksKey && to === job.queue
     if (job.blocksKey && !keeps) this.#promote(job)
     Object.assign(job, { status: 'queued', queue: to, counted: 0, handOuts: 0, holdsAfter: job.handOutsEver - (keeps ? 1 : 0) })
-    Object.assign(job, { dead: undefined, error: undefined, answer: undefined, blocksKey: false, due: false, redrives: job.redrives + 1 })
+    Object.assign(job, { dead: undefined, error: undefined, answer: undefined, reportedBy: undefined })
+    Object.assign(job, { blocksKey: false, due: false, redrives: job.redrives + 1 })
     job.expiresAt = Number.POSITIVE_INFINITY
     if (job.spec.deadlineMs !== undefined) job.deadlineAt = now.wall + job.spec.deadlineMs
     this.#again(job, afterMs, now)
@@ -336,6 +312,7 @@ export class JobStoreModel {
       if (job.lease === undefined) continue
       if (job.lease.keptMs !== undefined) {
         job.lease.until = now.monotonic + job.lease.keptMs
+        if (job.lease.deferred !== undefined) job.lease.deferred.until = now.wall + job.lease.keptMs
         continue
       }
       if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
@@ -359,11 +336,11 @@ export class JobStoreModel {
     this.#isReady(job)
   }
 
-  end(job: ModelJob, status: string, now: Now, { error, dead }: End): void {
+  end(job: ModelJob, status: string, now: Now, { error, dead, holdsKey = false }: End): void {
     const { rules } = this.queue(job.queue)
     const holds = job.spec.key !== undefined && this.holders.get(slot(job.queue, job.spec.key)) === job
-    const blocks =
-      holds && rules.onFailure === 'block' && (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
+    const hasFailed = (status === 'failed' || status === 'expired') && dead !== undefined && dead !== 'overflow'
+    const blocks = holds && (holdsKey || (rules.onFailure === 'block' && hasFailed))
     if (blocks) this.#isNotReady(job, 'ended')
     else this.#leave(job)
     const due = rules.followUps === true || job.spec.followUp !== undefined
@@ -465,6 +442,7 @@ export class JobStoreModel {
 
   #lapse(job: ModelJob, now: Now): void {
     if (job.spec.sendOnce) this.#outcomeUnknown(job, now)
+    else if (job.lease?.deferred !== undefined) this.#attemptFailed(job, 'attempt_timeout', job.lease.deferred.retryMs, now)
     else this.#attemptFailed(job, 'lease_lapsed', 0, now)
   }
 
@@ -531,6 +509,7 @@ export interface Told {
 interface End {
   readonly error?: string
   readonly dead?: string | undefined
+  readonly holdsKey?: boolean
 }
 
 /** What is missing by a rounding error is not missing. */

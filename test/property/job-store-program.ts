@@ -233,10 +233,10 @@ export class Program {
     this.last = `settle ${JSON.stringify({ ...settlement, answer: undefined })}`
     const [outcome] = await this.store.settle([settlement])
     const expected = this.model.settle(settlement, this.#now())
-    assert.equal(outcome?.kind, expected === undefined ? 'stale' : 'settled')
-    if (outcome?.kind !== 'settled' || expected === undefined) return
-    if (outcome.ready === true) this.#exhausted.delete(expected.queue)
-    this.#compare(outcome.job, expected)
+    assert.equal(outcome?.kind, expected.kind)
+    if (outcome === undefined || !('job' in outcome) || expected.job === undefined) return
+    if (outcome.kind === 'settled' && outcome.ready === true) this.#exhausted.delete(expected.job.queue)
+    this.#compare(outcome.job, expected.job)
   }
 
   async #extend(): Promise<void> {
@@ -251,6 +251,9 @@ export class Program {
     job.lease.until = this.#clock.monotonic() + forMs
     // Over a restart it is to last as long as its holder was told.
     if (keptMs !== undefined) job.lease.keptMs = Math.max(keptMs, forMs)
+    if (job.lease.deferred === undefined) return
+    job.lease.keptMs = forMs
+    job.lease.deferred.until = this.#clock.now() + forMs
   }
 
   async #carryOut(command: JobCommand): Promise<Awaited<ReturnType<JobStore['command']>>[number]> {
@@ -424,6 +427,7 @@ export class Program {
     const is = [job.id, job.status, job.queue, job.attempt, job.handOuts, job.dead, job.bucket, job.hasAnswer, job.blocksKey, job.redrives]
     assert.deepEqual(is, [id, status, queue, attempt, handOuts, dead, bucket, answer !== undefined, blocksKey, redrives])
     if (place !== 'running' && status !== 'succeeded' && status !== 'cancelled') assert.equal(job.error?.code, expected.error)
+    assert.equal(job.deferredUntil, expected.lease?.deferred?.until, 'deferred until')
     const blocker = place === 'behind' ? this.model.holders.get(slot(queue, expected.spec.key ?? ''))?.id : undefined
     assert.equal(job.blockedBy, blocker, 'the job that has to end before it')
     assert.equal(job.position !== undefined, place === 'ready' || place === 'behind', 'who waits for a server has a place')

@@ -22,7 +22,20 @@ const STEPS = Number(process.env['STEPS'] ?? 104_000)
 const MEMORY_STEPS = Math.round(0.7 * STEPS)
 const SEED = seedOf()
 
-const OUTCOMES = ['created', 'duplicate', 'conflict', 'refused', 'settled', 'stale', 'stolen', 'blocked', 'blocks']
+const OUTCOMES = [
+  'created',
+  'duplicate',
+  'conflict',
+  'refused',
+  'settled',
+  'stale',
+  'stolen',
+  'blocked',
+  'blocks',
+  'deferred',
+  'repeated',
+  'full',
+]
 const STATUSES = ['queued', 'running', 'retrying', 'succeeded', 'failed', 'cancelled', 'expired']
 const DEATHS = ['attempts', 'outcome_unknown', 'server_error', 'poison', 'alive', 'expired', 'deadline', 'overflow']
 const SIGHTS = [...OUTCOMES, ...STATUSES, ...DEATHS]

@@ -185,7 +185,7 @@ export class Client {
     }
     const { status, message } = outcome
     world.history.log(`client ${intent.tag} is answered ${status} ${message.headers.get('spillway-status') ?? ''}`)
-    if (message.headers.get('x-run') !== undefined) {
+    if (runOf(message) !== undefined) {
       this.#result(message)
       return false
     }
@@ -212,7 +212,7 @@ export class Client {
   #result(message: Message): void {
     const { world, facts } = this.#parts
     const intent = this.#intent
-    const run = facts.runs[Number(message.headers.get('x-run')) - 1]
+    const run = facts.runs[Number(runOf(message)) - 1]
     const status = statusOf(message)
     const right =
       run !== undefined && run.tag === intent.tag && run.answer?.status === status && run.answer.body === message.body.toString('latin1')
@@ -342,7 +342,7 @@ export class Client {
     const { status, message } = outcome
     const { history } = this.#parts.world
     if (status === 404 && this.#parts.mayBeGone(accepted.id)) return true
-    if (message.headers.get('x-run') !== undefined) this.#result(message)
+    if (runOf(message) !== undefined) this.#result(message)
     else if (accepted.status === 'cancelled' || accepted.status === 'expired')
       history.check(
         status === 410 || status === 503,
@@ -357,7 +357,7 @@ export class Client {
         'answers make sense',
         () => `the result of ${accepted.id} is ${status}`,
       )
-    return status !== 503 || message.headers.get('x-run') !== undefined || parse(message.body)['code'] !== 'store_unavailable'
+    return status !== 503 || runOf(message) !== undefined || parse(message.body)['code'] !== 'store_unavailable'
   }
 }
 
@@ -367,4 +367,9 @@ function parse(body: Buffer): Record<string, unknown> {
   } catch {
     return {}
   }
+}
+
+/** Which run made it; one that was reported beside an answer says so in its own way. Undefined: it is the gateway's own. */
+function runOf({ headers }: Message): string | undefined {
+  return headers.get('x-run') ?? headers.get('content-location')?.slice('/run/'.length)
 }

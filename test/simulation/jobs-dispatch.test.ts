@@ -148,7 +148,7 @@ class SimUpstream {
       this.#plan(one)
       abort = (code, detail) => one.finish({ kind: 'failed', code, detail, sent: true })
     })
-    return { outcome, abort: (code, detail) => abort(code, detail) }
+    return { outcome, abort: (code, detail) => abort(code, detail), extend: () => undefined }
   }
 
   #checkKey(one: Running): void {
@@ -313,7 +313,7 @@ class PatientUpstream {
     })
     this.running.set(id, finish)
     this.atOnce = Math.max(this.atOnce, this.running.size)
-    return { outcome, abort: (code, detail) => finish({ kind: 'failed', code, detail, sent: true }) }
+    return { outcome, abort: (code, detail) => finish({ kind: 'failed', code, detail, sent: true }), extend: () => undefined }
   }
 
   answer(id: string): void {

@@ -254,15 +254,23 @@ export class Oracle {
     const job = this.jobs.get(lease.id)
     if (job === undefined) return this.#violated('nothing invented', `a settlement of ${lease.id}`)
     const live = job.place === 'running' && job.lease?.fence === lease.fence && job.lease.secret === lease.secret
-    this.#world.history.log(
-      `store settles ${lease.id} fence ${lease.fence}: ${kind}, ${outcome.kind === 'settled' ? outcome.job.status : 'stale'}`,
-    )
-    if (outcome.kind === 'stale') return this.#check(!live, 'a live lease can be settled', () => `${lease.id} fence ${lease.fence}`)
+    const said = outcome.kind === 'settled' ? outcome.job.status : outcome.kind
+    this.#world.history.log(`store settles ${lease.id} fence ${lease.fence}: ${kind}, ${said}`)
+    if (outcome.kind === 'stale' || outcome.kind === 'repeated') {
+      this.#check(!live, 'a live lease can be settled', () => `${lease.id} fence ${lease.fence}`)
+      if (outcome.kind === 'repeated') this.#see(outcome.job)
+      return
+    }
     this.#check(
       live,
       'a stale fence changes nothing',
       () => `${lease.id} fence ${lease.fence} was settled (${kind}), live is ${job.lease?.fence}`,
     )
+    if (outcome.kind === 'full') return
+    if (kind === 'defer') {
+      job.leaseIsKept = true
+      return this.#see(outcome.job)
+    }
     const { status } = outcome.job as StoredJob
     if (kind === 'succeed') {
       this.#check(status === 'succeeded', 'what a server did is settled so', () => `${lease.id} succeeded and is ${status}`)

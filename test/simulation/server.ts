@@ -23,6 +23,8 @@ export interface Temper {
   readonly early: number
   readonly closing: number
   readonly report: number
+  /** A job's end is reported later, or never. */
+  readonly defer: number
   /** A large answer. */
   readonly large: number
   readonly workMsMax: number
@@ -42,6 +44,7 @@ export const GOOD_TEMPER: Temper = {
   early: 0,
   closing: 0.05,
   report: 0.1,
+  defer: 0,
   large: 0.02,
   workMsMax: 60,
   idleMs: 10_000,
@@ -171,7 +174,9 @@ export class SimServer implements SimHost {
     if (report !== undefined && this.#draw(this.temper.report)) void this.#report(report, run)
     if (this.#draw(this.temper.hang)) return world.history.log(`server ${this.address} hangs at run ${run.id}`)
     world.after(1 + random.integer(this.temper.workMsMax), () => {
-      if (this.#peers.has(peer) && !this.hung) this.#answer(run, peer, this.#choose(run))
+      if (!this.#peers.has(peer) || this.hung) return
+      if (report !== undefined && this.#draw(this.temper.defer)) this.#defer(run, peer, report)
+      else this.#answer(run, peer, this.#choose(run))
     })
   }
 
@@ -229,6 +234,40 @@ export class SimServer implements SimHost {
     }
     if (how === 'reset') peer.reset()
     else if (how === 'truncated' || closing) peer.end()
+  }
+
+  /** It goes on without the exchange, and may report the end in time, too late, several times or never. */
+  #defer(run: Run, peer: PeerEnd, report: string): void {
+    const { random } = this.#parts
+    const seconds = 1 + random.integer(8)
+    this.#answer(run, peer, { status: 202, headers: [`Spillway-Defer: ${seconds}s`], body: '', how: 'plain' })
+    if (!random.chance(0.2)) void this.#complete(run, report, random.integer(1200 * seconds))
+  }
+
+  async #complete(run: Run, report: string, afterMs: number): Promise<void> {
+    const { world, random } = this.#parts
+    if (random.chance(0.3)) await this.#ask(run, report, '/extend', { for: '9s' })
+    await world.sleep(afterMs)
+    const result = { tag: run.tag, run: run.id }
+    run.answer = { status: 201, body: JSON.stringify(result), whole: true }
+    for (let tries = 0; tries < 6; tries++) {
+      const status = await this.#ask(run, report, '/complete?status=201', result)
+      world.history.log(`run ${run.id} reports its end: ${status}`)
+      // Who has its answer may ask once more all the same.
+      if ((status === 204 && random.chance(0.8)) || status === 410) return
+      await world.sleep(random.integer(1500))
+    }
+  }
+
+  async #ask(run: Run, report: string, action: string, document: unknown): Promise<number | undefined> {
+    const { world, network } = this.#parts
+    const { host, pathname } = new URL(report)
+    const connection = new GatewayConnection(world, network, host)
+    const body = Buffer.from(JSON.stringify(document))
+    const headers = [['Content-Location', `/run/${run.id}`]] as const
+    const outcome = await connection.ask({ method: 'POST', target: pathname + action, headers, body, timeoutMs: 5000 })
+    connection.leave()
+    return outcome.kind === 'answer' ? outcome.status : undefined
   }
 
   /** A progress report to the address that came with the attempt. */

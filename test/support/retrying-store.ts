@@ -152,8 +152,10 @@ class Client {
     const { answer, repeated } = await tried(() => this.#store.settle(settlements))
     return Promise.all(
       answer.map(async (outcome, at): Promise<SettleOutcome> => {
-        const id = settlements[at]?.lease.id ?? ''
-        if (outcome.kind === 'stale' && !(repeated && mine[at])) return outcome
+        const { kind, lease } = settlements[at] as Settlement
+        const { id } = lease
+        if (mine[at] && (kind === 'defer' || outcome.kind === 'full')) this.#goesOn(lease, outcome.kind !== 'full')
+        if (outcome.kind === 'full' || (outcome.kind !== 'settled' && !(repeated && mine[at]))) return outcome
         // Whether another can go by it was lost with the answer: better to look than to miss it.
         const settled = outcome.kind === 'settled' ? outcome : { kind: 'settled' as const, job: await this.#read(id), ready: true }
         this.saw([settled.job], (job) => job)
@@ -186,6 +188,11 @@ class Client {
     if (known === undefined || known.fence !== ref.fence || known.secret !== ref.secret) return false
     this.#endLease(ref.id)
     return true
+  }
+
+  #goesOn(ref: LeaseRef, deferred: boolean): void {
+    this.#leases.set(ref.id, ref)
+    if (deferred) this.#keptLeases.set(ref.id, ref)
   }
 
   #endLease(id: string): void {

@@ -7,7 +7,7 @@ import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import { isCount, readDuration } from '../../core/jobs/job-document.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { EpochMillis, Millis } from '../../lib/units.ts'
-import type { Lease, LeaseOutcome, LeaseRef, Settlement, SettleOutcome } from '../../ports/job-store.ts'
+import type { Ending, Lease, LeaseOutcome, LeaseRef, SettleOutcome } from '../../ports/job-store.ts'
 import { compactJson, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from '../progress.ts'
 import { messageMembers } from './bodies.ts'
 import { type ApiParts, DOCUMENT_BYTES_MAX, queueFor, storeUnavailable } from './parts.ts'
@@ -107,9 +107,8 @@ export async function progress(request: ApiRequest, parts: ApiParts, name: strin
   const text = value['progress'] === undefined ? undefined : compactJson(value['progress'])
   if (text === undefined) return invalid(`progress: must be JSON of at most ${PROGRESS_DEPTH_MAX} levels.`)
   if (Buffer.byteLength(text) > PROGRESS_BYTES_MAX) return invalid(`progress: has more than ${PROGRESS_BYTES_MAX} bytes.`)
-  const { id, secret } = receipt.lease
-  const [known] = await parts.jobs.queues.read([id], 'status')
-  return known?.job.queue === queue.name && (await parts.jobs.report(id, secret, text))
+  const [known] = await parts.jobs.queues.read([receipt.lease.id], 'status')
+  return known?.job.queue === queue.name && (await parts.jobs.reports.progress(receipt.lease, text)).kind === 'done'
     ? NO_CONTENT
     : failure('lease_gone', 'The lease is over: the job was settled, cancelled or handed out again.')
 }
@@ -199,7 +198,7 @@ export function otherField(value: Readonly<Record<string, unknown>>, fields: rea
 // --- what is answered
 
 async function settle(readings: readonly SettlementReading[], parts: ApiParts, queue: QueueConfig): Promise<readonly string[]> {
-  const settlements: Settlement[] = []
+  const settlements: Ending[] = []
   for (const reading of readings) if (typeof reading !== 'string') settlements.push(reading)
   const outcomes = await parts.jobs.queues.settle(queue, settlements)
   let next = 0

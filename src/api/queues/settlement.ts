@@ -7,7 +7,7 @@ import { reasonPhrase } from '../../http1/write.ts'
 import { requestOf } from '../../jobs/new-job.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { Bytes, Millis } from '../../lib/units.ts'
-import type { JobAnswer, JobError, Settlement } from '../../ports/job-store.ts'
+import type { Ending, JobAnswer, JobError } from '../../ports/job-store.ts'
 import { type Receipt, receiptFor } from './receipt.ts'
 
 export interface SettlementBounds {
@@ -19,7 +19,7 @@ export interface SettlementBounds {
 }
 
 /** A text: what is wrong with it. */
-export type SettlementReading = Settlement | string
+export type SettlementReading = Ending | string
 
 const REASON_LENGTH_MAX = 1024
 const FIELDS = new Set(['receipt', 'outcome', 'result', 'after', 'reason', 'deadLetter'])

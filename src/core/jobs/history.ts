@@ -1,7 +1,7 @@
 /** The story of a job's hand-outs: what is told of one when it is over. The last one of an ended job is told by its record alone. */
 import type { EpochMillis } from '../../lib/units.ts'
 import type { AttemptRecord } from '../../ports/job-store.ts'
-import type { JobEvent } from './machine.ts'
+import { type JobEvent, lapseErrorOf } from './machine.ts'
 import { type JobError, type JobRecord, placeOf } from './record.ts'
 
 /** A hand-out that is over and that the record will not tell of. undefined: the event ended none such. */
@@ -11,7 +11,7 @@ export function handOutOver(before: JobRecord, event: JobEvent, after: JobRecord
   // A record tells of the hand-out that ended it, but not of one that came back too late to be made again.
   if (to === 'ended' && after.attemptAt !== undefined) return undefined
   const counted = after.counted > before.counted
-  return told(before, { endedAt: now, counted, outcome: outcomeOf(event), error: 'error' in event ? event.error : undefined })
+  return told(before, { endedAt: now, counted, outcome: outcomeOf(before, event), error: 'error' in event ? event.error : undefined })
 }
 
 /** The hand-out that ended the job; undefined: it did not end in one. */
@@ -46,8 +46,8 @@ function told(record: JobRecord, { endedAt, counted, outcome, error }: End): Att
   }
 }
 
-function outcomeOf(event: JobEvent): string {
+function outcomeOf(before: JobRecord, event: JobEvent): string {
   if ('error' in event && event.error !== undefined) return event.error.code
-  if (event.kind === 'lapse') return 'lease_lapsed'
+  if (event.kind === 'lapse') return lapseErrorOf(before).code
   return event.kind === 'void' ? 'gateway_stopped' : 'handed_back'
 }

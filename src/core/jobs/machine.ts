@@ -10,11 +10,9 @@ export const HAND_OUTS_PER_ATTEMPT = 10
 
 export type JobEvent =
   | { readonly kind: 'lease'; readonly fence: number; readonly secret: string; readonly server: string; readonly keptMs?: Millis }
-  /** The answer is stored by the engine; the record only knows its size. */
-  | { readonly kind: 'succeed'; readonly resultBytes: Bytes; readonly blobBytes?: Bytes }
-  | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: JobError; readonly resultBytes: Bytes }
-  | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error?: JobError; readonly resultBytes: Bytes }
-  | { readonly kind: 'fail'; readonly error: JobError; readonly deadLetter: boolean; readonly resultBytes: Bytes }
+  | EndEvent
+  /** The server goes on without the exchange: the lease is kept for so long. */
+  | { readonly kind: 'defer'; readonly forMs: Millis; readonly retryMs: Millis }
   /** The lease ran out without a word: the attempt may have had effects. */
   | { readonly kind: 'lapse' }
   /** The gateway that held the lease is gone. */
@@ -32,6 +30,14 @@ export type JobEvent =
   | { readonly kind: 'overflow' }
   /** A dead letter runs again, with all its attempts. `requestBytes`: of another request than it had. */
   | { readonly kind: 'redrive'; readonly afterMs: Millis; readonly requestBytes?: Bytes }
+
+/** The answer is stored by the engine; the record only knows its size. `reported`: the lease that ended it is remembered. */
+type EndEvent = { readonly resultBytes: Bytes; readonly reported?: boolean } & (
+  | { readonly kind: 'succeed'; readonly blobBytes?: Bytes }
+  | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: JobError }
+  | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error?: JobError }
+  | { readonly kind: 'fail'; readonly error: JobError; readonly deadLetter: boolean; readonly holdsKey?: boolean }
+)
 
 export interface Moment {
   readonly now: EpochMillis
@@ -55,11 +61,22 @@ export function step(record: JobRecord, event: JobEvent, moment: Moment): JobRec
     case 'overflow':
       return place === 'running' ? undefined : ended(record, OVERFLOW, moment)
     default:
-      return place === 'running' ? attemptEnded(record, event, moment) : undefined
+      return place === 'running' ? remembering(record, event, attemptEnded(record, event, moment)) : undefined
   }
 }
 
-type AttemptEvent = Extract<JobEvent, { kind: 'succeed' | 'retry' | 'handBack' | 'fail' | 'lapse' | 'void' | 'progress' | 'answer' }>
+/** Who has reported the end of a job and did not hear that it was taken may ask again. */
+function remembering(before: JobRecord, event: AttemptEvent, after: JobRecord | undefined): JobRecord | undefined {
+  const reported = 'reported' in event && event.reported === true
+  if (!reported || after === undefined || placeOf(after) !== 'ended' || before.lease === undefined) return after
+  const { fence, secret } = before.lease
+  return { ...after, reportedBy: { fence, secret } }
+}
+
+type AttemptEvent = Extract<
+  JobEvent,
+  { kind: 'succeed' | 'retry' | 'handBack' | 'fail' | 'defer' | 'lapse' | 'void' | 'progress' | 'answer' }
+>
 
 function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): JobRecord | undefined {
   const counted = record.counted + 1
@@ -72,7 +89,8 @@ function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): J
       )
     case 'fail': {
       const end: End = event.deadLetter ? dead(event.error.code, event.error) : { status: 'failed', error: event.error }
-      return ended({ ...record, counted, resultBytes: event.resultBytes }, end, moment)
+      const holds = event.holdsKey === true && record.key !== undefined ? { blocksKey: true as const } : {}
+      return ended({ ...record, ...holds, counted, resultBytes: event.resultBytes }, end, moment)
     }
     case 'retry': {
       const failed = { ...record, counted, resultBytes: event.resultBytes }
@@ -82,6 +100,8 @@ function attemptEnded(record: JobRecord, event: AttemptEvent, moment: Moment): J
     }
     case 'handBack':
       return handedBack(event.error === undefined ? record : { ...record, error: event.error }, event, moment)
+    case 'defer':
+      return deferred(record, event, moment)
     case 'lapse':
       return lapsed({ ...record, counted }, moment)
     case 'void':
@@ -111,13 +131,27 @@ function leased(record: JobRecord, lease: Extract<JobEvent, { kind: 'lease' }>, 
   }
 }
 
+function deferred(record: JobRecord, how: Extract<JobEvent, { kind: 'defer' }>, moment: Moment): JobRecord | undefined {
+  if (record.lease === undefined) return undefined
+  const keptMs = Math.ceil(how.forMs)
+  const lease = { ...record.lease, keptMs, deferred: { until: moment.now + keptMs, retryMs: Math.ceil(how.retryMs) } }
+  return { ...record, lease, version: nextVersion(record, moment) }
+}
+
 function lapsed(record: JobRecord, moment: Moment): JobRecord {
-  if (failsInPart(record)) return ended(record, answerBroken('The attempt was not settled in time'), moment)
-  if (record.sendOnce) return ended(record, outcomeUnknown('The attempt was not settled in time'), moment)
-  const error: JobError = { code: 'lease_lapsed', detail: 'The attempt was not settled in time' }
+  const error = lapseErrorOf(record)
+  const afterMs = record.lease?.deferred?.retryMs ?? 0
+  if (failsInPart(record)) return ended(record, answerBroken(error.detail), moment)
+  if (record.sendOnce) return ended(record, outcomeUnknown(error.detail), moment)
   if (record.counted >= record.attempts) return ended(record, dead('attempts', error), moment)
-  if (isTooLate(record, 0, moment)) return ended(record, dead('deadline', error), moment)
-  return again({ ...record, error }, 0, moment)
+  if (isTooLate(record, afterMs, moment)) return ended(record, dead('deadline', error), moment)
+  return again({ ...record, error }, afterMs, moment)
+}
+
+/** What it means that the lease of a running job was over. */
+export function lapseErrorOf(record: JobRecord): JobError {
+  if (record.lease?.deferred === undefined) return { code: 'lease_lapsed', detail: 'The attempt was not settled in time' }
+  return { code: 'attempt_timeout', detail: 'The server deferred its answer and did not report the end in time' }
 }
 
 function handedBack(record: JobRecord, how: { readonly afterMs: Millis; readonly resultBytes: Bytes }, moment: Moment): JobRecord {
@@ -164,6 +198,7 @@ function redriven(record: JobRecord, how: Extract<JobEvent, { kind: 'redrive' }>
     resultBytes: -1,
     error: undefined,
     dead: undefined,
+    reportedBy: undefined,
     blocksKey: undefined,
     followUpDue: undefined,
     startedAt: undefined,

@@ -23,6 +23,13 @@ export interface RecordLease {
   readonly secret: string
   /** It outlives the process that gave it, by so much. */
   readonly keptMs?: Millis
+  /** The server has deferred the end: until when it may report it, and how long after that the next attempt comes. */
+  readonly deferred?: Deferred
+}
+
+export interface Deferred {
+  readonly until: EpochMillis
+  readonly retryMs: Millis
 }
 
 export interface JobRecord {
@@ -37,6 +44,7 @@ export interface JobRecord {
   readonly attempts: number
   readonly sendOnce: boolean
   readonly reference?: string
+  readonly binding?: string
   readonly tenant?: string
   readonly keepMs: Millis
   readonly keepDeadMs: Millis
@@ -64,6 +72,8 @@ export interface JobRecord {
   /** How many had entered the queue's line before it did, itself included; 0 until it does. */
   readonly ordinal: number
   readonly lease?: RecordLease | undefined
+  /** The lease by which its server reported the end. */
+  readonly reportedBy?: RecordLease | undefined
   readonly server?: string
   /** When its first hand-out began, and the one that runs or that ended it. */
   readonly startedAt?: EpochMillis | undefined

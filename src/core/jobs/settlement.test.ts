@@ -3,13 +3,24 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../../test/support/seed-fast-check.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
-import { type AttemptEnd, decideSettlement, parseRetryAfter, type SettleFacts } from './settlement.ts'
+import { type AttemptEnd, decideReported, decideSettlement, parseRetryAfter, refuseDeferral, type SettleFacts } from './settlement.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 
 function facts(change: Partial<SettleFacts> = {}): SettleFacts {
   const backoff = { baseMs: 1000, maxMs: 8000 }
-  return { attempt: 1, handBacks: 0, sendOnce: false, backoff, deadLetter: 'exhausted', now: NOW, unit: 0, ...change }
+  return {
+    attempt: 1,
+    handBacks: 0,
+    sendOnce: false,
+    backoff,
+    deadLetter: 'exhausted',
+    onUnauthorized: 'fail',
+    deferMaxMs: 60_000,
+    now: NOW,
+    unit: 0,
+    ...change,
+  }
 }
 
 function answer(status: number, ...headers: string[]): AttemptEnd {
@@ -165,4 +176,35 @@ test('any answer and any failure yields a verdict whose delays are bounded', () 
       if (verdict.kind === 'succeed') assert.ok(ended.kind === 'answer' && ended.status < 400)
     }),
   )
+})
+
+test('202 with Spillway-Defer is no end, up to the longest that is allowed', () => {
+  assert.deepEqual(decideSettlement(answer(202, 'Spillway-Defer', '60s'), facts()), { kind: 'defer', forMs: 60_000, retryMs: 500 })
+  const tooLong = decideSettlement(answer(202, 'Spillway-Defer', '60001ms'), facts())
+  assert.ok(tooLong.kind === 'handBack' && tooLong.pauseMs === 1000 && tooLong.error.code === 'server_busy')
+  assert.equal(decideSettlement(answer(200, 'Spillway-Defer', '1s'), facts()).kind, 'succeed')
+  assert.equal(decideSettlement(answer(202), facts()).kind, 'succeed')
+  assert.equal(decideSettlement(answer(202, 'Spillway-Defer', '1s', 'Spillway-Retry', '7s'), facts()).kind, 'retry')
+  for (const text of ['soon', '0s', '', '-1s'])
+    assert.equal(decideSettlement(answer(202, 'Spillway-Defer', text), facts()).kind, 'retry', text)
+})
+
+test('a deferral that is refused leaves the outcome of a job that is sent once unknown', () => {
+  const verdict = refuseDeferral('too many', facts({ sendOnce: true }))
+  assert.ok(verdict.kind === 'fail' && verdict.error.code === 'outcome_unknown' && verdict.deadLetter)
+})
+
+test('what a server reports settles as the answer would that says the same', () => {
+  for (let status = 400; status < 600; status++) {
+    for (const retry of [undefined, 'never', '30s']) {
+      const reported = decideReported({ detail: 'd', status, ...(retry !== undefined && { retry }) }, facts())
+      const control = retry === undefined ? [] : ['Spillway-Retry', retry]
+      const answered = decideSettlement(answer(status, ...control), facts())
+      assert.ok('error' in reported && 'error' in answered)
+      assert.deepEqual({ ...reported, error: { ...reported.error, detail: '' } }, { ...answered, error: { ...answered.error, detail: '' } })
+      assert.equal(reported.error.detail, 'd')
+    }
+  }
+  const plain = decideReported({ detail: 'd' }, facts())
+  assert.ok(plain.kind === 'retry' && plain.error.status === undefined)
 })

@@ -12,6 +12,8 @@ import type { OnPartial } from './record.ts'
 const RETRY_AFTER_MAX_MS: Millis = 3_600_000
 const PAUSE_DEFAULT_MS: Millis = 1000
 const RETRY_CONTROL_MAX_MS: Millis = 365 * 86_400_000
+/** Of a reported failure that names none. */
+const REPORTED_STATUS = 500
 const RETRIED_STATUSES: ReadonlySet<number> = new Set([408, 425, 500, 502, 504, 507])
 /** Hand-backs that cost no delay: another server may take the job at once, and the one that failed is marked or paused. */
 const PROMPT_AFTER_CONNECT_FAILURE = 3
@@ -35,6 +37,10 @@ export interface SettleFacts {
   readonly backoff: Backoff
   /** `all`: a job that a server refused for good is a dead letter too. */
   readonly deadLetter: 'exhausted' | 'all'
+  /** `hold`: a job whose credentials a server refuses waits for others. */
+  readonly onUnauthorized: 'fail' | 'hold'
+  /** For how long a server may defer the end of a job at once. */
+  readonly deferMaxMs: Millis
   readonly now: EpochMillis
   /** Uniform in [0, 1). */
   readonly unit: number
@@ -47,26 +53,57 @@ export interface VerdictError {
 }
 
 export type Verdict =
+  | EndVerdict
+  /** No end yet: the server goes on and reports it. `retryMs`: when to try again if it does not. */
+  | { readonly kind: 'defer'; readonly forMs: Millis; readonly retryMs: Millis }
+
+export type EndVerdict =
   | { readonly kind: 'succeed' }
   /** An attempt that failed: again after the delay, while attempts are left. */
   | { readonly kind: 'retry'; readonly afterMs: Millis; readonly error: VerdictError }
   /** A hand-out that was no attempt. `pauseMs`: leave this server alone for so long. */
   | { readonly kind: 'handBack'; readonly afterMs: Millis; readonly error: VerdictError; readonly pauseMs?: Millis }
-  | { readonly kind: 'fail'; readonly error: VerdictError; readonly deadLetter: boolean }
+  /** `holdsKey`: nobody of its key goes before somebody has decided. */
+  | { readonly kind: 'fail'; readonly error: VerdictError; readonly deadLetter: boolean; readonly holdsKey?: true }
 
-export function decideSettlement(end: AttemptEnd, facts: SettleFacts): Verdict {
-  return end.kind === 'answer' ? decideAnswer(end.status, end.headers, facts) : decideFailure(end, facts)
+/** What a server reports of an attempt that failed. */
+export interface ReportedFailure {
+  readonly detail: string
+  /** As of an answer. Absent: it could not do it, and the next attempt may. */
+  readonly status?: number
+  /** As `Spillway-Retry`. */
+  readonly retry?: string
 }
 
-function decideAnswer(status: number, headers: readonly string[], facts: SettleFacts): Verdict {
-  const succeeded = status >= 200 && status < 400
-  const notNow = status === 429 || status === 503
-  const error: VerdictError = { code: notNow ? 'server_busy' : 'server_error', detail: `The server answered ${status}.`, status }
+export function decideSettlement(end: AttemptEnd, facts: SettleFacts): Verdict {
+  if (end.kind === 'failed') return decideFailure(end, facts)
+  const { status, headers } = end
   const control = parseRetryControl(fieldOf(headers, 'spillway-retry'))
+  const deferral = deferralOf(status, headers)
+  if (deferral !== undefined && typeof control !== 'number') return decideDeferral(deferral, facts)
+  const notNow = isNotNow(status)
+  const error: VerdictError = { code: notNow ? 'server_busy' : 'server_error', detail: `The server answered ${status}.`, status }
+  return decideStatus(status, { error, control, retryAfter: fieldOf(headers, 'retry-after') }, facts)
+}
 
+/** The same rows for what a server reports beside its answer. */
+export function decideReported({ detail, status, retry }: ReportedFailure, facts: SettleFacts): EndVerdict {
+  const code = status !== undefined && isNotNow(status) ? 'server_busy' : 'server_error'
+  const error: VerdictError = { code, detail, ...(status !== undefined && { status }) }
+  return decideStatus(status ?? REPORTED_STATUS, { error, control: parseRetryControl(retry), retryAfter: undefined }, facts)
+}
+
+interface Said {
+  readonly error: VerdictError
+  readonly control: 'never' | Millis | undefined
+  readonly retryAfter: string | undefined
+}
+
+function decideStatus(status: number, { error, control, retryAfter }: Said, facts: SettleFacts): EndVerdict {
+  const succeeded = status >= 200 && status < 400
   if (control === 'never' && !succeeded) return { kind: 'fail', error, deadLetter: facts.deadLetter === 'all' }
-  if (notNow) {
-    const pauseMs = parseRetryAfter(fieldOf(headers, 'retry-after'), facts.now) ?? PAUSE_DEFAULT_MS
+  if (isNotNow(status)) {
+    const pauseMs = parseRetryAfter(retryAfter, facts.now) ?? PAUSE_DEFAULT_MS
     const afterMs = typeof control === 'number' ? control : handBackDelayMs(facts, PROMPT_AFTER_BUSY)
     return { kind: 'handBack', afterMs, error, pauseMs }
   }
@@ -74,10 +111,44 @@ function decideAnswer(status: number, headers: readonly string[], facts: SettleF
   if (typeof control === 'number') return { kind: 'retry', afterMs: control, error }
   if (succeeded) return { kind: 'succeed' }
   if (RETRIED_STATUSES.has(status)) return retryOrGiveUp(error, facts)
+  if (facts.onUnauthorized === 'hold' && (status === 401 || status === 403)) {
+    return { kind: 'fail', error: { ...error, code: 'unauthorized' }, deadLetter: true, holdsKey: true }
+  }
   return { kind: 'fail', error, deadLetter: facts.deadLetter === 'all' }
 }
 
-function decideFailure(end: AttemptEnd & { kind: 'failed' }, facts: SettleFacts): Verdict {
+function isNotNow(status: number): boolean {
+  return status === 429 || status === 503
+}
+
+/** What a server says that has not finished: it is no answer for anybody else. */
+export function deferralOf(status: number, headers: readonly string[]): string | undefined {
+  return status === 202 ? fieldOf(headers, 'spillway-defer') : undefined
+}
+
+function decideDeferral(text: string, facts: SettleFacts): Verdict {
+  const forMs = parseDuration(text) ?? 0
+  if (forMs === 0) {
+    const detail = `The server answered 202 with Spillway-Defer: ${text.slice(0, 40)}, which is no duration such as 10m.`
+    return retryOrGiveUp({ code: 'server_error', detail, status: 202 }, facts)
+  }
+  if (forMs > facts.deferMaxMs) {
+    return refuseDeferral(
+      `The server deferred the job by ${text}; the most that its queue allows is ${facts.deferMaxMs} ms (defer.max).`,
+      facts,
+    )
+  }
+  return { kind: 'defer', forMs, retryMs: backoffDelayMs(facts.backoff, facts.attempt, facts.unit) }
+}
+
+/** As if the server had said "not now": what it has begun nobody would hear of. It did not say so, though: what is sent only once may have been done. */
+export function refuseDeferral(detail: string, facts: SettleFacts): EndVerdict {
+  const error: VerdictError = { code: 'server_busy', detail, status: 202 }
+  if (facts.sendOnce) return retryOrGiveUp(error, facts)
+  return { kind: 'handBack', afterMs: handBackDelayMs(facts, PROMPT_AFTER_BUSY), error, pauseMs: PAUSE_DEFAULT_MS }
+}
+
+function decideFailure(end: AttemptEnd & { kind: 'failed' }, facts: SettleFacts): EndVerdict {
   const error: VerdictError = { code: end.code, detail: end.detail }
   if (!end.sent) return { kind: 'handBack', afterMs: handBackDelayMs(facts, PROMPT_AFTER_CONNECT_FAILURE), error }
   if (end.partial === true && facts.onPartial === 'fail' && end.code !== 'result_too_large') {
@@ -91,7 +162,7 @@ function decideFailure(end: AttemptEnd & { kind: 'failed' }, facts: SettleFacts)
 }
 
 /** The row of counted attempts: retried where the job may be sent again. */
-function retryOrGiveUp(error: VerdictError, facts: SettleFacts): Verdict {
+function retryOrGiveUp(error: VerdictError, facts: SettleFacts): EndVerdict {
   if (!facts.sendOnce) return { kind: 'retry', afterMs: backoffDelayMs(facts.backoff, facts.attempt, facts.unit), error }
   const detail = `It may have been done, and this job is sent only once. The attempt ended with: ${error.code}. ${error.detail}`
   const unknown: VerdictError = { code: 'outcome_unknown', detail }

@@ -294,6 +294,7 @@ export class Acts {
       ...(job.tenant !== undefined && { tenant: job.tenant }),
       ...(job.reference !== undefined && { reference: job.reference }),
       ...(job.followUp !== undefined && { followUp: job.followUp }),
+      ...(job.binding !== undefined && { binding: job.binding }),
       ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
       ...(delayed && { notBefore: due }),
       ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),

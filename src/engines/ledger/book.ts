@@ -128,8 +128,8 @@ export class Book {
     const from = placeOf(before)
     const to = placeOf(after)
     let changed = to === 'line' && from !== 'line' ? numbered(queue, after) : after
-    if (to === 'ended' && from !== 'ended' && blocksKey(queue, changed) && this.line.block(queue, before)) {
-      changed = { ...changed, blocksKey: true }
+    if (to === 'ended' && from !== 'ended' && blocksKey(queue, changed)) {
+      changed = { ...changed, blocksKey: this.line.block(queue, before) ? true : undefined }
     }
     if (to === 'ended' && (queue.rules.followUps === true || changed.followUp !== undefined)) changed = { ...changed, followUpDue: true }
     if (from !== to || before.status !== after.status) {
@@ -251,12 +251,14 @@ export class Book {
     if (record.startedAt !== undefined) view.startedAt = record.startedAt
     if (record.finishedAt !== undefined) view.finishedAt = record.finishedAt
     if (record.reference !== undefined) view.reference = record.reference
+    if (record.binding !== undefined) view.binding = record.binding
     if (record.progress !== undefined) view.progress = record.progress
     if (record.error !== undefined) view.error = record.error
     if (record.dead !== undefined) view.dead = record.dead
     if (record.server !== undefined) view.server = record.server
     if (record.followUp !== undefined) view.followUp = record.followUp
     if (record.followUpDue === true) view.followUpDue = true
+    if (record.lease?.deferred !== undefined) view.deferredUntil = record.lease.deferred.until
     if (place !== 'line') return view
     view.position = Math.max(1, record.ordinal - (queue.entered - queue.inLine))
     const blocker = this.line.blockerOf(queue, record)
@@ -478,6 +480,7 @@ const RECENT_MIN = 1024
 
 /** Nobody may pass it: it failed for good, and was not dropped to make room. */
 function blocksKey(queue: QueueState, ended: JobRecord): boolean {
+  if (ended.blocksKey === true) return true
   const failed = ended.status === 'failed' || ended.status === 'expired'
   return queue.rules.onFailure === 'block' && ended.key !== undefined && failed && ended.dead !== undefined && ended.dead !== 'overflow'
 }

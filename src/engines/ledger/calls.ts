@@ -7,8 +7,9 @@ import type {
   BrowsePage,
   BrowseRequest,
   CommandOutcome,
+  Deferral,
+  Ending,
   JobCommand,
-  JobError,
   KeyRef,
   KeysRequest,
   KeyState,
@@ -35,12 +36,16 @@ export interface PackedJob extends Omit<NewJob, 'request'> {
   readonly request: Payload
 }
 
-export type PackedSettlement =
-  /** `blobBytes`: so many of the body lie in the blob of the attempt. */
-  | { readonly kind: 'succeed'; readonly lease: LeaseRef; readonly answer: Payload; readonly blobBytes?: Bytes }
-  | { readonly kind: 'retry'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error: JobError; readonly answer?: Payload }
-  | { readonly kind: 'handBack'; readonly lease: LeaseRef; readonly afterMs: Millis; readonly error?: JobError; readonly answer?: Payload }
-  | { readonly kind: 'fail'; readonly lease: LeaseRef; readonly error: JobError; readonly answer?: Payload; readonly deadLetter: boolean }
+export type PackedSettlement = Deferral | PackedEnding
+
+/** Each kind with its answer encoded. `blobBytes`: so many of the body lie in the blob of the attempt. */
+export type PackedEnding = Ending extends infer E
+  ? E extends Ending
+    ? { readonly [K in keyof E]: K extends 'answer' ? Payload : E[K] } & (E extends { readonly kind: 'succeed' }
+        ? { readonly blobBytes?: Bytes }
+        : unknown)
+    : never
+  : never
 
 export interface PackedLease {
   readonly ref: LeaseRef

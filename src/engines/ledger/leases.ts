@@ -17,6 +17,8 @@ export class Leases {
   readonly #ends = new OrderedSet()
   /** By queue and tenant. */
   readonly #running = new Map<string, number>()
+  /** By queue. */
+  readonly #deferred = new Map<string, number>()
   /** What the changes since `begin` replaced. */
   #replaced: { readonly seq: number; readonly was: LiveLease | undefined }[] = []
 
@@ -31,6 +33,11 @@ export class Leases {
   /** Jobs of a tenant that run. */
   runningOf(queue: string, tenant: string): number {
     return this.#running.get(tenantOf(queue, tenant)) ?? 0
+  }
+
+  /** Jobs of a queue whose server has deferred their end. */
+  deferredOf(queue: string): number {
+    return this.#deferred.get(queue) ?? 0
   }
 
   /** For each queue, when the hand-out that runs longest began. */
@@ -86,13 +93,17 @@ export class Leases {
   }
 
   #count(lease: LiveLease | undefined, change: number): void {
-    const tenant = lease?.record.tenant
-    if (lease === undefined || tenant === undefined) return
-    const name = tenantOf(lease.record.queue, tenant)
-    const count = (this.#running.get(name) ?? 0) + change
-    if (count === 0) this.#running.delete(name)
-    else this.#running.set(name, count)
+    if (lease === undefined) return
+    const { tenant, queue, lease: held } = lease.record
+    if (held?.deferred !== undefined) add(this.#deferred, queue, change)
+    if (tenant !== undefined) add(this.#running, tenantOf(queue, tenant), change)
   }
+}
+
+function add(counts: Map<string, number>, name: string, change: number): void {
+  const count = (counts.get(name) ?? 0) + change
+  if (count === 0) counts.delete(name)
+  else counts.set(name, count)
 }
 
 function tenantOf(queue: string, tenant: string): string {

@@ -10,6 +10,7 @@ import type {
   BrowsePage,
   BrowseRequest,
   CommandOutcome,
+  Deferral,
   KeyRef,
   KeysRequest,
   KeyState,
@@ -112,7 +113,7 @@ export class Ledger {
     for (const { record } of this.#book.leases.all()) {
       const { keptMs } = record.lease ?? {}
       if (keptMs !== undefined) {
-        this.#acts.keepLease(record, keptMs)
+        this.#keep(record, keptMs)
         continue
       }
       const changed = this.#acts.step(record, { kind: 'void' })
@@ -164,19 +165,23 @@ export class Ledger {
   extend(ref: LeaseRef, forMs: Millis): LeaseOutcome {
     const live = this.#live(ref)
     if (live === undefined) return 'stale'
-    const { lease, seq } = live.record
+    const { record } = live
+    const { lease, seq } = record
+    if (lease?.deferred !== undefined)
+      return this.#defer(record, { forMs, retryMs: lease.deferred.retryMs }) === undefined ? 'stale' : 'extended'
     const longer = lease?.keptMs !== undefined && forMs > lease.keptMs
-    const record = longer ? { ...live.record, lease: { ...lease, keptMs: forMs } } : live.record
+    const extended = longer ? { ...record, lease: { ...lease, keptMs: forMs } } : record
     // Over a restart it is to last as long as its holder was told.
-    if (longer) this.#tables.markRunning(seq, runMark(record))
-    this.#book.leases.set(seq, { record, until: this.#acts.context.monotonic + forMs })
+    if (longer) this.#tables.markRunning(seq, runMark(extended))
+    this.#book.leases.set(seq, { record: extended, until: this.#acts.context.monotonic + forMs })
     return 'extended'
   }
 
   settle(settlement: PackedSettlement): SettleOutcome {
     const live = this.#live(settlement.lease)
-    if (live === undefined) return { kind: 'stale' }
+    if (live === undefined) return this.#repeated(settlement) ?? { kind: 'stale' }
     const { record } = live
+    if (settlement.kind === 'defer') return this.#deferred(record, settlement)
     const blob = settledBlob(record, settlement)
     if (blob !== undefined) this.#tables.adoptBlob(record.seq, blob)
     const resultBytes = settlement.answer === undefined ? -1 : payloadBytes(settlement.answer) + (blob?.bytes ?? 0)
@@ -255,7 +260,7 @@ export class Ledger {
     return [...this.#book.queues()].map((queue) => {
       const oldest = this.#book.line.oldest(queue)
       const waitingAt = oldest === undefined ? undefined : this.#book.indexed(oldest)?.submittedAt
-      return queue.stats({ waitingAt, runningAt: running.get(queue.name) })
+      return queue.stats({ waitingAt, runningAt: running.get(queue.name), deferred: this.#book.leases.deferredOf(queue.name) })
     })
   }
 
@@ -399,6 +404,39 @@ export class Ledger {
       }
     }
     return next === Number.POSITIVE_INFINITY ? undefined : next
+  }
+
+  #deferred(record: JobRecord, settlement: Deferral): SettleOutcome {
+    const isNew = record.lease?.deferred === undefined
+    if (isNew && this.#book.leases.deferredOf(record.queue) >= settlement.jobsMax) return { kind: 'full' }
+    const changed = this.#defer(record, settlement)
+    return changed === undefined ? { kind: 'stale' } : { kind: 'settled', job: this.#book.view(changed) }
+  }
+
+  /** The lease lasts for so long from now on, whatever becomes of this process. */
+  #defer(record: JobRecord, how: { readonly forMs: Millis; readonly retryMs: Millis }): JobRecord | undefined {
+    const { forMs, retryMs } = how
+    const changed = this.#acts.step(record, { kind: 'defer', forMs, retryMs })
+    if (changed === undefined) return undefined
+    this.#tables.markRunning(changed.seq, runMark(changed))
+    this.#book.leases.set(changed.seq, { record: changed, until: this.#acts.context.monotonic + forMs })
+    this.#acts.mustSync = true
+    return changed
+  }
+
+  /** A lease that outlives its process begins anew. */
+  #keep(record: JobRecord, keptMs: Millis): void {
+    const { deferred } = record.lease ?? {}
+    if (deferred === undefined) this.#acts.keepLease(record, keptMs)
+    else this.#defer(record, { forMs: keptMs, retryMs: deferred.retryMs })
+  }
+
+  /** Its end was reported by this lease before. */
+  #repeated({ kind, lease }: PackedSettlement): SettleOutcome | undefined {
+    const record = this.#acts.find(lease.id)
+    const by = record?.reportedBy
+    if (record === undefined || by?.fence !== lease.fence || !sameSecret(by.secret, lease.secret)) return undefined
+    return (kind === 'succeed') === (record.status === 'succeeded') ? { kind: 'repeated', job: this.#book.view(record) } : undefined
   }
 
   #live(ref: LeaseRef): LiveLease | undefined {

@@ -35,6 +35,7 @@ export function packJob(job: NewJob): PackedJob {
 }
 
 export function packSettlement(settlement: Settlement): PackedSettlement {
+  if (settlement.kind === 'defer') return settlement
   if (settlement.kind === 'succeed') {
     const { blob } = settlement.answer
     return { ...settlement, answer: packAnswer(settlement.answer), ...(blob !== undefined && { blobBytes: blob.bytes }) }

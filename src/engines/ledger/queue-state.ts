@@ -125,7 +125,11 @@ export class QueueState {
     }
   }
 
-  stats(oldest: { readonly waitingAt: EpochMillis | undefined; readonly runningAt: EpochMillis | undefined }): QueueStats {
+  stats(live: {
+    readonly waitingAt: EpochMillis | undefined
+    readonly runningAt: EpochMillis | undefined
+    readonly deferred: number
+  }): QueueStats {
     const { limits, rules, paused, definition } = this.settings
     return {
       queue: this.name,
@@ -134,13 +138,14 @@ export class QueueState {
       finishedBytes: this.finishedBytes,
       scheduled: this.scheduled,
       blockedKeys: this.blockedKeys,
+      deferred: live.deferred,
       paused,
       limits,
       rules,
       dead: Object.fromEntries(this.#dead),
       ...(definition !== undefined && { definition }),
-      ...(oldest.waitingAt !== undefined && { oldestWaitingAt: oldest.waitingAt }),
-      ...(oldest.runningAt !== undefined && { oldestRunningAt: oldest.runningAt }),
+      ...(live.waitingAt !== undefined && { oldestWaitingAt: live.waitingAt }),
+      ...(live.runningAt !== undefined && { oldestRunningAt: live.runningAt }),
     }
   }
 

@@ -2,14 +2,16 @@
  * What is kept of a hand-out while it runs: the server's name, and of a lease that outlives its process all that proves it. One text, because
  * most of them are the same for many jobs, and are written together.
  */
-import type { JobRecord } from '../../core/jobs/record.ts'
+import type { Deferred, JobRecord, RecordLease } from '../../core/jobs/record.ts'
 import type { Millis } from '../../lib/units.ts'
 
-type Kept = readonly [server: string, fence: number, secret: string, keptMs: Millis, attemptAt: number]
+type Kept = readonly [server: string, fence: number, secret: string, keptMs: Millis, attemptAt: number, deferred?: Deferred]
 
 export function runMark({ server = '', lease, attemptAt = 0 }: JobRecord): string {
   if (lease?.keptMs === undefined) return server
-  const kept: Kept = [server, lease.fence, lease.secret, lease.keptMs, attemptAt]
+  const { fence, secret, keptMs, deferred } = lease
+  const kept: Kept =
+    deferred === undefined ? [server, fence, secret, keptMs, attemptAt] : [server, fence, secret, keptMs, attemptAt, deferred]
   return JSON.stringify(kept)
 }
 
@@ -19,10 +21,16 @@ export function asItRan(record: JobRecord, mark: string): JobRecord {
   const kept = mark.startsWith('["') ? (JSON.parse(mark) as Kept) : undefined
   // Where the record itself says that it runs, only the mark knows for how long the lease was extended.
   if (record.status === 'running') {
-    return kept === undefined || record.lease === undefined ? record : { ...record, lease: { ...record.lease, keptMs: kept[3] } }
+    return kept === undefined || record.lease === undefined
+      ? record
+      : { ...record, lease: { ...record.lease, ...keeping(kept[3], kept[5]) } }
   }
-  const [server, fence, secret, keptMs, attemptAt] = kept ?? [mark, 0, '', undefined, undefined]
-  const lease = { fence, secret, ...(keptMs !== undefined && { keptMs }) }
+  const [server, fence, secret, keptMs, attemptAt, deferred] = kept ?? [mark, 0, '', undefined, undefined]
+  const lease = { fence, secret, ...keeping(keptMs, deferred) }
   const began = attemptAt === undefined ? {} : { attemptAt, startedAt: record.startedAt ?? attemptAt }
   return { ...record, ...began, status: 'running', handOuts: record.handOuts + 1, server, lease, notBefore: undefined, progress: undefined }
+}
+
+function keeping(keptMs: Millis | undefined, deferred: Deferred | undefined): Partial<RecordLease> {
+  return { ...(keptMs !== undefined && { keptMs }), ...(deferred !== undefined && { deferred }) }
 }
