@@ -11,7 +11,7 @@ export interface TokenParts {
   readonly secret: string
 }
 
-export function tokenOf(job: StoredJob): string {
+export function tokenOf(job: Pick<StoredJob, 'id' | 'secret'>): string {
   return `${job.id}.${job.secret}`
 }
 

@@ -2,6 +2,7 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { Then } from '../core/jobs/then.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { QueueLimits, QueueRules } from '../ports/job-store.ts'
 
@@ -122,6 +123,8 @@ export interface QueueConfig {
   readonly deadLetter: 'exhausted' | 'all'
   readonly rules: QueueRules
   readonly limits: QueueLimits
+  /** Where the results of its jobs are sent on to, where neither the job nor its route says it. */
+  readonly then?: Then
 }
 
 /** What makes jobs by the clock. The document is the one of the queue API: plain data. */
@@ -236,6 +239,8 @@ export interface RouteConfig {
   readonly idempotencyScope: string
   /** From route or global `cors`. */
   readonly cors?: CorsConfig
+  /** Where the results of its jobs are sent on to. Instead of that of its queue. */
+  readonly then?: Then
 }
 
 export interface CorsConfig {
@@ -277,6 +282,12 @@ export interface LimitsConfig {
   readonly subscriptions: number
   /** Per filter, over the API. */
   readonly filterValues: number
+  /** Jobs of one chain. */
+  readonly chain: number
+  /** Jobs of one batch. */
+  readonly batch: number
+  /** Batches that are kept. */
+  readonly batches: number
 }
 
 export interface TimeoutsConfig {

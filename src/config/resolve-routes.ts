@@ -28,7 +28,7 @@ const NEVER_JOBS = ['HEAD', 'OPTIONS', 'CONNECT', 'TRACE']
 const SPILL_WAIT_MS = 25_000
 const SPILL_PATIENCE_MS = 250
 /** Keys that only say something about jobs. */
-const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency'] as const
+const JOB_KEYS = ['queue', 'wait', 'patience', 'onWait', 'key', 'tenant', 'allow', 'methods', 'redeliver', 'idempotency', 'then'] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
   const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }

@@ -20,6 +20,19 @@ const queueLimits = z.strictObject({
     .describe('At the limit of jobs, bytes or age: `refuse` the new one, or `drop-oldest`: the oldest waiting job becomes a dead letter.'),
 })
 
+const thenObject = z.strictObject({
+  queue: z.string().optional().describe('A queue, by its name. Either this or `route`.'),
+  route: z.string().optional().describe('A route that keeps jobs, by its match as it is written, such as `POST /translate`.'),
+  method: field.method.optional().describe('Of the request that is made. Default: POST, or the first that the route takes.'),
+  target: field.target.optional().describe('Its path and query. Default: the path of the route; `/` for a queue.'),
+  headers: z
+    .record(z.string(), z.union([z.string(), z.array(z.string())]))
+    .optional()
+    .describe('Its headers, beside the content type of the result.'),
+})
+
+export const thenSchema = z.union([z.string().min(1), thenObject])
+
 export const queueSchema = z.strictObject({
   pool: z
     .string()
@@ -64,6 +77,9 @@ export const queueSchema = z.strictObject({
   rate: field.rate.optional().describe('Hand-outs, such as `100/s` or `5000/1h`. Left out: no limit.'),
   keyRate: field.rate.optional().describe('Hand-outs of each key, such as `10/1m`. Left out: no limit.'),
   limits: queueLimits.prefault({}).describe('How much the queue may hold.'),
+  then: thenSchema
+    .optional()
+    .describe('Where the result of a job goes when it has succeeded: a queue, a route such as `POST /translate`, or a mapping.'),
 })
 
 export const scheduleSchema = z.strictObject({

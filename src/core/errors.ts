@@ -391,6 +391,27 @@ const REGISTRY = {
     retry: 'later',
     proxy: 'http_request_denied',
   },
+  chain_too_long: {
+    status: 502,
+    title: 'The chain has as many jobs as it may have',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  chain_result_too_large: {
+    status: 502,
+    title: 'The result is too large to be sent on',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  chain_broken: {
+    status: 502,
+    title: 'The result could not be sent on',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
   job_cancelled: { status: 410, title: 'The job was cancelled', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
 } as const satisfies Record<string, ErrorKind>
 

@@ -16,13 +16,14 @@ import { isIdempotent } from '../core/retry/retry.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import { queueSettings } from '../jobs/new-job.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import type { NewJob, StoredJob, Submitted } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
 import { idempotencyOf } from './idempotency.ts'
-import { extractKey } from './key.ts'
+import { extractKey } from '../jobs/key.ts'
 import { hasIdempotencyKey, type Policies, readPolicies } from './policies.ts'
 
 export interface EnqueueContext extends HoldContext, FollowParts {
@@ -100,19 +101,14 @@ function newJob(
   const key = routeKey ?? policies.key
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
-    queue: queue.name,
+    ...queueSettings(queue, route.then === undefined ? {} : { then: route.then }),
     route: route.name,
     request: { method: head.method, target: head.target, headers, body },
     priority: policies.priority,
-    attempts: queue.attempts,
-    keepMs: queue.keepMs,
-    keepDeadMs: queue.keepDeadMs,
     sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
     ...(key === undefined ? {} : { key }),
     ...(tenant === undefined ? {} : { tenant }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
-    ...(queue.expireAfterMs === undefined ? {} : { expireAfterMs: queue.expireAfterMs }),
-    ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),
     ...(policies.reference === undefined ? {} : { reference: policies.reference }),
     ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
   }

@@ -126,6 +126,7 @@ function serverRequest(lease: Lease, deadlineAt: EpochMillis, reportUrl: string,
     'Spillway-Report',
     reportUrl,
   ]
+  if (job.parent !== undefined) headers.push('Spillway-Parent', job.parent.id)
   if (headerValue(request.headers, 'idempotency-key') === undefined) headers.push('Idempotency-Key', job.id)
   // A job of the queue API need not name one, but HTTP/1.1 must.
   if (headerValue(request.headers, 'host') === undefined) headers.push('Host', host)

@@ -23,6 +23,7 @@ import type {
 } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { chains } from './chains.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
 import { FollowUps } from './follow-ups.ts'
@@ -141,6 +142,12 @@ class LocalJobs implements Jobs {
       clashes: (lease) => this.#dispatcher.clashes(lease),
       dispatch: (name, queue) => void (queue === undefined ? this.#dispatcher.remove(name) : this.#dispatcher.set(queue)),
     })
+    this.followUps.add(chains({ ...parts, config: () => this.#config, queue: (name) => this.#definedQueue(name) }))
+  }
+
+  #definedQueue(name: QueueName): QueueConfig | undefined {
+    const queue = this.queues.find(name)
+    return queue?.origin === 'none' ? undefined : queue?.config
   }
 
   /** What follows from hand-outs, whoever works on them. */

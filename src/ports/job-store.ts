@@ -6,7 +6,7 @@
  * A rejected promise means that the engine itself failed; nothing of that batch may be assumed.
  * The contract is observational: `succeeded` is visible => it is durable and its result can be read.
  */
-import type { JobError, JobStatus } from '../core/jobs/record.ts'
+import type { JobError, JobStatus, NextJob, ParentJob } from '../core/jobs/record.ts'
 import type { Rate } from '../lib/rate.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 
@@ -14,7 +14,7 @@ import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 export type JobId = string
 export type QueueName = string
 
-export type { JobError, JobStatus }
+export type { JobError, JobStatus, NextJob, ParentJob }
 
 /** Name, value, name, value …: spelling and order as they came. */
 export type FlatHeaders = readonly string[]
@@ -75,6 +75,7 @@ export interface NewJob {
   readonly sendOnce: boolean
   /** What is to be done when it has ended, in the gateway's own words: see `JobStore.followUps`. */
   readonly followUp?: string
+  readonly parent?: ParentJob
 }
 
 /** A job as it is stored, without its bodies. Plain data: it crosses threads. */
@@ -129,6 +130,9 @@ export interface StoredJob {
   readonly followUp?: string
   /** It has ended, and what follows from that is not done yet. */
   readonly followUpDue?: boolean
+  readonly parent?: ParentJob
+  /** Its version does not grow with that: it is no part of its own life. */
+  readonly next?: NextJob
 }
 
 export type Submitted =
@@ -220,9 +224,15 @@ export type JobCommand =
   | { readonly kind: 'move'; readonly id: JobId; readonly queue: QueueName }
   /**
    * What follows from the end of a job is done, and with that in one commit these notes are written (without text: removed).
-   * `version`: the job's own then; another one means that it was sent again and does not apply.
+   * `version`: the job's own then; another one means that it was sent again and does not apply. `next`: kept with the job.
    */
-  | { readonly kind: 'followed'; readonly id: JobId; readonly version: number; readonly notes?: readonly NewNote[] }
+  | {
+      readonly kind: 'followed'
+      readonly id: JobId
+      readonly version: number
+      readonly notes?: readonly NewNote[]
+      readonly next?: NextJob
+    }
   /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }
   /** Makes or replaces it. */

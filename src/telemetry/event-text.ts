@@ -34,6 +34,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'mode-flipped': 'info',
   'mode-switched': 'warn',
   'job-dead': 'warn',
+  'chain-stopped': 'warn',
   'attempt-failed': 'warn',
   'limit-reached': 'warn',
   'sync-slow': 'warn',
@@ -101,6 +102,8 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `${event.route}: an operator switched it to ${event.to}`
     case 'job-dead':
       return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
+    case 'chain-stopped':
+      return `job ${event.job} of ${event.queue} succeeded, but its chain stops there: ${event.detail}`
     case 'attempt-failed': {
       const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
       return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`

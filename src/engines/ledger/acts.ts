@@ -8,7 +8,7 @@ import { formatJobId, nextSequence, parseJobId } from '../../core/jobs/job-id.ts
 import { type JobEvent, type Moment, step } from '../../core/jobs/machine.ts'
 import { type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
-import type { AttemptRecord } from '../../ports/job-store.ts'
+import type { AttemptRecord, NextJob } from '../../ports/job-store.ts'
 import type { Book } from './book.ts'
 import type { PackedJob } from './calls.ts'
 import type { QueueState } from './queue-state.ts'
@@ -175,10 +175,10 @@ export class Acts {
   }
 
   /** What follows from its end is done. undefined: nothing was to, or it was sent again since. */
-  followed(record: JobRecord, version: number): JobRecord | undefined {
+  followed(record: JobRecord, version: number, next: NextJob | undefined): JobRecord | undefined {
     if (record.followUpDue !== true || record.version !== version) return undefined
     this.mustSync = true
-    return this.book.followed(record)
+    return this.book.followed(record, next)
   }
 
   /** False: it has not ended, or not everything has followed from that. */
@@ -292,6 +292,7 @@ export class Acts {
       ...(job.tenant !== undefined && { tenant: job.tenant }),
       ...(job.reference !== undefined && { reference: job.reference }),
       ...(job.followUp !== undefined && { followUp: job.followUp }),
+      ...(job.parent !== undefined && { parent: job.parent }),
       ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
       ...(delayed && { notBefore: due }),
       ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),

@@ -4,7 +4,7 @@
  */
 import { formatJobId } from '../../core/jobs/job-id.ts'
 import { endedAtOf, handOutsOf, holdsKey, type JobRecord, keepsRequest, keepUntilOf, placeOf, timerOf } from '../../core/jobs/record.ts'
-import type { StoredJob } from '../../ports/job-store.ts'
+import type { NextJob, StoredJob } from '../../ports/job-store.ts'
 import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
@@ -172,9 +172,9 @@ export class Book {
   }
 
   /** Nothing more follows from its end: it goes when its time is over. */
-  followed(record: JobRecord): JobRecord {
+  followed(record: JobRecord, next: NextJob | undefined): JobRecord {
     const queue = this.#queueOf(record)
-    const changed: JobRecord = { ...record, followUpDue: undefined }
+    const changed: JobRecord = { ...record, followUpDue: undefined, ...(next !== undefined && { next }) }
     this.#unkeep(queue, record)
     if (changed.blocksKey !== true) this.#keep(queue, changed)
     this.tables.updateRecord(changed)
@@ -246,6 +246,8 @@ export class Book {
     if (record.server !== undefined) view.server = record.server
     if (record.followUp !== undefined) view.followUp = record.followUp
     if (record.followUpDue === true) view.followUpDue = true
+    if (record.parent !== undefined) view.parent = record.parent
+    if (record.next !== undefined) view.next = record.next
     if (place !== 'line') return view
     view.position = Math.max(1, record.ordinal - (queue.entered - queue.inLine))
     const blocker = this.line.blockerOf(queue, record)
