@@ -143,6 +143,15 @@ export type Submitted =
   /** `limit` names what is full: `jobs`, `bytes`, `age`, `disk`. */
   | { readonly kind: 'refused'; readonly limit: string; readonly detail: string }
 
+/** Of jobs that are taken together or not at all. */
+export type SubmittedWhole =
+  /** The ids of the others are those that follow on the first one's. */
+  | { readonly kind: 'created'; readonly first: StoredJob }
+  /** The first job of a submission before, whose idempotency key this one's has. */
+  | { readonly kind: 'duplicate'; readonly first: StoredJob }
+  | { readonly kind: 'conflict' }
+  | { readonly kind: 'refused'; readonly limit: string; readonly detail: string; readonly queue: QueueName }
+
 export interface LeaseRequest {
   readonly queue: QueueName
   readonly server: string
@@ -500,6 +509,11 @@ export interface Tick {
 export interface JobStore {
   /** Dedup and limits are decided here, in the same commit. */
   submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]>
+  /**
+   * All of them in one commit, or none, with consecutive ids; nobody is dropped to make room for them. In the same commit the text of the note is
+   * written, under its name with the id of the first job behind it. Only the first one's idempotency counts.
+   */
+  submitWhole(jobs: readonly NewJob[], note: Required<NewNote>): Promise<SubmittedWhole>
   /** Flat list over all requests' leases is in `leases[i]` of request i. Need not be synced (except `sendOnce` jobs): after a power cut the job is handed out again. */
   lease(requests: readonly LeaseRequest[]): Promise<readonly (readonly Lease[])[]>
   extend(leases: readonly LeaseRef[], forMs: Millis): Promise<readonly LeaseOutcome[]>

@@ -138,6 +138,22 @@ export class Acts {
     return this.book.add(record)
   }
 
+  /** Why not all of these have room in their queues, as these are. */
+  roomForAll(jobs: readonly PackedJob[]): (Refusal & { readonly queue: string }) | undefined {
+    const sums = new Map<string, { jobs: number; bytes: number }>()
+    for (const { queue, request } of jobs) {
+      const sum = sums.get(queue) ?? { jobs: 0, bytes: 0 }
+      sums.set(queue, { jobs: sum.jobs + 1, bytes: sum.bytes + payloadBytes(request) })
+    }
+    for (const [name, sum] of sums) {
+      const queue = this.book.queue(name)
+      if (queue === undefined) throw new Error(`no queue is named ${name}`)
+      const full = this.refuseSubmissions ?? fullLimit(queue, sum.bytes, sum.jobs) ?? this.#tooOld(queue)
+      if (full !== undefined) return { ...full, queue: name }
+    }
+    return undefined
+  }
+
   /** undefined: it is no dead letter. */
   redrive(record: JobRecord, how: Redrive): JobRecord | Refusal | undefined {
     if (record.dead === undefined) return undefined
@@ -305,10 +321,19 @@ export function isRefusal(value: JobRecord | Refusal): value is Refusal {
   return 'limit' in value
 }
 
-function fullLimit(queue: QueueState, bytes: number): Refusal | undefined {
-  const { limits } = queue
-  if (queue.unfinished >= limits.jobs) return { limit: 'jobs', detail: `Queue ${queue.name} holds ${limits.jobs} jobs, as many as it may` }
-  if (queue.bytes + bytes > limits.bytes)
-    return { limit: 'bytes', detail: `Queue ${queue.name} holds as many bytes as it may (${limits.bytes})` }
-  return undefined
+function fullLimit(queue: QueueState, bytes: number, jobs = 1): Refusal | undefined {
+  const { name, limits } = queue
+  const more = jobs === 1 ? '' : ` with ${jobs} more`
+  if (queue.unfinished + jobs > limits.jobs) {
+    const detail =
+      more === ''
+        ? `Queue ${name} holds ${limits.jobs} jobs, as many as it may`
+        : `Queue ${name} would hold more than ${limits.jobs} jobs${more}`
+    return { limit: 'jobs', detail }
+  }
+  if (queue.bytes + bytes <= limits.bytes) return undefined
+  return {
+    limit: 'bytes',
+    detail: `Queue ${name} ${more === '' ? 'holds as many bytes as it may' : `would hold more bytes than it may${more}`} (${limits.bytes})`,
+  }
 }
