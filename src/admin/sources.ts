@@ -21,7 +21,10 @@ export interface GatewayView {
   readonly version: string
   readonly clock: Clock
   readonly pools: ReadonlyMap<string, Pool>
-  readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & { readonly queues: Pick<Jobs['queues'], 'find'> }
+  readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & {
+    readonly queues: Pick<Jobs['queues'], 'find'>
+    readonly batches: Pick<Jobs['batches'], 'kept' | 'running'>
+  }
   readonly metrics: Metrics
   storeInfo(): Promise<StoreInfo>
   recentSyncs(): RecentSyncs
@@ -168,6 +171,8 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
   gauge(view.metrics, 'spillway_job_watchers', () => [{ value: view.jobs.watchers }])
+  gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])
+  gauge(view.metrics, 'spillway_batches_running', () => [{ value: view.jobs.batches.running }])
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
 }
 

@@ -12,6 +12,7 @@ import { collectBody } from '../net/body.ts'
 import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 import { sendEnded, sendStatus, versionKnown } from './answer.ts'
+import { answerBatch, type BatchResource } from './batch-endpoints.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
 import type { ApiParts } from './queues/parts.ts'
 import type { ApiKeys } from './queues/rights.ts'
@@ -19,6 +20,7 @@ import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
 import { jobHeaders } from './document.ts'
 import type { EventSockets, SocketParts } from './event-socket.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
+import { leaving } from './leaving.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { compactProgress, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
@@ -36,7 +38,7 @@ export function isJobsPath(path: string, jobsPath: string): boolean {
   return path.startsWith(jobsPath) && (path.length === jobsPath.length || path.charCodeAt(jobsPath.length) === 0x2f)
 }
 
-type Resource = 'status' | 'result' | 'events' | 'report'
+type Resource = 'status' | 'result' | 'events' | 'report' | BatchResource
 
 interface Target {
   readonly resource: Resource
@@ -48,6 +50,9 @@ const METHODS: Readonly<Record<Resource, readonly string[]>> = {
   result: ['GET', 'HEAD'],
   events: ['GET', 'HEAD'],
   report: ['POST'],
+  batch: ['GET', 'HEAD', 'DELETE'],
+  'batch-jobs': ['GET', 'HEAD'],
+  'batch-events': ['GET', 'HEAD'],
 }
 
 export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
@@ -78,21 +83,38 @@ type Outcome = Failure | undefined
 
 async function carryOut(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> {
   try {
-    return asked.resource === 'report' ? await report(call, api, asked.token) : await answer(call, api, asked)
+    switch (asked.resource) {
+      case 'report':
+        return await report(call, api, asked.token)
+      case 'batch':
+      case 'batch-jobs':
+      case 'batch-events': {
+        const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
+        return typeof waitMs === 'number' ? await answerBatch(call, api, { ...asked, resource: asked.resource, waitMs }) : waitMs
+      }
+      default:
+        return await answer(call, api, asked)
+    }
   } catch {
     // The engine has told its owner what is wrong.
     return failure('store_unavailable', 'The store cannot be asked now.', 1)
   }
 }
 
-/** `/jobs/<token>`, `/jobs/<token>/result`, `/jobs/<token>/events`, `/reports/<token>`; never decoded. */
+/** `/jobs/<token>`, `/jobs/<token>/result`, `/jobs/<token>/events`, `/reports/<token>`, `/batches/<token>` and its `/jobs` and `/events`; never decoded. */
 function targetOf(path: string, jobsPath: string): Target | undefined {
   const [collection, token, sub, ...more] = path.slice(jobsPath.length + 1).split('/')
   if (token === undefined || token === '' || more.length > 0) return undefined
   if (collection === 'reports') return sub === undefined ? { resource: 'report', token } : undefined
+  if (collection === 'batches') return batchTarget(token, sub)
   if (collection !== 'jobs') return undefined
   if (sub === undefined) return { resource: 'status', token }
   return sub === 'result' || sub === 'events' ? { resource: sub, token } : undefined
+}
+
+function batchTarget(token: string, sub: string | undefined): Target | undefined {
+  if (sub === undefined) return { resource: 'batch', token }
+  return sub === 'jobs' || sub === 'events' ? { resource: `batch-${sub}`, token } : undefined
 }
 
 function noSuchJob(): Failure {
@@ -141,16 +163,8 @@ async function waitFor(
   id: string,
   { waitMs, unlike }: { readonly waitMs: Millis; readonly unlike: number | undefined },
 ): Promise<ReadJob | undefined> {
-  const gone = new AbortController()
-  const leave = (): void => gone.abort()
-  call.onGone(leave)
-  api.jobs.closing.addEventListener('abort', leave, { once: true })
-  if (api.jobs.closing.aborted) leave()
-  try {
-    return await api.jobs.waitEnd(id, waitMs, { signal: gone.signal, unlike })
-  } finally {
-    api.jobs.closing.removeEventListener('abort', leave)
-  }
+  using left = leaving(call, api.jobs.closing)
+  return await api.jobs.waitEnd(id, waitMs, { signal: left.signal, unlike })
 }
 
 /** `?wait=30s` or `Prefer: wait=30`; at most what the gateway allows. */

@@ -89,6 +89,21 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_error',
   },
+  batch_refused: {
+    status: 400,
+    title: 'A request of the batch cannot be taken, so none is',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
+  too_many_batches: {
+    status: 503,
+    title: 'There are too many batches',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
+  no_such_batch: { status: 404, title: 'There is no such batch', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   // The queue API.
   invalid_request: {
     status: 400,

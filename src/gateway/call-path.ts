@@ -14,6 +14,7 @@ import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { redactPath } from '../telemetry/redact.ts'
+import { handleBatch, isBatchesPath } from './batch.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, type SpillHandOver } from './direct.ts'
@@ -33,7 +34,9 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
-  if (isJobsPath(call.head.path, context.config.jobs.path)) return settle(call, handleJobsCall(call, context), context)
+  const { path: jobsPath } = context.config.jobs
+  if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
+  if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
 
   if (answerPreflight(call, context.router)) return
   const match = context.router.find(call.head)

@@ -12,9 +12,10 @@ import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
 import { refusal } from '../api/refused.ts'
 import type { Config, QueueConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
+import type { FollowUpPlan } from '../core/jobs/follow-up.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
-import { headerValue } from '../http1/message.ts'
+import { headerValue, type RequestHead } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import { queueSettings } from '../jobs/new-job.ts'
 import type { Millis } from '../lib/units.ts'
@@ -67,7 +68,7 @@ export async function submitCall(
   const queue = queueOf(context.config, match)
   let submitted: Submitted
   try {
-    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, request }))
+    submitted = await context.jobs.submit(newJob(call.head, match, { queue, policies, request }))
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
@@ -82,26 +83,31 @@ export async function submitCall(
   return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, cors }
 }
 
-function queueOf(config: Config, match: RouteMatch): QueueConfig {
+export function queueOf(config: Config, match: RouteMatch): QueueConfig {
   const queue = config.queues.find((each) => each.name === match.route.queue)
   if (queue === undefined) throw new Error(`route ${match.route.name} stores requests but has no queue`)
   return queue
 }
 
-function newJob(
-  call: Call,
+/** `plan`: what is to follow from its end, beside its route's chain. */
+export function newJob(
+  head: Pick<RequestHead, 'method' | 'target' | 'headers' | 'query'>,
   match: RouteMatch,
-  parts: { readonly queue: QueueConfig; readonly policies: Policies; readonly request: StorableRequest },
+  parts: {
+    readonly queue: QueueConfig
+    readonly policies: Policies
+    readonly request: Pick<StorableRequest, 'body' | 'headers'>
+    readonly plan?: FollowUpPlan
+  },
 ): NewJob {
-  const { head } = call
   const { route, params } = match
-  const { queue, policies, request } = parts
+  const { queue, policies, request, plan = {} } = parts
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
-    ...queueSettings(queue, route.then === undefined ? {} : { then: route.then }),
+    ...queueSettings(queue, route.then === undefined ? plan : { ...plan, then: route.then }),
     route: route.name,
     request: { method: head.method, target: head.target, headers, body },
     priority: policies.priority,

@@ -28,6 +28,12 @@ export interface EndedJob {
 /** Called again for the same end after a crash or where there was no room, and has to make the same. */
 export type FollowUpMaker = (ended: EndedJob) => FollowUp | undefined | Promise<FollowUp | undefined>
 
+/** Keeps account of ends. It is shown many at once, so that it writes once for all of them; the same ones again, where the store failed. */
+export interface EndKeeper {
+  /** Notes for the commit that says that these are done; `written` is called when they are durable. Undefined: none of them is of interest. */
+  keep(ended: readonly StoredJob[]): Promise<{ readonly notes: readonly NewNote[]; written(): void } | undefined>
+}
+
 export interface FollowUpParts {
   readonly store: Pick<JobStore, 'followUps' | 'read' | 'command'>
   readonly bus: Bus
@@ -47,6 +53,7 @@ const MADE_AGAIN_MS: Millis = 7 * 86_400_000
 export class FollowUps {
   readonly #parts: FollowUpParts
   readonly #makers: FollowUpMaker[] = []
+  readonly #keepers: EndKeeper[] = []
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #unsubscribe: (() => void) | undefined
@@ -61,6 +68,10 @@ export class FollowUps {
 
   add(maker: FollowUpMaker): void {
     this.#makers.push(maker)
+  }
+
+  addKeeper(keeper: EndKeeper): void {
+    this.#keepers.push(keeper)
   }
 
   start(): void {
@@ -107,6 +118,7 @@ export class FollowUps {
   /** False: something has no room, or could not be made. What could is done. */
   async #followAll(due: readonly StoredJob[]): Promise<boolean> {
     const done: Followed[] = []
+    const ended: StoredJob[] = []
     const late = new Set<string>()
     for (const job of due) {
       // What follows from jobs of one key comes in the order of their ends.
@@ -114,11 +126,22 @@ export class FollowUps {
       if (late.has(order)) continue
       const followed = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
       if (followed === undefined) late.add(order)
-      else done.push(followed)
+      else {
+        done.push(followed)
+        ended.push(job)
+      }
     }
-    if (done.length > 0) await this.#parts.store.command(done)
+    if (done.length > 0) await this.#tell(done, ended)
     if (late.size === 0) this.#stuck = false
     return late.size === 0
+  }
+
+  /** In one commit, with what is kept of these ends. */
+  async #tell(done: readonly Followed[], ended: readonly StoredJob[]): Promise<void> {
+    const kept = (await Promise.all(this.#keepers.map((keeper) => keeper.keep(ended)))).filter((each) => each !== undefined)
+    const notes = kept.flatMap((each) => each.notes.map((note): JobCommand => ({ kind: 'note', ...note })))
+    await this.#parts.store.command([...notes, ...done])
+    for (const each of kept) each.written()
   }
 
   /** What to tell the store; undefined: not all of it could be made. */

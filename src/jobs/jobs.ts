@@ -14,15 +14,18 @@ import type {
   KeyRef,
   LeaseRef,
   NewJob,
+  NewNote,
   QueueName,
   QueueStats,
   ReadJob,
   StoredJob,
   Submitted,
+  SubmittedWhole,
   Tick,
 } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { Batches } from './batches.ts'
 import { chains } from './chains.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
@@ -61,6 +64,7 @@ export interface Jobs {
   readonly queues: Queues
   /** What is to be done when jobs have ended. */
   readonly followUps: FollowUps
+  readonly batches: Batches
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   /** Would a job of this key have others before it? */
@@ -107,6 +111,7 @@ export function createJobs(parts: JobsParts): Jobs {
 class LocalJobs implements Jobs {
   readonly queues: Queues
   readonly followUps: FollowUps
+  readonly batches: Batches
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -142,6 +147,14 @@ class LocalJobs implements Jobs {
       clashes: (lease) => this.#dispatcher.clashes(lease),
       dispatch: (name, queue) => void (queue === undefined ? this.#dispatcher.remove(name) : this.#dispatcher.set(queue)),
     })
+    this.batches = new Batches({
+      ...parts,
+      max: () => this.#config.limits.batches,
+      submit: (jobs) => this.#submit(jobs),
+      submitWhole: (jobs, note) => this.#submitWhole(jobs, note),
+      cancel: (id) => this.cancel(id, false),
+    })
+    this.followUps.addKeeper(this.batches)
     this.followUps.add(chains({ ...parts, config: () => this.#config, queue: (name) => this.#definedQueue(name) }))
   }
 
@@ -160,8 +173,9 @@ class LocalJobs implements Jobs {
     },
   }
 
-  restore(): Promise<void> {
-    return this.queues.restore()
+  async restore(): Promise<void> {
+    await this.queues.restore()
+    await this.batches.restore()
   }
 
   async prepareReload(config: Config): Promise<PreparedReload | string> {
@@ -177,6 +191,7 @@ class LocalJobs implements Jobs {
   start(): void {
     this.#dispatcher.start()
     this.#ticker.start()
+    this.batches.start()
     this.followUps.start()
   }
 
@@ -185,16 +200,30 @@ class LocalJobs implements Jobs {
   }
 
   async #submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]> {
+    const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => this.#maybeSubmitted(jobs, error))
+    this.#accepted(jobs, (i) => submitted[i]?.kind)
+    return submitted
+  }
+
+  async #submitWhole(jobs: readonly NewJob[], note: Required<NewNote>): Promise<SubmittedWhole> {
+    const submitted = await this.#parts.store.submitWhole(jobs, note).catch((error: unknown) => this.#maybeSubmitted(jobs, error))
+    this.#accepted(jobs, () => submitted.kind)
+    return submitted
+  }
+
+  /** It may have been done all the same. */
+  #maybeSubmitted(jobs: readonly NewJob[], error: unknown): never {
+    for (const queue of new Set(jobs.map((job) => job.queue))) this.#parts.bus.publish({ kind: 'ready', queue })
+    throw error
+  }
+
+  /** Whoever works them off is woken, and the clockwork is set to when they are due. */
+  #accepted(jobs: readonly NewJob[], kindOf: (i: number) => Submitted['kind'] | undefined): void {
     const ready = new Set<QueueName>()
-    const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => {
-      // It may have been done all the same.
-      for (const { queue } of jobs) this.#parts.bus.publish({ kind: 'ready', queue })
-      throw error
-    })
     for (const [i, { queue, delayMs = 0, expireAfterMs, deadlineMs }] of jobs.entries()) {
       // The answer to the first may never have come.
-      if (submitted[i]?.kind === 'duplicate') ready.add(queue)
-      if (submitted[i]?.kind !== 'created') continue
+      if (kindOf(i) === 'duplicate') ready.add(queue)
+      if (kindOf(i) !== 'created') continue
       if (expireAfterMs !== undefined) this.#ticker.within(delayMs + expireAfterMs)
       if (deadlineMs !== undefined) this.#ticker.within(deadlineMs)
       if (delayMs > 0) this.#ticker.within(delayMs)
@@ -203,7 +232,6 @@ class LocalJobs implements Jobs {
       if (this.queues.find(queue)?.config.rules.overflow === 'drop-oldest') this.#ticker.within(0)
     }
     for (const queue of ready) this.#parts.bus.publish({ kind: 'ready', queue })
-    return submitted
   }
 
   async isHeld(key: KeyRef): Promise<boolean> {
@@ -294,6 +322,7 @@ class LocalJobs implements Jobs {
   async close(): Promise<void> {
     await this.drain(0)
     await this.followUps.close()
+    await this.batches.close()
     await this.#ticker.close()
     this.#watch.close()
   }

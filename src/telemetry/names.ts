@@ -154,6 +154,8 @@ const SPECS = {
   spillway_connections_limit: { type: 'gauge', help: '`limits.connections`.' },
   spillway_deadlines: { type: 'gauge', help: 'Connections, calls and attempts whose time is watched.' },
   spillway_job_watchers: { type: 'gauge', help: 'Held clients, long polls and event streams that wait for a job.' },
+  spillway_batches: { type: 'gauge', help: 'Batches that have not ended, or are still kept; `limits.batches` at most.' },
+  spillway_batches_running: { type: 'gauge', help: 'Batches that have not ended.' },
   spillway_event_sockets: { type: 'gauge', help: 'WebSockets that are open for events of jobs.' },
   spillway_idle_server_connections: { type: 'gauge', help: 'Connections to servers that are kept for the next request.' },
   spillway_buffered_bytes: { type: 'gauge', help: 'Bytes of bodies held in memory, of `limits.buffered`.' },

@@ -50,6 +50,8 @@ export interface DocumentLimits {
   readonly headBytesMax: Bytes
   readonly headersMax: number
   readonly targetBytesMax: Bytes
+  /** Those of ours may be there, for somebody else to look at. */
+  readonly clientHeaders?: boolean
 }
 
 const FIELDS = [
@@ -243,7 +245,7 @@ function readHeaders(job: JobDocument, value: unknown, limits: DocumentLimits): 
   const headers: string[] = []
   let bytes = 0
   for (const name in value) {
-    const wrong = readHeader(headers, name, value[name])
+    const wrong = readHeader(headers, name, value[name], limits)
     if (wrong !== undefined) return { path: `headers[${JSON.stringify(name.slice(0, 64))}]`, wrong }
   }
   for (const part of headers) bytes += part.length + 2
@@ -258,10 +260,10 @@ function readHeaders(job: JobDocument, value: unknown, limits: DocumentLimits): 
   return undefined
 }
 
-function readHeader(headers: string[], name: string, value: unknown): string | undefined {
+function readHeader(headers: string[], name: string, value: unknown, { clientHeaders = false }: DocumentLimits): string | undefined {
   if (!TOKEN.test(name)) return 'is no header name'
   const lower = name.toLowerCase()
-  if (NOT_PASSED_ON.has(lower) || lower.startsWith('spillway-')) return 'is not passed on to servers; leave it out'
+  if (NOT_PASSED_ON.has(lower) || (lower.startsWith('spillway-') && !clientHeaders)) return 'is not passed on to servers; leave it out'
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (lower === 'host' && (typeof value !== 'string' || !HOST.test(value)))
     return 'must be one name, such as api.example or api.example:8080'
