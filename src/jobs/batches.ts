@@ -12,7 +12,7 @@ import type { Clock, Random, Timer } from '../ports/clock.ts'
 import type { JobId, JobStore, NewJob, NewNote, ReadJob, StoredJob, Submitted, SubmittedWhole } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { BATCH_NOTE, type BatchHead, blockNote, headNote, idAt, type KeptBatch, noNotes, placeInBatch, readNotes } from './batch-notes.ts'
-import type { EndKeeper } from './follow-ups.ts'
+import type { EndKeeper, KeptEnds } from './follow-ups.ts'
 
 export interface NewBatch {
   /** At least one; of each, its followUp says its place. */
@@ -58,8 +58,10 @@ const CANCEL_MAX = 100
 
 export class Batch implements KeptBatch {
   readonly id: JobId
-  readonly state: BatchState
+  state: BatchState
   head: BatchHead
+  /** False: more may stand in its notes than is known here. */
+  isCertain = true
   readonly watchers: Set<() => void> = new Set()
   telling: Timer | undefined
   /** What happened to its jobs before this life of the gateway is known. */
@@ -220,7 +222,7 @@ export class Batches implements EndKeeper {
 
   // --- what happens to jobs
 
-  async keep(ended: readonly StoredJob[]): Promise<{ readonly notes: readonly NewNote[]; written(): void } | undefined> {
+  async keep(ended: readonly StoredJob[]): Promise<KeptEnds | undefined> {
     const endsOf = new Map<Batch, Map<number, JobStatus>>()
     for (const job of ended) {
       const place = placeInBatch(job)
@@ -236,7 +238,12 @@ export class Batches implements EndKeeper {
       ...[...batch.state.blocksAfter(ends)].map(({ block, text }) => blockNote(batch.id, block, text)),
       ...(head === batch.head ? [] : [headNote(batch.id, head)]),
     ])
-    return { notes, written: () => changes.forEach((change) => this.#ended(change)) }
+    return {
+      notes,
+      written: () => changes.forEach((change) => this.#ended(change)),
+      // To write on what is known here could take back what is there.
+      unknown: () => changes.forEach(({ batch }) => (batch.isCertain = false)),
+    }
   }
 
   #headAfter(batch: Batch, ends: Ends): BatchHead {
@@ -300,10 +307,19 @@ export class Batches implements EndKeeper {
   async #find(id: JobId): Promise<Batch | undefined> {
     const known = this.#batches.get(id)
     // Anything else could be the beginning of many names.
-    if (known !== undefined || parseJobId(id) === undefined) return known
+    if (known?.isCertain === true || parseJobId(id) === undefined) return known
     const [kept] = readNotes(await this.#parts.store.notes(BATCH_NOTE + id)).batches
     // Somebody else may have found it meanwhile.
-    return this.#batches.get(id) ?? (kept?.id === id ? this.#take(new Batch(kept, false)) : undefined)
+    const now = this.#batches.get(id)
+    if (kept === undefined || now?.isCertain === true) return now
+    if (now === undefined) return this.#take(new Batch(kept, false))
+    now.state = kept.state
+    now.head = kept.head
+    now.isCertain = true
+    now.isCurrent = false
+    this.#changed(now)
+    this.#announce()
+    return now
   }
 
   #sweep(): void {

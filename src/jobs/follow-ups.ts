@@ -30,8 +30,17 @@ export type FollowUpMaker = (ended: EndedJob) => FollowUp | undefined | Promise<
 
 /** Keeps account of ends. It is shown many at once, so that it writes once for all of them; the same ones again, where the store failed. */
 export interface EndKeeper {
-  /** Notes for the commit that says that these are done; `written` is called when they are durable. Undefined: none of them is of interest. */
-  keep(ended: readonly StoredJob[]): Promise<{ readonly notes: readonly NewNote[]; written(): void } | undefined>
+  /** Undefined: none of them is of interest. */
+  keep(ended: readonly StoredJob[]): Promise<KeptEnds | undefined>
+}
+
+export interface KeptEnds {
+  /** For the commit that says that these ends are done. */
+  readonly notes: readonly NewNote[]
+  /** They are durable. */
+  written(): void
+  /** They may be durable, or not: the store failed. */
+  unknown(): void
 }
 
 export interface FollowUpParts {
@@ -140,7 +149,10 @@ export class FollowUps {
   async #tell(done: readonly Followed[], ended: readonly StoredJob[]): Promise<void> {
     const kept = (await Promise.all(this.#keepers.map((keeper) => keeper.keep(ended)))).filter((each) => each !== undefined)
     const notes = kept.flatMap((each) => each.notes.map((note): JobCommand => ({ kind: 'note', ...note })))
-    await this.#parts.store.command([...notes, ...done])
+    await this.#parts.store.command([...notes, ...done]).catch((error: unknown) => {
+      for (const each of kept) each.unknown()
+      throw error
+    })
     for (const each of kept) each.written()
   }
 

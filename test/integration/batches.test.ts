@@ -1,9 +1,13 @@
 /** Batches: many requests with one token, taken together or not at all, counted until the last of them has ended. */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ConfigFile } from '../../src/config/schema.ts'
+import { startGateway } from '../support/child-gateway.ts'
 import { type ConfigRig, type Document, startConfigRig, type Told } from '../support/config-rig.ts'
-import { blocks, open } from '../support/http-client.ts'
+import { type Answer, ask, blocks, open } from '../support/http-client.ts'
 import { startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
@@ -432,4 +436,37 @@ test('on the queue API a batch is jobs of one queue, by the rights of its key', 
   const wrong = await api('POST', 'queues/work/batches', 'sender-of-batches', { jobs: [...jobs, { idempotencyKey: 'x' }] })
   assert.match(wrong.document.detail, /^jobs\[2\]\.idempotencyKey: has no meaning in a batch/)
   await until('nothing of it was taken', async () => (await rig.admin('GET', 'queues/work/jobs')).document.jobs.length === 2)
+})
+
+test('a gateway that is killed again and again goes on with its batch, and counts every job of it', async () => {
+  const total = 300
+  const server = await startTestServer((_, response) => void setTimeout(() => response.end('done'), 5))
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-batch-'))
+  const config: ConfigFile = { pools: { api: [`http://127.0.0.1:${server.port}`] }, routes: [WORK] }
+  const body = JSON.stringify({ requests: Array.from({ length: total }, (_, i) => work(`${i}x`)) })
+  const post = (url: string): Promise<Answer> =>
+    ask(`${url}${BATCHES}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': 'k', host: 'gateway.example' },
+      body,
+    })
+  try {
+    let gateway = await startGateway(config, { folder })
+    const self = (await post(gateway.url)).headers.location ?? ''
+    const counts = async (): Promise<Document> => (await ask(`${gateway.url}${self}`)).json()['counts']
+    for (const part of [0.2, 0.5, 0.8]) {
+      await until('some more have ended', async () => (await counts()).succeeded >= total * part)
+      await gateway.kill()
+      gateway = await startGateway(config, { folder })
+    }
+    assert.equal((await post(gateway.url)).headers.location, self, 'a repeat is the same batch')
+    await until('the batch has ended', async () => (await ask(`${gateway.url}${self}`)).json()['status'] === 'ended')
+    assert.deepEqual(await counts(), { ...NO_COUNTS, succeeded: total })
+    const { jobs } = (await ask(`${gateway.url}${self}/jobs?max=1000`)).json() as Document
+    assert.equal(new Set(jobs.map(({ id }: Document) => id)).size, total)
+    await gateway.kill()
+  } finally {
+    await server.kill()
+    rmSync(folder, { recursive: true })
+  }
 })
