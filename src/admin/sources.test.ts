@@ -90,6 +90,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
       owned: () => [{ queue: 'reports', server: 'a:1', buckets: 256 }],
       watchers: 4,
       answers: { size: 2, readers: 3 },
+      batches: { kept: 3, running: 2 },
       estimate: () => ({ etaMs: 7000, retryAfterSeconds: 1 }),
       queues: { find: (name) => ({ origin: 'file', config: config.queues.find((queue) => queue.name === name) as QueueConfig }) },
     },

@@ -24,7 +24,9 @@ export interface GatewayView {
   readonly pools: ReadonlyMap<string, Pool>
   readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & {
     readonly answers: Pick<Jobs['answers'], 'size' | 'readers'>
-  } & { readonly queues: Pick<Jobs['queues'], 'find'> }
+    readonly queues: Pick<Jobs['queues'], 'find'>
+    readonly batches: Pick<Jobs['batches'], 'kept' | 'running'>
+  }
   /** What becomes of a route's requests now. */
   readonly serves: (route: RouteConfig) => Serves
   readonly metrics: Metrics
@@ -176,6 +178,8 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
   gauge(view.metrics, 'spillway_job_watchers', () => [{ value: view.jobs.watchers }])
+  gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])
+  gauge(view.metrics, 'spillway_batches_running', () => [{ value: view.jobs.batches.running }])
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
 }
 

@@ -32,6 +32,7 @@ export function sendStatus(
   const tag = statusTag(job)
   const headers = [...jobHeaders(job), 'ETag', tag, ...PRIVATE_HEADERS, ...options.extraHeaders]
   if (job.finishedAt === undefined) headers.push('Retry-After', String(parts.jobs.estimate(job.queue, job.position).retryAfterSeconds))
+  else if (job.followUpDue === true) headers.push('Retry-After', '1')
   // What changes nothing may be asked for again and again: whoever has it already gets no more than that.
   const { head } = call
   const asksAgain = options.status === 200 && head.method !== 'DELETE' && hasAlready(headerValues(head.headers, 'if-none-match'), tag)
@@ -39,15 +40,16 @@ export function sendStatus(
   else call.send(options.status, [...headers, ...JSON_TYPE], JSON.stringify(statusDocument(parts, job)))
 }
 
-/** Weak, because an estimate may differ: the same version, at the same place in its line. */
-function statusTag({ version, position }: StoredJob): string {
-  return `W/"${version}${position === undefined ? '' : `.${position}`}"`
+/** Weak, because an estimate may differ: the same version, at the same place in its line, and after its end with or without a next one in its chain. */
+function statusTag({ version, position, next }: StoredJob): string {
+  const place = position ?? (next === undefined ? undefined : 'next')
+  return `W/"${version}${place === undefined ? '' : `.${place}`}"`
 }
 
 /** The version of the status that a client says it has; undefined: it says nothing that we understand. */
 export function versionKnown(call: Call): number | undefined {
   const [first] = tagsOf(headerValues(call.head.headers, 'if-none-match').join(','))
-  const version = /^(?:W\/)?"(\d{1,15})(?:\.\d+)?"$/.exec(first ?? '')?.[1]
+  const version = /^(?:W\/)?"(\d{1,15})(?:\.\w+)?"$/.exec(first ?? '')?.[1]
   return version === undefined ? undefined : Number(version)
 }
 

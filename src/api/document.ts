@@ -4,6 +4,7 @@ import { ERRORS, type ErrorCode, failure, problem } from '../core/errors.ts'
 import type { EpochMillis } from '../lib/units.ts'
 import type { JobError, StoredJob } from '../ports/job-store.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import { followUpPlan } from '../core/jobs/follow-up.ts'
 import { tokenOf } from './token.ts'
 
 /** What the answers of the job endpoints are made from. */
@@ -18,7 +19,7 @@ export interface JobLinks {
   readonly events: string
 }
 
-export function jobLinks(config: Config, job: StoredJob): JobLinks {
+export function jobLinks(config: Config, job: Pick<StoredJob, 'id' | 'secret'>): JobLinks {
   const self = `${config.jobs.publicUrl ?? ''}${config.jobs.path}/jobs/${tokenOf(job)}`
   return { self, result: `${self}/result`, events: `${self}/events` }
 }
@@ -61,8 +62,21 @@ export function statusDocument(parts: DocumentParts, job: StoredJob): Record<str
       progress: job.progress === undefined ? undefined : (JSON.parse(job.progress) as unknown),
       reference: job.reference,
       error: job.error === undefined ? undefined : errorDocument(job.error),
+      ...chainMembers(parts.config, job),
     }),
     links: jobLinks(parts.config, job),
+  }
+}
+
+/** Where a job stands in its chain. `then` stands until there is a `next`; nothing follows from a job that did not succeed. */
+function chainMembers(config: Config, { parent, next, followUp, finishedAt, status }: StoredJob): Record<string, unknown> {
+  const { then } = followUpPlan(followUp)
+  const mayFollow = next === undefined && (finishedAt === undefined || status === 'succeeded')
+  return {
+    parent: parent && { id: parent.id },
+    then: then === undefined || !mayFollow ? undefined : { queue: then.queue, route: then.route },
+    next:
+      next === undefined ? undefined : 'id' in next ? { id: next.id, links: jobLinks(config, next) } : { error: errorDocument(next.error) },
   }
 }
 

@@ -12,43 +12,24 @@ import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
 import { isCaller } from './binding.ts'
 import { sendEnded, sendStatus, versionKnown } from './answer.ts'
+import { answerBatch } from './batch-endpoints.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
 import type { ApiParts } from './queues/parts.ts'
 import type { ApiKeys } from './queues/rights.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
 import { jobHeaders } from './document.ts'
+import { type Address, isJobsPath, type JobResource, METHODS, readAddress } from './job-addresses.ts'
 import type { EventSockets, SocketParts } from './event-socket.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
+import { leaving } from './leaving.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
-import { handleReport, REPORT_ACTIONS, type ReportAction } from './reports.ts'
+import { handleReport } from './reports.ts'
 import { sendStreamedResult } from './streamed-result.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
 
 export interface JobsApi extends Omit<SocketParts, 'jobs'>, ApiParts {
   readonly eventSockets: EventSockets
   readonly apiKeys: ApiKeys
-}
-
-/** Matched on the raw path, before any route. */
-export function isJobsPath(path: string, jobsPath: string): boolean {
-  return path.startsWith(jobsPath) && (path.length === jobsPath.length || path.charCodeAt(jobsPath.length) === 0x2f)
-}
-
-type Resource = 'status' | 'result' | 'events' | ReportAction
-
-interface Target {
-  readonly resource: Resource
-  readonly token: string
-}
-
-const METHODS: Readonly<Record<Resource, readonly string[]>> = {
-  status: ['GET', 'HEAD', 'DELETE'],
-  result: ['GET', 'HEAD'],
-  events: ['GET', 'HEAD'],
-  progress: ['POST'],
-  extend: ['POST'],
-  complete: ['POST'],
-  fail: ['POST'],
 }
 
 export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
@@ -61,46 +42,42 @@ export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
     const failed = api.eventSockets.accept(call, api, undefined, extraHeaders)
     return failed === undefined ? undefined : sendFailure(call, failed, extraHeaders)
   }
-  const target = targetOf(call.head.path, api.config.jobs.path)
-  if (target === undefined) return sendFailure(call, failure('not_found', 'There is nothing at this address.'), extraHeaders)
-  const methods = METHODS[target.resource]
+  const address = readAddress(call.head.path, api.config.jobs.path)
+  if (address === undefined) return sendFailure(call, failure('not_found', 'There is nothing at this address.'), extraHeaders)
+  const methods = METHODS[address.resource]
   if (cors !== undefined && isPreflight(call)) return sendPreflight(call, cors, methods)
   if (!methods.includes(call.head.method)) {
     const allow = methods.join(', ')
     return sendFailure(call, failure('method_not_allowed', `Allowed here: ${allow}.`), [...extraHeaders, 'Allow', allow])
   }
-  const failed = await carryOut(call, api, target, extraHeaders)
+  const failed = await carryOut(call, api, address, extraHeaders)
   if (failed !== undefined && !call.gone) sendFailure(call, failed, extraHeaders)
 }
 
 /** Undefined: answered, or nobody is there any more. */
 type Outcome = Failure | undefined
 
-async function carryOut(call: Call, api: JobsApi, { resource, token }: Target, extraHeaders: readonly string[]): Promise<Outcome> {
+async function carryOut(call: Call, api: JobsApi, { resource, token }: Address, extraHeaders: readonly string[]): Promise<Outcome> {
   try {
-    if (isReport(resource)) return await handleReport(call, api, token, resource)
-    return await answer(call, api, { resource, token: parseToken(token), extraHeaders })
+    switch (resource) {
+      case 'batch':
+      case 'batch-jobs':
+      case 'batch-events': {
+        const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
+        if (typeof waitMs !== 'number') return waitMs
+        return await answerBatch(call, api, { resource, token: parseToken(token), extraHeaders, waitMs })
+      }
+      case 'status':
+      case 'result':
+      case 'events':
+        return await answer(call, api, { resource, token: parseToken(token), extraHeaders })
+      default:
+        return await handleReport(call, api, token, resource)
+    }
   } catch {
     // The engine has told its owner what is wrong.
     return failure('store_unavailable', 'The store cannot be asked now.', 1)
   }
-}
-
-function isReport(resource: Resource): resource is ReportAction {
-  return REPORT_ACTIONS.some((action) => action === resource)
-}
-
-/** `/jobs/<token>`, `/jobs/<token>/result`, `/jobs/<token>/events`, `/reports/<address>`, `/reports/<address>/extend`, …; never decoded. */
-function targetOf(path: string, jobsPath: string): Target | undefined {
-  const [collection, token, sub, ...more] = path.slice(jobsPath.length + 1).split('/')
-  if (token === undefined || token === '' || more.length > 0) return undefined
-  if (collection === 'reports') {
-    const resource = sub === undefined ? 'progress' : REPORT_ACTIONS.find((action) => action === sub && action !== 'progress')
-    return resource === undefined ? undefined : { resource, token }
-  }
-  if (collection !== 'jobs') return undefined
-  if (sub === undefined) return { resource: 'status', token }
-  return sub === 'result' || sub === 'events' ? { resource: sub, token } : undefined
 }
 
 function noSuchJob(): Failure {
@@ -108,7 +85,7 @@ function noSuchJob(): Failure {
 }
 
 interface Asked {
-  readonly resource: Resource
+  readonly resource: JobResource
   readonly token: TokenParts | undefined
   readonly extraHeaders: readonly string[]
 }
@@ -152,16 +129,8 @@ async function waitFor(
   id: string,
   { waitMs, unlike }: { readonly waitMs: Millis; readonly unlike: number | undefined },
 ): Promise<ReadJob | undefined> {
-  const gone = new AbortController()
-  const leave = (): void => gone.abort()
-  call.onGone(leave)
-  api.jobs.closing.addEventListener('abort', leave, { once: true })
-  if (api.jobs.closing.aborted) leave()
-  try {
-    return await api.jobs.waitEnd(id, waitMs, { signal: gone.signal, unlike })
-  } finally {
-    api.jobs.closing.removeEventListener('abort', leave)
-  }
+  using left = leaving(call, api.jobs.closing)
+  return await api.jobs.waitEnd(id, waitMs, { signal: left.signal, unlike })
 }
 
 /** `?wait=30s` or `Prefer: wait=30`; at most what the gateway allows. */

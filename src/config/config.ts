@@ -3,6 +3,7 @@
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
 import type { ModeTimes } from '../core/routing/route-mode.ts'
+import type { Then } from '../core/jobs/then.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 
@@ -148,6 +149,8 @@ export interface QueueConfig {
   readonly pace?: { readonly intervalMs: Millis }
   /** Share of a limit from which on low priorities are refused. Absent: never. */
   readonly shedFrom?: number
+  /** Where the results of its jobs are sent on to, where neither the job nor its route says it. */
+  readonly then?: Then
 }
 
 /** What makes jobs by the clock. The document is the one of the queue API: plain data. */
@@ -275,6 +278,8 @@ export interface RouteConfig {
   readonly idempotencyScope: string
   /** From route or global `cors`. */
   readonly cors?: CorsConfig
+  /** Where the results of its jobs are sent on to. Instead of that of its queue. */
+  readonly then?: Then
 }
 
 export interface CorsConfig {
@@ -318,6 +323,12 @@ export interface LimitsConfig {
   readonly subscriptions: number
   /** Per filter, over the API. */
   readonly filterValues: number
+  /** Jobs of one chain. */
+  readonly chain: number
+  /** Jobs of one batch. */
+  readonly batch: number
+  /** Batches that are kept. */
+  readonly batches: number
 }
 
 export interface TimeoutsConfig {

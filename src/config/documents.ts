@@ -4,22 +4,31 @@
  */
 import type * as z from 'zod'
 import type { Config, QueueConfig, ScheduleDocument, SubscriptionConfig } from './config.ts'
+import type { DocumentLimits } from '../core/jobs/job-document.ts'
+import type { Then } from '../core/jobs/then.ts'
 import { isMapping } from '../lib/mapping.ts'
 import { NAME } from './fields.ts'
 import { problemsOf } from './parse.ts'
 import { pathText, type Problem } from './problem.ts'
+import { readWrittenThen } from './resolve-chains.ts'
 import { resolveQueue, resolveSubscription, scheduleDocument, scheduleProblems } from './resolve-queues.ts'
 import { queueSchema, scheduleSchema, subscriptionSchema } from './schema-queues.ts'
 
 export type DocumentReading<T> = { readonly value: T } | { readonly wrong: string }
 
-type Known = Pick<Config, 'pools' | 'limits'>
+type Known = Pick<Config, 'pools' | 'limits' | 'routes'>
+
+function documentLimits({ limits }: Pick<Known, 'limits'>): DocumentLimits {
+  return { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
+}
 
 export function isName(text: string): boolean {
   return NAME.test(text)
 }
 
-export function readQueueDocument(name: string, document: unknown, { pools }: Pick<Known, 'pools'>): DocumentReading<QueueConfig> {
+/** `queues`: those to which its results may go; absent: they are not looked at. */
+export function readQueueDocument(name: string, document: unknown, known: Known, queues?: readonly string[]): DocumentReading<QueueConfig> {
+  const { pools, routes } = known
   const read = parsed(queueSchema, document, ['queues', name])
   if ('wrong' in read) return read
   const { pool } = read.value
@@ -31,7 +40,12 @@ export function readQueueDocument(name: string, document: unknown, { pools }: Pi
   }
   const error = (problem: Problem): void => void problems.push({ ...problem, path: problem.path.slice(2) })
   const value = resolveQueue(name, { pool }, read.value, { error, warn: () => undefined })
-  return problems.length === 0 ? { value } : { wrong: textOf(problems) }
+  const { then: written } = read.value
+  const allowed = { routes, limits: documentLimits(known), ...(queues !== undefined && { queues }) }
+  const then = written === undefined ? undefined : readWrittenThen(written, allowed)
+  if (then !== undefined && 'message' in then) problems.push({ ...then, path: ['then', ...then.path] })
+  if (problems.length > 0) return { wrong: textOf(problems) }
+  return { value: then === undefined ? value : { ...value, then: then as Then } }
 }
 
 export function readScheduleDocument(
@@ -44,8 +58,7 @@ export function readScheduleDocument(
   const read = parsed(scheduleSchema, job === undefined ? document : { ...(document as object), job: {} }, ['schedules', name])
   if ('wrong' in read) return read
   const schedule = { ...read.value, job: job ?? read.value.job }
-  const documentLimits = { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
-  const problems = scheduleProblems(schedule, documentLimits)
+  const problems = scheduleProblems(schedule, documentLimits({ limits }))
   return problems.length === 0 ? { value: scheduleDocument(schedule) } : { wrong: textOf(problems) }
 }
 

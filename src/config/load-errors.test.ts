@@ -56,6 +56,50 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}${ROUTE}limits: { head: 32KB }`,
     '3:17  limits.head  must be a size such as 512B, 64KiB, 1MiB or 10GiB, more than 0, not "32KB"',
   ],
+  'a chain to a queue that is not there': [
+    `${BASE}queues: { translate: {} }\nroutes: [{ match: POST /a, mode: queue, then: translat }]`,
+    '3:47  routes[0].then  there is no queue "translat"  (did you mean translate?)',
+  ],
+  'a chain to a route that is not there': [
+    `${BASE}routes: [{ match: POST /a, mode: queue, then: POST /cc }, { match: POST /bcc, mode: queue }]`,
+    '2:47  routes[0].then  there is no route "POST /cc"  (did you mean POST /bcc?)',
+  ],
+  'a chain to a route that keeps no jobs': [
+    `${BASE}routes: [{ match: POST /a, mode: queue, then: { route: POST /b } }, { match: POST /b }]`,
+    '2:56  routes[0].then.route  the route POST /b keeps no jobs; set mode: queue or mode: spill there',
+  ],
+  'a chain to many paths': [
+    `${BASE}routes: [{ match: POST /a, mode: queue, then: "POST /b/{id}" }, { match: "POST /b/{id}", mode: queue }]`,
+    '2:47  routes[0].then  needs a target, because /b/{id} stands for many paths',
+  ],
+  'a chain to nowhere': [
+    `${BASE}routes: [{ match: POST /a, mode: queue, then: { target: /x } }]`,
+    '2:47  routes[0].then  names either a queue or a route',
+  ],
+  'a chain with a header that is ours': [
+    `${BASE}queues: { b: {} }\nroutes: [{ match: POST /a, mode: queue, then: { queue: b, headers: { spillway-job: x } } }]`,
+    '3:84  routes[0].then.headers.spillway-job  is not passed on to servers; leave it out',
+  ],
+  'a chain of a direct route': [
+    `${BASE}queues: { b: { pull: true } }\nroutes: [{ match: POST /a, then: b }]`,
+    '3:34  routes[0].then  has no meaning on a direct route, which keeps no jobs; set mode: queue or mode: spill',
+  ],
+  'a chain of a spill route': [
+    `${BASE}queues: { b: { pull: true } }\nroutes: [{ match: POST /a, mode: spill, then: b }]`,
+    '3:47  routes[0].then  on a spill route nothing would follow from what a server answers at once; set mode: queue',
+  ],
+  'a chain of a queue that a spill route fills': [
+    `${BASE}queues: { b: { pull: true }, a: { then: b } }\nroutes: [{ match: POST /a, mode: spill }]`,
+    '2:41  queues.a.then  the spill route POST /a fills it, and on a spill route nothing would follow from what a server answers at once; set mode: queue',
+  ],
+  'a chain that comes back to itself': [
+    `${BASE}queues: { c: { pull: true, then: POST /a } }\nroutes: [{ match: POST /a, mode: queue, then: POST /b }, { match: POST /b, mode: queue, then: c }]`,
+    '3:47  routes[0].then  the chain comes back to itself: POST /a → POST /b → queue c → POST /a',
+  ],
+  'a chain of a schedule to a queue that is not there': [
+    `${BASE}queues: { q: { pool: api } }\nschedules: { s: { queue: q, every: 1h, job: { then: r } } }`,
+    '3:53  schedules.s.job.then  there is no queue "r"  (did you mean q?)',
+  ],
   'a word of several': [
     `${BASE}routes: [{ match: /, mode: qeue }]`,
     '2:28  routes[0].mode  must be direct or queue or spill, not "qeue"  (did you mean queue?)',

@@ -178,6 +178,9 @@ describe('good files', () => {
         rateKeys: 100_000,
         subscriptions: 100,
         filterValues: 1000,
+        chain: 32,
+        batch: 10_000,
+        batches: 10_000,
       },
       timeouts: {
         headMs: 10_000,

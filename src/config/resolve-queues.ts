@@ -136,8 +136,15 @@ export function scheduleProblems(schedule: ParsedSchedule, limits: DocumentLimit
   return problems
 }
 
-function jobProblem({ path, wrong }: Wrong): Problem {
-  const header = /^headers\[(".*")\]$/.exec(path)?.[1]
-  const inJob: Path = header !== undefined ? ['headers', JSON.parse(header) as string] : path === '' ? [] : [path]
-  return { path: ['job', ...inJob], message: wrong, onKey: wrong.startsWith('there is no such field') }
+function jobProblem(wrong: Wrong): Problem {
+  const problem = documentProblem(wrong)
+  return { ...problem, path: ['job', ...problem.path] }
+}
+
+/** What is wrong with a document, where it stands in a file. */
+export function documentProblem({ path, wrong }: Wrong): Problem {
+  const [, before = '', header] = /^(.*?)(?:headers\[(".*")\])?$/.exec(path) ?? []
+  const parts: Path = before.split('.').filter((part) => part !== '')
+  const inside: Path = header === undefined ? parts : [...parts, 'headers', JSON.parse(header) as string]
+  return { path: inside, message: wrong, onKey: wrong.startsWith('there is no such field') }
 }

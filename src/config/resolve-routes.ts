@@ -42,6 +42,7 @@ const JOB_KEYS = [
   'redeliver',
   'idempotency',
   'onPartial',
+  'then',
 ] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {

@@ -8,6 +8,7 @@ import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig
 import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
 import { checkName, type Report, type ResolveOptions } from './report.ts'
+import { resolveChains } from './resolve-chains.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
@@ -28,6 +29,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   const queues = [...queuePools].map(([name, pool]) =>
     resolveQueue(name, { pool, spills: spilling.has(name) }, queueOf(file, name), report),
   )
+  const chained = resolveChains(file, { routes, queues: [...queues, ...ownQueues] }, report)
   if (routes.length === 0 && queues.length === 0) report.error({ path: [], message: 'there is nothing to do: it needs routes, or queues' })
   const config: Config = {
     ...(options.file !== undefined && { file: options.file }),
@@ -35,8 +37,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    queues: [...queues, ...ownQueues],
-    routes,
+    ...chained,
     schedules,
     topics,
     api: resolveApi(file, options),

@@ -42,6 +42,18 @@ const defer = z.strictObject({
     .default(1000)
     .describe('Deferred jobs of the queue at once; one more is handed back, as after a 503. 0: servers may not defer.'),
 })
+const thenObject = z.strictObject({
+  queue: z.string().optional().describe('A queue, by its name. Either this or `route`.'),
+  route: z.string().optional().describe('A route that keeps jobs, by its match as it is written, such as `POST /translate`.'),
+  method: field.method.optional().describe('Of the request that is made. Default: POST, or the first that the route takes.'),
+  target: field.target.optional().describe('Its path and query. Default: the path of the route; `/` for a queue.'),
+  headers: z
+    .record(z.string(), z.union([z.string(), z.array(z.string())]))
+    .optional()
+    .describe('Its headers, beside the content type of the result.'),
+})
+
+export const thenSchema = z.union([z.string().min(1), thenObject])
 
 export const queueSchema = z.strictObject({
   pool: z
@@ -108,6 +120,9 @@ export const queueSchema = z.strictObject({
     .prefault({})
     .describe('While the queue fills up, requests of low priority are refused first. Only on routes that allow `priority`.'),
   limits: queueLimits.prefault({}).describe('How much the queue may hold.'),
+  then: thenSchema
+    .optional()
+    .describe('Where the result of a job goes when it has succeeded: a queue, a route such as `POST /translate`, or a mapping.'),
 })
 
 export const SIDELINE_DEFAULTS: z.output<typeof sideline> = sideline.parse({})

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
-import { apiSchema, queueSchema, scheduleSchema, topicSchema } from './schema-queues.ts'
+import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 
 const MILLION = 1_000_000
 
@@ -191,6 +191,9 @@ const route = z.strictObject({
     .optional()
     .describe('How idempotency keys are told apart.'),
   cors: cors.optional().describe('Instead of the global `cors`.'),
+  then: thenSchema
+    .optional()
+    .describe('Only queue routes: where the result of a job goes when it has succeeded. Instead of that of its queue.'),
 })
 
 const signingKey = z.strictObject({
@@ -235,6 +238,12 @@ const limits = z.strictObject({
     .describe('Keys of one queue whose rate is remembered; beyond it the rate of those that were used longest ago begins anew.'),
   subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
+  chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),
+  batch: field.count(1, 100_000).default(10_000).describe('Jobs of one batch.'),
+  batches: field
+    .count(0, MILLION)
+    .default(10_000)
+    .describe('Batches that have not ended, or that ended lately; one more is refused with 503.'),
 })
 
 const timeouts = z.strictObject({

@@ -3,7 +3,8 @@
  * admit, job endpoints, route, CORS, then one of tunnel, direct, spill, queue.
  */
 import { corsHeaders } from '../api/cors.ts'
-import { handleJobsCall, isJobsPath } from '../api/job-endpoints.ts'
+import { isJobsPath } from '../api/job-addresses.ts'
+import { handleJobsCall } from '../api/job-endpoints.ts'
 import { sendFailure } from '../api/problem.ts'
 import { type Failure, failure } from '../core/errors.ts'
 import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
@@ -14,11 +15,12 @@ import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { redactPath } from '../telemetry/redact.ts'
+import { handleBatch, isBatchesPath } from './batch.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
-import { orderOf } from './key.ts'
+import { orderOf } from '../jobs/key.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
@@ -33,7 +35,9 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
-  if (isJobsPath(call.head.path, context.config.jobs.path)) return settle(call, handleJobsCall(call, context), context)
+  const { path: jobsPath } = context.config.jobs
+  if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
+  if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
 
   if (answerPreflight(call, context.router)) return
   const match = context.router.find(call.head)

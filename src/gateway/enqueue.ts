@@ -13,11 +13,13 @@ import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
 import { refusal } from '../api/refused.ts'
 import type { Config, QueueConfig, RouteConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
+import type { FollowUpPlan } from '../core/jobs/follow-up.ts'
 import { fillMaxOf } from '../core/jobs/shedding.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
-import { headerValue } from '../http1/message.ts'
+import { headerValue, type RequestHead } from '../http1/message.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import { queueSettings } from '../jobs/new-job.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import type { Random } from '../ports/clock.ts'
@@ -25,7 +27,7 @@ import type { Admission, NewJob, StoredJob, Submitted } from '../ports/job-store
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { holdClient, type HeldJob, type HoldContext } from './hold.ts'
 import { idempotencyOf } from './idempotency.ts'
-import { extractKey } from './key.ts'
+import { extractKey } from '../jobs/key.ts'
 import { hasIdempotencyKey, type Policies, readPolicies } from './policies.ts'
 
 export interface EnqueueContext extends HoldContext, FollowParts {
@@ -83,7 +85,7 @@ export async function submitCall(
   let submitted: Submitted
   try {
     const admission = admissionOf(policies, match, queue, context)
-    submitted = await context.jobs.submit(newJob(call, match, { queue, policies, hold, request, admission, random: context.random }))
+    submitted = await context.jobs.submit(newJob(call.head, match, { queue, policies, hold, request, admission, random: context.random }))
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
@@ -98,48 +100,45 @@ export async function submitCall(
   return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, hold, cors }
 }
 
-function queueOf(config: Config, match: RouteMatch): QueueConfig {
+export function queueOf(config: Config, match: RouteMatch): QueueConfig {
   const queue = config.queues.find((each) => each.name === match.route.queue)
   if (queue === undefined) throw new Error(`route ${match.route.name} stores requests but has no queue`)
   return queue
 }
 
-function newJob(
-  call: Call,
+/** `plan`: what is to follow from its end, beside its route's chain. */
+export function newJob(
+  head: Pick<RequestHead, 'method' | 'target' | 'headers' | 'query'>,
   match: RouteMatch,
   parts: {
     readonly queue: QueueConfig
     readonly policies: Policies
-    readonly hold: Hold
-    readonly request: StorableRequest
-    readonly admission: Admission | undefined
+    readonly request: Pick<StorableRequest, 'body' | 'headers'>
     readonly random: Random
+    readonly hold?: Hold
+    readonly admission?: Admission | undefined
+    readonly plan?: FollowUpPlan
   },
 ): NewJob {
-  const { head } = call
   const { route, params } = match
-  const { queue, policies, hold, request, admission } = parts
+  const { queue, policies, hold, request, admission, plan = {} } = parts
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
   const binding = route.bind === undefined ? undefined : bindingOf(route.bind, head.headers, parts.random)
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
-    queue: queue.name,
+    ...queueSettings(queue, route.then === undefined ? plan : { ...plan, then: route.then }),
     route: route.name,
     request: { method: head.method, target: head.target, headers, body },
     priority: policies.priority,
-    attempts: queue.attempts,
-    keepMs: queue.keepMs,
-    keepDeadMs: queue.keepDeadMs,
     sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
     ...(route.stream === undefined ? {} : { stream: route.stream }),
     ...(key === undefined ? {} : { key }),
     ...(tenant === undefined ? {} : { tenant }),
     ...(binding === undefined ? {} : { binding }),
     ...(policies.delayMs === undefined ? {} : { delayMs: policies.delayMs }),
-    ...expiry(queue, policies, hold),
-    ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),
+    ...(hold === undefined ? {} : expiry(queue, policies, hold)),
     ...(policies.reference === undefined ? {} : { reference: policies.reference }),
     ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
     ...(admission === undefined ? {} : { admission }),

@@ -81,7 +81,7 @@ function checkValues(values: Values, delayMs: Millis | undefined): Failure | und
 }
 
 /** RFC 9110 has no say in it: the draft asks for a quoted string, most clients send it bare. Both mean the same key. */
-function readIdempotencyKey(head: Head): string | undefined | Failure {
+export function readIdempotencyKey(head: Head): string | undefined | Failure {
   const given = headerValues(head.headers, 'idempotency-key')
   if (given.length > 1) return badHeader('Idempotency-Key', 'is given more than once')
   const value = given[0]
@@ -117,8 +117,7 @@ export function clientKeyOf(head: Head, route: RouteConfig): string | undefined 
   return route.allow.includes('key') ? headerValue(head.headers, 'spillway-key') : undefined
 }
 
-export function mayBecomeJob(call: Pick<Call, 'head'>, route: RouteConfig): boolean {
-  const { head } = call
+export function mayBecomeJob({ head }: { readonly head: Pick<Call['head'], 'method' | 'upgrade'> }, route: RouteConfig): boolean {
   return route.mode !== 'direct' && head.upgrade === '' && !NEVER_JOBS.has(head.method) && route.methods.includes(head.method)
 }
 

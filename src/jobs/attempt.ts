@@ -163,6 +163,7 @@ function serverRequest(context: AttemptContext, lease: Lease, deadlineAt: EpochM
   ]
   const keys = context.signingKeys()
   if (keys.length > 0) headers.push('Spillway-Signature', signatureFor({ id: job.id, submittedAt, request }, keys))
+  if (job.parent !== undefined) headers.push('Spillway-Parent', job.parent.id)
   if (headerValue(request.headers, 'idempotency-key') === undefined) headers.push('Idempotency-Key', job.id)
   // A job of the queue API need not name one, but HTTP/1.1 must.
   if (headerValue(request.headers, 'host') === undefined) headers.push('Host', host)

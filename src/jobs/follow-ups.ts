@@ -7,7 +7,7 @@ import { hash } from 'node:crypto'
 import type { Millis } from '../lib/units.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
-import type { JobAnswer, JobCommand, JobStore, NewJob, NewNote, StoredJob, Submitted } from '../ports/job-store.ts'
+import type { JobAnswer, JobCommand, JobError, JobStore, NewJob, NewNote, NextJob, StoredJob, Submitted } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
 export interface FollowUp {
@@ -15,6 +15,8 @@ export interface FollowUp {
   readonly jobs: readonly { readonly name: string; readonly job: Omit<NewJob, 'idempotency'> }[]
   /** Written in the commit that says that it is done. */
   readonly notes?: readonly NewNote[]
+  /** The name of the job that is next in the chain, or why there is none: kept with the one that has ended. */
+  readonly next?: string | JobError
 }
 
 export interface EndedJob {
@@ -25,6 +27,21 @@ export interface EndedJob {
 
 /** Called again for the same end after a crash or where there was no room, and has to make the same. */
 export type FollowUpMaker = (ended: EndedJob) => FollowUp | undefined | Promise<FollowUp | undefined>
+
+/** Keeps account of ends. It is shown many at once, so that it writes once for all of them; the same ones again, where the store failed. */
+export interface EndKeeper {
+  /** Undefined: none of them is of interest. */
+  keep(ended: readonly StoredJob[]): Promise<KeptEnds | undefined>
+}
+
+export interface KeptEnds {
+  /** For the commit that says that these ends are done. */
+  readonly notes: readonly NewNote[]
+  /** They are durable. */
+  written(): void
+  /** They may be durable, or not: the store failed. */
+  unknown(): void
+}
 
 export interface FollowUpParts {
   readonly store: Pick<JobStore, 'followUps' | 'read' | 'command'>
@@ -45,6 +62,7 @@ const MADE_AGAIN_MS: Millis = 7 * 86_400_000
 export class FollowUps {
   readonly #parts: FollowUpParts
   readonly #makers: FollowUpMaker[] = []
+  readonly #keepers: EndKeeper[] = []
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #unsubscribe: (() => void) | undefined
@@ -59,6 +77,10 @@ export class FollowUps {
 
   add(maker: FollowUpMaker): void {
     this.#makers.push(maker)
+  }
+
+  addKeeper(keeper: EndKeeper): void {
+    this.#keepers.push(keeper)
   }
 
   start(): void {
@@ -104,20 +126,38 @@ export class FollowUps {
 
   /** False: something has no room, or could not be made. What could is done. */
   async #followAll(due: readonly StoredJob[]): Promise<boolean> {
-    const done: JobCommand[] = []
-    let complete = true
+    const done: Followed[] = []
+    const ended: StoredJob[] = []
+    const late = new Set<string>()
     for (const job of due) {
-      const notes = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
-      if (notes === undefined) complete = false
-      else done.push({ kind: 'followed', id: job.id, version: job.version, notes })
+      // What follows from jobs of one key comes in the order of their ends.
+      const order = JSON.stringify([job.queue, job.key ?? job.id])
+      if (late.has(order)) continue
+      const followed = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
+      if (followed === undefined) late.add(order)
+      else {
+        done.push(followed)
+        ended.push(job)
+      }
     }
-    if (done.length > 0) await this.#parts.store.command(done)
-    if (complete) this.#stuck = false
-    return complete
+    if (done.length > 0) await this.#tell(done, ended)
+    if (late.size === 0) this.#stuck = false
+    return late.size === 0
   }
 
-  /** The notes to write; undefined: not all of it could be made. */
-  async #follow(job: StoredJob): Promise<readonly NewNote[] | undefined> {
+  /** In one commit, with what is kept of these ends. */
+  async #tell(done: readonly Followed[], ended: readonly StoredJob[]): Promise<void> {
+    const kept = (await Promise.all(this.#keepers.map((keeper) => keeper.keep(ended)))).filter((each) => each !== undefined)
+    const notes = kept.flatMap((each) => each.notes.map((note): JobCommand => ({ kind: 'note', ...note })))
+    await this.#parts.store.command([...notes, ...done]).catch((error: unknown) => {
+      for (const each of kept) each.unknown()
+      throw error
+    })
+    for (const each of kept) each.written()
+  }
+
+  /** What to tell the store; undefined: not all of it could be made. */
+  async #follow(job: StoredJob): Promise<Followed | undefined> {
     let answer: Promise<JobAnswer | undefined> | undefined
     const ended: EndedJob = {
       job,
@@ -125,15 +165,22 @@ export class FollowUps {
     }
     const jobs: NewJob[] = []
     const notes: NewNote[] = []
+    let next: { readonly at: number } | JobError | undefined
     for (const make of this.#makers) {
       const made = await make(ended)
       if (made === undefined) continue
+      const { next: named } = made
+      if (typeof named === 'object') next = named
+      else if (named !== undefined) next = { at: jobs.length + made.jobs.findIndex(({ name }) => name === named) }
       jobs.push(...made.jobs.map((each) => ({ ...each.job, idempotency: onceFor(job, each.name) })))
       notes.push(...(made.notes ?? []))
     }
-    if (jobs.length === 0) return notes
-    const refused = (await this.#parts.submit(jobs)).find((outcome) => outcome.kind === 'refused')
-    if (refused === undefined) return notes
+    const submitted = jobs.length === 0 ? [] : await this.#parts.submit(jobs)
+    const refused = submitted.find((outcome) => outcome.kind === 'refused')
+    if (refused === undefined) {
+      const kept = next === undefined ? {} : { next: 'at' in next ? nextOf(submitted[next.at]) : { error: next } }
+      return { kind: 'followed', id: job.id, version: job.version, notes, ...kept }
+    }
     this.#tellStuck(`${refused.detail}; what is to follow from the end of job ${job.id} waits`)
     return undefined
   }
@@ -144,6 +191,14 @@ export class FollowUps {
     this.#parts.telemetry.event({ type: 'warning', message: `what follows from ended jobs is late: ${why}` })
     return undefined
   }
+}
+
+type Followed = Extract<JobCommand, { kind: 'followed' }>
+
+/** A repeat is the same job as the first time. */
+function nextOf(submitted: Submitted | undefined): NextJob {
+  if (submitted?.kind !== 'created' && submitted?.kind !== 'duplicate') throw new Error('the next job of a chain was not made')
+  return { id: submitted.job.id, secret: submitted.job.secret }
 }
 
 /** One end of one job makes each of its followers once, however often it is tried. */

@@ -14,16 +14,20 @@ import type {
   KeyRef,
   Lease,
   NewJob,
+  NewNote,
   QueueName,
   QueueStats,
   ReadJob,
   SettleOutcome,
   StoredJob,
   Submitted,
+  SubmittedWhole,
   Tick,
 } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { Batches } from './batches.ts'
+import { chains } from './chains.ts'
 import { Dispatcher } from './dispatch.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
 import { FollowUps } from './follow-ups.ts'
@@ -68,6 +72,7 @@ export interface Jobs {
   readonly answers: Pick<LiveAnswers, 'open' | 'size' | 'readers'>
   /** As `waitEnd`, and also until an answer that is handed on while it comes can be read. */
   waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
+  readonly batches: Batches
   /** Resolved = durable. Rejects when the engine failed. */
   submit(job: NewJob): Promise<Submitted>
   /** Would a job of this key have others before it? */
@@ -124,6 +129,7 @@ class LocalJobs implements Jobs {
   readonly followUps: FollowUps
   readonly answers: LiveAnswers
   readonly reports: Reports
+  readonly batches: Batches
   readonly #parts: JobsParts
   readonly #watch: Watch
   readonly #results: StoredResults
@@ -172,6 +178,20 @@ class LocalJobs implements Jobs {
       ended: (job) => this.#dispatcher.left(job),
       dueIn: this.#hooks.dueIn,
     })
+    this.batches = new Batches({
+      ...parts,
+      max: () => this.#config.limits.batches,
+      submit: (jobs) => this.#submit(jobs),
+      submitWhole: (jobs, note) => this.#submitWhole(jobs, note),
+      cancel: (id) => this.cancel(id, false),
+    })
+    this.followUps.addKeeper(this.batches)
+    this.followUps.add(chains({ ...parts, config: () => this.#config, queue: (name) => this.#definedQueue(name) }))
+  }
+
+  #definedQueue(name: QueueName): QueueConfig | undefined {
+    const queue = this.queues.find(name)
+    return queue?.origin === 'none' ? undefined : queue?.config
   }
 
   /** What follows from hand-outs, whoever works on them. */
@@ -184,8 +204,9 @@ class LocalJobs implements Jobs {
     },
   }
 
-  restore(): Promise<void> {
-    return this.queues.restore()
+  async restore(): Promise<void> {
+    await this.queues.restore()
+    await this.batches.restore()
   }
 
   async prepareReload(config: Config): Promise<PreparedReload | string> {
@@ -201,6 +222,7 @@ class LocalJobs implements Jobs {
   start(): void {
     this.#dispatcher.start()
     this.#ticker.start()
+    this.batches.start()
     this.followUps.start()
   }
 
@@ -209,23 +231,43 @@ class LocalJobs implements Jobs {
   }
 
   async #submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]> {
-    // Whoever asks for leases because of this does so in a moment, when the store has been asked to take the jobs but has not done it yet:
-    // so both are one transaction, and one way to the store's thread and back.
+    this.#wakeFor(jobs)
+    const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => this.#maybeSubmitted(jobs, error))
+    this.#accepted(jobs, (i) => submitted[i]?.kind)
+    return submitted
+  }
+
+  async #submitWhole(jobs: readonly NewJob[], note: Required<NewNote>): Promise<SubmittedWhole> {
+    this.#wakeFor(jobs)
+    const submitted = await this.#parts.store.submitWhole(jobs, note).catch((error: unknown) => this.#maybeSubmitted(jobs, error))
+    this.#accepted(jobs, () => submitted.kind)
+    return submitted
+  }
+
+  /**
+   * Whoever asks for leases because of this does so in a moment, when the store has been asked to take the jobs but has not done it yet:
+   * so both are one transaction, and one way to the store's thread and back.
+   */
+  #wakeFor(jobs: readonly NewJob[]): void {
     this.#wake(jobs.filter(({ delayMs = 0 }) => delayMs <= 0))
-    const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => {
-      // It may have been done all the same.
-      this.#wake(jobs)
-      throw error
-    })
+  }
+
+  /** It may have been done all the same. */
+  #maybeSubmitted(jobs: readonly NewJob[], error: unknown): never {
+    this.#wake(jobs)
+    throw error
+  }
+
+  /** The clockwork is set to when they are due. */
+  #accepted(jobs: readonly NewJob[], kindOf: (i: number) => Submitted['kind'] | undefined): void {
     for (const [i, { queue, delayMs = 0, expireAfterMs, deadlineMs }] of jobs.entries()) {
-      if (submitted[i]?.kind !== 'created') continue
+      if (kindOf(i) !== 'created') continue
       if (expireAfterMs !== undefined) this.#ticker.within(delayMs + expireAfterMs)
       if (deadlineMs !== undefined) this.#ticker.within(deadlineMs)
       if (delayMs > 0) this.#ticker.within(delayMs)
       // Whoever had to make room is told of by the next tick.
       if (this.queues.find(queue)?.config.rules.overflow === 'drop-oldest') this.#ticker.within(0)
     }
-    return submitted
   }
 
   #wake(jobs: readonly NewJob[]): void {
@@ -336,6 +378,7 @@ class LocalJobs implements Jobs {
   async close(): Promise<void> {
     await this.drain(0)
     await this.followUps.close()
+    await this.batches.close()
     await this.#ticker.close()
     this.#watch.close()
   }

@@ -1,7 +1,9 @@
 /** From what is written of a job to the job that the store takes: the body as bytes, the queue's own settings where the document says nothing. */
 import { createHash, hash } from 'node:crypto'
-import type { QueueConfig } from '../config/config.ts'
+import type { QueueConfig, RouteConfig } from '../config/config.ts'
+import { type FollowUpPlan, followUpText } from '../core/jobs/follow-up.ts'
 import type { JobDocument, Wrong } from '../core/jobs/job-document.ts'
+import { completeThen, isThenProblem, type Then } from '../core/jobs/then.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { Idempotency, JobRequest, NewJob } from '../ports/job-store.ts'
 
@@ -17,24 +19,36 @@ export interface Sender {
   /** Keeps the idempotency keys of callers apart. */
   readonly scope: string
   readonly bodyBytesMax: Bytes
+  /** Completes what a document says of where its result goes. */
+  readonly completeThen: (then: Then) => Then | Wrong
+  /** What else is to follow from its end. */
+  readonly plan?: FollowUpPlan
+}
+
+/** For whoever may send to these queues. */
+export function thenCompleter(routes: readonly RouteConfig[], queues: () => readonly string[]): Sender['completeThen'] {
+  return (then) => {
+    const complete = completeThen(then, { routes, queues: queues() })
+    if (!isThenProblem(complete)) return complete
+    const { field, wrong, suggestion } = complete
+    return { path: `then.${field}`, wrong: suggestion === undefined ? wrong : `${wrong} (did you mean ${suggestion}?)` }
+  }
 }
 
 export function newJobOf(document: JobDocument, queue: QueueConfig, sender: Sender): NewJob | Wrong {
   const request = requestOf(document, sender.bodyBytesMax)
   if ('wrong' in request) return request
-  const { key, tenant, reference, delayMs, idempotencyKey } = document
-  const expireAfterMs = document.expireAfterMs ?? queue.expireAfterMs
-  const deadlineMs = document.deadlineMs ?? queue.deadlineMs
+  const { key, tenant, reference, delayMs, expireAfterMs, deadlineMs, attempts, idempotencyKey } = document
+  const then = document.then === undefined ? undefined : sender.completeThen(document.then)
+  if (then !== undefined && 'wrong' in then) return then
   const job: { -readonly [K in keyof NewJob]: NewJob[K] } = {
-    queue: queue.name,
+    ...queueSettings(queue, then === undefined ? sender.plan : { ...sender.plan, then }),
     route: sender.route,
     request,
     priority: document.priority,
-    attempts: document.attempts ?? queue.attempts,
-    keepMs: queue.keepMs,
-    keepDeadMs: queue.keepDeadMs,
     sendOnce: false,
   }
+  if (attempts !== undefined) job.attempts = attempts
   if (key !== undefined) job.key = key
   if (tenant !== undefined) job.tenant = tenant
   if (reference !== undefined) job.reference = reference
@@ -43,6 +57,23 @@ export function newJobOf(document: JobDocument, queue: QueueConfig, sender: Send
   if (deadlineMs !== undefined) job.deadlineMs = deadlineMs
   if (idempotencyKey !== undefined) job.idempotency = idempotencyOf(idempotencyKey, `${sender.scope}\n${queue.name}`, job)
   return job
+}
+
+type QueueSettings = Pick<NewJob, 'queue' | 'attempts' | 'keepMs' | 'keepDeadMs' | 'expireAfterMs' | 'deadlineMs' | 'followUp'>
+
+/** What a queue says of its jobs, where they say nothing else. `plan`: what is to follow from this one's end, beside what follows from all. */
+export function queueSettings(queue: QueueConfig, plan: FollowUpPlan = {}): QueueSettings {
+  const { expireAfterMs, deadlineMs, then } = queue
+  const followUp = followUpText(then === undefined ? plan : { then, ...plan })
+  return {
+    queue: queue.name,
+    attempts: queue.attempts,
+    keepMs: queue.keepMs,
+    keepDeadMs: queue.keepDeadMs,
+    ...(expireAfterMs !== undefined && { expireAfterMs }),
+    ...(deadlineMs !== undefined && { deadlineMs }),
+    ...(followUp !== undefined && { followUp }),
+  }
 }
 
 /** The same job for another queue: its body is shared, its settings are that queue's. */

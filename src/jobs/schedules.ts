@@ -9,7 +9,7 @@ import { parseDuration } from '../lib/duration.ts'
 import type { EpochMillis, Millis } from '../lib/units.ts'
 import type { JobCommand, JobStore, NewJob, NewSchedule, ScheduleState } from '../ports/job-store.ts'
 import { type Origin, storedDefinition } from './definitions.ts'
-import { newJobOf } from './new-job.ts'
+import { newJobOf, thenCompleter } from './new-job.ts'
 
 /** Kept with the schedule in the store. */
 interface StoredSchedule {
@@ -24,7 +24,9 @@ export function newScheduleOf(
   document: ScheduleDocument,
   queue: QueueConfig,
   made: {
-    readonly config: Pick<Config, 'limits'>
+    readonly config: Pick<Config, 'limits' | 'routes'>
+    /** To which results may be sent on. */
+    readonly queues: readonly string[]
     readonly now: EpochMillis
     readonly origin: Origin
     readonly before?: ScheduleState | undefined
@@ -33,7 +35,8 @@ export function newScheduleOf(
   const { limits } = made.config
   const read = readJobDocument(document.job, { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target })
   if (isWrong(read)) return { ...read, path: read.path === '' ? 'job' : `job.${read.path}` }
-  const job = newJobOf(read, queue, { route: `schedule ${name}`, scope: '', bodyBytesMax: limits.jobBody })
+  const completeThen = thenCompleter(made.config.routes, () => made.queues)
+  const job = newJobOf(read, queue, { route: `schedule ${name}`, scope: '', bodyBytesMax: limits.jobBody, completeThen })
   if ('wrong' in job) return { ...job, path: job.path === '' ? 'job' : `job.${job.path}` }
   const { cron, timeZone, every, missed, paused } = document
   const everyMs = every === undefined ? 0 : (parseDuration(every) ?? 0)
@@ -65,10 +68,11 @@ export function documentOf(
 export async function scheduleCommands(store: JobStore, config: Config, now: EpochMillis): Promise<readonly JobCommand[] | string> {
   const known = new Map((await store.schedules()).map((schedule) => [schedule.name, schedule]))
   const commands: JobCommand[] = []
+  const queues = config.queues.map((queue) => queue.name)
   for (const { name, document } of config.schedules) {
     const queue = config.queues.find((each) => each.name === document.queue)
     if (queue === undefined) return `schedule ${name} names the queue ${document.queue}, which does not exist`
-    const schedule = newScheduleOf(name, document, queue, { config, now, origin: 'file', before: known.get(name) })
+    const schedule = newScheduleOf(name, document, queue, { config, now, origin: 'file', queues, before: known.get(name) })
     if ('wrong' in schedule) return `schedule ${name}: ${schedule.path}: ${schedule.wrong}`
     if (known.get(name)?.definition !== schedule.definition) commands.push({ kind: 'schedule', schedule })
     known.delete(name)

@@ -7,7 +7,7 @@
  * A rejected promise means that the engine itself failed; nothing of that batch may be assumed.
  * The contract is observational: `succeeded` is visible => it is durable and its result can be read.
  */
-import type { JobError, JobStatus, OnPartial } from '../core/jobs/record.ts'
+import type { JobError, JobStatus, NextJob, OnPartial, ParentJob } from '../core/jobs/record.ts'
 import type { Rate } from '../lib/rate.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { BlobRef, Blobs } from './blobs.ts'
@@ -16,7 +16,7 @@ import type { BlobRef, Blobs } from './blobs.ts'
 export type JobId = string
 export type QueueName = string
 
-export type { JobError, JobStatus, OnPartial }
+export type { JobError, JobStatus, NextJob, OnPartial, ParentJob }
 
 /** Name, value, name, value …: spelling and order as they came. */
 export type FlatHeaders = readonly string[]
@@ -86,6 +86,7 @@ export interface NewJob {
   readonly stream?: { readonly onPartial: OnPartial }
   /** What is to be done when it has ended, in the gateway's own words: see `JobStore.followUps`. */
   readonly followUp?: string
+  readonly parent?: ParentJob
   readonly admission?: Admission
 }
 
@@ -163,6 +164,9 @@ export interface StoredJob {
   readonly followUpDue?: boolean
   /** Its server has deferred its end: until when it may report it. */
   readonly deferredUntil?: EpochMillis
+  readonly parent?: ParentJob
+  /** Its version does not grow with that: it is no part of its own life. */
+  readonly next?: NextJob
 }
 
 export type Submitted =
@@ -172,6 +176,15 @@ export type Submitted =
   | { readonly kind: 'conflict' }
   /** `limit` names what is full: `jobs`, `bytes`, `age`, `disk`. */
   | { readonly kind: 'refused'; readonly limit: string; readonly detail: string }
+
+/** Of jobs that are taken together or not at all. */
+export type SubmittedWhole =
+  /** The ids of the others are those that follow on the first one's. */
+  | { readonly kind: 'created'; readonly first: StoredJob }
+  /** The first job of a submission before, whose idempotency key this one's has. */
+  | { readonly kind: 'duplicate'; readonly first: StoredJob }
+  | { readonly kind: 'conflict' }
+  | { readonly kind: 'refused'; readonly limit: string; readonly detail: string; readonly queue: QueueName }
 
 export interface LeaseRequest {
   readonly queue: QueueName
@@ -292,9 +305,15 @@ export type JobCommand =
   | { readonly kind: 'move'; readonly id: JobId; readonly queue: QueueName }
   /**
    * What follows from the end of a job is done, and with that in one commit these notes are written (without text: removed).
-   * `version`: the job's own then; another one means that it was sent again and does not apply.
+   * `version`: the job's own then; another one means that it was sent again and does not apply. `next`: kept with the job.
    */
-  | { readonly kind: 'followed'; readonly id: JobId; readonly version: number; readonly notes?: readonly NewNote[] }
+  | {
+      readonly kind: 'followed'
+      readonly id: JobId
+      readonly version: number
+      readonly notes?: readonly NewNote[]
+      readonly next?: NextJob
+    }
   /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }
   /** Makes or replaces it. */
@@ -566,6 +585,11 @@ export interface Tick {
 export interface JobStore {
   /** Dedup and limits are decided here, in the same commit. */
   submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]>
+  /**
+   * All of them in one commit, or none, with consecutive ids; nobody is dropped to make room for them. In the same commit the text of the note is
+   * written, under its name with the id of the first job behind it. Only the first one's idempotency counts.
+   */
+  submitWhole(jobs: readonly NewJob[], note: Required<NewNote>): Promise<SubmittedWhole>
   /** Flat list over all requests' leases is in `leases[i]` of request i. Need not be synced (except `sendOnce` jobs): after a power cut the job is handed out again. */
   lease(requests: readonly LeaseRequest[]): Promise<readonly (readonly Lease[])[]>
   extend(leases: readonly LeaseRef[], forMs: Millis): Promise<readonly LeaseOutcome[]>

@@ -34,6 +34,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'mode-flipped': 'info',
   'mode-switched': 'warn',
   'job-dead': 'warn',
+  'batch-ended': 'info',
+  'chain-stopped': 'warn',
   'attempt-failed': 'warn',
   'job-deferred': 'info',
   'limit-reached': 'warn',
@@ -102,6 +104,10 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `${event.route}: an operator switched it to ${event.to}`
     case 'job-dead':
       return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
+    case 'batch-ended':
+      return `batch ${event.batch} has ended: ${event.succeeded} of ${event.total} succeeded`
+    case 'chain-stopped':
+      return `job ${event.job} of ${event.queue} succeeded, but its chain stops there: ${event.detail}`
     case 'attempt-failed': {
       const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
       return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`

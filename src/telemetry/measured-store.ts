@@ -17,6 +17,11 @@ export function measuredStore(store: JobStore, metrics: Metrics): JobStore {
       outcomes.forEach((outcome, i) => meter.submitted(jobs[i]?.queue ?? '', outcome))
       return outcomes
     },
+    async submitWhole(jobs, note) {
+      const outcome = await store.submitWhole(jobs, note)
+      for (const { queue } of jobs) meter.submitted(queue, outcome)
+      return outcome
+    },
     async lease(requests) {
       const batches = await store.lease(requests)
       for (const leases of batches) for (const { job } of leases) meter.started(job)
@@ -48,6 +53,8 @@ export function measuredStore(store: JobStore, metrics: Metrics): JobStore {
   }
 }
 
+type Outcome = { readonly kind: Exclude<Submitted['kind'], 'refused'> } | { readonly kind: 'refused'; readonly limit: string }
+
 /** The series of one queue. What every job passes is resolved once; what is rare is looked up in the registry each time. */
 class QueueMeter {
   readonly start: Histogram
@@ -64,7 +71,7 @@ class QueueMeter {
     this.end = metrics.histogram('spillway_job_end_seconds', METRICS.spillway_job_end_seconds.help, { queue })
   }
 
-  submitted(outcome: Submitted): void {
+  submitted(outcome: Outcome): void {
     kept(this.#submissions, outcome.kind, () => this.#counter('spillway_submissions_total', { outcome: outcome.kind })).inc()
     if (outcome.kind === 'refused') this.#counter('spillway_submissions_refused_total', { limit: outcome.limit }).inc()
   }
@@ -87,7 +94,7 @@ class Meter {
     this.#metrics = metrics
   }
 
-  submitted(queue: QueueName, outcome: Submitted): void {
+  submitted(queue: QueueName, outcome: Outcome): void {
     this.#of(queue).submitted(outcome)
   }
 

@@ -180,6 +180,8 @@ const SPECS = {
   spillway_streamed_answers: { type: 'gauge', help: 'Answers of jobs that are being handed on while they come.' },
   spillway_streamed_answer_readers: { type: 'gauge', help: 'Who reads them, the clients that are held among them.' },
   spillway_broken_answers_total: { type: 'counter', help: 'Answers that broke off after they had begun to be handed on.', labels: 'queue' },
+  spillway_batches: { type: 'gauge', help: 'Batches that have not ended, or are still kept; `limits.batches` at most.' },
+  spillway_batches_running: { type: 'gauge', help: 'Batches that have not ended.' },
   spillway_event_sockets: { type: 'gauge', help: 'WebSockets that are open for events of jobs.' },
   spillway_idle_server_connections: { type: 'gauge', help: 'Connections to servers that are kept for the next request.' },
   spillway_buffered_bytes: { type: 'gauge', help: 'Bytes of bodies held in memory, of `limits.buffered`.' },

@@ -26,7 +26,7 @@ const WORDS: ReadonlySet<string> = new Set([
     'keys',
     'release',
   ],
-  ...['tasks', 'purge', 'redrive', 'move', 'schedules', 'topics', 'subscriptions', 'publish'],
+  ...['tasks', 'purge', 'redrive', 'move', 'schedules', 'topics', 'subscriptions', 'publish', 'batches'],
 ])
 const ID_END = /[^A-Za-z0-9_-]/
 

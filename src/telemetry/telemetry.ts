@@ -23,6 +23,8 @@ export type GatewayEvent =
   | { readonly type: 'mode-switched'; readonly route: string; readonly to: 'auto' | 'queue' | 'refuse' }
   | { readonly type: 'mode-flipped'; readonly route: string; readonly to: 'direct' | 'queue'; readonly reason: string }
   | { readonly type: 'job-dead'; readonly job: string; readonly queue: string; readonly reason: string; readonly detail: string }
+  | { readonly type: 'batch-ended'; readonly batch: string; readonly total: number; readonly succeeded: number }
+  | { readonly type: 'chain-stopped'; readonly job: string; readonly queue: string; readonly detail: string }
   | {
       readonly type: 'attempt-failed'
       readonly job: string

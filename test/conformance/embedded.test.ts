@@ -9,6 +9,7 @@ import { groupsFor, jobStoreConformance } from './job-store.ts'
 jobStoreConformance('embedded', () => inProcessSource(tempFolder().path), groupsFor(true))
 jobStoreConformance('embedded, on its thread', () => embeddedSource(tempFolder().path), [
   'submit',
+  'submit together',
   'lease',
   'keys',
   'settle',

@@ -106,6 +106,21 @@ export const followUpCases: Cases = {
     assert.equal((await rig.command({ kind: 'followed', id: 'nobody', version, notes })).kind, 'missing')
   },
 
+  async 'a job keeps its parent, and what was made of it, over a restart; its version is its own'(rig) {
+    const parent = { id: '0000000000a', depth: 2 }
+    const job = await PLACES['succeeded']?.(rig, { ...DUE, parent })
+    assert.ok(job)
+    assert.deepEqual([job.parent, job.next], [parent, undefined])
+    const { id, version } = job
+    const next = { id: '0000000000b', secret: 'of its own' }
+    assert.equal((await rig.command({ kind: 'followed', id, version: version + 1, next })).kind, 'unchanged')
+    assert.equal((await rig.read(id))?.next, undefined)
+    assert.equal((await rig.command({ kind: 'followed', id, version, next })).kind, 'done')
+    await rig.restart()
+    const kept = await rig.read(id)
+    assert.deepEqual([kept?.parent, kept?.next, kept?.version], [parent, next, version])
+  },
+
   async 'a dead letter that is sent again tells of its next end, not of this one'(rig) {
     const job = await rig.deadLetter(DUE)
     await rig.redrive(job.id)

@@ -23,6 +23,7 @@ import { submitCases } from './job-store-submit.ts'
 import { taskCases } from './job-store-tasks.ts'
 import { tenantCases } from './job-store-tenants.ts'
 import { timeCases } from './job-store-time.ts'
+import { wholeCases } from './job-store-whole.ts'
 import { Rig, type StoreSource } from './rig.ts'
 
 /** Name: the behaviour. */
@@ -45,6 +46,7 @@ async function runCase(run: Cases[string], source: () => StoreSource): Promise<v
 /** By group; `restart` is for engines that outlive their process. */
 const GROUPS = {
   submit: submitCases,
+  'submit together': wholeCases,
   lease: leaseCases,
   keys: keyCases,
   settle: settleCases,

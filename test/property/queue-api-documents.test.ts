@@ -11,7 +11,7 @@ import { jobsOf } from '../../src/api/queues/destination.ts'
 import { readSettlement } from '../../src/api/queues/settlement.ts'
 import { isWrong, readJobDocument } from '../../src/core/jobs/job-document.ts'
 import { fieldLines } from '../../src/http1/write.ts'
-import { newJobOf } from '../../src/jobs/new-job.ts'
+import { newJobOf, thenCompleter } from '../../src/jobs/new-job.ts'
 import type { Lease, NewJob } from '../../src/ports/job-store.ts'
 import { pullQueue, startQueueApiRig } from '../support/queue-api-rig.ts'
 
@@ -41,7 +41,7 @@ function taken(document: unknown): NewJob | undefined {
     assert.ok(read.wrong.length > 0)
     return undefined
   }
-  const job = newJobOf(read, QUEUE, { route: 'api', scope: '', bodyBytesMax: BODY_MAX })
+  const job = newJobOf(read, QUEUE, { route: 'api', scope: '', bodyBytesMax: BODY_MAX, completeThen: thenCompleter([], () => []) })
   return 'wrong' in job ? undefined : job
 }
 

@@ -26,6 +26,7 @@ export type Method = (typeof METHODS)[number]
 
 const METHODS = [
   'submit',
+  'submitWhole',
   'lease',
   'extend',
   'settle',
@@ -82,6 +83,7 @@ async function later<T>(turns: number, then: () => Promise<T>): Promise<T> {
 /** What a full disk answers; undefined: it is not asked for space. */
 function refusalOf(method: Method, args: readonly unknown[]): unknown {
   if (method === 'submit') return (args[0] as readonly NewJob[]).map(() => FULL)
+  if (method === 'submitWhole') return { ...FULL, queue: (args[0] as readonly NewJob[])[0]?.queue ?? '' }
   if (method !== 'command') return undefined
   const commands = args[0] as readonly JobCommand[]
   return commands.every(({ kind }) => kind === 'redrive' || kind === 'move') ? commands.map(() => FULL) : undefined

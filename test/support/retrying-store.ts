@@ -11,10 +11,12 @@ import type {
   LeaseRef,
   LeaseRequest,
   NewJob,
+  NewNote,
   Settlement,
   SettleOutcome,
   StoredJob,
   Submitted,
+  SubmittedWhole,
 } from '../../src/ports/job-store.ts'
 import { InjectedFault, type Method } from './faulty-store.ts'
 
@@ -46,6 +48,7 @@ export function retryingStore(store: JobStore, memory: ClientMemory): JobStore {
   const ask = <T>(call: () => Promise<T>): Promise<T> => client.tracked(async () => (await tried(call)).answer)
   return {
     submit: (jobs) => client.tracked(() => client.submit(jobs)),
+    submitWhole: (jobs, note) => client.tracked(() => client.submitWhole(jobs, note)),
     lease: async (requests) => client.leased(requests, await ask(() => store.lease(requests))),
     extend: (leases, forMs) => ask(() => store.extend(leases, forMs)),
     settle: (settlements) => client.tracked(() => client.settle(settlements)),
@@ -145,6 +148,19 @@ class Client {
       this.saw([outcome.job], (job) => job)
       return repeated && isNew ? { kind: 'created', job: outcome.job } : outcome
     })
+  }
+
+  async submitWhole([first, ...rest]: readonly NewJob[], note: Required<NewNote>): Promise<SubmittedWhole> {
+    if (first === undefined) throw new Error('a submission needs a job')
+    const keyed: NewJob = first.idempotency === undefined ? { ...first, idempotency: this.#ownKey() } : first
+    const { answer, repeated } = await tried(
+      () => this.#store.submitWhole([keyed, ...rest], note),
+      (outcome) => outcome.kind === 'refused' && outcome.limit === 'disk',
+    )
+    if (answer.kind !== 'created' && answer.kind !== 'duplicate') return answer
+    const isNew = first.idempotency === undefined || !this.#jobs.has(answer.first.id)
+    this.saw([answer.first], (job) => job)
+    return repeated && isNew ? { kind: 'created', first: answer.first } : answer
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {

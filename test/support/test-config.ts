@@ -84,6 +84,9 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       tasks: 100,
       rateKeys: 100_000,
       subscriptions: 100,
+      chain: 32,
+      batch: 10_000,
+      batches: 10_000,
       filterValues: 1000,
     },
     timeouts: {

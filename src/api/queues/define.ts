@@ -4,7 +4,7 @@ import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import type { DefinedQueue } from '../../jobs/definitions.ts'
 import type { QueueStats } from '../../ports/job-store.ts'
 import { timeText } from './job-view.ts'
-import { type ApiParts, DOCUMENT_BYTES_MAX, mayNot, noSuchQueue, queueFor } from './parts.ts'
+import { type ApiParts, DOCUMENT_BYTES_MAX, mayNot, noSuchQueue, queueFor, sendable } from './parts.ts'
 import { type ApiRequest, invalid, json, NO_CONTENT, NOBODY, type Outcome, readDocument } from './request.ts'
 
 export async function listQueues(request: ApiRequest, parts: ApiParts): Promise<Outcome> {
@@ -27,7 +27,7 @@ export async function putQueue(request: ApiRequest, parts: ApiParts, name: strin
   const read = await readDocument(request, DOCUMENT_BYTES_MAX, parts)
   if (read === undefined) return NOBODY
   if (isFailure(read)) return read
-  const queue = readQueueDocument(name, read.value, parts.config)
+  const queue = readQueueDocument(name, read.value, parts.config, [...sendable(parts, request.caller), name])
   if ('wrong' in queue) return invalid(`${queue.wrong}.`)
   const { pool } = queue.value
   if (pool !== undefined && parts.jobs.queues.find(name)?.config.pool !== pool && !request.caller.mayName(pool))

@@ -5,14 +5,15 @@
 import type { QueueConfig } from '../../config/config.ts'
 import { isWrong, type JobDocument, readJobDocument, type Wrong, wrongText } from '../../core/jobs/job-document.ts'
 import { type Failure, failure } from '../../core/errors.ts'
-import { newJobOf, requestOf } from '../../jobs/new-job.ts'
+import { newJobOf, requestOf, type Sender, thenCompleter } from '../../jobs/new-job.ts'
 import { matching, type Topic } from '../../jobs/topics.ts'
 import { mayLoseDigits, parseExactly } from '../../lib/exact-json.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { NewJob, Submitted } from '../../ports/job-store.ts'
 import { refusal } from '../refused.ts'
-import { type ApiParts, documentLimits } from './parts.ts'
+import { type ApiParts, documentLimits, sendable } from './parts.ts'
 import { type ApiReply, JSON_HEADERS, type Outcome } from './request.ts'
+import type { Caller } from './rights.ts'
 
 /** Where jobs go, and what is said of each: the same for a queue and for a topic. */
 export interface Destination {
@@ -85,8 +86,13 @@ function acceptedJson(submitted: Submitted & { kind: 'created' | 'duplicate' }):
   return `{"status":"${kind}","id":"${job.id}","token":"${job.id}.${job.secret}"}`
 }
 
-export function queueDestination(parts: ApiParts, queue: QueueConfig, scope: string): Destination {
-  const sender = { route: 'api', scope, bodyBytesMax: parts.config.limits.jobBody }
+export function senderOf(parts: ApiParts, caller: Caller): Omit<Sender, 'route'> {
+  const { limits, routes } = parts.config
+  return { scope: caller.name, bodyBytesMax: limits.jobBody, completeThen: thenCompleter(routes, () => sendable(parts, caller)) }
+}
+
+export function queueDestination(parts: ApiParts, queue: QueueConfig, caller: Caller): Destination {
+  const sender: Sender = { route: 'api', ...senderOf(parts, caller) }
   let retryAfter: number | undefined
   const told = (refused: Submitted & { kind: 'refused' }): number => {
     retryAfter ??= refusal(parts, queue, refused).retryAfterSeconds ?? 1
@@ -135,16 +141,16 @@ function refusedJson({ limit, detail }: Submitted & { kind: 'refused' }, retryAf
 }
 
 /** Every matching subscription gets a copy, all of them in one call to the store and so in one commit. */
-export function topicDestination(parts: ApiParts, topic: Topic, scope: string): Destination {
+export function topicDestination(parts: ApiParts, topic: Topic, caller: Caller): Destination {
   const { queues } = parts.jobs
-  const bodyBytesMax = parts.config.limits.jobBody
-  const sender = { route: `topic ${topic.name}`, scope: `${scope}\ntopic ${topic.name}`, bodyBytesMax }
+  const common = senderOf(parts, caller)
+  const sender: Sender = { ...common, route: `topic ${topic.name}`, scope: `${common.scope}\ntopic ${topic.name}` }
   const subscriptionsOf = new WeakMap<readonly NewJob[], readonly string[]>()
   const destinations = new Map<string, Destination>()
   const destinationOf = (queue: string): Destination => {
     let destination = destinations.get(queue)
     if (destination === undefined) {
-      destination = queueDestination(parts, (queues.find(queue) as { readonly config: QueueConfig }).config, scope)
+      destination = queueDestination(parts, (queues.find(queue) as { readonly config: QueueConfig }).config, caller)
       destinations.set(queue, destination)
     }
     return destination
@@ -159,7 +165,7 @@ export function topicDestination(parts: ApiParts, topic: Topic, scope: string): 
   }
   return {
     jobs: (document) => {
-      const request = requestOf(document, bodyBytesMax)
+      const request = requestOf(document, sender.bodyBytesMax)
       if ('wrong' in request) return request
       const jobs: NewJob[] = []
       const names: string[] = []

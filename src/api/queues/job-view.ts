@@ -1,7 +1,8 @@
 /** A job as those see it who look into queues: everything that is known of it, but for tokens, secrets and credentials. */
 import { ERRORS, failure, problem } from '../../core/errors.ts'
 import type { EpochMillis } from '../../lib/units.ts'
-import type { AttemptRecord, JobAnswer, JobRequest, StoredJob } from '../../ports/job-store.ts'
+import { followUpPlan } from '../../core/jobs/follow-up.ts'
+import type { AttemptRecord, JobAnswer, JobError, JobRequest, StoredJob } from '../../ports/job-store.ts'
 import { errorCode } from '../document.ts'
 import { requestJson, resultJson } from './bodies.ts'
 
@@ -49,12 +50,24 @@ function jobView(job: StoredJob): Record<string, unknown> {
     blocksKey: job.blocksKey ? true : undefined,
     method: job.method,
     route: job.route,
+    ...chainView(job),
     requestBytes: job.requestBytes,
     resultBytes: job.hasAnswer ? job.resultBytes : undefined,
   }
 }
 
-function errorView({ error }: StoredJob): Record<string, unknown> | undefined {
+/** Its place in a chain, and in a batch. */
+function chainView({ parent, next, followUp }: StoredJob): Record<string, unknown> {
+  const { then, batch } = followUpPlan(followUp)
+  return {
+    parent: parent?.id,
+    then: next === undefined && then !== undefined ? { queue: then.queue, route: then.route } : undefined,
+    next: next === undefined ? undefined : 'id' in next ? { id: next.id } : { error: errorView(next) },
+    batch,
+  }
+}
+
+function errorView({ error }: { readonly error?: JobError }): Record<string, unknown> | undefined {
   if (error === undefined) return undefined
   const view = problem(failure(errorCode(error), error.detail), error.status === undefined ? {} : { serverStatus: error.status })
   // A code that this version does not know is told all the same.

@@ -46,6 +46,12 @@ export function mayNot(caller: Caller, right: ApiRight, name: string): Failure |
   return caller.may(right, name) ? undefined : missingRight(right)
 }
 
+/** To which results of jobs that the caller sends may go. */
+export function sendable(parts: ApiParts, caller: Caller): readonly string[] {
+  const queues = [...parts.jobs.queues.all()].filter(({ origin }) => origin !== 'none')
+  return queues.flatMap(({ config: { name } }) => (caller.may('send', name) ? [name] : []))
+}
+
 export function documentLimits({ limits }: Config): DocumentLimits {
   return { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
 }

@@ -1,5 +1,6 @@
 /** The table of contents of the queue API: which address takes which methods, and who answers. Says nothing about how it is reached. */
 import { failure } from '../../core/errors.ts'
+import { cancelBatch, sendBatch, showBatch } from './batches.ts'
 import { dropQueue, listQueues, putQueue, showQueue } from './define.ts'
 import { browse, keys, peek, showJob } from './look.ts'
 import { beginTask, cancelOrForget, move, pauseOrResume, purge, redrive, releaseKey, stopTask, tasks } from './mend.ts'
@@ -20,6 +21,7 @@ const ADDRESSES: Readonly<Record<string, Partial<Record<Method, Handler>>>> = {
   'queues/*/pause': { POST: (request, parts, name) => pauseOrResume(request, parts, name, 'pause') },
   'queues/*/resume': { POST: (request, parts, name) => pauseOrResume(request, parts, name, 'resume') },
   'queues/*/jobs': { GET: browse, POST: send },
+  'queues/*/batches': { POST: sendBatch },
   'queues/*/receive': { POST: receive },
   'queues/*/settle': { POST: settleCall },
   'queues/*/extend': { POST: extend },
@@ -32,6 +34,7 @@ const ADDRESSES: Readonly<Record<string, Partial<Record<Method, Handler>>>> = {
   'jobs/*': { GET: showJob, DELETE: cancelOrForget },
   'jobs/*/redrive': { POST: redrive },
   'jobs/*/move': { POST: move },
+  'batches/*': { GET: showBatch, DELETE: cancelBatch },
   tasks: { GET: tasks },
   'tasks/*': { DELETE: stopTask },
   schedules: { GET: listSchedules },

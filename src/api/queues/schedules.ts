@@ -7,7 +7,7 @@ import type { ScheduleState } from '../../ports/job-store.ts'
 import { redactedJob, unredactedJob } from './bodies.ts'
 import { inFile } from './define.ts'
 import { timeText } from './job-view.ts'
-import { type ApiParts, mayNot, noSuchQueue, queueFor } from './parts.ts'
+import { type ApiParts, mayNot, noSuchQueue, queueFor, sendable } from './parts.ts'
 import { type ApiRequest, contentKind, invalid, json, NO_CONTENT, NOBODY, type Outcome, readText } from './request.ts'
 import { jobsOf } from './destination.ts'
 
@@ -48,6 +48,7 @@ export async function putSchedule(request: ApiRequest, parts: ApiParts, name: st
     config: parts.config,
     now: parts.clock.now(),
     origin: 'api',
+    queues: sendable(parts, request.caller),
     before: known,
   })
   if ('wrong' in schedule) return invalid(`${wrongText('', schedule)}.`)

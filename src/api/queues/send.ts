@@ -14,7 +14,7 @@ export async function send(request: ApiRequest, parts: ApiParts, name: string): 
   const queue = queueFor(parts, request.caller, 'send', name)
   if (isFailure(queue)) return queue
   if (queue.origin === 'none') return noSuchQueue()
-  return sendTo(request, parts, queueDestination(parts, queue.config, request.caller.name))
+  return sendTo(request, parts, queueDestination(parts, queue.config, request.caller))
 }
 
 export async function sendTo(request: ApiRequest, parts: ApiParts, destination: Destination): Promise<Outcome> {

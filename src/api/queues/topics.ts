@@ -13,7 +13,7 @@ import { sendTo } from './send.ts'
 
 export async function publish(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {
   const topic = topicFor(request, parts, name, 'send')
-  return isFailure(topic) ? topic : sendTo(request, parts, topicDestination(parts, topic, request.caller.name))
+  return isFailure(topic) ? topic : sendTo(request, parts, topicDestination(parts, topic, request.caller))
 }
 
 export function listTopics(request: ApiRequest, parts: ApiParts): Outcome {

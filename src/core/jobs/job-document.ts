@@ -15,6 +15,7 @@ import {
   REFERENCE_LENGTH_MAX,
   TENANT_LENGTH_MAX,
 } from './limits.ts'
+import { type Then, thenOf } from './then.ts'
 
 export interface JobDocument {
   /** `json`: any value; `text` and `base64`: a text, of which the latter stands for bytes. */
@@ -34,6 +35,8 @@ export interface JobDocument {
   deadlineMs: Millis | undefined
   attempts: number | undefined
   idempotencyKey: string | undefined
+  /** Not yet completed by the route that it names. */
+  then: Then | undefined
 }
 
 /** `path`: within the document, empty for the document itself. */
@@ -47,11 +50,13 @@ export interface DocumentLimits {
   readonly headBytesMax: Bytes
   readonly headersMax: number
   readonly targetBytesMax: Bytes
+  /** Those of ours may be there, for somebody else to look at. */
+  readonly clientHeaders?: boolean
 }
 
 const FIELDS = [
   ...['payload', 'text', 'base64', 'contentType', 'headers', 'method', 'target', 'key', 'tenant', 'priority', 'reference'],
-  ...['delay', 'expireAfter', 'deadline', 'attempts', 'idempotencyKey'],
+  ...['delay', 'expireAfter', 'deadline', 'attempts', 'idempotencyKey', 'then'],
 ]
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** Visible ASCII, as in a request line, without a fragment. */
@@ -97,6 +102,7 @@ export function readJobDocument(value: unknown, limits: DocumentLimits): JobDocu
     deadlineMs: undefined,
     attempts: undefined,
     idempotencyKey: undefined,
+    then: undefined,
   }
   for (const name in value) {
     const wrong = readField(job, name, value[name], limits)
@@ -143,10 +149,40 @@ function readField(job: JobDocument, name: string, value: unknown, limits: Docum
     case 'deadline':
       job.deadlineMs = readDuration(value)
       return isSpan(job.deadlineMs) ? undefined : `${DURATION}, more than 0 and at most 366d`
+    case 'then': {
+      const then = readThen(value, limits)
+      if (isWrong(then)) return { path: then.path === '' ? 'then' : `then.${then.path}`, wrong: then.wrong }
+      job.then = then
+      return undefined
+    }
     default:
       return readSmallField(job, name, value)
   }
 }
+
+/** Where a result is sent on to: a name, or an object with what is to be sent there beside the result. */
+export function readThen(value: unknown, limits: DocumentLimits): Then | Wrong {
+  if (typeof value === 'string') return thenOf(value)
+  if (!isMapping(value)) return { path: '', wrong: 'must be a queue, a route such as "POST /translate", or an object that names one' }
+  const { queue, route, ...request } = value
+  for (const name in request) {
+    if (!THEN_FIELDS.includes(name)) return { path: name, wrong: noSuchField(name, ['queue', 'route', ...THEN_FIELDS]) }
+  }
+  if ((queue === undefined) === (route === undefined)) return { path: '', wrong: 'names either a queue or a route' }
+  if (typeof (queue ?? route) !== 'string') return { path: queue === undefined ? 'route' : 'queue', wrong: 'must be a name' }
+  const read = readJobDocument(request, limits)
+  if (isWrong(read)) return read
+  const type = read.contentType === undefined ? [] : ['Content-Type', read.contentType]
+  const headers = [...read.headers, ...type]
+  return {
+    ...(queue === undefined ? { route: route as string } : { queue: queue as string }),
+    ...('method' in request && { method: read.method }),
+    ...('target' in request && { target: read.target }),
+    ...(headers.length > 0 && { headers }),
+  }
+}
+
+const THEN_FIELDS: readonly string[] = ['method', 'target', 'headers']
 
 function readSmallField(job: JobDocument, name: string, value: unknown): Field {
   switch (name) {
@@ -177,11 +213,14 @@ function readSmallField(job: JobDocument, name: string, value: unknown): Field {
     case 'exported':
       // What `spillway jobs export` tells of the job that it was: for people.
       return undefined
-    default: {
-      const near = nearest(name, FIELDS)
-      return `there is no such field${near === undefined ? '' : ` (did you mean ${near}?)`}`
-    }
+    default:
+      return noSuchField(name, FIELDS)
   }
+}
+
+function noSuchField(name: string, fields: readonly string[]): string {
+  const near = nearest(name, fields)
+  return `there is no such field${near === undefined ? '' : ` (did you mean ${near}?)`}`
 }
 
 function takeBody(job: JobDocument, kind: JobDocument['bodyKind'], body: unknown): Field {
@@ -206,7 +245,7 @@ function readHeaders(job: JobDocument, value: unknown, limits: DocumentLimits): 
   const headers: string[] = []
   let bytes = 0
   for (const name in value) {
-    const wrong = readHeader(headers, name, value[name])
+    const wrong = readHeader(headers, name, value[name], limits)
     if (wrong !== undefined) return { path: `headers[${JSON.stringify(name.slice(0, 64))}]`, wrong }
   }
   for (const part of headers) bytes += part.length + 2
@@ -221,10 +260,10 @@ function readHeaders(job: JobDocument, value: unknown, limits: DocumentLimits): 
   return undefined
 }
 
-function readHeader(headers: string[], name: string, value: unknown): string | undefined {
+function readHeader(headers: string[], name: string, value: unknown, { clientHeaders = false }: DocumentLimits): string | undefined {
   if (!TOKEN.test(name)) return 'is no header name'
   const lower = name.toLowerCase()
-  if (NOT_PASSED_ON.has(lower) || lower.startsWith('spillway-')) return 'is not passed on to servers; leave it out'
+  if (NOT_PASSED_ON.has(lower) || (lower.startsWith('spillway-') && !clientHeaders)) return 'is not passed on to servers; leave it out'
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (lower === 'host' && (typeof value !== 'string' || !HOST.test(value)))
     return 'must be one name, such as api.example or api.example:8080'

@@ -18,6 +18,15 @@ export interface JobError {
   readonly status?: number
 }
 
+/** The job whose result it was made of, and how many jobs their chain has with it. */
+export interface ParentJob {
+  readonly id: string
+  readonly depth: number
+}
+
+/** What was made of a job's result, or why nothing was. */
+export type NextJob = { readonly id: string; readonly secret: string } | { readonly error: JobError }
+
 export interface RecordLease {
   readonly fence: number
   readonly secret: string
@@ -86,6 +95,8 @@ export interface JobRecord {
   /** It ended, and keeps its key all the same until somebody releases it. */
   readonly blocksKey?: true | undefined
   readonly redrives?: number
+  readonly parent?: ParentJob
+  readonly next?: NextJob
   /** What is to be done when it has ended: the gateway's own words. */
   readonly followUp?: string
   /** It has ended, and what follows from that is not done yet: until then it is not removed. */

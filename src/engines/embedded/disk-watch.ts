@@ -83,7 +83,8 @@ export class DiskWatch {
 }
 
 function newBytes(call: Call): Bytes {
-  return call.kind === 'submit' ? call.jobs.reduce((sum, { request }) => sum + payloadBytes(request), 0) : 0
+  if (call.kind !== 'submit' && call.kind !== 'submitWhole') return 0
+  return call.jobs.reduce((sum, { request }) => sum + payloadBytes(request), 0)
 }
 
 /** Also when the clock went back. */

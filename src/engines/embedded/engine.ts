@@ -254,6 +254,9 @@ export class EmbeddedEngine {
       const trouble = troubleOf(error)
       if (trouble === 'damage') this.#reportDamage(error as Error)
       if (call.kind === 'submit' && trouble === 'disk') return { reply: [{ kind: 'refused', ...this.#disk.refusalFor(error) }] }
+      if (call.kind === 'submitWhole' && trouble === 'disk') {
+        return { reply: { kind: 'refused', ...this.#disk.refusalFor(error), queue: call.jobs[0]?.queue ?? '' } }
+      }
       return { error: error instanceof Error ? error.message : String(error) }
     }
   }
@@ -391,9 +394,8 @@ function upTo(max: Bytes, calls: readonly Call[], resultOf: (call: Call) => Call
 
 /** These promise that what they did is kept. */
 function needsSync(call: Call): boolean {
-  return (
-    call.kind === 'submit' || call.kind === 'settle' || (call.kind === 'command' && call.commands.some(({ kind }) => kind !== 'progress'))
-  )
+  if (call.kind === 'command') return call.commands.some(({ kind }) => kind !== 'progress')
+  return call.kind === 'submit' || call.kind === 'submitWhole' || call.kind === 'settle'
 }
 
 function countOperations(calls: readonly Call[]): number {

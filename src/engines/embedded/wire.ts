@@ -46,9 +46,10 @@ type WiredCommand =
       readonly schedule: Omit<Extract<PackedCommand, { kind: 'schedule' }>['schedule'], 'job'> & { readonly job: WiredJob }
     }
 type WiredCall =
-  | Exclude<Call, { kind: 'submit' | 'lease' | 'settle' | 'command' }>
+  | Exclude<Call, { kind: 'submit' | 'submitWhole' | 'lease' | 'settle' | 'command' }>
   | { readonly kind: 'command'; readonly commands: readonly WiredCommand[] }
-  | { readonly kind: 'submit'; readonly jobs: readonly WiredJob[] }
+  | (Omit<Extract<Call, { kind: 'submit' }>, 'jobs'> & { readonly jobs: readonly WiredJob[] })
+  | (Omit<Extract<Call, { kind: 'submitWhole' }>, 'jobs'> & { readonly jobs: readonly WiredJob[] })
   | { readonly kind: 'lease'; readonly requests: readonly Wired<LeaseRequest>[] }
   | { readonly kind: 'settle'; readonly settlements: readonly WiredSettlement[] }
 
@@ -132,7 +133,7 @@ function payloadAt([offset, head, body]: PayloadRef, bytes: ArrayBuffer): Payloa
 
 /** Of the bodies and heads that go with it. */
 export function callBytes(call: Call): Bytes {
-  if (call.kind === 'submit') return call.jobs.reduce((sum, job) => sum + payloadBytes(job.request), 0)
+  if (call.kind === 'submit' || call.kind === 'submitWhole') return call.jobs.reduce((sum, job) => sum + payloadBytes(job.request), 0)
   if (call.kind === 'command') return call.commands.reduce((sum, command) => sum + commandBytes(command), 0)
   if (call.kind !== 'settle') return 0
   return call.settlements.reduce((sum, { answer }) => sum + (answer === undefined ? 0 : payloadBytes(answer)), 0)
@@ -146,7 +147,8 @@ function commandBytes(command: PackedCommand): Bytes {
 function encodeCall(call: Call, writer: PayloadWriter): WiredCall {
   switch (call.kind) {
     case 'submit':
-      return { kind: 'submit', jobs: call.jobs.map((job) => ({ ...job, request: writer.put(job.request) })) }
+    case 'submitWhole':
+      return { ...call, jobs: call.jobs.map((job) => ({ ...job, request: writer.put(job.request) })) }
     case 'lease':
       return { kind: 'lease', requests: call.requests.map((request) => ({ ...request, buckets: hex(request.buckets) })) }
     case 'settle':
@@ -186,7 +188,8 @@ function decodeCommand(command: WiredCommand, bytes: ArrayBuffer): PackedCommand
 function decodeCall(call: WiredCall, bytes: ArrayBuffer): Call {
   switch (call.kind) {
     case 'submit':
-      return { kind: 'submit', jobs: call.jobs.map((job) => ({ ...job, request: payloadAt(job.request, bytes) })) }
+    case 'submitWhole':
+      return { ...call, jobs: call.jobs.map((job) => ({ ...job, request: payloadAt(job.request, bytes) })) }
     case 'lease':
       return { kind: 'lease', requests: call.requests.map((request) => ({ ...request, buckets: Buffer.from(request.buckets, 'hex') })) }
     case 'settle':

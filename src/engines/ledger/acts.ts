@@ -8,7 +8,7 @@ import { formatJobId, nextSequence, parseJobId } from '../../core/jobs/job-id.ts
 import { type JobEvent, type Moment, step } from '../../core/jobs/machine.ts'
 import { blobOf, type JobRecord, placeOf } from '../../core/jobs/record.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../../lib/units.ts'
-import type { AttemptRecord } from '../../ports/job-store.ts'
+import type { AttemptRecord, NextJob } from '../../ports/job-store.ts'
 import type { Book } from './book.ts'
 import type { PackedJob } from './calls.ts'
 import type { QueueState } from './queue-state.ts'
@@ -139,6 +139,22 @@ export class Acts {
     return this.book.add(record)
   }
 
+  /** Why not all of these have room in their queues, as these are. */
+  roomForAll(jobs: readonly PackedJob[]): (Refusal & { readonly queue: string }) | undefined {
+    const sums = new Map<string, { jobs: number; bytes: number }>()
+    for (const { queue, request } of jobs) {
+      const sum = sums.get(queue) ?? { jobs: 0, bytes: 0 }
+      sums.set(queue, { jobs: sum.jobs + 1, bytes: sum.bytes + payloadBytes(request) })
+    }
+    for (const [name, sum] of sums) {
+      const queue = this.book.queue(name)
+      if (queue === undefined) throw new Error(`no queue is named ${name}`)
+      const full = this.refuseSubmissions ?? fullLimit(queue, sum.bytes, sum.jobs) ?? this.#tooOld(queue)
+      if (full !== undefined) return { ...full, queue: name }
+    }
+    return undefined
+  }
+
   /** undefined: it is no dead letter. */
   redrive(record: JobRecord, how: Redrive): JobRecord | Refusal | undefined {
     if (record.dead === undefined) return undefined
@@ -176,10 +192,10 @@ export class Acts {
   }
 
   /** What follows from its end is done. undefined: nothing was to, or it was sent again since. */
-  followed(record: JobRecord, version: number): JobRecord | undefined {
+  followed(record: JobRecord, version: number, next: NextJob | undefined): JobRecord | undefined {
     if (record.followUpDue !== true || record.version !== version) return undefined
     this.mustSync = true
-    return this.book.followed(record)
+    return this.book.followed(record, next)
   }
 
   /** False: it has not ended, or not everything has followed from that. */
@@ -295,6 +311,7 @@ export class Acts {
       ...(job.reference !== undefined && { reference: job.reference }),
       ...(job.followUp !== undefined && { followUp: job.followUp }),
       ...(job.binding !== undefined && { binding: job.binding }),
+      ...(job.parent !== undefined && { parent: job.parent }),
       ...(idempotency !== undefined && { dedup: { scopeKey: idempotency.scopeKey, until: now + Math.ceil(idempotency.keepMs) } }),
       ...(delayed && { notBefore: due }),
       ...(expireAfterMs !== undefined && { expiresAt: due + Math.ceil(expireAfterMs) }),
@@ -307,12 +324,21 @@ export function isRefusal(value: JobRecord | Refusal): value is Refusal {
   return 'limit' in value
 }
 
-function fullLimit(queue: QueueState, bytes: number): Refusal | undefined {
-  const { limits } = queue
-  if (queue.unfinished >= limits.jobs) return { limit: 'jobs', detail: `Queue ${queue.name} holds ${limits.jobs} jobs, as many as it may` }
-  if (queue.bytes + bytes > limits.bytes)
-    return { limit: 'bytes', detail: `Queue ${queue.name} holds as many bytes as it may (${limits.bytes})` }
-  return undefined
+function fullLimit(queue: QueueState, bytes: number, jobs = 1): Refusal | undefined {
+  const { name, limits } = queue
+  const more = jobs === 1 ? '' : ` with ${jobs} more`
+  if (queue.unfinished + jobs > limits.jobs) {
+    const detail =
+      more === ''
+        ? `Queue ${name} holds ${limits.jobs} jobs, as many as it may`
+        : `Queue ${name} would hold more than ${limits.jobs} jobs${more}`
+    return { limit: 'jobs', detail }
+  }
+  if (queue.bytes + bytes <= limits.bytes) return undefined
+  return {
+    limit: 'bytes',
+    detail: `Queue ${name} ${more === '' ? 'holds as many bytes as it may' : `would hold more bytes than it may${more}`} (${limits.bytes})`,
+  }
 }
 
 /** Whoever comes later knows nothing of how many wait now. */

@@ -14,7 +14,7 @@ import {
   placeOf,
   timerOf,
 } from '../../core/jobs/record.ts'
-import type { OnPartial, StoredJob, StreamState } from '../../ports/job-store.ts'
+import type { NextJob, OnPartial, StoredJob, StreamState } from '../../ports/job-store.ts'
 import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
@@ -182,9 +182,9 @@ export class Book {
   }
 
   /** Nothing more follows from its end: it goes when its time is over. */
-  followed(record: JobRecord): JobRecord {
+  followed(record: JobRecord, next: NextJob | undefined): JobRecord {
     const queue = this.#queueOf(record)
-    const changed: JobRecord = { ...record, followUpDue: undefined }
+    const changed: JobRecord = { ...record, followUpDue: undefined, ...(next !== undefined && { next }) }
     this.#unkeep(queue, record)
     if (changed.blocksKey !== true) this.#keep(queue, changed)
     this.tables.updateRecord(changed)
@@ -259,6 +259,8 @@ export class Book {
     if (record.followUp !== undefined) view.followUp = record.followUp
     if (record.followUpDue === true) view.followUpDue = true
     if (record.lease?.deferred !== undefined) view.deferredUntil = record.lease.deferred.until
+    if (record.parent !== undefined) view.parent = record.parent
+    if (record.next !== undefined) view.next = record.next
     if (place !== 'line') return view
     view.position = Math.max(1, record.ordinal - (queue.entered - queue.inLine))
     const blocker = this.line.blockerOf(queue, record)

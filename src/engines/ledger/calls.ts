@@ -17,6 +17,7 @@ import type {
   LeaseRef,
   LeaseRequest,
   NewJob,
+  NewNote,
   NewSchedule,
   QueueStats,
   ReadWant,
@@ -25,6 +26,7 @@ import type {
   StoredJob,
   StoreInfo,
   Submitted,
+  SubmittedWhole,
   TaskState,
   Tick,
 } from '../../ports/job-store.ts'
@@ -76,6 +78,7 @@ export type LedgerInfo = Omit<StoreInfo, 'engine'>
 
 export type Call =
   | { readonly kind: 'submit'; readonly jobs: readonly PackedJob[] }
+  | { readonly kind: 'submitWhole'; readonly jobs: readonly PackedJob[]; readonly note: Required<NewNote> }
   | { readonly kind: 'lease'; readonly requests: readonly LeaseRequest[] }
   | { readonly kind: 'extend'; readonly leases: readonly LeaseRef[]; readonly forMs: Millis }
   | { readonly kind: 'settle'; readonly settlements: readonly PackedSettlement[] }
@@ -97,6 +100,7 @@ export type CallOf<K extends CallKind> = Extract<Call, { kind: K }>
 
 export interface ReplyByKind {
   readonly submit: readonly Submitted[]
+  readonly submitWhole: SubmittedWhole
   readonly lease: readonly (readonly PackedLease[])[]
   readonly extend: readonly LeaseOutcome[]
   readonly settle: readonly SettleOutcome[]

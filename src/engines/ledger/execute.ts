@@ -11,6 +11,8 @@ export function execute(ledger: Ledger, call: Call): Reply {
   switch (call.kind) {
     case 'submit':
       return call.jobs.map((job) => ledger.submit(job))
+    case 'submitWhole':
+      return ledger.submitWhole(call.jobs, call.note)
     case 'lease':
       return call.requests.map((request) => ledger.lease(request))
     case 'extend':
@@ -62,6 +64,7 @@ function optionalBytes(payload: Payload | undefined): Bytes {
 export function secretsNeeded(call: Call): number {
   switch (call.kind) {
     case 'submit':
+    case 'submitWhole':
       return call.jobs.length
     case 'lease':
       return call.requests.reduce((sum, request) => sum + Math.max(0, Math.ceil(request.max)), 0)
@@ -76,6 +79,7 @@ export function secretsNeeded(call: Call): number {
 export function operationsIn(call: Call): number {
   switch (call.kind) {
     case 'submit':
+    case 'submitWhole':
       return call.jobs.length
     case 'lease':
       return call.requests.length

@@ -16,6 +16,7 @@ export interface Executor {
 export function jobStoreOver(executor: Executor): JobStore {
   return {
     submit: async (jobs) => executor.call({ kind: 'submit', jobs: jobs.map(packJob) }),
+    submitWhole: async (jobs, note) => executor.call({ kind: 'submitWhole', jobs: jobs.map(packJob), note }),
     async lease(requests) {
       const batches = await executor.call({ kind: 'lease', requests })
       return batches.map((leases) => leases.map((lease) => ({ ...lease, request: unpackRequest(lease.request) })))

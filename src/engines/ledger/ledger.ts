@@ -17,6 +17,7 @@ import type {
   LeaseOutcome,
   LeaseRef,
   LeaseRequest,
+  NewNote,
   QueueLimits,
   QueueRules,
   QueueStats,
@@ -25,6 +26,7 @@ import type {
   StoredJob,
   StoreLimits,
   Submitted,
+  SubmittedWhole,
   Tick,
 } from '../../ports/job-store.ts'
 import { Acts, type Context, isRefusal, type Refusal } from './acts.ts'
@@ -130,16 +132,38 @@ export class Ledger {
   submit(job: PackedJob): Submitted {
     const queue = this.#book.queue(job.queue)
     if (queue === undefined) throw new Error(`no queue is named ${job.queue}`)
-    if (job.idempotency !== undefined) {
-      const entry = this.#tables.dedup(job.idempotency.scopeKey)
-      const record = entry === undefined ? undefined : this.#book.get(entry.seq)
-      if (entry !== undefined && record?.dedup !== undefined) {
-        if (entry.fingerprint !== job.idempotency.fingerprint) return { kind: 'conflict' }
-        return { kind: 'duplicate', job: this.#book.view(record) }
-      }
-    }
+    const before = this.#before(job)
+    if (before !== undefined) return before === 'conflict' ? { kind: 'conflict' } : { kind: 'duplicate', job: this.#book.view(before) }
     const accepted = this.#acts.accept(job, queue)
     return isRefusal(accepted) ? { kind: 'refused', ...accepted } : { kind: 'created', job: this.#book.view(accepted) }
+  }
+
+  submitWhole(jobs: readonly PackedJob[], { name, text }: Required<NewNote>): SubmittedWhole {
+    const [head, ...rest] = jobs
+    if (head === undefined) throw new Error('a submission needs a job')
+    const before = this.#before(head)
+    if (before !== undefined) return before === 'conflict' ? { kind: 'conflict' } : { kind: 'duplicate', first: this.#book.view(before) }
+    const full = this.#acts.roomForAll(jobs)
+    if (full !== undefined) return { kind: 'refused', ...full }
+    const first = this.#mustAccept(head)
+    for (const { idempotency: _, ...job } of rest) this.#mustAccept(job)
+    this.#tables.putNote(`${NOTE}${name}${formatJobId(first.seq)}`, text)
+    return { kind: 'created', first: this.#book.view(first) }
+  }
+
+  /** There is room for it. */
+  #mustAccept(job: PackedJob): JobRecord {
+    const accepted = this.#acts.accept(job, this.#book.queue(job.queue) as QueueState)
+    if (isRefusal(accepted)) throw new Error(`there was room for a job, and then there was none: ${accepted.detail}`)
+    return accepted
+  }
+
+  /** The job that has its idempotency key, if it is the same one. */
+  #before({ idempotency }: PackedJob): JobRecord | 'conflict' | undefined {
+    const entry = idempotency && this.#tables.dedup(idempotency.scopeKey)
+    const record = entry && this.#book.get(entry.seq)
+    if (entry === undefined || record?.dedup === undefined) return undefined
+    return entry.fingerprint === idempotency?.fingerprint ? record : 'conflict'
   }
 
   lease(request: LeaseRequest): readonly PackedLease[] {

@@ -38,7 +38,8 @@ class Sealing {
   async call(call: Call): Promise<unknown> {
     switch (call.kind) {
       case 'submit':
-        return this.#inner.call({ kind: 'submit', jobs: call.jobs.map((job) => this.#job(job)) })
+      case 'submitWhole':
+        return this.#inner.call({ ...call, jobs: call.jobs.map((job) => this.#job(job)) })
       case 'settle':
         return this.#inner.call({ kind: 'settle', settlements: call.settlements.map((settlement) => this.#settlement(settlement)) })
       case 'command':
