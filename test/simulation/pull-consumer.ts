@@ -16,6 +16,8 @@ export interface ConsumerParts {
   readonly gatewayAddress: string
   /** Told of every job that is received, with its body. */
   readonly received: (run: Run, target: string, body: Buffer) => void
+  /** Chance that it settles when its lease is over. */
+  readonly lateness: number
   readonly calm: () => boolean
   /** Nobody wants anything any more. */
   readonly over: () => boolean
@@ -64,7 +66,7 @@ export class PullConsumer {
   }
 
   async #work(job: ReceivedJob): Promise<void> {
-    const { world, facts, random, calm, received } = this.#parts
+    const { world, facts, random, lateness, calm, received } = this.#parts
     const { id, fence, attempt, target, receipt } = job
     const tag = Number(target.split('/')[2])
     const run = facts.addRun({ tag, server: this.#name, at: world.now, link: undefined, job: { id, attempt, fence, queue: this.#queue } })
@@ -73,9 +75,10 @@ export class PullConsumer {
     await world.sleep(random.integer(calm() ? WORK_MS / 12 : WORK_MS))
     const chance = calm() ? 1 : random.unit()
     if (chance < 0.05) return world.history.log(`consumer ${this.#name} forgets run ${run.id}`)
+    const late = 0.05 + lateness
     // Longer than its lease lasts.
-    if (chance < 0.12) await world.sleep(LEASE_MS + random.integer(2000))
-    if (chance >= 0.12 && chance < 0.2) await this.#ask('extend', { receipts: [receipt], lease: `${LEASE_MS}ms` })
+    if (chance < late) await world.sleep(LEASE_MS + random.integer(2000))
+    if (chance >= late && chance < late + 0.08) await this.#ask('extend', { receipts: [receipt], lease: `${LEASE_MS}ms` })
     const settlement = this.#settlement(run, receipt, chance)
     world.history.log(`consumer ${this.#name} settles run ${run.id}: ${String(settlement['outcome'])}`)
     if (random.chance(0.3)) this.#settlements.push(settlement)

@@ -33,6 +33,8 @@ export interface Scenario {
   readonly keys: number
   /** Pull consumers at the queue `pulled`; none: nobody sends there. */
   readonly consumers: number
+  /** Chance that one of them settles a job too late. */
+  readonly lateness: number
   /** Somebody pauses queues. */
   readonly operated: boolean
 }
@@ -71,6 +73,7 @@ export function scenarioOf(seed: number, random: SeededRandom): Scenario {
     unsteadyClients: random.chance(0.6),
     keys: random.pick([1, 2, 4, 8]),
     consumers: some(3),
+    lateness: 0.07,
     operated: random.chance(0.3),
   }
 }

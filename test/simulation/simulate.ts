@@ -178,7 +178,7 @@ class Simulation {
   }
 
   #planApiUsers(): void {
-    const { consumers, operated, config } = this.#scenario
+    const { consumers, lateness, operated, config } = this.#scenario
     const world = this.#world
     const common = {
       world,
@@ -196,7 +196,7 @@ class Simulation {
     }
     for (let i = 1; i <= consumers; i++) {
       const received = (run: Run, target: string, body: Buffer): void => this.#promises.received(run, target, body)
-      const parts = { ...common, facts: this.#facts, random: world.stream(50 + i), received }
+      const parts = { ...common, facts: this.#facts, random: world.stream(50 + i), lateness, received }
       world.after(i, () => begin(new PullConsumer(`pull-${i}`, 'pulled', parts), `consumer ${i}`))
     }
     const queues = config.queues.map(({ name }) => name)
