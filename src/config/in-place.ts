@@ -14,7 +14,7 @@ export interface InPlace {
 }
 
 export function inPlace(running: Config, read: Config): InPlace {
-  const { cors: _, ...kept } = running
+  const { cors: _, webhooks: __, ...kept } = running
   const config: Config = {
     ...kept,
     pools: poolsOf(running.pools, read.pools),
@@ -23,6 +23,7 @@ export function inPlace(running: Config, read: Config): InPlace {
     schedules: read.schedules,
     topics: read.topics,
     ...(read.cors !== undefined && { cors: read.cors }),
+    ...(read.webhooks !== undefined && { webhooks: read.webhooks }),
     api: {
       ...running.api,
       keys: read.api.keys,

@@ -152,7 +152,7 @@ async function settleAttempt(context: AttemptContext, target: AttemptTarget, lea
   })
   if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
   const answer = outcome.kind === 'answer' ? storedAnswer(outcome.answer) : undefined
-  const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
+  const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer), (settlements) => context.store.settle(settlements))
   const after = settled?.kind === 'settled' ? settled.job : undefined
   report(context, target, lease, { verdict, finished, after })
   if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
@@ -184,10 +184,14 @@ function settlementOf(verdict: Verdict, lease: LeaseRef, answer: JobAnswer | und
 }
 
 /** Undefined: the store failed again and again; the lease will lapse. Settling twice is harmless: the second is stale. */
-async function settleDurably(context: AttemptContext, settlement: Settlement): Promise<SettleOutcome | undefined> {
+export async function settleDurably(
+  context: Pick<AttemptContext, 'clock' | 'telemetry'>,
+  settlement: Settlement,
+  settle: (settlements: readonly Settlement[]) => Promise<readonly SettleOutcome[]>,
+): Promise<SettleOutcome | undefined> {
   for (let failures = 0; ; failures++) {
     try {
-      return (await context.store.settle([settlement]))[0]
+      return (await settle([settlement]))[0]
     } catch (error) {
       const delayMs = SETTLE_RETRIES_MS[failures]
       if (delayMs === undefined) {

@@ -35,6 +35,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'mode-switched': 'warn',
   'job-dead': 'warn',
   'attempt-failed': 'warn',
+  'webhook-disabled': 'error',
+  'webhook-enabled': 'info',
   'limit-reached': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
@@ -105,6 +107,10 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
       return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
     }
+    case 'webhook-disabled':
+      return `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`
+    case 'webhook-enabled':
+      return `webhook endpoint ${event.endpoint} is enabled`
     case 'limit-reached':
       return `limit reached: ${event.limit} at ${event.where} (${event.value})`
     case 'sync-slow':

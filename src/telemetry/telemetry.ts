@@ -32,6 +32,8 @@ export type GatewayEvent =
       readonly reason: string
       readonly retryInMs?: Millis
     }
+  | { readonly type: 'webhook-disabled'; readonly endpoint: string; readonly reason: string }
+  | { readonly type: 'webhook-enabled'; readonly endpoint: string }
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
   | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
   | { readonly type: 'store-corrupt'; readonly what: string }
