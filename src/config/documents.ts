@@ -8,14 +8,14 @@ import { isMapping } from '../lib/mapping.ts'
 import { NAME } from './fields.ts'
 import { problemsOf } from './parse.ts'
 import { pathText, type Problem } from './problem.ts'
-import { resolveQueue, resolveSubscription, scheduleDocument, scheduleProblems } from './resolve-queues.ts'
+import { documentLimits, resolveQueue, resolveSubscription, scheduleDocument, scheduleProblems } from './resolve-queues.ts'
 import { endpointProblems, resolveEndpoint } from './resolve-webhooks.ts'
 import { queueSchema, scheduleSchema, subscriptionSchema } from './schema-queues.ts'
 import { endpointSchema } from './schema-webhooks.ts'
 
 export type DocumentReading<T> = { readonly value: T } | { readonly wrong: string }
 
-type Known = Pick<Config, 'pools' | 'limits'>
+type Known = Pick<Config, 'pools' | 'limits' | 'webhooks'>
 
 export function isName(text: string): boolean {
   return NAME.test(text)
@@ -39,15 +39,14 @@ export function readQueueDocument(name: string, document: unknown, { pools }: Pi
 export function readScheduleDocument(
   name: string,
   document: unknown,
-  { limits }: Pick<Known, 'limits'>,
+  config: Pick<Known, 'limits' | 'webhooks'>,
 ): DocumentReading<ScheduleDocument> {
   // The job is not the schema's, and stays as it is: numbers that were kept to the digit would not survive a copy.
   const job = isMapping(document) && isMapping(document['job']) ? document['job'] : undefined
   const read = parsed(scheduleSchema, job === undefined ? document : { ...(document as object), job: {} }, ['schedules', name])
   if ('wrong' in read) return read
   const schedule = { ...read.value, job: job ?? read.value.job }
-  const documentLimits = { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
-  const problems = scheduleProblems(schedule, documentLimits)
+  const problems = scheduleProblems(schedule, documentLimits(config))
   return problems.length === 0 ? { value: scheduleDocument(schedule) } : { wrong: textOf(problems) }
 }
 

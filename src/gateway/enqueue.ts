@@ -12,6 +12,7 @@ import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
 import { refusal } from '../api/refused.ts'
 import type { Config, QueueConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
+import { followUpText } from '../core/jobs/follow-up.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import { headerValue } from '../http1/message.ts'
@@ -98,6 +99,7 @@ function newJob(
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
+  const followUp = followUpText({ callback: policies.callback })
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
     queue: queue.name,
@@ -114,6 +116,7 @@ function newJob(
     ...(queue.expireAfterMs === undefined ? {} : { expireAfterMs: queue.expireAfterMs }),
     ...(queue.deadlineMs === undefined ? {} : { deadlineMs: queue.deadlineMs }),
     ...(policies.reference === undefined ? {} : { reference: policies.reference }),
+    ...(followUp === undefined ? {} : { followUp }),
     ...(policies.idempotencyKey === undefined ? {} : { idempotency: idempotencyOf(policies.idempotencyKey, route, { head, body }) }),
   }
 }

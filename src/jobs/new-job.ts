@@ -1,6 +1,7 @@
 /** From what is written of a job to the job that the store takes: the body as bytes, the queue's own settings where the document says nothing. */
 import { createHash, hash } from 'node:crypto'
 import type { QueueConfig } from '../config/config.ts'
+import { followUpText } from '../core/jobs/follow-up.ts'
 import type { JobDocument, Wrong } from '../core/jobs/job-document.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { Idempotency, JobRequest, NewJob } from '../ports/job-store.ts'
@@ -41,6 +42,8 @@ export function newJobOf(document: JobDocument, queue: QueueConfig, sender: Send
   if (delayMs !== undefined) job.delayMs = delayMs
   if (expireAfterMs !== undefined) job.expireAfterMs = expireAfterMs
   if (deadlineMs !== undefined) job.deadlineMs = deadlineMs
+  const followUp = followUpText({ callback: document.callback })
+  if (followUp !== undefined) job.followUp = followUp
   if (idempotencyKey !== undefined) job.idempotency = idempotencyOf(idempotencyKey, `${sender.scope}\n${queue.name}`, job)
   return job
 }

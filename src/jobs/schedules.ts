@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import type { Config, QueueConfig, ScheduleDocument } from '../config/config.ts'
+import { documentLimits } from '../config/resolve-queues.ts'
 import { isWrong, readJobDocument, type Wrong } from '../core/jobs/job-document.ts'
 import { parseDuration } from '../lib/duration.ts'
 import type { EpochMillis, Millis } from '../lib/units.ts'
@@ -24,14 +25,14 @@ export function newScheduleOf(
   document: ScheduleDocument,
   queue: QueueConfig,
   made: {
-    readonly config: Pick<Config, 'limits'>
+    readonly config: Pick<Config, 'limits' | 'webhooks'>
     readonly now: EpochMillis
     readonly origin: Origin
     readonly before?: ScheduleState | undefined
   },
 ): NewSchedule | Wrong {
   const { limits } = made.config
-  const read = readJobDocument(document.job, { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target })
+  const read = readJobDocument(document.job, documentLimits(made.config))
   if (isWrong(read)) return { ...read, path: read.path === '' ? 'job' : `job.${read.path}` }
   const job = newJobOf(read, queue, { route: `schedule ${name}`, scope: '', bodyBytesMax: limits.jobBody })
   if ('wrong' in job) return { ...job, path: job.path === '' ? 'job' : `job.${job.path}` }

@@ -8,7 +8,7 @@ import { readFollowUp } from '../core/jobs/follow-up.ts'
 import { KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX, TENANT_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { asksFor, type EventOrigin, eventTypeOf, TEST_EVENT } from '../core/webhooks/events.ts'
 import type { EndedJob, FollowUp } from '../jobs/follow-ups.ts'
-import type { EpochMillis } from '../lib/units.ts'
+import type { Bytes, EpochMillis } from '../lib/units.ts'
 import type { JobAnswer, StoredJob } from '../ports/job-store.ts'
 import type { Endpoint, Endpoints } from './endpoints.ts'
 import { payloadOf } from './payload.ts'
@@ -17,6 +17,9 @@ import { payloadOf } from './payload.ts'
 export const WEBHOOK_ROUTE = 'webhook'
 /** Of all callbacks, in metrics and lists. */
 export const CALLBACK = 'callback'
+
+/** What of a result's bytes may be its head: only a result that may be small enough is read. */
+const HEAD_BYTES_MAX: Bytes = 64 * 1024
 
 export interface WebhookEvent extends EventOrigin {
   /** Of the event, not of a webhook: the same for all that tell of it, and whenever one is sent again. Without a dot. */
@@ -27,6 +30,8 @@ export interface WebhookEvent extends EventOrigin {
   /** Plain data; `type` and `timestamp` are put before it. */
   readonly document: Readonly<Record<string, unknown>>
   answer?(): Promise<JobAnswer | undefined>
+  /** Of the answer, head and body, where that is known. */
+  readonly resultBytes?: Bytes | undefined
   /** Where a client wants to be told of this one. */
   readonly callback?: string | undefined
 }
@@ -55,9 +60,9 @@ export class WebhookMaker {
     this.#parts = parts
   }
 
-  async followUp({ job, answer }: EndedJob, settings: MakerSettings): Promise<FollowUp | undefined> {
-    if (job.queue === settings.queue.name) return undefined
-    const event = this.eventOf(job, answer)
+  async followUp(ended: EndedJob, settings: MakerSettings): Promise<FollowUp | undefined> {
+    if (ended.job.queue === settings.queue.name) return undefined
+    const event = this.eventOf(ended.job, () => ended.answer())
     if (event === undefined) return undefined
     const jobs = await this.jobsFor(event, settings)
     return jobs.length === 0 ? undefined : { jobs }
@@ -67,10 +72,11 @@ export class WebhookMaker {
   eventOf(job: StoredJob, answer: () => Promise<JobAnswer | undefined>): WebhookEvent | undefined {
     const type = eventTypeOf(job.status)
     if (type === undefined) return undefined
-    const { id, version, queue, route, key, submittedAt, finishedAt = submittedAt } = job
+    const { id, version, queue, route, key, submittedAt, finishedAt = submittedAt, resultBytes } = job
     const document = this.#parts.documentOf(job)
     const { callback } = readFollowUp(job.followUp)
-    return { id: eventId(id, version), type, at: finishedAt, queue, route, key, document, callback, ...(job.hasAnswer && { answer }) }
+    const origin = { type, queue, route, key }
+    return { ...origin, id: eventId(id, version), at: finishedAt, document, callback, resultBytes, ...(job.hasAnswer && { answer }) }
   }
 
   /** For everybody who asks for it. */
@@ -85,7 +91,9 @@ export class WebhookMaker {
     if (recipients.length === 0) return []
     const { type, at, document } = event
     const whole = { type, timestamp: new Date(at).toISOString(), ...document }
-    const body = payloadOf(whole, await event.answer?.(), settings.config.inline)
+    const { inline } = settings.config
+    const answer = (event.resultBytes ?? 0) > inline + HEAD_BYTES_MAX ? undefined : await event.answer?.()
+    const body = payloadOf(whole, answer, inline)
     return recipients.map((recipient) => webhookJob(recipient, event, body, settings))
   }
 }

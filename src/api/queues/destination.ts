@@ -11,7 +11,8 @@ import { mayLoseDigits, parseExactly } from '../../lib/exact-json.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { NewJob, Submitted } from '../../ports/job-store.ts'
 import { refusal } from '../refused.ts'
-import { type ApiParts, documentLimits } from './parts.ts'
+import { documentLimits } from '../../config/resolve-queues.ts'
+import type { ApiParts } from './parts.ts'
 import { type ApiReply, JSON_HEADERS, type Outcome } from './request.ts'
 
 /** Where jobs go, and what is said of each: the same for a queue and for a topic. */

@@ -6,7 +6,6 @@ import type { Jobs } from '../../jobs/jobs.ts'
 import type { BufferBudget } from '../../net/buffer-budget.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
 import type { Telemetry } from '../../telemetry/telemetry.ts'
-import type { DocumentLimits } from '../../core/jobs/job-document.ts'
 import type { Caller } from './rights.ts'
 
 export interface ApiParts {
@@ -44,10 +43,6 @@ export function missingRight(right: ApiRight): Failure {
 export function mayNot(caller: Caller, right: ApiRight, name: string): Failure | undefined {
   if (!caller.sees(name)) return noSuchQueue()
   return caller.may(right, name) ? undefined : missingRight(right)
-}
-
-export function documentLimits({ limits }: Config): DocumentLimits {
-  return { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
 }
 
 /** The engine has told its owner what is wrong. */

@@ -3,7 +3,7 @@ import { isMapping } from '../../lib/mapping.ts'
 
 export interface FollowUpWishes {
   /** Where its client wants to be told. */
-  readonly callback?: string
+  readonly callback?: string | undefined
 }
 
 /** Undefined: nothing is to follow. */

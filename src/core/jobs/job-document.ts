@@ -6,6 +6,7 @@ import { isMapping } from '../../lib/mapping.ts'
 import { nearest } from '../../lib/nearest.ts'
 import type { Bytes, Millis } from '../../lib/units.ts'
 import { parseDuration } from '../../lib/duration.ts'
+import { type UrlPattern, wrongCallback } from '../webhooks/urls.ts'
 import { checkPath } from '../routing/check-path.ts'
 import {
   ATTEMPTS_MAX,
@@ -34,6 +35,8 @@ export interface JobDocument {
   deadlineMs: Millis | undefined
   attempts: number | undefined
   idempotencyKey: string | undefined
+  /** Where the end is told of. */
+  callback: string | undefined
 }
 
 /** `path`: within the document, empty for the document itself. */
@@ -47,11 +50,13 @@ export interface DocumentLimits {
   readonly headBytesMax: Bytes
   readonly headersMax: number
   readonly targetBytesMax: Bytes
+  /** What a callback may name. Absent: there are no callbacks. */
+  readonly callbacks?: readonly UrlPattern[] | undefined
 }
 
 const FIELDS = [
   ...['payload', 'text', 'base64', 'contentType', 'headers', 'method', 'target', 'key', 'tenant', 'priority', 'reference'],
-  ...['delay', 'expireAfter', 'deadline', 'attempts', 'idempotencyKey'],
+  ...['delay', 'expireAfter', 'deadline', 'attempts', 'idempotencyKey', 'callback'],
 ]
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** Visible ASCII, as in a request line, without a fragment. */
@@ -97,6 +102,7 @@ export function readJobDocument(value: unknown, limits: DocumentLimits): JobDocu
     deadlineMs: undefined,
     attempts: undefined,
     idempotencyKey: undefined,
+    callback: undefined,
   }
   for (const name in value) {
     const wrong = readField(job, name, value[name], limits)
@@ -143,6 +149,8 @@ function readField(job: JobDocument, name: string, value: unknown, limits: Docum
     case 'deadline':
       job.deadlineMs = readDuration(value)
       return isSpan(job.deadlineMs) ? undefined : `${DURATION}, more than 0 and at most 366d`
+    case 'callback':
+      return readCallback(job, value, limits)
     default:
       return readSmallField(job, name, value)
   }
@@ -189,6 +197,13 @@ function takeBody(job: JobDocument, kind: JobDocument['bodyKind'], body: unknown
   job.bodyKind = kind
   job.body = body
   return undefined
+}
+
+function readCallback(job: JobDocument, value: unknown, { callbacks }: DocumentLimits): Field {
+  if (callbacks === undefined) return 'needs webhooks.callbacks in the configuration, which says what it may name'
+  if (typeof value !== 'string') return 'must be a URL'
+  job.callback = value
+  return wrongCallback(value, callbacks)
 }
 
 function readTarget(job: JobDocument, value: unknown, limits: DocumentLimits): Field {

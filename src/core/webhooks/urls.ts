@@ -59,6 +59,14 @@ export function readHttpUrl(text: string): URL | string {
   return url
 }
 
+/** What is wrong with what a client calls its callback; undefined: nothing. */
+export function wrongCallback(text: string, allowed: readonly UrlPattern[]): string | undefined {
+  const url = readHttpUrl(text)
+  if (typeof url === 'string') return url
+  if (allowed.some((pattern) => matchesUrl(pattern, url))) return undefined
+  return `${text.slice(0, 200)} matches none of the URLs that are allowed (webhooks.callbacks.urls)`
+}
+
 /** What is wrong with the URL of an endpoint; undefined: nothing. */
 export function wrongEndpointUrl(text: string): string | undefined {
   const authority = /^[a-z]+:\/\/([^/?#]*)/i.exec(text)?.[1] ?? ''
