@@ -5,8 +5,8 @@ import '../../test/support/seed-fast-check.ts'
 import type { JobAnswer } from '../ports/job-store.ts'
 import { payloadOf } from './payload.ts'
 
-const answer = (body: Uint8Array | string, headers: readonly string[] = []): JobAnswer => {
-  return { status: 200, reason: 'OK', headers, body: Buffer.from(body) }
+const answer = (body: readonly number[] | Uint8Array | string, headers: readonly string[] = []): JobAnswer => {
+  return { status: 200, reason: 'OK', headers, body: Buffer.from(body as Uint8Array) }
 }
 const read = (payload: Buffer): Record<string, unknown> => JSON.parse(payload.toString()) as Record<string, unknown>
 const result = (of: JobAnswer, max = 1000): unknown => read(payloadOf({ id: 'a' }, of, max))['result']

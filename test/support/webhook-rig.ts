@@ -2,8 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ReloadOutcome } from '../../src/admin/reloading.ts'
 import type { Config } from '../../src/config/config.ts'
-import { loadValue } from '../../src/config/load.ts'
+import { type LoadResult, loadValue } from '../../src/config/load.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../src/gateway.ts'
 import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
@@ -34,6 +35,8 @@ export interface WebhookRig extends AsyncDisposable {
   metrics(): Promise<string>
   /** Another life over the same store, maybe with another configuration. */
   restart(change?: Partial<ConfigFile>): Promise<void>
+  /** The configuration is read again, and has changed. */
+  reload(change: Partial<ConfigFile>): Promise<ReloadOutcome>
 }
 
 export interface WebhookRigOptions {
@@ -68,8 +71,15 @@ export async function startWebhookRig(rigOptions: WebhookRigOptions = {}): Promi
     ...rigOptions.config,
   }
   const events: GatewayEvent[] = []
-  const start = (): Promise<Gateway> => startGateway(configOf(file), { telemetry: recordingTelemetry(events), ...options })
-  let gateway = await start()
+  const start = (): Promise<Gateway> => startGateway(configOf(file), {
+      telemetry: recordingTelemetry(events),
+      readConfig: () => Promise.resolve(load(file)),
+      ...options,
+    })
+  let gateway = await start().catch(async (error: unknown) => {
+    await Promise.all([server.kill(), receiver.kill()])
+    throw error
+  })
   const urlOf = (): string => `http://127.0.0.1:${gateway.listeners[0]?.port}`
   const adminUrl = (): string => `http://127.0.0.1:${gateway.admin.port}`
   const post: WebhookRig['post'] = (target, headers, body) => {
@@ -121,6 +131,10 @@ export async function startWebhookRig(rigOptions: WebhookRigOptions = {}): Promi
       file = { ...file, ...change }
       gateway = await start()
     },
+    reload(change) {
+      file = { ...file, ...change }
+      return gateway.reload()
+    },
     async [Symbol.asyncDispose]() {
       await gateway.close()
       await Promise.all([server.kill(), receiver.kill()])
@@ -129,8 +143,12 @@ export async function startWebhookRig(rigOptions: WebhookRigOptions = {}): Promi
   }
 }
 
+function load(file: ConfigFile): LoadResult {
+  return loadValue(structuredClone(file), { file: 'test', folder: tmpdir() })
+}
+
 function configOf(file: ConfigFile): Config {
-  const loaded = loadValue(structuredClone(file), { file: 'test', folder: tmpdir() })
+  const loaded = load(file)
   if (!loaded.ok) throw new Error(loaded.errors.join('\n'))
   return loaded.config
 }
