@@ -118,7 +118,8 @@ function webhookJob(recipient: Recipient, event: WebhookEvent, body: Buffer, { q
   const [name, target] = 'endpoint' in recipient ? [recipient.endpoint.name, `/${recipient.endpoint.name}`] : [CALLBACK, recipient.callback]
   const key = 'endpoint' in recipient && recipient.endpoint.config.order === 'key' ? event.key : undefined
   return {
-    name: `webhook ${name}`,
+    // One for each recipient of an event, whatever endpoints are called.
+    name: 'endpoint' in recipient ? `webhook ${name}` : CALLBACK,
     job: {
       queue: queue.name,
       route: WEBHOOK_ROUTE,

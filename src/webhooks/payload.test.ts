@@ -20,7 +20,12 @@ test('JSON is sent along to the digit, as the server wrote it', () => {
 
 test('what is no JSON is sent as text, what is no text in base64', () => {
   const json = ['content-type', 'application/json']
-  assert.deepEqual(result(answer('{"a":', json)), { status: 200, headers: { 'content-type': 'application/json' }, encoding: 'text', body: '{"a":' })
+  assert.deepEqual(result(answer('{"a":', json)), {
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    encoding: 'text',
+    body: '{"a":',
+  })
   assert.deepEqual(result(answer('{"a":1}')), { status: 200, headers: {}, encoding: 'text', body: '{"a":1}' })
   assert.deepEqual(result(answer([0xff, 0xfe])), { status: 200, headers: {}, encoding: 'base64', body: '//4=' })
   const zipped = answer('{}', [...json, 'Content-Encoding', 'gzip', 'Set-Cookie', 'secret=1'])
@@ -40,11 +45,18 @@ test('a result of as many bytes as may be is sent along, one of one more is not'
 
 test('whatever a server answers, the payload is JSON and gives it back', () => {
   fc.assert(
-    fc.property(fc.oneof(fc.uint8Array(), fc.json().map((text) => Buffer.from(text))), fc.boolean(), (bytes, isJson) => {
-      const sent = answer(bytes, isJson ? ['content-type', 'application/json'] : [])
-      const { encoding, body } = result(sent, 10_000) as { encoding: string; body: unknown }
-      if (encoding === 'json') assert.deepEqual(body, JSON.parse(Buffer.from(bytes).toString()))
-      else assert.deepEqual(Buffer.from(body as string, encoding === 'text' ? 'utf8' : 'base64'), Buffer.from(bytes))
-    }),
+    fc.property(
+      fc.oneof(
+        fc.uint8Array(),
+        fc.json().map((text) => Buffer.from(text)),
+      ),
+      fc.boolean(),
+      (bytes, isJson) => {
+        const sent = answer(bytes, isJson ? ['content-type', 'application/json'] : [])
+        const { encoding, body } = result(sent, 10_000) as { encoding: string; body: unknown }
+        if (encoding === 'json') assert.deepEqual(body, JSON.parse(Buffer.from(bytes).toString()))
+        else assert.deepEqual(Buffer.from(body as string, encoding === 'text' ? 'utf8' : 'base64'), Buffer.from(bytes))
+      },
+    ),
   )
 })

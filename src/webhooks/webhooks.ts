@@ -11,9 +11,10 @@ import type { Bus } from '../ports/bus.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { JobStore, QueueName, StoredJob } from '../ports/job-store.ts'
 import type { Resolver } from '../ports/network.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { METRICS, type MetricName } from '../telemetry/names.ts'
+import type { GaugeSample, Telemetry } from '../telemetry/telemetry.ts'
 import { Deliverer } from './deliverer.ts'
-import { Endpoints } from './endpoints.ts'
+import { Endpoints, type EndpointState } from './endpoints.ts'
 import { type MakerSettings, WebhookMaker, type WebhookEvent, type WebhookJob } from './maker.ts'
 import { Sender } from './sender.ts'
 
@@ -48,15 +49,12 @@ export class Webhooks {
     this.maker = new WebhookMaker({ endpoints: this.endpoints, documentOf: parts.documentOf })
     const { queues } = parts.jobs
     this.#deliverer = new Deliverer({ ...parts, queues, endpoints: this.endpoints, settings: () => this.#settings })
+    this.#registerGauges()
   }
 
   /** Undefined: there are none. */
   get settings(): WebhookSettings | undefined {
     return this.#settings
-  }
-
-  get inFlight(): number {
-    return this.#deliverer.inFlight
   }
 
   /** What is kept in the store: to be done before any job can end. */
@@ -110,6 +108,20 @@ export class Webhooks {
   async close(): Promise<void> {
     await this.drain(0)
     this.#settings?.sender.close()
+  }
+
+  #registerGauges(): void {
+    const { telemetry, clock } = this.#parts
+    const gauge = (name: MetricName, read: () => Iterable<GaugeSample>): void => telemetry.metrics.gauge(name, METRICS[name].help, read)
+    const perEndpoint = (name: MetricName, value: (state: EndpointState) => number): void =>
+      gauge(name, () =>
+        this.endpoints.all().map(({ name: endpoint }) => ({ labels: { endpoint }, value: value(this.endpoints.stateOf(endpoint)) })),
+      )
+    perEndpoint('spillway_webhook_endpoint_disabled', ({ disabled }) => (disabled === undefined ? 0 : 1))
+    perEndpoint('spillway_webhook_endpoint_failing_seconds', ({ failingSince: since }) => {
+      return since === undefined ? 0 : Math.max(0, clock.now() - since) / 1000
+    })
+    gauge('spillway_webhooks_in_flight', () => (this.#settings === undefined ? [] : [{ value: this.#deliverer.inFlight }]))
   }
 
   #settingsOf({ webhooks, queues }: Config): WebhookSettings | undefined {

@@ -6,9 +6,9 @@ import { Webhook as StandardWebhook } from 'standardwebhooks'
 import { Webhook as SvixWebhook } from 'svix'
 import { ask } from '../support/http-client.ts'
 import type { Document } from '../support/queue-api-rig.ts'
-import { startTestServer, type Received } from '../support/test-server.ts'
+import type { Received } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
-import { SECRET, startWebhookRig, type WebhookRig } from '../support/webhook-rig.ts'
+import { SECRET, startReceiver, startWebhookRig, type WebhookRig } from '../support/webhook-rig.ts'
 
 const OTHER_SECRET = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
 /** The seed of RFC 8032, test 1. */
@@ -56,7 +56,10 @@ test('the end of a job is told of, and the libraries of Standard Webhooks and Sv
   const answer = await ask(links.result.replace('https://api.example.com', rig.url))
   assert.equal(answer.text, '{"total": 12.50}')
   assert.match(webhook.headers['webhook-id'] as string, /^msg_[0-9a-z]+_\d+$/)
-  assert.deepEqual([webhook.method, webhook.headers['content-type'], webhook.headers['user-agent']], ['POST', 'application/json', 'Spillway-Webhooks'])
+  assert.deepEqual(
+    [webhook.method, webhook.headers['content-type'], webhook.headers['user-agent']],
+    ['POST', 'application/json', 'Spillway-Webhooks'],
+  )
 })
 
 test('while a secret is changed, the old one and the new one verify; a third does not; v1a needs the public key only', async () => {
@@ -84,7 +87,10 @@ test('every way to end is told of, with what is known of it', async () => {
   })
   await rig.submit('/bad')
   const failed = payloadOf(await first(rig))
-  assert.deepEqual([failed.type, failed.status, failed.error.code, failed.error.serverStatus], ['job.failed', 'failed', 'server_error', 422])
+  assert.deepEqual(
+    [failed.type, failed.status, failed.error.code, failed.error.serverStatus],
+    ['job.failed', 'failed', 'server_error', 422],
+  )
   assert.deepEqual(failed.result, { status: 422, headers: {}, encoding: 'text', body: 'no' })
   await rig.api('POST', '/queues/work/pause')
   const { document } = await rig.api('POST', '/queues/work/jobs', { delay: '1h' })
@@ -96,8 +102,8 @@ test('every way to end is told of, with what is known of it', async () => {
 })
 
 test('an endpoint gets what it asks for: by type, by queue, by route', async () => {
-  const receiver = await startTestServer()
-  const at = (path: string, rest: object): object => ({ url: `http://127.0.0.1:${receiver.port}/${path}`, secret: SECRET, ...rest })
+  await using receiver = await startReceiver()
+  const at = (path: string, rest: object): object => ({ url: `${receiver.url}/${path}`, secret: SECRET, ...rest })
   await using rig = await startWebhookRig({
     handle: ({ url }, response) => void response.writeHead(url.endsWith('bad') ? 422 : 200).end(),
     config: {
@@ -131,7 +137,6 @@ test('an endpoint gets what it asks for: by type, by queue, by route', async () 
   assert.deepEqual(got('others'), ['other job.failed', 'other job.succeeded'])
   assert.deepEqual(got('by-route'), ['other job.succeeded'])
   assert.deepEqual(got('none'), [])
-  await receiver.kill()
 })
 
 test('nothing is kept or sent for queues of which nobody wants to hear, and nothing without the section', async () => {
@@ -176,7 +181,7 @@ test('headers of the endpoint are sent along, and its URL is filled in', async (
 })
 
 test('a client names its callback in the request, or in the document of a job, where that is allowed', async () => {
-  const receiver = await startTestServer()
+  await using receiver = await startReceiver()
   await using rig = await startWebhookRig({
     main: null,
     config: {
@@ -186,16 +191,16 @@ test('a client names its callback in the request, or in the document of a job, w
         { match: '/not', mode: 'queue', queue: 'work' },
       ],
     },
-    webhooks: { callbacks: { urls: [`http://127.0.0.1:${receiver.port}/for/*`], secret: OTHER_SECRET } },
+    webhooks: { callbacks: { urls: [`${receiver.url}/for/*`], secret: OTHER_SECRET } },
   })
-  const callback = `http://127.0.0.1:${receiver.port}/for/me?x=1`
+  const callback = `${receiver.url}/for/me?x=1`
   const id = await rig.submit('/work', { 'spillway-callback': callback })
   await rig.submit('/work')
   const held = await rig.post('/spill', { 'spillway-callback': callback }, '{}')
   assert.deepEqual([held.status, held.headers['spillway-status'], held.text], [200, 'succeeded', 'done'])
   const sent = await rig.api('POST', '/queues/work/jobs', { payload: 1, callback })
   assert.equal(sent.status, 201)
-  const elsewhere = await rig.post('/work', { 'spillway-callback': `http://127.0.0.1:${receiver.port}/other` }, '{}')
+  const elsewhere = await rig.post('/work', { 'spillway-callback': `${receiver.url}/other` }, '{}')
   assert.equal(elsewhere.status, 400)
   assert.match(elsewhere.json()['detail'] as string, /^Spillway-Callback http:\/\/127\.0\.0\.1:\d+\/other matches none/)
   assert.match((await rig.post('/not', { 'spillway-callback': callback }, '{}')).text, /not allowed on this route/)
@@ -207,7 +212,6 @@ test('a client names its callback in the request, or in the document of a job, w
   assert.equal(jobs.length, 3)
   assert.ok(jobs.some((job) => job.id === id))
   assert.deepEqual([...new Set(receiver.received.map(({ url }) => url))], ['/for/me?x=1'])
-  await receiver.kill()
 })
 
 test('endpoints that are added, changed and taken away by a reload hold at once, also the first one', async () => {

@@ -49,6 +49,17 @@ export interface WebhookRigOptions {
   readonly options?: Partial<GatewayOptions>
 }
 
+export type Receiver = TestServer & AsyncDisposable & { readonly url: string }
+
+/** One that stands beside the gateway. */
+export async function startReceiver(handle?: TestServer['handle']): Promise<Receiver> {
+  const server = await startTestServer(handle)
+  return Object.defineProperties(server, {
+    url: { value: `http://127.0.0.1:${server.port}` },
+    [Symbol.asyncDispose]: { value: () => server.kill() },
+  }) as Receiver
+}
+
 export async function startWebhookRig(rigOptions: WebhookRigOptions = {}): Promise<WebhookRig> {
   const { main = {}, webhooks = {}, options = {} } = rigOptions
   const server = await startTestServer(rigOptions.handle)
@@ -71,7 +82,8 @@ export async function startWebhookRig(rigOptions: WebhookRigOptions = {}): Promi
     ...rigOptions.config,
   }
   const events: GatewayEvent[] = []
-  const start = (): Promise<Gateway> => startGateway(configOf(file), {
+  const start = async (): Promise<Gateway> =>
+    startGateway(configOf(file), {
       telemetry: recordingTelemetry(events),
       readConfig: () => Promise.resolve(load(file)),
       ...options,

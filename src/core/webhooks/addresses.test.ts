@@ -98,7 +98,11 @@ test('of IPv6 only global unicast is left, by the list of Node', () => {
     ['3fff::', 20],
   ] as const)
     bad.addSubnet(network, bits, 'ipv6')
-  const asked = fc.oneof(v6, fc.stringMatching(/^2[0-9a-f]{3}:[0-9a-f]{1,4}::[0-9a-f]{1,4}$/), fc.stringMatching(/^200[0-3]:[0-9a-f]{1,4}::$/))
+  const asked = fc.oneof(
+    v6,
+    fc.stringMatching(/^2[0-9a-f]{3}:[0-9a-f]{1,4}::[0-9a-f]{1,4}$/),
+    fc.stringMatching(/^200[0-3]:[0-9a-f]{1,4}::$/),
+  )
   fc.assert(
     fc.property(asked, (address) => {
       fc.pre(isIPv6(address))

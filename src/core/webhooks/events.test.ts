@@ -3,10 +3,15 @@ import { test } from 'node:test'
 import { asksFor, asksForQueue, eventTypeOf } from './events.ts'
 
 test('every end of a job has a type, and what has not ended has none', () => {
-  assert.deepEqual(
-    (['succeeded', 'failed', 'cancelled', 'expired', 'queued', 'running', 'retrying'] as const).map(eventTypeOf),
-    ['job.succeeded', 'job.failed', 'job.cancelled', 'job.expired', undefined, undefined, undefined],
-  )
+  assert.deepEqual((['succeeded', 'failed', 'cancelled', 'expired', 'queued', 'running', 'retrying'] as const).map(eventTypeOf), [
+    'job.succeeded',
+    'job.failed',
+    'job.cancelled',
+    'job.expired',
+    undefined,
+    undefined,
+    undefined,
+  ])
 })
 
 test('types, queues and routes are filtered, by name or by how they begin', () => {

@@ -57,7 +57,16 @@ test('without a star there is one URL, without a query; a port counts', () => {
 })
 
 test('a text that is no pattern says why', () => {
-  for (const text of ['', '*', 'example.com/*', 'ftp://example.com/*', 'https://a*.example.com/*', 'https://u@example.com/*', 'https://x/a?b', 'https://x/{id}'])
+  for (const text of [
+    '',
+    '*',
+    'example.com/*',
+    'ftp://example.com/*',
+    'https://a*.example.com/*',
+    'https://u@example.com/*',
+    'https://x/a?b',
+    'https://x/{id}',
+  ])
     assert.match(String(parseUrlPattern(text)), /is no URL pattern/, text)
   assert.match(String(parseUrlPattern('https://example.com')), /has no path/)
   assert.match(String(parseUrlPattern('https://example.com/*/x')), /only at the end/)
@@ -68,7 +77,19 @@ test('a callback is http or https, short enough, without credentials and fragmen
   const path = (length: number): string => `https://example.com/${'x'.repeat(length - 'https://example.com/'.length)}`
   assert.equal(wrongCallback(path(CALLBACK_LENGTH_MAX), any), undefined)
   assert.match(wrongCallback(path(CALLBACK_LENGTH_MAX + 1), any) as string, /2048/)
-  for (const text of ['https://u:p@x/', 'https://u@x/', 'https://x/#f', 'https://x/#', 'ftp://x/', '//x/', 'https://x/ y', 'https:\\\\x/', 'https://x\\@y/', 'javascript:1', 'https://'])
+  for (const text of [
+    'https://u:p@x/',
+    'https://u@x/',
+    'https://x/#f',
+    'https://x/#',
+    'ftp://x/',
+    '//x/',
+    'https://x/ y',
+    'https:\\\\x/',
+    'https://x\\@y/',
+    'javascript:1',
+    'https://',
+  ])
     assert.notEqual(wrongCallback(text, any), undefined, text)
   assert.match(wrongCallback('https://x/', []) as string, /matches none/)
 })
