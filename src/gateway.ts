@@ -300,6 +300,7 @@ class RunningGateway implements Gateway {
       upstream,
       budget: this.#budget,
       jobs,
+      webhooks: this.#webhooks as Webhooks,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       routeStates: this.#routeStates,
@@ -337,6 +338,7 @@ class RunningGateway implements Gateway {
         return now()
       },
       jobs,
+      webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
     const modes = { switches: this.#modeSwitches as ModeSwitches, states: this.#routeStates }

@@ -6,11 +6,13 @@ import type { Jobs } from '../../jobs/jobs.ts'
 import type { BufferBudget } from '../../net/buffer-budget.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
 import type { Telemetry } from '../../telemetry/telemetry.ts'
+import type { Webhooks } from '../../webhooks/webhooks.ts'
 import type { Caller } from './rights.ts'
 
 export interface ApiParts {
   readonly config: Config
   readonly jobs: Jobs
+  readonly webhooks: Webhooks
   readonly budget: BufferBudget
   readonly clock: Clock
   readonly random: Random
