@@ -33,7 +33,8 @@ const REPLAY_PAGES = 20
 export function listWebhooks(request: ApiRequest, parts: ApiParts): Outcome {
   const settings = settingsFor(request, parts, 'browse')
   if (isFailure(settings)) return settings
-  return json(200, { endpoints: parts.webhooks.endpoints.all().map((endpoint) => endpointView(parts, endpoint)) })
+  const shown = parts.webhooks.endpoints.all().filter(({ config }) => mayNotHear(request, config) === undefined)
+  return json(200, { endpoints: shown.map((endpoint) => endpointView(parts, endpoint)) })
 }
 
 export function showWebhook(request: ApiRequest, parts: ApiParts, name: string): Outcome {
