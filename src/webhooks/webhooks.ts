@@ -2,6 +2,7 @@
  * Webhooks as one value: who is told, what is made of the end of a job, and its delivery. Without the section `webhooks` in the configuration
  * nothing of it is there, and whatever waits in its queue waits on.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../config/config.ts'
 import { asksForQueue } from '../core/webhooks/events.ts'
 import type { EndedJob, FollowUp } from '../jobs/follow-ups.ts'
@@ -16,7 +17,7 @@ import type { GaugeSample, Telemetry } from '../telemetry/telemetry.ts'
 import { Deliverer } from './deliverer.ts'
 import { Endpoints, type EndpointState } from './endpoints.ts'
 import { type MakerSettings, WebhookMaker, type WebhookEvent, type WebhookJob } from './maker.ts'
-import { Sender } from './sender.ts'
+import { Sender, type SenderRules } from './sender.ts'
 
 export interface WebhooksParts {
   readonly config: Config
@@ -70,8 +71,6 @@ export class Webhooks {
     this.endpoints.reload(config.webhooks)
     if (before === undefined && this.#settings !== undefined) await this.endpoints.restore()
     await this.endpointsChanged()
-    // What is on its way ends as it began; its connections go with it.
-    before?.sender.close()
     this.#deliverer.wake()
   }
 
@@ -124,9 +123,17 @@ export class Webhooks {
     gauge('spillway_webhooks_in_flight', () => (this.#settings === undefined ? [] : [{ value: this.#deliverer.inFlight }]))
   }
 
+  /** What is on its way goes on under the rules that it began with; so do connections, which nobody uses then, and which close by themselves. */
   #settingsOf({ webhooks, queues }: Config): WebhookSettings | undefined {
     const queue = queues.find(({ name }) => name === webhooks?.queue)
     if (webhooks === undefined || queue === undefined) return undefined
-    return { config: webhooks, queue, sender: new Sender(this.#parts, webhooks) }
+    const known = this.#settings
+    const sender = known !== undefined && sameRules(known.config, webhooks) ? known.sender : new Sender(this.#parts, webhooks)
+    return { config: webhooks, queue, sender }
   }
+}
+
+function sameRules(known: SenderRules, wanted: SenderRules): boolean {
+  const rules = ({ allow, https, connectTimeoutMs, answer }: SenderRules): unknown => ({ allow, https, connectTimeoutMs, answer })
+  return isDeepStrictEqual(rules(known), rules(wanted))
 }

@@ -1,5 +1,6 @@
 /** `spillway webhooks`: who is told when jobs end, how that goes, and what to do where it does not. */
 import { isMapping } from '../../lib/mapping.ts'
+import type { Told } from '../admin-client.ts'
 import { type Arguments, type Command, complain, EXIT, type ExitCode, type Io, type OptionSpec } from '../command.ts'
 import type { CommandGroup } from '../command-group.ts'
 import { listOf, numberOf, textOf, timeOf } from '../job-facts.ts'
@@ -16,9 +17,8 @@ interface Parts {
   readonly summary: string
   readonly details?: string
   readonly options?: Readonly<Record<string, OptionSpec>>
-  /** Undefined: it has been said what is wrong. */
-  ask(api: QueueApi, args: Arguments, io: Io): Promise<{ readonly value: Answer } | { readonly wrong: string }>
-  text(document: unknown, args: Arguments): string
+  readonly ask: (api: QueueApi, args: Arguments) => Promise<Told<Answer>>
+  readonly text: (document: unknown, args: Arguments) => string
 }
 
 /** One question, one answer. */
@@ -32,7 +32,7 @@ function command({ name, positionals = ['ENDPOINT'], summary, details, options =
     async run(args, io): Promise<ExitCode> {
       const api = await connect(args, io, name)
       if (api === undefined) return EXIT.usage
-      const told = await ask(api, args, io)
+      const told = await ask(api, args)
       if ('wrong' in told) return complain(io, name, told.wrong)
       io.out(args.has('json') ? `${told.value.text}\n` : text(told.value.document, args))
       return EXIT.ok
@@ -55,7 +55,7 @@ const show = command({
   summary: 'One endpoint, and the last webhooks that were for it.',
   details: `Each of them is a job: spillway jobs show <webhook> tells its attempts and what was answered.`,
   options: { limit: { type: 'string', value: 'COUNT', help: `show so many webhooks (default: ${DELIVERIES})` } },
-  async ask(api, args) {
+  ask: async (api, args) => {
     const endpoint = await api.get(pathOf(args))
     if ('wrong' in endpoint) return endpoint
     const told = await api.get(pathOf(args, '/deliveries'), { limit: args.text('limit') ?? DELIVERIES })

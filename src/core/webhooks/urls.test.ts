@@ -15,8 +15,12 @@ import {
 
 const pattern = (text: string): UrlPattern => {
   const parsed = parseUrlPattern(text)
-  assert.equal(typeof parsed, 'object', `${text}: ${String(parsed)}`)
+  assert.equal(typeof parsed, 'object', text)
   return parsed as UrlPattern
+}
+const wrongPattern = (text: string): string => {
+  const wrong = parseUrlPattern(text)
+  return typeof wrong === 'string' ? wrong : ''
 }
 const matches = (text: string, url: string): boolean => matchesUrl(pattern(text), new URL(url))
 
@@ -67,9 +71,9 @@ test('a text that is no pattern says why', () => {
     'https://x/a?b',
     'https://x/{id}',
   ])
-    assert.match(String(parseUrlPattern(text)), /is no URL pattern/, text)
-  assert.match(String(parseUrlPattern('https://example.com')), /has no path/)
-  assert.match(String(parseUrlPattern('https://example.com/*/x')), /only at the end/)
+    assert.match(wrongPattern(text), /is no URL pattern/, text)
+  assert.match(wrongPattern('https://example.com'), /has no path/)
+  assert.match(wrongPattern('https://example.com/*/x'), /only at the end/)
 })
 
 test('a callback is http or https, short enough, without credentials and fragments', () => {
