@@ -319,6 +319,7 @@ class RunningGateway implements Gateway {
       pools: this.#pools,
       jobs,
       metrics: this.#telemetry.metrics,
+      webhooks: () => this.#webhooks?.endpoints.statuses() ?? [],
       storeInfo: () => (this.#store as JobStore).info(),
       recentSyncs: () => this.#storeTelemetry.recentSyncs(),
       configStatus: () => this.#reloading.status,

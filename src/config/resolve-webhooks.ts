@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod'
 import { isLoopbackAddress, refusedAddress, readAllowList } from '../core/webhooks/addresses.ts'
+import type { Millis } from '../lib/units.ts'
 import type { EndpointConfig, QueueConfig, WebhooksConfig } from './config.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
@@ -14,6 +15,8 @@ import type { endpointSchema, webhooksSchema } from './schema-webhooks.ts'
 export type ParsedEndpoint = z.output<typeof endpointSchema>
 type ParsedWebhooks = z.output<typeof webhooksSchema>
 
+/** Of endpoints that the API makes, as a rule. */
+const TIMEOUT_DEFAULT_MS: Millis = 30_000
 /** Said by the one who signs and sends. */
 const OWN_HEADERS: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'content-length', 'expect'],
@@ -63,8 +66,14 @@ export function resolveWebhooks(
 /** Endpoints are its tenants: they take turns. */
 function queueFor(webhooks: ParsedWebhooks, report: Report): QueueConfig {
   const { queue: name, keep, keepDead, limits, retries, concurrency, endpointConcurrency } = webhooks
-  const settings = { keep, keepDead, limits, attempts: retries.length + 1, maxRunning: concurrency, tenantMaxRunning: endpointConcurrency }
+  const running = { maxRunning: concurrency, tenantMaxRunning: endpointConcurrency, timeout: longestTimeout(webhooks) }
+  const settings = { keep, keepDead, limits, attempts: retries.length + 1, ...running }
   return resolveQueue(name, undefined, { ...QUEUE_DEFAULTS, ...settings, pull: false }, report)
+}
+
+/** For those who watch how long something runs. */
+function longestTimeout({ endpoints, callbacks }: ParsedWebhooks): Millis {
+  return Math.max(TIMEOUT_DEFAULT_MS, callbacks?.timeout ?? 0, ...Object.values(endpoints).map(({ timeout }) => timeout))
 }
 
 function secretsOf({ secret, secrets }: Pick<ParsedEndpoint, 'secret' | 'secrets'>, path: Path, report: Report): readonly string[] {

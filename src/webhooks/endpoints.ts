@@ -110,6 +110,18 @@ export class Endpoints {
     return this.#states.get(name) ?? {}
   }
 
+  /** How each of them does, for people. */
+  statuses(): readonly { readonly name: string; readonly disabledBecause?: string; readonly failingSince?: EpochMillis }[] {
+    return this.all().map(({ name }) => {
+      const { disabled, failingSince } = this.stateOf(name)
+      return {
+        name,
+        ...(disabled !== undefined && { disabledBecause: disabled.reason }),
+        ...(failingSince !== undefined && { failingSince }),
+      }
+    })
+  }
+
   isDisabled(name: string): boolean {
     return this.#states.get(name)?.disabled !== undefined
   }
