@@ -16,6 +16,7 @@ export const LAYERS = [
   'pools',
   'upstream',
   'jobs',
+  'webhooks',
   'api',
   'gateway',
   'admin',

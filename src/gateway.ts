@@ -7,6 +7,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
+import { endedDocument } from './api/document.ts'
 import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
@@ -29,13 +30,15 @@ import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Sweeper } from './net/sweeper.ts'
 import { Pool } from './pools/pool.ts'
 import type { Clock, Random } from './ports/clock.ts'
-import type { JobStore, StoreEvents } from './ports/job-store.ts'
-import type { Network } from './ports/network.ts'
-import { systemClock, systemNetwork, systemRandom } from './ports/system.ts'
+import type { Bus } from './ports/bus.ts'
+import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
+import type { Network, Resolver } from './ports/network.ts'
+import { systemClock, systemNetwork, systemRandom, systemResolver } from './ports/system.ts'
 import { measuredStore } from './telemetry/measured-store.ts'
 import { storeTelemetry, type StoreTelemetry } from './telemetry/store-events.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import { Upstream } from './upstream/upstream.ts'
+import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface GatewayOptions {
   readonly telemetry: Telemetry
@@ -43,6 +46,8 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly network?: Network
+  /** For webhooks, which are sent over node:http, outside of `network`. */
+  readonly resolver?: Resolver
   /** Reads the configuration anew, for a reload. */
   readonly readConfig?: () => Promise<LoadResult>
   /** Instead of the engine that the configuration names. */
@@ -112,6 +117,7 @@ class RunningGateway implements Gateway {
   #upstream: Upstream | undefined
   #store: JobStore | undefined
   #jobs: Jobs | undefined
+  #webhooks: Webhooks | undefined
   #admin: Admin | undefined
   #readiness: Readiness = { ok: false, reason: 'starting' }
   #die: (error: Error) => void = () => undefined
@@ -154,17 +160,20 @@ class RunningGateway implements Gateway {
     for (const pool of config.pools) this.#pools.set(pool.name, new Pool(pool, this.#parts()))
     const upstream = this.#createUpstream()
     this.#upstream = upstream
+    const bus = createLocalBus()
     const jobs = createJobs({
       ...this.#parts(),
       config,
       store: this.#store,
       pools: this.#pools,
       upstream,
-      bus: createLocalBus(),
+      bus,
       ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
     })
     this.#jobs = jobs
     await jobs.restore()
+    const webhooks = this.#createWebhooks(jobs, bus, this.#store)
+    await webhooks.restore()
     this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
     await this.#modeSwitches.restore()
     this.#routeModes = new RouteModes({ ...this.#parts(), hasBacklog: (queue) => jobs.hasBacklog(queue) })
@@ -174,6 +183,7 @@ class RunningGateway implements Gateway {
     await this.#openListeners(() => this.#context ?? context)
     for (const pool of this.#pools.values()) pool.start()
     jobs.start()
+    webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
     this.#telemetry.event({ type: 'started', listeners: this.listeners.map(hostPort), admin: hostPort(this.admin), pid: process.pid })
   }
@@ -191,6 +201,7 @@ class RunningGateway implements Gateway {
     const added = config.pools.filter(({ name }) => !this.#pools.has(name)).map((pool) => new Pool(pool, this.#parts()))
     const prepared = await jobs.prepareReload(config)
     if (typeof prepared === 'string') return { wrong: prepared }
+    await this.#webhooks?.reload(config)
     // All in one turn of the event loop: no call and no job sees a part of it.
     for (const pool of added) this.#pools.set(pool.name, pool)
     this.#config = config
@@ -205,7 +216,9 @@ class RunningGateway implements Gateway {
     this.#readiness = { ok: false, reason: 'draining' }
     this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
     const answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
-    await this.#jobs?.drain(this.#config.drainTimeoutMs)
+    const { drainTimeoutMs } = this.#config
+    await Promise.all([this.#jobs?.drain(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
+    await this.#webhooks?.close()
     await this.#jobs?.close()
     const left = Math.max(LAST_ANSWERS_MS, deadline - this.#clock.monotonic())
     await Promise.race([answered, new Promise<void>((resolve) => this.#clock.after(left, resolve))])
@@ -214,6 +227,7 @@ class RunningGateway implements Gateway {
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
     this.#routeModes?.close()
+    await this.#webhooks?.close()
     await this.#jobs?.close()
     for (const pool of this.#pools.values()) pool.close()
     this.#upstream?.close()
@@ -246,7 +260,7 @@ class RunningGateway implements Gateway {
     const common = {
       clock: this.#clock,
       random: this.#random,
-      queues: queues.map(({ name, limits, rules }) => ({ name, limits, rules })),
+      queues: queues.map(({ name, limits, rules }) => ({ name, limits, rules: this.#openingRules(name, rules) })),
       limits: this.#config.limits,
       events,
     }
@@ -256,12 +270,27 @@ class RunningGateway implements Gateway {
     return engine === 'memory' ? openMemoryStore(sealed) : openEmbeddedStore({ ...sealed, path, diskFloorBytes })
   }
 
+  /** What ends while the store is opened must be told of, too; soon after it is known of which queues that is wanted. */
+  #openingRules(queue: string, rules: QueueRules): QueueRules {
+    const { webhooks } = this.#config
+    return webhooks === undefined || queue === webhooks.queue ? rules : { ...rules, followUps: true }
+  }
+
   #createUpstream(): Upstream {
     const { limits, timeouts } = this.#config
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers }
     const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper }
     return new Upstream({ ...ports, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }, this.#budget)
+  }
+
+  #createWebhooks(jobs: Jobs, bus: Bus, store: JobStore): Webhooks {
+    const documentOf = (job: StoredJob): Record<string, unknown> => endedDocument(this.#config, job)
+    const resolver = this.#options.resolver ?? systemResolver
+    const webhooks = new Webhooks({ ...this.#parts(), config: this.#config, store, jobs, bus, resolver, documentOf })
+    jobs.followUps.add((ended) => webhooks.followUp(ended))
+    this.#webhooks = webhooks
+    return webhooks
   }
 
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
@@ -275,6 +304,7 @@ class RunningGateway implements Gateway {
       upstream,
       budget: this.#budget,
       jobs,
+      webhooks: this.#webhooks as Webhooks,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       routeCounters: this.#routeCounters,
@@ -297,6 +327,7 @@ class RunningGateway implements Gateway {
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,
+      webhooks: () => this.#webhooks?.endpoints.statuses() ?? [],
       storeInfo: () => (this.#store as JobStore).info(),
       recentSyncs: () => this.#storeTelemetry.recentSyncs(),
       configStatus: () => this.#reloading.status,
@@ -316,6 +347,7 @@ class RunningGateway implements Gateway {
         return now()
       },
       jobs,
+      webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
     const api = createAdminApi(parts, { token, modes, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })

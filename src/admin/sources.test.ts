@@ -95,6 +95,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
       queues: { find: (name) => ({ origin: 'file', config: config.queues.find((queue) => queue.name === name) as QueueConfig }) },
     },
     metrics: telemetry.metrics,
+    webhooks: () => [{ name: 'billing', disabledBecause: 'its receiver answered 410' }],
     storeInfo: () => Promise.resolve(info),
     recentSyncs: () => syncs,
     configStatus: () => ({ file: 'spillway.yaml', readAt: NOW - 60_000, needsRestart: [] }),
@@ -146,6 +147,7 @@ test('status tells pools, queues and routes', async () => {
   ])
   assert.deepEqual(status.store, { ...info, path: '/data', syncs })
   assert.deepEqual(status.config, { file: 'spillway.yaml', readAt: NOW - 60_000, needsRestart: [] })
+  assert.deepEqual(status.webhooks, [{ name: 'billing', disabledBecause: 'its receiver answered 410' }])
   assert.deepEqual(status.routes, [
     { name: 'POST /reports', mode: 'queue', pool: 'api', queue: 'reports' },
     { name: '/*', mode: 'direct', pool: 'api' },

@@ -13,7 +13,17 @@ import type { QueueStats, StoreInfo } from '../ports/job-store.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
 import type { RecentSyncs } from '../telemetry/store-events.ts'
 import type { GaugeSample, Metrics } from '../telemetry/telemetry.ts'
-import type { AdminSources, AdminStatus, ConfigStatus, PoolStatus, QueueStatus, Readiness, ServerStatus, StoreStatus } from './status.ts'
+import type {
+  AdminSources,
+  AdminStatus,
+  ConfigStatus,
+  EndpointStatus,
+  PoolStatus,
+  QueueStatus,
+  Readiness,
+  ServerStatus,
+  StoreStatus,
+} from './status.ts'
 
 /** The parts of a gateway that are looked at. */
 export interface GatewayView {
@@ -30,6 +40,7 @@ export interface GatewayView {
   /** What becomes of a route's requests now. */
   readonly serves: (route: RouteConfig) => Serves
   readonly metrics: Metrics
+  webhooks(): readonly EndpointStatus[]
   storeInfo(): Promise<StoreInfo>
   recentSyncs(): RecentSyncs
   configStatus(): ConfigStatus
@@ -81,6 +92,7 @@ export function createSources(view: GatewayView): AdminSources {
       pools: config.pools.map(({ name }) => poolStatus(view.pools.get(name) as Pool, view.clock)),
       queues: queueStatuses(view, stats),
       routes: config.routes.map(({ name, mode, pool = '', queue }) => ({ name, mode, pool, ...(queue === undefined ? {} : { queue }) })),
+      webhooks: view.webhooks(),
     }
   }
 

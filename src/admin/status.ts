@@ -60,6 +60,14 @@ export interface QueueStatus {
   readonly buckets: Readonly<Record<string, number>>
 }
 
+export interface EndpointStatus {
+  readonly name: string
+  /** Why nothing is sent to it. */
+  readonly disabledBecause?: string
+  /** It has taken nothing since. */
+  readonly failingSince?: EpochMillis
+}
+
 export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
@@ -94,6 +102,8 @@ export interface AdminStatus {
   readonly pools: readonly PoolStatus[]
   readonly queues: readonly QueueStatus[]
   readonly routes: readonly RouteStatus[]
+  /** Webhook endpoints; empty where there are none. */
+  readonly webhooks: readonly EndpointStatus[]
 }
 
 export interface AdminSources {

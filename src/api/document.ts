@@ -80,6 +80,20 @@ function chainMembers(config: Config, { parent, next, followUp, finishedAt, stat
   }
 }
 
+/** What those are told of a job who asked to be told of its end. The same whenever it is asked for. */
+export function endedDocument(config: Config, job: StoredJob): Record<string, unknown> {
+  return {
+    id: job.id,
+    ...present({ reference: job.reference }),
+    status: job.status,
+    queue: job.queue,
+    route: job.route,
+    submittedAt: timestamp(job.submittedAt),
+    ...present({ finishedAt: timestamp(job.finishedAt), error: job.error === undefined ? undefined : errorDocument(job.error) }),
+    links: jobLinks(config, job),
+  }
+}
+
 export function errorCode(error: JobError | undefined): ErrorCode {
   return error !== undefined && Object.hasOwn(ERRORS, error.code) ? (error.code as ErrorCode) : 'internal'
 }

@@ -21,6 +21,7 @@ import { schedulesGroup, topicsGroup } from './commands/schedules.ts'
 import { statusCommand } from './commands/status.ts'
 import { supportBundleCommand } from './commands/support-bundle.ts'
 import { toCommand } from './commands/to.ts'
+import { webhooksGroup } from './commands/webhooks.ts'
 import { verifyCommand } from './commands/verify.ts'
 import { whyCommand } from './commands/why.ts'
 import { demoCommand } from './demo/demo.ts'
@@ -43,6 +44,7 @@ export const ENTRIES: readonly Entry[] = [
   whyCommand,
   schedulesGroup,
   topicsGroup,
+  webhooksGroup,
   backupCommand,
   restoreCommand,
   verifyCommand,

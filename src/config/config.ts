@@ -4,6 +4,7 @@
  */
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
+import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 
@@ -28,6 +29,8 @@ export interface Config {
   readonly routes: readonly RouteConfig[]
   readonly schedules: readonly ScheduleConfig[]
   readonly topics: readonly TopicConfig[]
+  /** Absent: there are none. */
+  readonly webhooks?: WebhooksConfig
   readonly api: ApiConfig
   /** What attempts of jobs are signed with; absent: they are not. */
   readonly signing?: { readonly keys: readonly SigningKey[] }
@@ -182,6 +185,50 @@ export interface SubscriptionConfig {
   readonly filter?: TopicFilter
 }
 
+/** Who is told when jobs end. */
+export interface EndpointConfig {
+  readonly name: string
+  /** With parameters still in braces. */
+  readonly url: string
+  /** All of them sign. Never shown. */
+  readonly secrets: readonly string[]
+  readonly events: readonly string[]
+  /** Names, or beginnings that end with `*`. Absent: all. */
+  readonly queues?: readonly string[]
+  readonly routes?: readonly string[]
+  readonly order: 'none' | 'key'
+  readonly timeoutMs: Millis
+  /** Names in lower case. Values are never shown. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export interface CallbacksConfig {
+  readonly urls: readonly UrlPattern[]
+  readonly secrets: readonly string[]
+  readonly timeoutMs: Millis
+}
+
+export interface WebhooksConfig {
+  readonly endpoints: readonly EndpointConfig[]
+  readonly callbacks?: CallbacksConfig
+  /** Addresses, networks and host names. */
+  readonly allow: readonly string[]
+  readonly https: 'required' | 'optional'
+  /** The name of the queue in which they wait; it is among `queues`. */
+  readonly queue: string
+  readonly retriesMs: readonly Millis[]
+  readonly connectTimeoutMs: Millis
+  /** At once, all together. */
+  readonly concurrency: number
+  readonly disableAfterMs: Millis
+  /** Of a result that is sent along. */
+  readonly inline: Bytes
+  /** Of what a receiver answers, to be kept. */
+  readonly answer: Bytes
+  /** Made over the API. */
+  readonly endpointsMax: number
+}
+
 export type Scalar = string | number | boolean | null
 
 /** All conditions must hold; of a list, one value is enough. */
@@ -269,6 +316,8 @@ export interface RouteConfig {
   /** Its jobs open only for who shows the same. */
   readonly bind?: BindSource
   readonly allow: readonly ClientHeader[]
+  /** What a callback may name; set where `allow` has it. */
+  readonly callbacks?: readonly UrlPattern[]
   /** Methods that may become a job. */
   readonly methods: readonly string[]
   readonly redeliver: 'safe' | 'always'

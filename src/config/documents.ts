@@ -3,24 +3,21 @@
  * the configuration, so that both may hold the same and say the same of what is wrong.
  */
 import type * as z from 'zod'
-import type { Config, QueueConfig, ScheduleDocument, SubscriptionConfig } from './config.ts'
-import type { DocumentLimits } from '../core/jobs/job-document.ts'
+import type { Config, EndpointConfig, QueueConfig, ScheduleDocument, SubscriptionConfig, WebhooksConfig } from './config.ts'
 import type { Then } from '../core/jobs/then.ts'
 import { isMapping } from '../lib/mapping.ts'
 import { NAME } from './fields.ts'
 import { problemsOf } from './parse.ts'
 import { pathText, type Problem } from './problem.ts'
 import { readWrittenThen } from './resolve-chains.ts'
-import { resolveQueue, resolveSubscription, scheduleDocument, scheduleProblems } from './resolve-queues.ts'
+import { documentLimits, resolveQueue, resolveSubscription, scheduleDocument, scheduleProblems } from './resolve-queues.ts'
+import { endpointProblems, resolveEndpoint } from './resolve-webhooks.ts'
 import { queueSchema, scheduleSchema, subscriptionSchema } from './schema-queues.ts'
+import { endpointSchema } from './schema-webhooks.ts'
 
 export type DocumentReading<T> = { readonly value: T } | { readonly wrong: string }
 
-type Known = Pick<Config, 'pools' | 'limits' | 'routes'>
-
-function documentLimits({ limits }: Pick<Known, 'limits'>): DocumentLimits {
-  return { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
-}
+type Known = Pick<Config, 'pools' | 'limits' | 'routes' | 'webhooks'>
 
 export function isName(text: string): boolean {
   return NAME.test(text)
@@ -51,14 +48,14 @@ export function readQueueDocument(name: string, document: unknown, known: Known,
 export function readScheduleDocument(
   name: string,
   document: unknown,
-  { limits }: Pick<Known, 'limits'>,
+  config: Pick<Known, 'limits' | 'webhooks'>,
 ): DocumentReading<ScheduleDocument> {
   // The job is not the schema's, and stays as it is: numbers that were kept to the digit would not survive a copy.
   const job = isMapping(document) && isMapping(document['job']) ? document['job'] : undefined
   const read = parsed(scheduleSchema, job === undefined ? document : { ...(document as object), job: {} }, ['schedules', name])
   if ('wrong' in read) return read
   const schedule = { ...read.value, job: job ?? read.value.job }
-  const problems = scheduleProblems(schedule, documentLimits({ limits }))
+  const problems = scheduleProblems(schedule, documentLimits(config))
   return problems.length === 0 ? { value: scheduleDocument(schedule) } : { wrong: textOf(problems) }
 }
 
@@ -78,6 +75,27 @@ export function readSubscriptionDocument(
   return values > filterValues
     ? { wrong: `filter: names ${values} values, at most ${filterValues} may be named (limits.filterValues)` }
     : { value }
+}
+
+/** Its secrets, and what kinds are to be made where it has none, beside it: they are kept and shown otherwise than the rest. */
+export interface EndpointDocument {
+  readonly endpoint: EndpointConfig
+  readonly signature: 'v1' | 'v1a' | 'both'
+}
+
+export function readEndpointDocument(
+  name: string,
+  document: unknown,
+  rules: Pick<WebhooksConfig, 'allow' | 'https'>,
+): DocumentReading<EndpointDocument> {
+  const read = parsed(endpointSchema, document, ['webhooks', 'endpoints', name])
+  if ('wrong' in read) return read
+  const { secret, secrets, signature = 'v1' } = read.value
+  const problems = endpointProblems(read.value, rules)
+  if (secret !== undefined && secrets !== undefined)
+    problems.push({ path: ['secrets'], message: 'there is a secret, too; list all of them here' })
+  const given = secrets ?? (secret === undefined ? [] : [secret])
+  return problems.length === 0 ? { value: { endpoint: resolveEndpoint(name, read.value, given), signature } } : { wrong: textOf(problems) }
 }
 
 /** `place`: where the same stands in a configuration, for suggestions. */

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import * as z from 'zod'
 import { parsePattern } from '../core/routing/pattern.ts'
+import { parseUrlPattern, type UrlPattern, wrongEndpointUrl } from '../core/webhooks/urls.ts'
 import { parseDuration } from '../lib/duration.ts'
 import { parsePercent } from '../lib/percent.ts'
 import { parseRate } from '../lib/rate.ts'
@@ -238,6 +239,29 @@ export const jobsPath = simpleField(
 )
 export const network = simpleField(parseNetwork, 'an address or a network such as 10.0.0.0/8', { title: 'address or network' })
 
+export const networkOrHost = simpleField(
+  (text) => (isHost(text) ? text.toLowerCase() : parseNetwork(text)),
+  'an address, a network such as 10.0.0.0/8, or the name of a host',
+  { title: 'address, network or host' },
+)
+
+/** Of an endpoint: with parameters still in braces. */
+export const webhookUrl = textField(
+  (text): Reading<string> => {
+    const wrong = wrongEndpointUrl(text)
+    return wrong === undefined ? { value: text } : { wrong: `${shown(text)} ${wrong}` }
+  },
+  { title: 'URL' },
+)
+
+export const urlPattern = textField(
+  (text): Reading<UrlPattern> => {
+    const pattern = parseUrlPattern(text)
+    return typeof pattern === 'string' ? { wrong: `${shown(text)} ${pattern}` } : { value: pattern }
+  },
+  { title: 'URL pattern' },
+)
+
 function parseNetwork(text: string): string | undefined {
   const [ip = '', bits, ...more] = text.split('/')
   const family = isIP(ip)
@@ -310,5 +334,18 @@ function readSigningSecret(text: string): Reading<Uint8Array> {
 }
 
 export const signingSecret = textField(readSigningSecret, { title: 'whsec_ and base64, or text' })
+/** Says nothing of what it read: it is a secret. The bytes of an Ed25519 key are its seed, or seed and public key. */
+function readWebhookSecret(text: string): Reading<string> {
+  const [, kind, digits = ''] = /^(whsec|whsk)_([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? []
+  const bytes = Buffer.from(digits, 'base64')
+  // Decoding leaves out what it does not understand.
+  const exact = bytes.toString('base64').replace(/=+$/, '') === digits.replace(/=+$/, '')
+  const good =
+    exact && (kind === 'whsk' ? bytes.length === 32 || bytes.length === 64 : kind === 'whsec' && bytes.length >= 24 && bytes.length <= 64)
+  if (good) return { value: text }
+  return { wrong: 'must be whsec_ and 24 to 64 random bytes in base64; make them with: echo "whsec_$(openssl rand -base64 32)"' }
+}
+
+export const webhookSecret = textField(readWebhookSecret, { title: 'webhook secret' })
 
 export const matchText = textField(readMatch, { title: 'match' })

@@ -14,7 +14,7 @@ export interface InPlace {
 }
 
 export function inPlace(running: Config, read: Config): InPlace {
-  const { cors: _, signing: __, ...kept } = running
+  const { cors: _, signing: __, webhooks: ___, ...kept } = running
   const config: Config = {
     ...kept,
     pools: poolsOf(running.pools, read.pools),
@@ -24,6 +24,7 @@ export function inPlace(running: Config, read: Config): InPlace {
     topics: read.topics,
     ...(read.cors !== undefined && { cors: read.cors }),
     ...(read.signing !== undefined && { signing: read.signing }),
+    ...(read.webhooks !== undefined && { webhooks: read.webhooks }),
     api: {
       ...running.api,
       keys: read.api.keys,

@@ -5,7 +5,7 @@
 import type * as z from 'zod'
 import { type DocumentLimits, isWrong, readJobDocument, type Wrong } from '../core/jobs/job-document.ts'
 import { readCron } from '../lib/cron.ts'
-import type { QueueConfig, ScheduleConfig, ScheduleDocument, SubscriptionConfig, TopicConfig, TopicFilter } from './config.ts'
+import type { Config, QueueConfig, ScheduleConfig, ScheduleDocument, SubscriptionConfig, TopicConfig, TopicFilter } from './config.ts'
 import type { Path, Problem } from './problem.ts'
 import type { Report, ResolveOptions } from './report.ts'
 import { checkName } from './report.ts'
@@ -80,7 +80,7 @@ export function defaultQueue(name: string): QueueConfig {
 
 export function resolveSources(file: ParsedFile, queueNames: readonly string[], options: ResolveOptions): Sources {
   const { report } = options
-  const limits = { headBytesMax: file.limits.head, headersMax: file.limits.headers, targetBytesMax: file.limits.target }
+  const limits = documentLimits(file)
   const schedules = Object.entries(file.schedules).map(([name, schedule]) => {
     const path = ['schedules', name]
     checkName(schedule.queue, queueNames, { path: [...path, 'queue'], what: 'queue', hint: '; define it under queues' }, report)
@@ -115,6 +115,11 @@ export function resolveSubscription(topic: string, name: string, subscription: P
 
 export function scheduleDocument({ cron, every, ...rest }: ParsedSchedule): ScheduleDocument {
   return { ...rest, ...(cron !== undefined && { cron }), ...(every !== undefined && { every }) }
+}
+
+/** What a job's document may hold, by a file or by a configuration. */
+export function documentLimits({ limits, webhooks }: Pick<ParsedFile | Config, 'limits' | 'webhooks'>): DocumentLimits {
+  return { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target, callbacks: webhooks?.callbacks?.urls }
 }
 
 /** What its form does not show. */

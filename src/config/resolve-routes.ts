@@ -3,6 +3,7 @@
  * Gives the queues too: those of the file and those that routes imply, each with its pool.
  */
 import { parsePattern, patternShape } from '../core/routing/pattern.ts'
+import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
 import { nearest } from '../lib/nearest.ts'
@@ -20,6 +21,7 @@ interface Context extends ResolveOptions {
   readonly cors?: CorsConfig
   readonly queuePools: Map<string, string | undefined>
   readonly jobs: ParsedFile['jobs']
+  readonly webhooks: ParsedFile['webhooks']
 }
 
 const ALLOW_DEFAULT = ['prefer', 'idempotency-key', 'key', 'delay'] as const
@@ -46,7 +48,7 @@ const JOB_KEYS = [
 ] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
-  const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs }
+  const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs, webhooks: file.webhooks }
   for (const [name, queue] of Object.entries(file.queues)) {
     if (queue.pool === undefined) {
       if (queue.pull === true) context.queuePools.set(name, undefined)
@@ -89,12 +91,21 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.tenant !== undefined && { tenant: route.tenant }),
     ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
+    ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
     ...(route.stream === true && { stream: { onPartial: route.onPartial ?? 'fail' } }),
     idempotencyScope: route.idempotency?.scope ?? 'authorization',
     ...(cors !== undefined && { cors }),
   }
+}
+
+function resolveCallbacks(path: Path, { webhooks, report }: Context): readonly UrlPattern[] {
+  if (webhooks?.callbacks === undefined) {
+    const message = 'callback needs webhooks.callbacks, which says what clients may name'
+    report.error({ path: [...path, 'allow'], message }, [['webhooks']])
+  }
+  return webhooks?.callbacks?.urls ?? []
 }
 
 export function resolveCors(cors: ParsedCors, path: Path, report: Report): CorsConfig {

@@ -11,6 +11,7 @@ import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
+import { resolveWebhooks } from './resolve-webhooks.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
 import { POOL_DEFAULTS, QUEUE_DEFAULTS } from './schema.ts'
 
@@ -30,6 +31,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     resolveQueue(name, { pool, spills: spilling.has(name) }, queueOf(file, name), report),
   )
   const chained = resolveChains(file, { routes, queues: [...queues, ...ownQueues] }, report)
+  const webhooks = file.webhooks && resolveWebhooks(file.webhooks, [...queuePools.keys(), ...ownQueues.map(({ name }) => name)], report)
   if (routes.length === 0 && queues.length === 0) report.error({ path: [], message: 'there is nothing to do: it needs routes, or queues' })
   const config: Config = {
     ...(options.file !== undefined && { file: options.file }),
@@ -37,9 +39,11 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    ...chained,
+    routes: chained.routes,
+    queues: [...chained.queues, ...(webhooks === undefined ? [] : [webhooks.queue])],
     schedules,
     topics,
+    ...(webhooks !== undefined && { webhooks: webhooks.config }),
     api: resolveApi(file, options),
     limits: resolveLimits(file, report),
     timeouts: resolveTimeouts(file.timeouts),
@@ -201,6 +205,9 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
   if (config.store.engine === 'memory' && queueing.length > 0) {
     const names = queueing.map((route) => route.name).join(', ')
     report.warn({ path: ['store', 'engine'], message: `memory: jobs are lost when the process ends, and these routes keep jobs: ${names}` })
+  }
+  if (config.webhooks !== undefined && config.jobs.publicUrl === undefined) {
+    report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
   const usedPools = new Set([...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)])
   for (const pool of config.pools)

@@ -9,7 +9,7 @@ const backoff = z.strictObject({
   max: field.span.prefault('30m').describe('The longest delay. Jitter: at least half of each delay is kept.'),
 })
 
-const queueLimits = z.strictObject({
+export const queueLimits = z.strictObject({
   jobs: field.count(1, 1_000_000_000).default(MILLION).describe('Jobs that have not ended. Above it a submission is refused with 503.'),
   bytes: field.size.prefault('10GiB').describe('Size of jobs that have not ended. Above it a submission is refused with 503.'),
   finished: field.size.prefault('10GiB').describe('Size of ended jobs and results. Above it the oldest go before their time.'),

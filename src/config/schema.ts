@@ -5,6 +5,7 @@
 import * as z from 'zod'
 import * as field from './fields.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
 
@@ -298,6 +299,9 @@ export const configSchema = z.strictObject({
     .describe('Which requests go where, and how. Order matters only between equally specific routes. A file needs routes, or queues.'),
   schedules: z.record(field.name, scheduleSchema).prefault({}).describe('What makes jobs by the clock, by name.'),
   topics: z.record(field.name, topicSchema).prefault({}).describe('Names under which one job is sent to several queues.'),
+  webhooks: webhooksSchema
+    .optional()
+    .describe('Who is told when jobs end, and how. Without this section, even an empty one, there are none.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
   signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
   limits: limits.prefault({}).describe('How large things may become.'),

@@ -11,6 +11,7 @@ import type { Pool } from '../pools/pool.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
@@ -28,6 +29,7 @@ export interface CallContext {
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs
+  readonly webhooks: Webhooks
   readonly apiKeys: ApiKeys
   readonly eventSockets: EventSockets
   readonly routeCounters: RouteCounters

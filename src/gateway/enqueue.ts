@@ -126,9 +126,10 @@ export function newJob(
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
   const binding = route.bind === undefined ? undefined : bindingOf(route.bind, head.headers, parts.random)
+  const whole: FollowUpPlan = { ...plan, callback: policies.callback, ...(route.then !== undefined && { then: route.then }) }
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
-    ...queueSettings(queue, route.then === undefined ? plan : { ...plan, then: route.then }),
+    ...queueSettings(queue, whole),
     route: route.name,
     request: { method: head.method, target: head.target, headers, body },
     priority: policies.priority,

@@ -3,8 +3,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../test/support/seed-fast-check.ts'
 import type { ClientHeader, RouteConfig } from '../config/config.ts'
-import { isFailure } from '../core/errors.ts'
+import { type Failure, isFailure } from '../core/errors.ts'
 import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
+import { parseUrlPattern, type UrlPattern } from '../core/webhooks/urls.ts'
 import type { RequestHead } from '../http1/message.ts'
 import { mayBecomeJob, mustBecomeJob, type Policies, readPolicies } from './policies.ts'
 
@@ -48,8 +49,17 @@ test('Prefer and Idempotency-Key are ignored where the route does not allow them
   assert.deepEqual(read(['Prefer', 'respond-async', 'Idempotency-Key', '"broken'], []), read([]))
 })
 
-test('a callback is refused clearly, also where it is allowed', () => {
-  assert.match(refusal(['Spillway-Callback', 'https://example.com']), /^bad_header: Spillway-Callback is not supported/)
+test('a callback goes where the configuration lets it, and is refused by name where not', () => {
+  const callbacks = [parseUrlPattern('https://*.example.com/hooks/*') as UrlPattern]
+  const route = { allow: ALL, callbacks }
+  const of = (value: string): Policies | Failure => readPolicies({ headers: ['Spillway-Callback', value] }, route)
+  assert.deepEqual(of('https://a.example.com/hooks/1?x=2'), { ...read([]), callback: 'https://a.example.com/hooks/1?x=2' })
+  for (const value of ['https://example.org/hooks/1', 'http://a.example.com/hooks/1', 'https://a.example.com/', 'nowhere', '']) {
+    const refused = of(value)
+    assert.ok(isFailure(refused), value)
+    assert.equal(refused.code, 'bad_header')
+    assert.match(refused.detail, /^Spillway-Callback /)
+  }
 })
 
 test('values that cannot be understood are refused by name', () => {

@@ -5,6 +5,7 @@
 import type { ClientHeader, RouteConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
+import { wrongCallback } from '../core/webhooks/urls.ts'
 import { type Preferences, parsePreferences } from '../core/headers/prefer.ts'
 import { headerValue, headerValues, type RequestHead } from '../http1/message.ts'
 import { parseDuration } from '../lib/duration.ts'
@@ -19,6 +20,8 @@ export interface Policies {
   readonly delayMs?: Millis
   readonly priority: number
   readonly reference?: string
+  /** Where the client wants to be told of the end. */
+  readonly callback?: string
 }
 
 const NO_PREFERENCES: Preferences = { respondAsync: false, events: false }
@@ -36,11 +39,13 @@ const NEVER_JOBS: ReadonlySet<string> = new Set(['HEAD', 'OPTIONS', 'CONNECT', '
 type Head = Pick<RequestHead, 'headers'>
 type Values = Partial<Record<ClientHeader, string>>
 
-export function readPolicies(head: Head, route: Pick<RouteConfig, 'allow'>): Policies | Failure {
+type Rules = Pick<RouteConfig, 'allow' | 'callbacks'>
+
+export function readPolicies(head: Head, route: Rules): Policies | Failure {
   const values = spillwayValues(head, route)
   if (isFailure(values)) return values
   const delayMs = values.delay === undefined ? undefined : parseDuration(values.delay)
-  const refused = checkValues(values, delayMs)
+  const refused = checkValues(values, delayMs) ?? checkCallback(values.callback, route)
   if (refused !== undefined) return refused
   const idempotencyKey = route.allow.includes('idempotency-key') ? readIdempotencyKey(head) : undefined
   if (typeof idempotencyKey === 'object') return idempotencyKey
@@ -51,6 +56,7 @@ export function readPolicies(head: Head, route: Pick<RouteConfig, 'allow'>): Pol
     ...(values.key === undefined ? {} : { key: values.key }),
     ...(delayMs === undefined ? {} : { delayMs }),
     ...(values.reference === undefined ? {} : { reference: values.reference }),
+    ...(values.callback === undefined ? {} : { callback: values.callback }),
   }
 }
 
@@ -60,7 +66,6 @@ function spillwayValues(head: Head, route: Pick<RouteConfig, 'allow'>): Values |
     const given = headerValues(head.headers, name.toLowerCase())
     if (given.length === 0) continue
     if (!route.allow.includes(allowed)) return failure('header_not_allowed', `${name} is not allowed on this route (\`allow\`).`)
-    if (allowed === 'callback') return failure('bad_header', 'Spillway-Callback is not supported by this version; poll or stream instead.')
     if (given.length > 1) return badHeader(name, 'is given more than once')
     values[allowed] = given[0] as string
   }
@@ -78,6 +83,11 @@ function checkValues(values: Values, delayMs: Millis | undefined): Failure | und
     return badHeader('Spillway-Delay', 'is a duration such as 30s, of at most 366d')
   }
   return undefined
+}
+
+function checkCallback(callback: string | undefined, { callbacks = [] }: Rules): Failure | undefined {
+  const wrong = callback === undefined ? undefined : wrongCallback(callback, callbacks)
+  return wrong === undefined ? undefined : badHeader('Spillway-Callback', wrong)
 }
 
 /** RFC 9110 has no say in it: the draft asks for a quoted string, most clients send it bare. Both mean the same key. */
@@ -130,5 +140,6 @@ export function mustBecomeJob(call: Pick<Call, 'head'>, route: RouteConfig): boo
   const policies = readPolicies(call.head, route)
   if (isFailure(policies)) return true
   const { respondAsync, events } = policies.preferences
+  if (policies.callback !== undefined) return true
   return policies.idempotencyKey !== undefined || policies.delayMs !== undefined || respondAsync || events
 }

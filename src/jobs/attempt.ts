@@ -182,7 +182,9 @@ async function settleAttempt(context: AttemptContext, target: AttemptTarget, lea
   const settle = (verdict: Verdict): Promise<SettleOutcome | undefined> => {
     // First of all: once the store has it back, it could be handed out to the same server.
     if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
-    return settleDurably(context, settlementOf(verdict, lease.ref, { queue: target.queue, answer }))
+    return settleDurably(context, settlementOf(verdict, lease.ref, { queue: target.queue, answer }), (settlements) =>
+      context.store.settle(settlements),
+    )
   }
   let verdict = decideSettlement(attemptEnd(outcome), facts)
   let settled = await settle(verdict)
@@ -250,10 +252,14 @@ export function settlementOf(verdict: Verdict, lease: LeaseRef, { queue, answer 
 }
 
 /** Undefined: the store failed again and again; the lease will lapse. Settling twice is harmless: the second is stale. */
-async function settleDurably(context: AttemptContext, settlement: Settlement): Promise<SettleOutcome | undefined> {
+export async function settleDurably<S extends Settlement>(
+  context: Pick<AttemptContext, 'clock' | 'telemetry'>,
+  settlement: S,
+  settle: (settlements: readonly S[]) => Promise<readonly SettleOutcome[]>,
+): Promise<SettleOutcome | undefined> {
   for (let failures = 0; ; failures++) {
     try {
-      return (await context.store.settle([settlement]))[0]
+      return (await settle([settlement]))[0]
     } catch (error) {
       const delayMs = SETTLE_RETRIES_MS[failures]
       if (delayMs === undefined) {

@@ -42,7 +42,7 @@ export function newJobOf(document: JobDocument, queue: QueueConfig, sender: Send
   const then = document.then === undefined ? undefined : sender.completeThen(document.then)
   if (then !== undefined && 'wrong' in then) return then
   const job: { -readonly [K in keyof NewJob]: NewJob[K] } = {
-    ...queueSettings(queue, then === undefined ? sender.plan : { ...sender.plan, then }),
+    ...queueSettings(queue, { ...sender.plan, callback: document.callback, ...(then !== undefined && { then }) }),
     route: sender.route,
     request,
     priority: document.priority,

@@ -21,8 +21,10 @@ import type {
   Lease,
   LeaseOutcome,
   LeaseRef,
+  LeaseRequest,
   NewJob,
   QueueName,
+  QueueRules,
   QueueStats,
   ReadJob,
   ReadWant,
@@ -83,6 +85,7 @@ export class Queues {
   readonly #purges: Purges
   readonly #counters = new Map<QueueName, ReceiveCounters>()
   #config: Config
+  #follows: (queue: QueueName) => boolean = () => false
   #unsubscribe: (() => void) | undefined
 
   constructor(parts: QueuesParts, hooks: QueuesHooks) {
@@ -133,7 +136,9 @@ export class Queues {
     if (typeof scheduled === 'string') return scheduled
     // In one commit: schedules need their queues.
     await this.#carryOut([
-      ...changed.map(({ name, limits, rules }): JobCommand => ({ kind: 'configure', queue: name, limits, rules })),
+      ...changed.map(
+        ({ name, limits, rules }): JobCommand => ({ kind: 'configure', queue: name, limits, rules: this.#rulesOf(name, rules) }),
+      ),
       ...scheduled,
     ])
     return { apply: () => this.#reload(config) }
@@ -172,6 +177,21 @@ export class Queues {
     this.#hooks.dueIn(0)
   }
 
+  /** From the end of each job of these queues something follows, from now on. Resolved = durable. */
+  async follow(follows: (queue: QueueName) => boolean): Promise<void> {
+    this.#follows = follows
+    const changed = (await this.#parts.store.stats()).filter(({ queue, rules }) => (rules.followUps === true) !== follows(queue))
+    await this.#carryOut(
+      changed.map(({ queue, limits, rules, definition }): JobCommand => {
+        return { kind: 'configure', queue, limits, rules: this.#rulesOf(queue, rules), ...(definition !== undefined && { definition }) }
+      }),
+    )
+  }
+
+  #rulesOf(queue: QueueName, { followUps: _, ...rules }: QueueRules): QueueRules {
+    return this.#follows(queue) ? { ...rules, followUps: true } : rules
+  }
+
   find(name: QueueName): DefinedQueue | undefined {
     return this.#definitions.get(name)
   }
@@ -192,7 +212,9 @@ export class Queues {
     if (known?.origin === 'file') return 'in-file'
     if (known?.origin !== 'api' && this.#definitions.made >= this.#config.api.queuesMax) return 'too-many'
     const { name: queue, limits, rules } = config
-    await this.#parts.store.command([{ kind: 'configure', queue, limits, rules, definition: storedText('api', document) }])
+    await this.#parts.store.command([
+      { kind: 'configure', queue, limits, rules: this.#rulesOf(queue, rules), definition: storedText('api', document) },
+    ])
     this.#definitions.set({ config, origin: 'api', document })
     this.#hooks.dispatch(queue, config)
     this.#receivers.wake(queue)
@@ -228,6 +250,14 @@ export class Queues {
     const received = await this.#receivers.receive(request, asker)
     if (received.kind === 'received') this.#countersOf(request.queue)[received.leases.length > 0 ? 'filled' : 'empty'].inc()
     return received
+  }
+
+  /** For who works on jobs in this process: the leases end with it. Rejects when the engine failed. */
+  async lease(request: LeaseRequest): Promise<readonly Lease[]> {
+    const [leases = []] = await this.#parts.store.lease([request])
+    if (leases.length < request.max) this.#hooks.short(this.configOf(request.queue))
+    if (leases.length > 0) this.#leased(leases, request.leaseMs)
+    return leases
   }
 
   settle(queue: QueueConfig, settlements: readonly Ending[]): Promise<readonly SettleOutcome[]> {

@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import type { Config, QueueConfig, ScheduleDocument } from '../config/config.ts'
+import { documentLimits } from '../config/resolve-queues.ts'
 import { isWrong, readJobDocument, type Wrong } from '../core/jobs/job-document.ts'
 import { parseDuration } from '../lib/duration.ts'
 import type { EpochMillis, Millis } from '../lib/units.ts'
@@ -24,7 +25,7 @@ export function newScheduleOf(
   document: ScheduleDocument,
   queue: QueueConfig,
   made: {
-    readonly config: Pick<Config, 'limits' | 'routes'>
+    readonly config: Pick<Config, 'limits' | 'routes' | 'webhooks'>
     /** To which results may be sent on. */
     readonly queues: readonly string[]
     readonly now: EpochMillis
@@ -33,7 +34,7 @@ export function newScheduleOf(
   },
 ): NewSchedule | Wrong {
   const { limits } = made.config
-  const read = readJobDocument(document.job, { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target })
+  const read = readJobDocument(document.job, documentLimits(made.config))
   if (isWrong(read)) return { ...read, path: read.path === '' ? 'job' : `job.${read.path}` }
   const completeThen = thenCompleter(made.config.routes, () => made.queues)
   const job = newJobOf(read, queue, { route: `schedule ${name}`, scope: '', bodyBytesMax: limits.jobBody, completeThen })

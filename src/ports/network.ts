@@ -35,6 +35,17 @@ export interface ListeningSocket {
   close(): void
 }
 
+export interface ResolvedAddress {
+  readonly address: string
+  readonly family: 4 | 6
+}
+
+/** Names of hosts, where somebody wants to look at the addresses before anything is sent to them. */
+export interface Resolver {
+  /** In the order in which they are to be tried. Rejects where there are none. */
+  resolve(host: string): Promise<readonly ResolvedAddress[]>
+}
+
 export interface Network {
   /** Emits `connect`, or `error` with the system's code. */
   connect(options: ConnectOptions): NetworkSocket

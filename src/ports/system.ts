@@ -1,9 +1,10 @@
 /** The real clock, the real randomness and the real sockets of this machine. */
 import { randomFillSync } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import { connect, createServer } from 'node:net'
 import type { Millis } from '../lib/units.ts'
 import type { Clock, Random, Timer } from './clock.ts'
-import type { ListeningSocket, ListenOptions, Network, NetworkSocket } from './network.ts'
+import type { ListeningSocket, ListenOptions, Network, NetworkSocket, Resolver } from './network.ts'
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -42,6 +43,13 @@ export const systemRandom: Random = {
 }
 
 export const systemNetwork: Network = { connect, listen }
+
+export const systemResolver: Resolver = {
+  async resolve(host) {
+    const found = await lookup(host, { all: true })
+    return found.map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 }))
+  },
+}
 
 async function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) => void): Promise<ListeningSocket> {
   const server = createServer({ noDelay: true, allowHalfOpen: true }, onConnection)

@@ -38,6 +38,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'chain-stopped': 'warn',
   'attempt-failed': 'warn',
   'job-deferred': 'info',
+  'webhook-disabled': 'error',
+  'webhook-enabled': 'info',
   'limit-reached': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
@@ -114,6 +116,10 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     }
     case 'job-deferred':
       return `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`
+    case 'webhook-disabled':
+      return `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`
+    case 'webhook-enabled':
+      return `webhook endpoint ${event.endpoint} is enabled`
     case 'limit-reached':
       return `limit reached: ${event.limit} at ${event.where} (${event.value})`
     case 'sync-slow':

@@ -36,10 +36,11 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a reload: `applied` or `refused`',
+    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error: "the code of the job's last error, see [errors](errors.md)",
   limit:
     'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
+  endpoint: "the webhook endpoint's name; `callback` for all that clients have named",
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
@@ -159,6 +160,27 @@ const SPECS = {
     help: 'Hand-outs of jobs that ended.',
     labels: 'queue outcome',
   },
+  spillway_webhook_deliveries_total: {
+    type: 'counter',
+    help: 'Attempts to deliver a webhook, by how they ended.',
+    labels: 'endpoint outcome',
+  },
+  spillway_webhook_delivery_seconds: {
+    type: 'histogram',
+    help: 'Time of one attempt to deliver a webhook, from the connection to the end of the answer.',
+    labels: 'endpoint',
+  },
+  spillway_webhook_endpoint_disabled: {
+    type: 'gauge',
+    help: '1 while an endpoint is disabled: what is for it becomes dead letters.',
+    labels: 'endpoint',
+  },
+  spillway_webhook_endpoint_failing_seconds: {
+    type: 'gauge',
+    help: 'For how long an endpoint has taken nothing; 0 after a success.',
+    labels: 'endpoint',
+  },
+  spillway_webhooks_in_flight: { type: 'gauge', help: 'Webhooks on their way.' },
   spillway_store_syncs_total: { type: 'counter', help: 'Commits that were synced to disk.' },
   spillway_store_sync_seconds: { type: 'histogram', help: 'Time of one commit with its sync.' },
   spillway_store_operations_total: {

@@ -36,6 +36,8 @@ export type GatewayEvent =
     }
   /** Its server goes on with it, and reports the end within that time. */
   | { readonly type: 'job-deferred'; readonly job: string; readonly queue: string; readonly server: string; readonly forMs: Millis }
+  | { readonly type: 'webhook-disabled'; readonly endpoint: string; readonly reason: string }
+  | { readonly type: 'webhook-enabled'; readonly endpoint: string }
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
   | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
   | { readonly type: 'store-corrupt'; readonly what: string }

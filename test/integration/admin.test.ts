@@ -20,6 +20,7 @@ const STATUS: AdminStatus = {
   pools: [],
   queues: [],
   routes: [{ name: 'POST /reports', mode: 'queue', pool: 'api', queue: 'reports' }],
+  webhooks: [],
 }
 
 interface Answer {

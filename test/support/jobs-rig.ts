@@ -18,10 +18,11 @@ import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
-import { systemClock, systemNetwork, systemRandom } from '../../src/ports/system.ts'
+import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
 import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
+import { Webhooks } from '../../src/webhooks/webhooks.ts'
 import { testConfig, testPool, testQueue, testRoute } from './test-config.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 import { until } from './until.ts'
@@ -80,7 +81,9 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const upstream = new Upstream({ clock, network, sweeper, ...limits, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
-  const jobs = createJobs({ config, store, pools, upstream, bus: createLocalBus(), clock, random, telemetry, ownUrl })
+  const bus = createLocalBus()
+  const jobs = createJobs({ config, store, pools, upstream, bus, clock, random, telemetry, ownUrl })
+  const webhooks = new Webhooks({ config, store, jobs, bus, clock, random, telemetry, resolver: systemResolver, documentOf: () => ({}) })
   const router = compileRoutes(config.routes)
   const parts = {
     config,
@@ -93,6 +96,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     upstream,
     budget,
     jobs,
+    webhooks,
     apiKeys: new ApiKeys(config.api.keys),
     eventSockets: new EventSockets(config.limits.eventSockets),
   }

@@ -13,7 +13,8 @@ import { batchDocument, batchToken, batchView } from '../batch-document.ts'
 import { noSuchBatch } from '../batch-endpoints.ts'
 import { batchRefusal } from '../refused.ts'
 import { jobsOf, senderOf } from './destination.ts'
-import { type ApiParts, documentLimits, mayNot, noSuchQueue, queueFor } from './parts.ts'
+import { documentLimits } from '../../config/resolve-queues.ts'
+import { type ApiParts, mayNot, noSuchQueue, queueFor } from './parts.ts'
 import { type ApiRequest, contentKind, invalid, json, NOBODY, type Outcome, readText } from './request.ts'
 
 export async function sendBatch(request: ApiRequest, parts: ApiParts, name: string): Promise<Outcome> {

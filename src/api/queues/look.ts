@@ -9,8 +9,8 @@ import { type ApiParts, mayNot, noSuchJob, queueFor } from './parts.ts'
 import { type ApiRequest, invalid, json, jsonText, type Outcome } from './request.ts'
 import { search } from './search.ts'
 
-const LIMIT_DEFAULT = 100
-const LIMIT_MAX = 1000
+export const LIMIT_DEFAULT = 100
+export const LIMIT_MAX = 1000
 const TEXT_LENGTH_MAX = 256
 /** Waiting jobs from which what is next in line is told. */
 const PEEK_WINDOW = 1000
@@ -153,7 +153,7 @@ function includes(query: URLSearchParams, what: string): boolean {
   return (query.get('include') ?? '').split(',').includes(what)
 }
 
-function countOf(query: URLSearchParams, name: string, fallback: number, max: number): number | string {
+export function countOf(query: URLSearchParams, name: string, fallback: number, max: number): number | string {
   const text = query.get(name)
   if (text === null) return fallback
   const count = /^\d{1,6}$/.test(text) ? Number(text) : 0

@@ -1,4 +1,5 @@
 /** Mending: cancel, forget, run again, move, and the same for many at once; pause, resume, purge, and keys that wait for somebody. */
+import { documentLimits } from '../../config/resolve-queues.ts'
 import { type Failure, failure, isFailure } from '../../core/errors.ts'
 import { isWrong, type JobDocument, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
 import { requestOf } from '../../jobs/new-job.ts'
@@ -8,7 +9,7 @@ import { isRedacted } from './bodies.ts'
 import { readFilter } from './filter.ts'
 import { jobJson, timeText } from './job-view.ts'
 import { jobFor } from './look.ts'
-import { type ApiParts, DOCUMENT_BYTES_MAX, documentLimits, mayNot, noSuchJob, noSuchQueue, queueFor } from './parts.ts'
+import { type ApiParts, DOCUMENT_BYTES_MAX, mayNot, noSuchJob, noSuchQueue, queueFor } from './parts.ts'
 import { otherField } from './receive.ts'
 import {
   type ApiRequest,

@@ -6,12 +6,13 @@ import type { Jobs } from '../../jobs/jobs.ts'
 import type { BufferBudget } from '../../net/buffer-budget.ts'
 import type { Clock, Random } from '../../ports/clock.ts'
 import type { Telemetry } from '../../telemetry/telemetry.ts'
-import type { DocumentLimits } from '../../core/jobs/job-document.ts'
+import type { Webhooks } from '../../webhooks/webhooks.ts'
 import type { Caller } from './rights.ts'
 
 export interface ApiParts {
   readonly config: Config
   readonly jobs: Jobs
+  readonly webhooks: Webhooks
   readonly budget: BufferBudget
   readonly clock: Clock
   readonly random: Random
@@ -50,10 +51,6 @@ export function mayNot(caller: Caller, right: ApiRight, name: string): Failure |
 export function sendable(parts: ApiParts, caller: Caller): readonly string[] {
   const queues = [...parts.jobs.queues.all()].filter(({ origin }) => origin !== 'none')
   return queues.flatMap(({ config: { name } }) => (caller.may('send', name) ? [name] : []))
-}
-
-export function documentLimits({ limits }: Config): DocumentLimits {
-  return { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target }
 }
 
 /** The engine has told its owner what is wrong. */

@@ -10,6 +10,18 @@ import { type ApiReply, type ApiRequest, type Outcome } from './request.ts'
 import { dropSchedule, listSchedules, putSchedule, showSchedule } from './schedules.ts'
 import { send } from './send.ts'
 import { dropSubscription, dropTopic, listTopics, publish, putSubscription, putTopic } from './topics.ts'
+import {
+  dropWebhook,
+  listDeliveries,
+  listWebhooks,
+  putWebhook,
+  replayWebhooks,
+  resendWebhook,
+  rotateSecret,
+  showWebhook,
+  switchWebhook,
+  testWebhook,
+} from './webhooks.ts'
 
 /** `name` and `inner`: the segments that stand for names. */
 type Handler = (request: ApiRequest, parts: ApiParts, name: string, inner: string) => Outcome | Promise<Outcome>
@@ -43,6 +55,15 @@ const ADDRESSES: Readonly<Record<string, Partial<Record<Method, Handler>>>> = {
   'topics/*': { PUT: putTopic, DELETE: dropTopic },
   'topics/*/subscriptions/*': { PUT: putSubscription, DELETE: dropSubscription },
   'topics/*/publish': { POST: publish },
+  webhooks: { GET: listWebhooks },
+  'webhooks/*': { GET: showWebhook, PUT: putWebhook, DELETE: dropWebhook },
+  'webhooks/*/enable': { POST: (request, parts, name) => switchWebhook(request, parts, name, 'enable') },
+  'webhooks/*/disable': { POST: (request, parts, name) => switchWebhook(request, parts, name, 'disable') },
+  'webhooks/*/rotate': { POST: rotateSecret },
+  'webhooks/*/test': { POST: testWebhook },
+  'webhooks/*/deliveries': { GET: listDeliveries },
+  'webhooks/*/resend': { POST: resendWebhook },
+  'webhooks/*/replay': { POST: replayWebhooks },
 }
 
 export type Answered = ApiReply | { readonly failed: Exclude<Outcome, ApiReply>; readonly headers: readonly string[] }

@@ -2,11 +2,12 @@
  * Sending: one job, a batch, or lines as long as the client likes; to a queue or to a topic. Each job has a result of its own, in the order in
  * which they came, and what a result says was done, is durable.
  */
+import { documentLimits } from '../../config/resolve-queues.ts'
 import { isFailure } from '../../core/errors.ts'
 import { isWrong, readJobDocument, wrongText } from '../../core/jobs/job-document.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import { type Destination, jobsOf, queueDestination, resultsOf } from './destination.ts'
-import { type ApiParts, documentLimits, noSuchQueue, queueFor } from './parts.ts'
+import { type ApiParts, noSuchQueue, queueFor } from './parts.ts'
 import { type ApiRequest, contentKind, invalid, jsonText, NOBODY, type Outcome, readText } from './request.ts'
 import { sendLines } from './send-lines.ts'
 

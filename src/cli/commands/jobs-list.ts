@@ -64,7 +64,7 @@ export function filterQuery(args: Arguments, now: EpochMillis): Query | string {
 }
 
 /** Undefined: it is none. */
-function timeArgument(text: string, now: EpochMillis): string | undefined {
+export function timeArgument(text: string, now: EpochMillis): string | undefined {
   const span = parseDuration(text)
   if (span !== undefined) return new Date(now - span).toISOString()
   const at = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN

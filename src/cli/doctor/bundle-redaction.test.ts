@@ -48,6 +48,23 @@ test('of a configuration tokens, values of the environment and credentials go, t
   assert.ok(shown.routes[0]?.name.includes('x-api-key=***'), 'also where the route is called by it')
 })
 
+test('of webhooks secrets, the values of headers, and what stands behind the path of a URL go', () => {
+  const yaml = `${YAML}
+webhooks:
+  endpoints:
+    billing:
+      url: https://billing.example/in?key=opens-the-door
+      secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]
+      headers: { X-Door: knock-knock }
+  callbacks: { urls: ["https://*.example.com/*"], secret: whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD }
+`
+  const { config, redaction } = read(yaml, ENVIRONMENT)
+  const text = JSON.stringify(redaction.config(config))
+  for (const gone of ['MfKQ9r8', 'C2FVsB', 'opens-the-door', 'knock-knock']) assert.ok(!text.includes(gone), gone)
+  assert.ok(text.includes('https://billing.example/in?***') && text.includes('x-door'))
+  assert.equal(redaction.text('header knock-knock'), 'header ***')
+})
+
 test('what was found once is taken out everywhere, in whatever form', () => {
   const { redaction } = read(YAML, ENVIRONMENT)
   assert.deepEqual(

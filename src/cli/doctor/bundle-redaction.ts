@@ -2,7 +2,7 @@
  * Takes out of a support bundle what must not leave the house: what the configuration holds as a secret, every value that came from the
  * environment, credentials of every form, job tokens. Errs on the side of removing: a harmless word that is also a secret goes, too.
  */
-import type { Config } from '../../config/config.ts'
+import type { Config, WebhooksConfig } from '../../config/config.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { parseSize } from '../../lib/size.ts'
 
@@ -99,7 +99,16 @@ function withoutContents(config: Config): Config {
     return { ...route, match: { ...route.match, headers: hidden(headers), query: hidden(query) } }
   })
   const schedules = config.schedules.map(({ name, document }) => ({ name, document: { ...document, job: { queue: document.queue } } }))
-  return { ...config, routes, schedules }
+  return { ...config, routes, schedules, ...(config.webhooks !== undefined && { webhooks: withoutReceivers(config.webhooks) }) }
+}
+
+/** Receivers are opened by headers, whatever they are called, and by what stands in a URL behind its path. */
+function withoutReceivers(webhooks: WebhooksConfig): WebhooksConfig {
+  const endpoints = webhooks.endpoints.map((endpoint) => {
+    const headers = Object.fromEntries(Object.keys(endpoint.headers).map((name) => [name, '***']))
+    return { ...endpoint, url: endpoint.url.replace(/\?.*$/s, '?***'), headers }
+  })
+  return { ...webhooks, endpoints }
 }
 
 /** `text`: of the configuration file, for the variables that it names. */
@@ -109,6 +118,9 @@ export function redactionFor(config: Config, text: string, environment: Environm
     for (const [name, value] of [...route.match.headers, ...route.match.query]) {
       if (SENSITIVE.test(name)) secrets.push({ text: value, shown: '***' })
     }
+  }
+  for (const { headers } of config.webhooks?.endpoints ?? []) {
+    for (const value of Object.values(headers)) secrets.push({ text: value, shown: '***' })
   }
   const named = variablesIn(text)
   for (const [name, value = ''] of Object.entries(environment)) {

@@ -39,6 +39,7 @@ const STATUS: AdminStatus = {
   pools: [POOL],
   queues: [QUEUE],
   routes: [],
+  webhooks: [],
 }
 
 interface Change {
@@ -152,4 +153,19 @@ test('a gateway of an earlier version, that tells less, is understood', () => {
   const { config: _, store: __, ...earlier } = STATUS
   const { blockedKeys: ___, paused: ____, limits: _____, ...queue } = QUEUE
   assert.deepEqual(causesOf({ ...earlier, queues: [queue] } as unknown as AdminStatus), [])
+})
+
+test('a webhook endpoint that takes nothing is told of, and what to type when it is disabled', () => {
+  const webhooks = [
+    { name: 'good' },
+    { name: 'slow', failingSince: Date.UTC(2030, 0, 1) },
+    { name: 'gone', failingSince: Date.UTC(2030, 0, 1), disabledBecause: 'its receiver answered 410' },
+  ]
+  assert.deepEqual(
+    causes({ status: { webhooks } }).map(({ check, says }) => [check, says]),
+    [
+      ['webhooks slow', 'nothing was delivered since 2030-01-01T00:00:00Z'],
+      ['webhooks gone', 'disabled, and its webhooks become dead letters: its receiver answered 410'],
+    ],
+  )
 })

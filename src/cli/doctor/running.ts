@@ -2,10 +2,11 @@
  * What is wrong with a running gateway, from what its admin address tells: one finding per cause, with the next command to type.
  * `status` prints them below its facts, `doctor` among its own. A gateway of another version may tell less than the type says.
  */
-import type { AdminStatus, PoolStatus, QueueStatus, ServerStatus, StoreStatus } from '../../admin/status.ts'
+import type { AdminStatus, EndpointStatus, PoolStatus, QueueStatus, ServerStatus, StoreStatus } from '../../admin/status.ts'
 import type { Millis } from '../../lib/units.ts'
 import { spanText } from '../../telemetry/event-text.ts'
 import { SLOW_SYNC_MS } from '../../telemetry/store-events.ts'
+import { shown } from '../words.ts'
 import { type Finding, latencyText, sizeText } from './finding.ts'
 
 /** `shown`: stands in the facts of `status` already. */
@@ -46,7 +47,20 @@ export function causesOf(status: AdminStatus): readonly Cause[] {
       ),
     )
   }
+  // Older gateways have none.
+  for (const endpoint of (status.webhooks as AdminStatus['webhooks'] | undefined) ?? []) causes.push(...endpointCauses(endpoint))
   return causes
+}
+
+function endpointCauses({ name, disabledBecause, failingSince }: EndpointStatus): readonly Cause[] {
+  const check = `webhooks ${shown(name)}`
+  if (disabledBecause !== undefined) {
+    const todo = `spillway webhooks test ${name}; when it takes that: spillway webhooks enable ${name}, then spillway webhooks replay ${name}`
+    return [{ check, level: 'warn', says: `disabled, and its webhooks become dead letters: ${disabledBecause}`, todo }]
+  }
+  if (failingSince === undefined) return []
+  const says = `nothing was delivered since ${new Date(failingSince).toISOString().slice(0, 19)}Z`
+  return [{ check, level: 'warn', says, todo: `spillway webhooks show ${name}` }]
 }
 
 function configCauses({ config }: AdminStatus): readonly Cause[] {

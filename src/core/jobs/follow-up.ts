@@ -10,6 +10,8 @@ export interface FollowUpPlan {
   readonly then?: Then
   /** It is one of a batch; the first has the index 0, and the batch has the first one's id. */
   readonly batch?: { readonly index: number }
+  /** Where its client wants to be told. */
+  readonly callback?: string | undefined
 }
 
 const NOTHING: FollowUpPlan = {}

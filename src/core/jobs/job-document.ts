@@ -6,6 +6,7 @@ import { isMapping } from '../../lib/mapping.ts'
 import { nearest } from '../../lib/nearest.ts'
 import type { Bytes, Millis } from '../../lib/units.ts'
 import { parseDuration } from '../../lib/duration.ts'
+import { type UrlPattern, wrongCallback } from '../webhooks/urls.ts'
 import { checkPath } from '../routing/check-path.ts'
 import {
   ATTEMPTS_MAX,
@@ -37,6 +38,8 @@ export interface JobDocument {
   idempotencyKey: string | undefined
   /** Not yet completed by the route that it names. */
   then: Then | undefined
+  /** Where the end is told of. */
+  callback: string | undefined
 }
 
 /** `path`: within the document, empty for the document itself. */
@@ -52,11 +55,13 @@ export interface DocumentLimits {
   readonly targetBytesMax: Bytes
   /** Those of ours may be there, for somebody else to look at. */
   readonly clientHeaders?: boolean
+  /** What a callback may name. Absent: there are no callbacks. */
+  readonly callbacks?: readonly UrlPattern[] | undefined
 }
 
 const FIELDS = [
   ...['payload', 'text', 'base64', 'contentType', 'headers', 'method', 'target', 'key', 'tenant', 'priority', 'reference'],
-  ...['delay', 'expireAfter', 'deadline', 'attempts', 'idempotencyKey', 'then'],
+  ...['delay', 'expireAfter', 'deadline', 'attempts', 'idempotencyKey', 'then', 'callback'],
 ]
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** Visible ASCII, as in a request line, without a fragment. */
@@ -103,6 +108,7 @@ export function readJobDocument(value: unknown, limits: DocumentLimits): JobDocu
     attempts: undefined,
     idempotencyKey: undefined,
     then: undefined,
+    callback: undefined,
   }
   for (const name in value) {
     const wrong = readField(job, name, value[name], limits)
@@ -155,6 +161,8 @@ function readField(job: JobDocument, name: string, value: unknown, limits: Docum
       job.then = then
       return undefined
     }
+    case 'callback':
+      return readCallback(job, value, limits)
     default:
       return readSmallField(job, name, value)
   }
@@ -228,6 +236,13 @@ function takeBody(job: JobDocument, kind: JobDocument['bodyKind'], body: unknown
   job.bodyKind = kind
   job.body = body
   return undefined
+}
+
+function readCallback(job: JobDocument, value: unknown, { callbacks }: DocumentLimits): Field {
+  if (callbacks === undefined) return 'needs webhooks.callbacks in the configuration, which says what it may name'
+  if (typeof value !== 'string') return 'must be a URL'
+  job.callback = value
+  return wrongCallback(value, callbacks)
 }
 
 function readTarget(job: JobDocument, value: unknown, limits: DocumentLimits): Field {

@@ -183,12 +183,12 @@ function parseRetryControl(value: string | undefined): 'never' | Millis | undefi
   return delayMs === undefined ? undefined : Math.min(delayMs, RETRY_CONTROL_MAX_MS)
 }
 
-/** Seconds or an HTTP date, at most one hour; undefined: absent or unreadable. */
-export function parseRetryAfter(value: string | undefined, now: EpochMillis): Millis | undefined {
+/** Seconds or an HTTP date, at most `maxMs`; undefined: absent or unreadable. */
+export function parseRetryAfter(value: string | undefined, now: EpochMillis, maxMs: Millis = RETRY_AFTER_MAX_MS): Millis | undefined {
   if (value === undefined) return undefined
-  if (/^\d{1,15}$/.test(value)) return Math.min(Number(value) * 1000, RETRY_AFTER_MAX_MS)
+  if (/^\d{1,15}$/.test(value)) return Math.min(Number(value) * 1000, maxMs)
   const at = parseHttpDate(value, now)
-  return at === undefined ? undefined : Math.min(Math.max(at - now, 0), RETRY_AFTER_MAX_MS)
+  return at === undefined ? undefined : Math.min(Math.max(at - now, 0), maxMs)
 }
 
 function fieldOf(headers: readonly string[], lowerName: string): string | undefined {

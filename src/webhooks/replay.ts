@@ -1,0 +1,129 @@
+/**
+ * Webhooks that somebody asks for: a test, one that is to go out again, all that an endpoint has missed. What could not be delivered is kept as it
+ * was and runs again; of what was delivered only the event is known, so it is made anew of the job that it told of. Its id stays: a receiver
+ * knows what it has had.
+ */
+import { asksFor } from '../core/webhooks/events.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import type { EpochMillis } from '../lib/units.ts'
+import type { Clock, Random } from '../ports/clock.ts'
+import type { CommandOutcome, JobFilter, JobId, StoredJob } from '../ports/job-store.ts'
+import type { Endpoint } from './endpoints.ts'
+import { jobOfEvent, type Recipient, testEvent, type WebhookEvent, type WebhookJob } from './maker.ts'
+import type { Webhooks } from './webhooks.ts'
+
+/** Jobs looked at in one question to the store. */
+const PAGE = 200
+const ENDED = ['succeeded', 'failed', 'cancelled', 'expired'] as const
+
+export interface ReplayParts {
+  readonly jobs: Pick<Jobs, 'queues'>
+  readonly webhooks: Webhooks
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export type Sent =
+  | { readonly kind: 'sent'; readonly webhook: JobId }
+  /** It has not been given up, or it is no webhook; `detail` says which. */
+  | { readonly kind: 'not-possible'; readonly detail: string }
+  /** The job that it told of is no longer kept. */
+  | { readonly kind: 'gone' }
+
+/** Undefined: webhooks are off. */
+export async function sendTest(parts: ReplayParts, endpoint: Endpoint): Promise<Sent> {
+  const id = parts.random.bytes(12).toString('hex')
+  return submitted(parts, await jobsTo(parts, { endpoint }, testEvent(endpoint.name, id, parts.clock.now())))
+}
+
+/** `job`: a webhook that has ended. */
+export async function resend(parts: ReplayParts, job: StoredJob, endpoint: Endpoint | undefined): Promise<Sent> {
+  if (job.finishedAt === undefined) return { kind: 'not-possible', detail: 'It has not ended: it is still to be delivered.' }
+  if (job.dead !== undefined) {
+    const outcome = await parts.jobs.queues.command({ kind: 'redrive', id: job.id })
+    return outcome.kind === 'refused' ? { kind: 'not-possible', detail: `${outcome.detail}.` } : { kind: 'sent', webhook: job.id }
+  }
+  const event = await eventAgain(parts, job.reference ?? '')
+  const recipient = endpoint === undefined ? callbackOf(event) : { endpoint }
+  if (event === undefined || recipient === undefined) return { kind: 'gone' }
+  return submitted(parts, await jobsTo(parts, recipient, event))
+}
+
+/** Those that were given up run again, step by step: the outcome tells the number of the task. */
+export function replayFailed(parts: ReplayParts, endpoint: Endpoint, since: EpochMillis | undefined): Promise<CommandOutcome> {
+  const queue = parts.webhooks.settings?.queue.name ?? ''
+  const filter = { queue, tenant: endpoint.name, dead: true as const, ...(since !== undefined && { since }) }
+  return parts.jobs.queues.command({ kind: 'begin', task: { kind: 'redrive', filter } })
+}
+
+export interface ReplayPage {
+  readonly sent: number
+  /** Where to go on; absent: that was all. */
+  readonly next?: string
+}
+
+/**
+ * Of all jobs that were submitted since then, have ended, and are still kept: what the endpoint asks for, whether it has had it or not. Looks at
+ * so many pages at once; `after` is the `next` of the page before. A text: there was no room for more.
+ */
+export async function replayAll(
+  parts: ReplayParts,
+  endpoint: Endpoint,
+  asked: { readonly since: EpochMillis; readonly after?: string; readonly pages: number },
+): Promise<ReplayPage | string> {
+  const { since, pages } = asked
+  const { settings } = parts.webhooks
+  const queues = (await parts.jobs.queues.stats()).map(({ queue }) => queue).filter((name) => name !== settings?.queue.name)
+  queues.sort()
+  let [queue, after] = asked.after === undefined ? [queues[0], undefined] : cursorOf(asked.after)
+  let sent = 0
+  for (let looked = 0; queue !== undefined; looked++) {
+    if (looked === pages) return { sent, next: after === undefined ? queue : `${queue}/${after}` }
+    const filter: JobFilter = { queue, since, statuses: ENDED }
+    const page = await parts.jobs.queues.browse({ filter, max: PAGE, ...(after !== undefined && { after }) })
+    const made: WebhookJob[] = []
+    for (const job of page.jobs) {
+      const event = eventOf(parts, job)
+      if (event !== undefined && asksFor(endpoint.config, event)) made.push(...(await jobsTo(parts, { endpoint }, event)))
+    }
+    const outcomes = await parts.jobs.queues.send(made.map((each) => each.job))
+    const refused = outcomes.find((outcome) => outcome.kind === 'refused')
+    if (refused !== undefined) return `${refused.detail}.`
+    sent += made.length
+    after = page.next
+    if (after === undefined) queue = queues.find((name) => name > (queue as string))
+  }
+  return { sent }
+}
+
+function cursorOf(text: string): readonly [queue: string, after: string | undefined] {
+  const [queue = '', after] = text.split('/')
+  return [queue, after]
+}
+
+function eventOf({ jobs, webhooks }: ReplayParts, job: StoredJob): WebhookEvent | undefined {
+  return webhooks.maker.eventOf(job, async () => (await jobs.queues.read([job.id], 'result'))[0]?.answer)
+}
+
+/** Undefined: the job is not kept, has been sent again since, or it told of something else. */
+async function eventAgain(parts: ReplayParts, id: string): Promise<WebhookEvent | undefined> {
+  const of = jobOfEvent(id)
+  const job = of === undefined ? undefined : (await parts.jobs.queues.read([of.job], 'status'))[0]?.job
+  return job === undefined || job.version !== of?.version ? undefined : eventOf(parts, job)
+}
+
+function callbackOf(event: WebhookEvent | undefined): Recipient | undefined {
+  return event?.callback === undefined ? undefined : { callback: event.callback }
+}
+
+async function jobsTo({ webhooks }: ReplayParts, recipient: Recipient, event: WebhookEvent): Promise<readonly WebhookJob[]> {
+  const { settings } = webhooks
+  return settings === undefined ? [] : webhooks.maker.jobsTo([recipient], event, settings)
+}
+
+/** Without an idempotency key: whoever asks twice wants it twice. */
+async function submitted({ jobs }: ReplayParts, made: readonly WebhookJob[]): Promise<Sent> {
+  const [outcome] = await jobs.queues.send(made.map(({ job }) => job))
+  if (outcome?.kind === 'created') return { kind: 'sent', webhook: outcome.job.id }
+  return { kind: 'not-possible', detail: outcome?.kind === 'refused' ? `${outcome.detail}.` : 'Webhooks are not configured.' }
+}
