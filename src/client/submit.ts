@@ -4,9 +4,10 @@
  */
 import { isPassing, isRefused, SpillwayError } from './errors.ts'
 import type { JobEvent } from './events.ts'
-import { handedOver, type Http, meaningOf, refusalIn } from './http.ts'
+import { type Http, refusalIn } from './http.ts'
 import { followJob, type JobHandle, successOf } from './job-handle.ts'
 import { isEnded, type JobDocument, type JobStatus } from './jobs.ts'
+import { handedOver, meaningOf } from './open.ts'
 import { pauseMs, sleep } from './timing.ts'
 
 export interface SubmitOptions {

@@ -179,13 +179,16 @@ test('whoever waits for a result gets it over lost answers and a gateway that is
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
   await nextOwed(rig)
-  let lost = 0
-  rig.line.fault = ({ path }) => (path.includes('/result') && lost++ < 3 ? 'lose-request' : undefined)
+  let asked = 0
+  rig.line.fault = ({ path }) => (path.includes('/jobs/') && asked++ < 3 ? 'lose-request' : undefined)
   const value = job.value()
-  await until('polls were lost', () => lost > 3)
+  await until('it was asked in vain', () => asked > 3)
   await rig.restart()
+  let results = 0
+  rig.line.fault = ({ path }) => (path.endsWith('/result') ? (['lose-answer', 'break-answer'] as const)[results++] : undefined)
   json(await nextOwed(rig), 200, { late: true })
   assert.deepEqual(await value, { late: true })
+  assert.equal(results, 3)
 })
 
 test('a lost answer to a submission: with an idempotency key it is sent again and is one job, without one it is an error', async () => {
