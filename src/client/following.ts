@@ -73,10 +73,10 @@ export class Following {
   }
 
   /** What `…/result` answers once the job has ended, whatever that is. */
-  async result(signal?: AbortSignal): Promise<Response> {
+  async result(signal?: AbortSignal, told: (event: JobEvent) => void = () => undefined): Promise<Response> {
     for (let failures = 0; ; ) {
       try {
-        for await (const event of this.events(signal)) void event
+        for await (const event of this.events(signal)) told(event)
       } catch (error) {
         // What the gateway has against it (the job is forgotten, say) its result will say, too.
         if (!(error instanceof SpillwayError) || mayPass(error)) throw error

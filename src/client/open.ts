@@ -94,9 +94,9 @@ export function withBody({ status, statusText, headers }: Response, body: string
 }
 
 /** What a failed fetch means: the caller's own reason, ours, or a connection that broke. */
-export function meaningOf(error: unknown, signal: AbortSignal): Error {
+export function meaningOf(error: unknown, signal: AbortSignal | undefined): Error {
   if (error instanceof SpillwayError) return error
-  if (signal.aborted) return reasonOf(signal)
+  if (signal?.aborted === true) return reasonOf(signal)
   return new SpillwayError('network', `no answer: ${messageOf(error)}`, { cause: error })
 }
 

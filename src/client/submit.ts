@@ -7,6 +7,7 @@ import type { JobEvent } from './events.ts'
 import { type Http, refusalIn } from './http.ts'
 import { followJob, type JobHandle, successOf } from './job-handle.ts'
 import { isEnded, type JobDocument, type JobStatus } from './jobs.ts'
+import { newKey } from './new-key.ts'
 import { handedOver, meaningOf } from './open.ts'
 import { pauseMs, sleep } from './timing.ts'
 
@@ -34,7 +35,7 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
   const { signal, ...rest } = init
   const headers = new Headers(init.headers)
   if (!headers.has('prefer')) headers.set('prefer', prefer)
-  if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? crypto.randomUUID() : idempotencyKey)
+  if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? newKey() : idempotencyKey)
   const method = (init.method ?? 'POST').toUpperCase()
   const mayRepeat = IDEMPOTENT.has(method) || headers.has('idempotency-key') ? isPassing : isRefused
   // A stream can be read once.

@@ -20,6 +20,10 @@ export type Fault =
   | 'lose-answer'
   /** The answer's head and first bytes come, then the connection breaks. */
   | 'break-answer'
+  /** The answer is kept until it is whole, as some proxies do. */
+  | 'hold-answer'
+  /** A proxy that says no by itself. */
+  | 'refuse'
 
 export interface FaultyLine extends AsyncDisposable {
   readonly url: string
@@ -63,9 +67,14 @@ function pass(
   const { target, fault } = to
   const cut = (): void => void request.socket.destroy()
   if (fault === 'lose-request') return cut()
+  if (fault === 'refuse') return void response.writeHead(403, { 'content-type': 'text/plain' }).end('not through here')
   const { method = 'GET', headers } = request
   const upstream = httpRequest(new URL(request.url ?? '/', target), { method, headers, agent: false }, (answer) => {
-    if (fault === undefined) {
+    if (fault === 'hold-answer') {
+      const chunks: Buffer[] = []
+      answer.on('data', (chunk: Buffer) => chunks.push(chunk))
+      answer.on('end', () => response.writeHead(answer.statusCode ?? 0, answer.headers).end(Buffer.concat(chunks)))
+    } else if (fault === undefined) {
       response.writeHead(answer.statusCode ?? 0, answer.headers)
       response.flushHeaders()
       answer.pipe(response)
