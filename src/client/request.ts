@@ -163,7 +163,7 @@ function following(url: string, asked: Request, init: FollowInit): Followed {
   const fetcher = init.fetch ?? ((input: string | URL | Request, more?: RequestInit) => fetch(input, more))
   // Who we are goes to where the request went, and nowhere else.
   const authorization = new URL(url).origin === new URL(asked.url).origin ? asked.headers.get('authorization') : null
-  const own = authorization === null ? {} : { authorization }
+  const own: Record<string, string> = authorization === null ? {} : { authorization }
   const http = new Http({
     apiUrl: '',
     token: undefined,

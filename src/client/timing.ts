@@ -56,21 +56,26 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 /** What a browser's page has, and a server's program has not. */
 type Page = Pick<AbortSignal, 'addEventListener' | 'removeEventListener'>
 
-/** A pause before asking again. It is over at once when the browser hears that the network is back. */
+/** A pause before asking again. It is over at once when the browser hears that the network is back. Rejects with the signal's reason. */
 export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
   const page = globalThis as unknown as Partial<Page>
   const back = new AbortController()
-  const wake = (): void => back.abort()
+  const wake = (): void => back.abort(ONLINE)
+  const leave = (): void => back.abort(signal?.reason)
+  if (signal?.aborted === true) leave()
   page.addEventListener?.('online' as 'abort', wake)
-  signal?.addEventListener('abort', wake)
+  signal?.addEventListener('abort', leave)
   try {
-    await sleep(ms, back.signal).catch(() => undefined)
-    if (signal?.aborted === true) throw reasonOf(signal)
+    await sleep(ms, back.signal)
+  } catch (error) {
+    if (error !== ONLINE) throw error
   } finally {
     page.removeEventListener?.('online' as 'abort', wake)
-    signal?.removeEventListener('abort', wake)
+    signal?.removeEventListener('abort', leave)
   }
 }
+
+const ONLINE = new Error('online')
 
 export function reasonOf(signal: AbortSignal): Error {
   const reason: unknown = signal.reason

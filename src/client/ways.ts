@@ -31,7 +31,11 @@ const HELD_MS = 25_000
 /** Between polls, where the gateway does not say. */
 const POLL_MS = 2000
 
-export const WAYS: Readonly<Record<Way, Listen>> = { sse: stream, 'long-poll': (asked) => poll(asked, HELD_MS), poll: (asked) => poll(asked, 0) }
+export const WAYS: Readonly<Record<Way, Listen>> = {
+  sse: stream,
+  'long-poll': (asked) => poll(asked, HELD_MS),
+  poll: (asked) => poll(asked, 0),
+}
 
 async function stream({ http, url, heartbeatMs, signal, told }: Asked): Promise<number> {
   const idleMs = 2 * heartbeatMs
@@ -50,15 +54,17 @@ async function stream({ http, url, heartbeatMs, signal, told }: Asked): Promise<
   throw new SpillwayError('network', 'the stream ended before the job')
 }
 
-async function poll({ http, url, last, signal, told }: Asked, heldMs: number): Promise<number> {
+async function poll({ http, url, last, signal, told }: Asked, longMs: number): Promise<number> {
   const startedAt = performance.now()
-  const headers = last === undefined ? {} : { 'if-none-match': `W/"${last.version}"` }
+  // Held is who has a snapshot to wait for a change of.
+  const heldMs = last === undefined ? 0 : longMs
+  const headers: Record<string, string> = last === undefined ? {} : { 'if-none-match': `W/"${last.version}"` }
   const query = heldMs === 0 ? '' : `?wait=${heldMs}ms`
   const { document, response } = await http.jobDocumentOnce<JobDocument>({ method: 'GET', url: url + query, heldMs, headers, signal })
   const now = document === undefined ? last : snapshot(document, response, last)
   if (now !== undefined) told(now)
   const retryAfterMs = retryAfterMsOf(response)
-  if (heldMs === 0) return retryAfterMs ?? POLL_MS
+  if (longMs === 0) return retryAfterMs ?? POLL_MS
   // A gateway that stops sends its waiters away with nothing new; whoever was held, or has news, may ask again at once.
   const sentAway = now?.version === last?.version && performance.now() - startedAt < heldMs / 2
   return sentAway ? pauseMs(1, http.options.retry, retryAfterMs) : 0

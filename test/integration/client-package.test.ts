@@ -1,6 +1,8 @@
 /** What users import: types that hold, for browsers and for Node, and a client that needs nothing but the web platform. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { gzipSync } from 'node:zlib'
+import { buildSync } from 'esbuild'
 import { globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,6 +29,21 @@ test('the client imports nothing but its own folder', () => {
   assert.deepEqual(foreignImports(files), [])
   // The canary: the worker does.
   assert.ok(foreignImports(globSync(join(CLIENT, 'worker', '*.ts'))).includes('node:worker_threads'))
+})
+
+/** What a page loads for this line of its own, compressed, in bytes. */
+function gzippedBytes(program: string): number {
+  const stdin = { contents: program, resolveDir: import.meta.dirname }
+  const options = { bundle: true, minify: true, treeShaking: true, format: 'esm', target: 'es2022', write: false } as const
+  const [bundle] = buildSync({ stdin, ...options }).outputFiles
+  return gzipSync(bundle?.contents ?? '', { level: 9 }).length
+}
+
+test('request() costs a page less than 6 KiB', () => {
+  const bytes = gzippedBytes("import { follow, request } from 'spillway/client'; globalThis.use = [follow, request]")
+  assert.ok(bytes < 6144, `${bytes} bytes`)
+  // The canary: the whole client is more.
+  assert.ok(gzippedBytes("import { createClient, request } from 'spillway/client'; globalThis.use = [createClient, request]") > 6144)
 })
 
 function compile(lib: string, file: string): string {

@@ -33,6 +33,8 @@ export interface FaultyLine extends AsyncDisposable {
   fault: (request: PassedRequest) => Fault | undefined
   /** A gateway that has moved. */
   target: string
+  /** Whoever is connected is cut off. */
+  breakAll(): void
 }
 
 export async function startFaultyLine(target: string): Promise<FaultyLine> {
@@ -51,6 +53,7 @@ export async function startFaultyLine(target: string): Promise<FaultyLine> {
     passed,
     fault: () => undefined,
     target,
+    breakAll: () => server.closeAllConnections(),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
