@@ -18,6 +18,7 @@ export interface FollowInit {
   readonly signal?: AbortSignal | null
   readonly cancelOnAbort?: boolean
   readonly onStatus?: (document: JobDocument) => void
+  /** What the server reports. */
   readonly onProgress?: (progress: unknown, document: JobDocument) => void
   /** How to hear of the job. Default `auto`: a stream of events, where that does not get through long polls, else polls. */
   readonly transport?: 'auto' | Way
@@ -102,7 +103,9 @@ async function finish({ job, following: source }: Followed, init: FollowInit, si
   try {
     const told = (event: JobDocument): void => {
       if (event.status !== last?.status) init.onStatus?.(event)
-      if (JSON.stringify(event.progress) !== JSON.stringify(last?.progress)) init.onProgress?.(event.progress, event)
+      // A new attempt begins without any: nothing was reported.
+      const reported = event.progress !== undefined && JSON.stringify(event.progress) !== JSON.stringify(last?.progress)
+      if (reported) init.onProgress?.(event.progress, event)
       last = event
     }
     return await source.result(signal, told)
