@@ -1,32 +1,22 @@
 /** The SDK in a browser: from a page of another origin than the gateway's, by each transport; and the React hooks. */
 import assert from 'node:assert/strict'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { buildSync } from 'esbuild'
 import type { Page } from 'playwright-core'
 import { createElement } from 'react'
 import { renderToString } from 'react-dom/server'
 import { useJob, useRequest } from '../../src/client/react/react.ts'
-import { NO_BROWSER, startBrowser } from '../support/browser.ts'
+import { NO_BROWSER, type ServedPage, servePage, startBrowser } from '../support/browser.ts'
 import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
 import { until } from '../support/until.ts'
 
-/** Pages of an origin of their own: `/` runs the program. */
-async function startPages(program: string): Promise<AsyncDisposable & { readonly url: string }> {
+/** A page that runs the program. */
+async function startPages(program: string): Promise<ServedPage> {
   const stdin = { contents: program, resolveDir: import.meta.dirname }
   const define = { 'process.env.NODE_ENV': '"production"' }
   const [bundle] = buildSync({ stdin, bundle: true, format: 'esm', target: 'es2022', define, write: false }).outputFiles
-  const page = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><div id="root"></div><script type="module">${bundle?.text}</script>`
-  const server = createServer((_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end(page))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  }
+  const head = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
+  return await servePage(`${head}<div id="root"></div><script type="module">${bundle?.text}</script>`)
 }
 
 async function untilSaid(page: Page, what: string): Promise<void> {
@@ -52,7 +42,7 @@ asked.then(async (response) => say('answer ' + response.status + ' ' + await res
 async function startOtherOrigin(): Promise<{
   readonly rig: RouteRig
   readonly stack: AsyncDisposableStack
-  readonly pages: { readonly url: string }
+  readonly pages: ServedPage
 }> {
   const stack = new AsyncDisposableStack()
   const pages = stack.use(await startPages(PROGRAM))

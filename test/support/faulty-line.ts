@@ -3,7 +3,8 @@
  * test says: before they arrive, or their answers after the gateway has done its work.
  */
 import { createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 export interface PassedRequest {
   readonly method: string
@@ -45,6 +46,10 @@ export async function startFaultyLine(target: string): Promise<FaultyLine> {
     request.on('data', (chunk: Buffer) => (seen.body += chunk.toString()))
     pass(request, response, { target: line.target, fault: line.fault(seen) })
   })
+  server.on('upgrade', (request, socket, head) => {
+    passed.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: '' })
+    tunnel(request, socket, head, line.target)
+  })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const line: FaultyLine = {
@@ -60,6 +65,21 @@ export async function startFaultyLine(target: string): Promise<FaultyLine> {
     },
   }
   return line
+}
+
+/** What was upgraded is bytes from there on. */
+function tunnel({ url = '/', rawHeaders }: IncomingMessage, client: Duplex, head: Buffer, target: string): void {
+  const { hostname, port } = new URL(target)
+  const gateway = connect({ host: hostname, port: Number(port), noDelay: true })
+  const over = (): void => {
+    client.destroy()
+    gateway.destroy()
+  }
+  for (const socket of [client, gateway]) socket.on('error', over).on('close', over)
+  const fields = Array.from({ length: rawHeaders.length / 2 }, (_, i) => `${rawHeaders[2 * i]}: ${rawHeaders[2 * i + 1]}\r\n`)
+  gateway.write(`GET ${url} HTTP/1.1\r\n${fields.join('')}\r\n`)
+  gateway.write(head)
+  client.pipe(gateway).pipe(client)
 }
 
 function pass(
