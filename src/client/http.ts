@@ -2,7 +2,7 @@
  * Requests to the gateway: who we are, how long we wait, what may be repeated. A call is repeated only where a second one can do no harm,
  * or where the first was refused before anything was done.
  */
-import { isPassing, isProblem, isRefused, parseJson, problemOf, SpillwayError, unknownAnswer } from './errors.ts'
+import { isPassing, isProblem, isRefused, parseJson, problemOf, type SpillwayError, unknownAnswer } from './errors.ts'
 import { limited, openAnswer, type OpenAnswer, type OpenCall, withBody } from './open.ts'
 import { pauseMs, type RetryPolicy, sleep } from './timing.ts'
 
