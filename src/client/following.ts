@@ -25,12 +25,28 @@ export const FOLLOW: FollowOptions = {
   failuresMax: Number.POSITIVE_INFINITY,
 }
 
+/** Browsers have six connections to one address (HTTP/1.1), for all tabs together: a page holds so many, and polls for the rest of its jobs. */
+const HELD_MAX = 'location' in globalThis ? 3 : Number.POSITIVE_INFINITY
+let held = 0
+
 /** So often a way may fail while another gets through. */
 const STRIKES_MAX = 2
 /** A reader that takes no events is kept the newest. */
 const PENDING_MAX = 100
 /** A result of this size is read before it is handed on, so that a cut connection costs a request and nothing else. */
 const READ_AHEAD_MAX = 1 << 20
+
+/** How it goes with the ways to hear of the job. */
+interface Course {
+  /** The way that is taken, of those there are. */
+  level: number
+  /** Failures of this way while the gateway was there. */
+  strikes: number
+  /** In a row, of whatever way. */
+  failures: number
+  /** The next question is a plain one. */
+  checking: boolean
+}
 
 export class Following {
   readonly #http: Http
@@ -140,47 +156,58 @@ export class Following {
     return stop
   }
 
-  /**
-   * Listens by the best way until the job has ended. After a failure the gateway is asked plainly first: that tells a gateway that is away
-   * from a way that does not get through.
-   */
   async #follow(signal: AbortSignal): Promise<void> {
-    const { ways, heartbeatMs, failuresMax } = this.#options
-    let level = 0
-    let strikes = 0
-    let failures = 0
-    let checking = false
+    const course: Course = { level: 0, strikes: 0, failures: 0, checking: false }
+    for (;;) {
+      const pause = await this.#listen(course, signal)
+      if (hasEnded(this.#last)) return
+      await rest(pause, signal)
+    }
+  }
+
+  /** Once, by the best way that gets through. Resolves with the pause before the next time. */
+  async #listen(course: Course, signal: AbortSignal): Promise<number> {
+    const { ways, heartbeatMs } = this.#options
+    const crowded = held >= HELD_MAX && ways.includes('poll')
+    const way = course.checking || crowded ? 'poll' : (ways[course.level] as Way)
     const told = (event: JobEvent): void => {
-      failures = 0
-      if (!checking) strikes = 0
+      course.failures = 0
+      if (!course.checking) course.strikes = 0
       if (!signal.aborted) this.#tell(event)
     }
-    while (!hasEnded(this.#last)) {
-      const way = checking ? 'poll' : (ways[level] as Way)
-      let pause: number
-      try {
-        pause = await WAYS[way]({ http: this.#http, url: this.#url, heartbeatMs, last: this.#last, signal, told })
-        failures = 0
-        if (checking) {
-          // The gateway is there: it is the way.
-          if (strikes >= STRIKES_MAX && level < ways.length - 1) {
-            level++
-            strikes = 0
-          }
-          pause = ways[level] === 'poll' ? pause : 0
-          checking = false
-        }
-      } catch (error) {
-        if (signal.aborted) throw reasonOf(signal)
-        const passing = mayPass(error)
-        if ((!passing && way !== 'sse') || ++failures > failuresMax) throw error
-        if (checking) strikes = 0
-        else strikes += passing && error.code !== 'timeout' ? 1 : STRIKES_MAX
-        pause = this.#pauseMs(failures, passing ? error.retryAfterMs : 0)
-        checking = true
-      }
-      if (!hasEnded(this.#last)) await rest(pause, signal)
+    if (way !== 'poll') held++
+    try {
+      const pause = await WAYS[way]({ http: this.#http, url: this.#url, heartbeatMs, last: this.#last, signal, told })
+      return this.#gotThrough(course, pause)
+    } catch (error) {
+      if (signal.aborted) throw reasonOf(signal)
+      return this.#failed(course, way, error)
+    } finally {
+      if (way !== 'poll') held--
     }
+  }
+
+  #gotThrough(course: Course, pause: number): number {
+    const { ways } = this.#options
+    course.failures = 0
+    if (!course.checking) return pause
+    course.checking = false
+    // The gateway is there, so it was the way.
+    if (course.strikes >= STRIKES_MAX && course.level < ways.length - 1) {
+      course.level++
+      course.strikes = 0
+    }
+    return ways[course.level] === 'poll' ? pause : 0
+  }
+
+  /** The gateway is asked plainly next: that tells one that is away from a way that does not get through. */
+  #failed(course: Course, way: Way, error: unknown): number {
+    const passing = mayPass(error)
+    if ((!passing && way !== 'sse') || ++course.failures > this.#options.failuresMax) throw error
+    if (course.checking) course.strikes = 0
+    else course.strikes += passing && error.code !== 'timeout' ? 1 : STRIKES_MAX
+    course.checking = true
+    return this.#pauseMs(course.failures, passing ? error.retryAfterMs : 0)
   }
 
   #pauseMs(failures: number, retryAfterMs: number | undefined): number {

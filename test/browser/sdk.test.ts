@@ -74,6 +74,31 @@ for (const transport of ['auto', 'sse', 'long-poll', 'poll'] as const) {
   })
 }
 
+const MANY = `
+import { request } from 'spillway/client'
+const gateway = decodeURIComponent(location.hash.slice(1))
+const root = document.getElementById('root')
+window.send = () => request(gateway + '/reports', { method: 'POST', body: '1' }).then((response) => { root.textContent += response.status + ';' })
+for (let i = 0; i < 9; i++) send()
+`
+
+test('many jobs of one page leave it connections for other requests', { skip: NO_BROWSER }, async () => {
+  await using pages = await startPages(MANY)
+  await using rig = await startRouteRig({ cors: { origins: [pages.url] }, queues: { reports: { concurrency: 10 } } })
+  await using browser = await startBrowser()
+  const page = await browser.newPage()
+  await page.goto(`${pages.url}/#${encodeURIComponent(rig.url)}`)
+  await until('all run, and each is followed', () => {
+    const followed = rig.line.passed.filter(({ method, path }) => method === 'GET' && path.includes('/jobs/'))
+    return rig.server.received.length === 9 && new Set(followed.map(({ path }) => path.split('/')[3])).size === 9
+  })
+  // A browser has six connections to one address (HTTP/1.1). Were they all held by streams, this would wait for the end of one.
+  await page.evaluate('void send()')
+  await until('another one runs', () => rig.server.received.length === 10)
+  for (let i = 0; i < 10; i++) sendJson(await rig.nextOwed(), 200, 1)
+  await untilSaid(page, '200;'.repeat(10))
+})
+
 const REACT = `
 import { createElement, useEffect, useState } from 'react'
 import { createRoot } from 'react-dom/client'
