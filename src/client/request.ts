@@ -1,11 +1,12 @@
 /**
  * `request()`: `fetch` for routes that may answer later. It resolves with the answer, whether that came at once or is the result of a job, and
- * goes on over lost connections and restarts until it is there. What an answer is, it says itself (`Spillway-Status`, `Location`).
+ * goes on over lost connections and restarts until it is there. What an answer is, it says itself (`Spillway-Job`, `Location`).
  */
 import { retryAfterMsOf, SpillwayError } from './errors.ts'
 import { FOLLOW, Following } from './following.ts'
 import { Http } from './http.ts'
-import { isEnded, type JobDocument } from './jobs.ts'
+import { jobUrlIn } from './job-url.ts'
+import type { JobDocument } from './jobs.ts'
 import { newKey } from './new-key.ts'
 import { meaningOf } from './open.ts'
 import { RequestError } from './request-error.ts'
@@ -60,11 +61,10 @@ export function request(input: string | URL | Request, init: SpillwayRequestInit
   return requested(init, signal, async () => {
     const asked = requestOf(input, init)
     const response = await send(asked, init, signal)
-    const location = response.headers.get('location')
-    const status = response.headers.get('spillway-status')
-    if (status === null || isEnded(status) || location === null) return { response }
+    const url = jobUrlIn(response, asked.url)
+    if (url === undefined) return { response }
     await response.body?.cancel()
-    return { following: following(new URL(location, response.url || asked.url).href, asked, init) }
+    return { following: following(url, asked, init) }
   })
 }
 

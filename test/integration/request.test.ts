@@ -1,7 +1,7 @@
 /** `request()`: what it resolves with, whether the answer comes now or later, and what the job in its hands can do. The gateway is a process of its own. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { follow, type JobDocument, request, RequestError } from '../../src/client/client.ts'
+import { createClient, follow, type JobDocument, request, RequestError } from '../../src/client/client.ts'
 import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
 import { until } from '../support/until.ts'
 
@@ -202,6 +202,22 @@ test('a request whose answer was lost is sent again under its key, and is done o
     rig.server.received.map(({ body }) => body.toString()),
     ['once'],
   )
+})
+
+test('a repeat of what was done long ago has its result, also where the result has a Location of its own', async () => {
+  await using rig = await startRouteRig()
+  const post = { method: 'POST', body: '1', idempotencyKey: 'mine' } as const
+  const first = request(`${rig.url}/reports`, post)
+  const response = await rig.nextOwed()
+  response.writeHead(201, { location: '/reports/1', 'content-type': 'text/plain' }).end('made')
+  for (const asked of [first, request(`${rig.url}/reports`, post), request(`${rig.url}/reports`, { ...post, wait: '5s' })]) {
+    const answer = await asked
+    assert.deepEqual([answer.status, answer.headers.get('location'), await answer.text()], [201, '/reports/1', 'made'])
+  }
+  const client = createClient({ url: rig.url })
+  const again = await client.submit('/reports', { body: '1' }, { idempotencyKey: 'mine' })
+  assert.equal(await again.value(), 'made')
+  assert.equal(rig.server.received.length, 1)
 })
 
 test('what has no key, or a body that can be read once, is sent once', async () => {
