@@ -7,7 +7,7 @@ import { globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Client, createClient, type SendResult } from 'spillway/client'
+import { type Client, createClient, follow, request, type RequestedJob, type SendResult } from 'spillway/client'
 import { createWorker, type Worker } from 'spillway/worker'
 import { startChild } from '../support/children.ts'
 import { startQueueRig } from '../support/queue-rig.ts'
@@ -71,7 +71,7 @@ test('the client compiles for a browser, where there are no types of Node', () =
 
 /** As a user of the package writes it. */
 const PROGRAM = `
-import { createClient } from 'spillway/client'
+import { createClient, request, type RequestedJob } from 'spillway/client'
 import { createWorker, type HandlerContext } from 'spillway/worker'
 
 const [url = '', token = ''] = process.argv.slice(2)
@@ -90,6 +90,9 @@ const worker = createWorker<{ n: number }, number>({
 })
 const sent = await mail.send({ n: 1 })
 console.log(await mail.follow(sent.token).value(), (await worker.stop()).released)
+const asked = request(url + '/nowhere')
+const job: RequestedJob | undefined = await asked.job
+console.log((await asked).status, job)
 `
 
 test('the built package has its types and runs: the thread that extends leases is found', async () => {
@@ -108,7 +111,7 @@ test('the built package has its types and runs: the thread that extends leases i
     assert.equal(compiled.stdout, '')
     const child = startChild([process.execPath, join(folder, 'program.js'), rig.url, rig.token], () => undefined)
     await child.exited
-    assert.equal(child.output, '2 0\n')
+    assert.equal(child.output, '2 0\n404 undefined\n')
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -135,6 +138,23 @@ export async function typesHold(client: Client): Promise<Worker> {
   await mail.settle([{ receipt: 'r', outcome: 'succeed', result: { sent: to } }])
   // @ts-expect-error: `reason` belongs to what failed
   await mail.settle([{ receipt: 'r', outcome: 'succeed', reason: 'r' }])
+  const asked = request('https://a.example/reports', {
+    method: 'POST',
+    body: 'x',
+    wait: '10s',
+    transport: 'long-poll',
+    retry: { attempts: 3 },
+  })
+  const job: RequestedJob | undefined = await asked.job
+  const response: Response = await asked
+  // @ts-expect-error: no such transport
+  await request('https://a.example', { transport: 'pigeon' })
+  // @ts-expect-error: perhaps there is no job
+  await (await asked.job).cancel()
+  const kept: RequestedJob = await follow(job?.url ?? response.url, { onProgress: (progress: unknown) => void progress }).job
+  for await (const { event, version } of kept.events()) event satisfies 'status' | 'progress' | 'end', version satisfies number
+  // @ts-expect-error: what was kept is not sent again
+  await follow(kept.url, { method: 'POST' })
   const sent: number = (await mail.follow('token').value()).sent
   // @ts-expect-error: a result of another type
   const text: string = (await mail.follow('token').value()).sent

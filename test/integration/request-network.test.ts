@@ -133,6 +133,22 @@ test('the server is killed in the middle: the job is tried again, and the client
   assert.ok(attempts.some((each) => (each as unknown[])[0] === 'retrying'))
 })
 
+test('on a spill route with nothing alive the request waits, held and then as a job, and has its answer when a server is back', async () => {
+  await using rig = await startRouteRig({ routes: [{ match: 'POST /orders', mode: 'spill', wait: '1s', redeliver: 'always' }] })
+  await rig.server.kill()
+  // Held to the end.
+  const held = request(`${rig.url}/orders`, { method: 'POST', body: 'tea', wait: '60s', retry })
+  // Told that it will be later.
+  const later = request(`${rig.url}/orders`, { method: 'POST', body: 'coffee', retry })
+  const job = await later.job
+  assert.ok(job !== undefined)
+  await rig.server.revive()
+  for (let i = 0; i < 2; i++) sendJson(await rig.nextOwed(), 200, 'served')
+  for (const asked of [held, later]) assert.equal(await (await asked).json(), 'served')
+  assert.equal(await held.job, undefined)
+  assert.deepEqual(rig.server.received.map(({ body }) => body.toString()).sort(), ['coffee', 'tea'])
+})
+
 test('a gateway that never comes back is given up, and the error holds the job', async () => {
   await using rig = await startRouteRig()
   const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry: { ...retry, followFailures: 5 } })
