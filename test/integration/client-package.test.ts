@@ -152,7 +152,10 @@ export async function typesHold(client: Client): Promise<Worker> {
   // @ts-expect-error: perhaps there is no job
   await (await asked.job).cancel()
   const kept: RequestedJob = await follow(job?.url ?? response.url, { onProgress: (progress: unknown) => void progress }).job
-  for await (const { event, version } of kept.events()) event satisfies 'status' | 'progress' | 'end', version satisfies number
+  for await (const { event, version } of kept.events()) {
+    const told: readonly ['status' | 'progress' | 'end', number] = [event, version]
+    if (told[0] === 'end') break
+  }
   // @ts-expect-error: what was kept is not sent again
   await follow(kept.url, { method: 'POST' })
   const sent: number = (await mail.follow('token').value()).sent
