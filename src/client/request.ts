@@ -161,12 +161,19 @@ function isNotNow({ status, headers }: Response): boolean {
   return (status === 429 || status === 503) && (headers.get('spillway-status') ?? 'cancelled') === 'cancelled'
 }
 
+/** What a request says about itself; the rest of its headers are about who sends it. */
+const ABOUT_THE_REQUEST = /^(?:accept|content-.*|idempotency-key|if-.*|prefer|range|spillway-.*)$/
+
+/** A job may be bound to who sent it, by whatever header. It goes to where the request went, and nowhere else. */
+function identityIn(asked: Request, url: string): Record<string, string> {
+  if (new URL(url).origin !== new URL(asked.url).origin) return {}
+  return Object.fromEntries([...asked.headers].filter(([name]) => !ABOUT_THE_REQUEST.test(name)))
+}
+
 function following(url: string, asked: Request, init: FollowInit): Followed {
   const { transport = 'auto', heartbeat = FOLLOW.heartbeatMs, retry } = init
   const fetcher = init.fetch ?? ((input: string | URL | Request, more?: RequestInit) => fetch(input, more))
-  // Who we are goes to where the request went, and nowhere else.
-  const authorization = new URL(url).origin === new URL(asked.url).origin ? asked.headers.get('authorization') : null
-  const own: Record<string, string> = authorization === null ? {} : { authorization }
+  const own = identityIn(asked, url)
   const http = new Http({
     apiUrl: '',
     token: undefined,

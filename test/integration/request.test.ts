@@ -178,6 +178,45 @@ test('a signal ends the waiting with its reason and leaves the job alone, unless
   await left
 })
 
+test('who sends the request asks for the job as well, but no other origin hears of it', async () => {
+  await using rig = await startRouteRig()
+  const headers = {
+    'x-account': 'ann',
+    authorization: 'Bearer a',
+    'content-type': 'text/plain',
+    accept: 'text/csv',
+    prefer: 'respond-async',
+  }
+  const post = { method: 'POST', body: '1', headers } as const
+  const asked = request(`${rig.url}/reports`, post)
+  sendJson(await rig.nextOwed(), 200, 'done')
+  await asked
+  const [, ...about] = rig.line.passed
+  assert.ok(about.length >= 2)
+  for (const { headers: sent } of about) {
+    assert.deepEqual([sent['x-account'], sent.authorization], ['ann', 'Bearer a'])
+    assert.deepEqual([sent['content-type'], sent['prefer'], sent['idempotency-key']], [undefined, undefined, undefined])
+    assert.notEqual(sent.accept, 'text/csv')
+  }
+  const before = rig.line.passed.length
+  const elsewhere = new URL((await asked.job)?.url as string)
+  elsewhere.hostname = 'localhost'
+  const moved: typeof fetch = async (input, init) => {
+    const answer = await fetch(input, init)
+    const said = new Headers(answer.headers)
+    const location = said.get('location')
+    if (location === null) return answer
+    said.set('location', new URL(location, elsewhere).href)
+    return new Response(null, { status: answer.status, headers: said })
+  }
+  const other = request(`${rig.url}/reports`, { ...post, fetch: moved })
+  sendJson(await rig.nextOwed(), 200, 'done')
+  await other
+  for (const { path, headers: sent } of rig.line.passed.slice(before)) {
+    if (path !== '/reports') assert.deepEqual([sent['x-account'], sent.authorization], [undefined, undefined])
+  }
+})
+
 test('what is wrong rejects as with fetch, and is not sent', async () => {
   await using rig = await startRouteRig()
   await assert.rejects(request('not a url'), TypeError)
