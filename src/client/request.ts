@@ -18,6 +18,7 @@ export interface FollowInit {
   /** Ends the waiting; the job goes on, unless `cancelOnAbort`. */
   readonly signal?: AbortSignal | null
   readonly cancelOnAbort?: boolean
+  /** Another status, or another attempt. */
   readonly onStatus?: (document: JobDocument) => void
   /** What the server reports. */
   readonly onProgress?: (progress: unknown, document: JobDocument) => void
@@ -102,7 +103,7 @@ async function finish({ job, following: source }: Followed, init: FollowInit, si
   let last: JobDocument | undefined
   try {
     const told = (event: JobDocument): void => {
-      if (event.status !== last?.status) init.onStatus?.(event)
+      if (event.status !== last?.status || event.attempt !== last.attempt) init.onStatus?.(event)
       // A new attempt begins without any: nothing was reported.
       const reported = event.progress !== undefined && JSON.stringify(event.progress) !== JSON.stringify(last?.progress)
       if (reported) init.onProgress?.(event.progress, event)

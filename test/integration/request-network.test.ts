@@ -1,7 +1,7 @@
 /** `request()` over bad networks: each transport, proxies that let only some of them through, cut streams, gateways and servers that are killed. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { follow, type JobEvent, request, RequestError, type SpillwayRequestInit } from '../../src/client/client.ts'
+import { follow, type JobDocument, type JobEvent, request, RequestError, type SpillwayRequestInit } from '../../src/client/client.ts'
 import { startCuttingLine } from '../support/cutting-line.ts'
 import type { Fault } from '../support/faulty-line.ts'
 import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
@@ -131,6 +131,25 @@ test('the server is killed in the middle: the job is tried again, and the client
   assert.equal(await (await asked).json(), 'second')
   assert.deepEqual(attempts.at(-1), ['succeeded', 2])
   assert.ok(attempts.some((each) => (each as unknown[])[0] === 'retrying'))
+})
+
+test('an attempt that ended and another that began while nobody could hear of it are told as another attempt', async () => {
+  await using rig = await startRouteRig()
+  const told: string[] = []
+  const onStatus = ({ status, attempt }: JobDocument): void => void told.push(`${status} ${attempt}`)
+  const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry, onStatus })
+  await until('it is seen running', () => told.includes('running 1'))
+  rig.line.fault = ({ path }) => (path.includes('/jobs/') ? 'lose-request' : undefined)
+  rig.line.breakAll()
+  await rig.nextOwed()
+  await rig.server.kill()
+  await rig.server.revive()
+  const response = await rig.nextOwed()
+  rig.line.fault = () => undefined
+  await until('the second is seen running', () => told.includes('running 2'))
+  assert.ok(!told.includes('retrying 1'))
+  sendJson(response, 200, 'done')
+  assert.equal(await (await asked).json(), 'done')
 })
 
 test('on a spill route with nothing alive the request waits, held and then as a job, and has its answer when a server is back', async () => {
