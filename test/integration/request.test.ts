@@ -1,7 +1,7 @@
 /** `request()`: what it resolves with, whether the answer comes now or later, and what the job in its hands can do. The gateway is a process of its own. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createClient, follow, type JobDocument, request, RequestError } from '../../src/client/client.ts'
+import { createClient, follow, type JobDocument, type JobEvent, request, RequestError } from '../../src/client/client.ts'
 import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
 import { until } from '../support/until.ts'
 
@@ -130,6 +130,25 @@ test('all who listen to a job share one connection', async () => {
   // It has ended: nothing is asked any more.
   assert.equal((await listen()).length, 1)
   assert.deepEqual(pathsOf(rig).slice(1), ['GET /_spillway/jobs/T/events', 'GET /_spillway/jobs/T/result'])
+})
+
+test('a reader that takes nothing is kept the newest hundred, and the end', async () => {
+  await using rig = await startRouteRig()
+  const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1' })
+  const response = await rig.nextOwed()
+  const job = await asked.job
+  assert.ok(job !== undefined)
+  const slow = job.events()
+  assert.equal((await slow.next()).value?.event, 'status')
+  for (let n = 1; n <= 120; n++) {
+    await rig.report(n)
+    await until(`${n} has come`, () => job.progress === n)
+  }
+  sendJson(response, 200, 'done')
+  await asked
+  const read: JobEvent[] = []
+  for await (const event of slow) read.push(event)
+  assert.deepEqual([read.length, read[0]?.progress, read.at(-2)?.progress, read.at(-1)?.event], [100, 22, 120, 'end'])
 })
 
 test('whoever keeps the address finds the job again: running, and ended', async () => {
