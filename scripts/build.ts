@@ -18,6 +18,9 @@ function published(source: string): { readonly types: string; readonly default: 
   return { types: `${stem}.d.ts`, default: `${stem}.js` }
 }
 
+/** Of `spillway/react` alone: whoever uses it has it. */
+const PEERS = { peerDependencies: { react: '>=18' }, peerDependenciesMeta: { react: { optional: true } } }
+
 rmSync(DIST, { recursive: true, force: true })
 const done = spawnSync(join(ROOT, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', DIST], {
   cwd: ROOT,
@@ -27,6 +30,9 @@ process.exitCode = done.status ?? 1
 const ours = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown> & { exports: Record<string, string> }
 const theirs = {
   ...Object.fromEntries(FIELDS.map((field) => [field, ours[field]])),
+  ...PEERS,
+  // A bundler leaves out what a page does not use.
+  sideEffects: false,
   exports: Object.fromEntries(Object.entries(ours.exports).map(([name, source]) => [name, published(source)])),
 }
 writeFileSync(join(DIST, 'package.json'), `${JSON.stringify(theirs, undefined, 2)}\n`)

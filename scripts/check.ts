@@ -25,6 +25,7 @@ const TS_VARIABLE_TYPES = /error TS90(?!07|08|09)\d\d:/
 
 const CHECKS: readonly Check[] = [
   { name: 'types', command: 'tsc', args: ['-p', '.', '--pretty', 'false', '--isolatedDeclarations', 'true'], ignore: TS_VARIABLE_TYPES },
+  { name: 'pages', command: 'tsc', args: ['-p', 'examples/tsconfig.pages.json', '--pretty', 'false'] },
   { name: 'lint', command: 'oxlint', args: ['--type-aware', '--quiet', '--format=unix'] },
   { name: 'format', command: 'biome', args: ['format', '--colors=off', '.'] },
   { name: 'unused', command: 'knip', args: ['--no-progress'] },

@@ -30,12 +30,17 @@ export function streamFormat(accept: string | undefined): StreamFormat | undefin
   return wildcard ? 'sse' : undefined
 }
 
-/** A client that has seen the end, and says so, has nothing to come back for (HTML standard: 204 stops an EventSource). */
-export function hasSeenEnd(call: Call, job: StoredJob): boolean {
-  return isEnded(job.status) && headerValue(call.head.headers, 'last-event-id') === String(job.version)
+/** A client that was cut off and comes back says what it has seen last. */
+function hasSeen(call: Call, job: StoredJob): boolean {
+  return headerValue(call.head.headers, 'last-event-id') === String(job.version)
 }
 
-/** Answers with the stream, from the snapshot `job` to its end. */
+/** One that has seen the end has nothing to come back for (HTML standard: 204 stops an EventSource). */
+export function hasSeenEnd(call: Call, job: StoredJob): boolean {
+  return isEnded(job.status) && hasSeen(call, job)
+}
+
+/** Answers with the stream, from the snapshot `job` to its end; a snapshot that the client has is not told again. */
 export function streamEvents(call: Call, parts: FollowParts, job: StoredJob, options: StreamOptions): void {
   const type = options.format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
   const headers = ['Content-Type', type, ...jobHeaders(job), ...PRIVATE_HEADERS, 'X-Accel-Buffering', 'no', ...options.extraHeaders]
@@ -44,7 +49,7 @@ export function streamEvents(call: Call, parts: FollowParts, job: StoredJob, opt
   const follower = new JobFollower(parts, new StreamReader(call, parts, options.format))
   call.onDrain(() => follower.drained())
   call.onGone(() => follower.leave())
-  follower.start(job)
+  follower.start(job, hasSeen(call, job))
 }
 
 class StreamReader implements EventReader {

@@ -60,8 +60,8 @@ export class JobFollower {
     this.#reader = reader
   }
 
-  /** From this snapshot to the job's end. */
-  start(job: StoredJob): void {
+  /** From this snapshot to the job's end. `seen`: the reader has this one. */
+  start(job: StoredJob, seen = false): void {
     const { config, jobs } = this.#parts
     jobs.closing.addEventListener('abort', this.#closing, { once: true })
     this.#unwatch = jobs.watch(job.id, job.version, config.jobs.heartbeatMs, {
@@ -69,7 +69,8 @@ export class JobFollower {
       beat: (read) => this.#orBreakOff(() => this.#beat(read)),
     })
     this.#progress = job.progress
-    this.#orBreakOff(() => this.#tell(isEnded(job.status) ? 'end' : 'status', job))
+    if (seen) this.#orBreakOff(() => this.#beat(job))
+    else this.#orBreakOff(() => this.#tell(isEnded(job.status) ? 'end' : 'status', job))
     if (jobs.closing.aborted) this.#closing()
   }
 

@@ -1,4 +1,5 @@
 /** Jobs as they are sent, and results as they are given. */
+import { newKey } from './new-key.ts'
 import { SpillwayError } from './errors.ts'
 import type { NewJob } from './jobs.ts'
 import { encodeBody } from './payload.ts'
@@ -12,7 +13,7 @@ export interface Encoded {
 const textEncoder = new TextEncoder()
 
 export function encodeJob<Payload>(job: NewJob<Payload>): Encoded {
-  const { payload, contentType, idempotencyKey = crypto.randomUUID(), ...options } = job
+  const { payload, contentType, idempotencyKey = newKey(), ...options } = job
   const json = JSON.stringify({ ...encodeBody(payload, contentType), ...options, idempotencyKey })
   return { json, bytes: textEncoder.encode(json).length }
 }

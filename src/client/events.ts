@@ -1,6 +1,6 @@
 /** The events of a job: Server-Sent Events (HTML standard, section 9.2) or one JSON object per line, whichever the answer says it is. */
 import { parseJson } from './errors.ts'
-import type { OpenAnswer } from './http.ts'
+import type { OpenAnswer } from './open.ts'
 import type { JobDocument } from './jobs.ts'
 import { readLines } from './lines.ts'
 
@@ -21,19 +21,40 @@ const IDLE_MS = 45_000
 /** Of one snapshot, progress included. */
 const LINE_MAX = 1 << 20
 
-export async function* readEvents(answer: OpenAnswer): AsyncGenerator<JobEvent | Reconnect, void> {
+/** Rejects with `timeout` when nothing comes for `idleMs`, heartbeats counted. */
+export async function* readEvents(answer: OpenAnswer, idleMs: number = IDLE_MS): AsyncGenerator<JobEvent | Reconnect, void> {
   const sse = (answer.response.headers.get('content-type') ?? '').startsWith('text/event-stream')
-  for await (const line of readLines(answer, { idleMs: IDLE_MS, lengthMax: LINE_MAX })) {
-    const event = sse ? sseEvent(line) : jsonEvent(line)
+  const blocks = new EventBlocks()
+  for await (const line of readLines(answer, { idleMs, lengthMax: LINE_MAX })) {
+    const { data, retryMs } = sse ? blocks.line(line) : { data: line, retryMs: undefined }
+    if (retryMs !== undefined) yield { event: 'reconnect', retryMs }
+    const event = data === undefined ? undefined : jsonEvent(data)
     if (event !== undefined) yield event
   }
 }
 
-/** Of a block every line that matters stands for itself here: the data of our events is one line and names the event, too. */
-function sseEvent(line: string): JobEvent | Reconnect | undefined {
-  const [, field, value = ''] = /^(data|retry): ?(.*)$/.exec(line) ?? []
-  if (field === 'retry' && /^\d+$/.test(value)) return { event: 'reconnect', retryMs: Number(value) }
-  return field === 'data' ? jsonEvent(value) : undefined
+/** What a line of an event stream brings: of an event its data, with its last line; the time to come back, with its own. */
+export interface Brought {
+  readonly data?: string
+  readonly retryMs?: number
+}
+
+const NOTHING: Brought = {}
+
+/** Lines of an event stream, made into events. The field names `event` and `id` are left out: our data says both itself. */
+export class EventBlocks {
+  #data: string[] = []
+
+  line(line: string): Brought {
+    if (line === '') {
+      const data = this.#data
+      this.#data = []
+      return data.length === 0 ? NOTHING : { data: data.join('\n') }
+    }
+    const [, field, value = ''] = /^([^:]*):? ?(.*)$/s.exec(line) ?? []
+    if (field === 'data') this.#data.push(value)
+    return field === 'retry' && /^\d{1,9}$/.test(value) ? { retryMs: Number(value) } : NOTHING
+  }
 }
 
 function jsonEvent(line: string): JobEvent | Reconnect | undefined {

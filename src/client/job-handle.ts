@@ -2,12 +2,14 @@
  * A job from the outside, by its token: status, events, result, cancel. What it says is decided by `Spillway-Status`, not by guessing from the
  * code of an answer. Waiting and events go on over lost connections and restarts of the gateway, until the job has ended or the caller leaves.
  */
-import { isPassing, retryAfterMsOf, SpillwayError, unknownAnswer } from './errors.ts'
-import { type JobEvent, readEvents } from './events.ts'
-import { handedOver, type Http, meaningOf, type OpenAnswer, refusalIn } from './http.ts'
-import { type CallOptions, isEnded, type JobDocument } from './jobs.ts'
+import { SpillwayError } from './errors.ts'
+import type { JobEvent } from './events.ts'
+import { Following } from './following.ts'
+import { type Http, refusalIn } from './http.ts'
+import type { CallOptions, JobDocument } from './jobs.ts'
+import { limited } from './open.ts'
 import { valueOf } from './payload.ts'
-import { durationMs, type Duration, pauseMs, sleep } from './timing.ts'
+import { durationMs, type Duration } from './timing.ts'
 
 export interface WaitOptions extends CallOptions {
   /** Rejects with `timeout` after it. Default: for as long as it takes. */
@@ -36,14 +38,6 @@ export interface JobUrls {
   ofToken(token: string): string
 }
 
-interface Polled<T> {
-  readonly value?: T
-  readonly retryAfterMs?: number | undefined
-}
-
-/** One long poll. */
-const HELD_MS = 30_000
-
 export function followJob<Result>(http: Http, url: string, token: string): JobHandle<Result> {
   return new FollowedJob<Result>(http, url, token)
 }
@@ -53,10 +47,12 @@ class FollowedJob<Result> implements JobHandle<Result> {
   readonly token: string
   readonly #http: Http
   readonly #url: string
+  readonly #following: Following
 
   constructor(http: Http, url: string, token: string) {
     this.#http = http
     this.#url = url
+    this.#following = new Following(http, url)
     this.token = token
     this.id = token.split('.')[0] as string
   }
@@ -71,26 +67,14 @@ class FollowedJob<Result> implements JobHandle<Result> {
   }
 
   async wait(options: WaitOptions = {}): Promise<JobDocument> {
-    return await this.#untilEnded(options, async (heldMs) => {
-      const { document, response } = await this.#http.jobDocumentOnce<JobDocument>({
-        method: 'GET',
-        url: `${this.#url}?wait=${heldMs}ms`,
-        heldMs,
-        signal: options.signal,
-      })
-      return isEnded(document.status) ? { value: document } : { retryAfterMs: retryAfterMsOf(response) }
+    return await within(options, async (signal) => {
+      for await (const event of this.#following.events(signal)) if (event.event === 'end') return event
+      throw new SpillwayError('bad_answer', 'the events ended before the job')
     })
   }
 
   async result(options: WaitOptions = {}): Promise<Response> {
-    const answer = await this.#untilEnded(options, async (heldMs) => {
-      const polled = await this.#poll(`${this.#url}/result?wait=${heldMs}ms`, heldMs, options.signal)
-      if (isEnded(polled.response.headers.get('spillway-status') ?? '')) return { value: polled }
-      polled.done()
-      await polled.response.body?.cancel()
-      return { retryAfterMs: retryAfterMsOf(polled.response) }
-    })
-    const { refused, response } = await refusalIn(handedOver(answer))
+    const { refused, response } = await refusalIn(await within(options, (signal) => this.#following.result(signal)))
     if (refused !== undefined) throw refused
     return response
   }
@@ -99,76 +83,8 @@ class FollowedJob<Result> implements JobHandle<Result> {
     return await successOf<Result>(await this.result(options))
   }
 
-  async *events(options: CallOptions = {}): AsyncGenerator<JobEvent, void> {
-    const { signal } = options
-    const { retry } = this.#http.options
-    let seen: number | undefined
-    for (let failures = 0; ; ) {
-      let pause = 0
-      try {
-        for await (const event of readEvents(await this.#openEvents(signal))) {
-          failures = 0
-          if (event.event === 'reconnect') pause = event.retryMs
-          // After a reconnect the first is the snapshot of now, which may be the one that was seen last.
-          else if (event.version !== seen) {
-            seen = event.version
-            yield event
-            if (event.event === 'end') return
-          }
-        }
-      } catch (error) {
-        const meaning = meaningOf(error, signal ?? NEVER)
-        if (!isPassing(meaning)) throw meaning
-        pause = meaning.retryAfterMs ?? 0
-      }
-      await sleep(Math.max(pause, pauseMs(++failures, retry, 0)), signal)
-    }
-  }
-
-  async #openEvents(signal: AbortSignal | undefined): Promise<OpenAnswer> {
-    const init = {
-      headers: { accept: 'text/event-stream' },
-      headMs: this.#http.options.timeoutMs,
-      ...(signal === undefined ? {} : { signal }),
-    }
-    const answer = await this.#http.open(`${this.#url}/events`, init)
-    if (answer.response.ok) return answer
-    const { refused, response } = await refusalIn(handedOver(answer))
-    throw refused ?? unknownAnswer(response, '')
-  }
-
-  /** Asks until there is a value, over lost connections and gateways that are away. */
-  async #untilEnded<T>(options: WaitOptions, ask: (heldMs: number) => Promise<Polled<T>>): Promise<T> {
-    const { timeout, signal } = options
-    const { retry } = this.#http.options
-    const endsAt = timeout === undefined ? Number.POSITIVE_INFINITY : performance.now() + durationMs(timeout, 'timeout')
-    for (let failures = 0; ; ) {
-      const startedAt = performance.now()
-      if (startedAt >= endsAt) throw new SpillwayError('timeout', `the job has not ended within ${String(timeout)}`)
-      const heldMs = Math.ceil(Math.min(HELD_MS, endsAt - startedAt))
-      let pause: number
-      try {
-        const polled = await ask(heldMs)
-        if (polled.value !== undefined) return polled.value
-        failures = 0
-        // One that was held for its whole time may ask again at once; one that was sent away (the gateway stops) comes back when it was told to.
-        const sentAway = performance.now() - startedAt < heldMs / 2
-        pause = sentAway ? pauseMs(1, retry, polled.retryAfterMs) : 0
-      } catch (error) {
-        if (!isPassing(error)) throw error
-        pause = pauseMs(++failures, retry, error.retryAfterMs)
-      }
-      await sleep(Math.min(pause, Math.max(0, endsAt - performance.now())), signal)
-    }
-  }
-
-  async #poll(url: string, heldMs: number, signal: AbortSignal | undefined): Promise<OpenAnswer> {
-    const init = { headMs: this.#http.options.timeoutMs + heldMs, ...(signal === undefined ? {} : { signal }) }
-    const answer = await this.#http.open(url, init)
-    // An answer about a job, of whatever code, says so; any other is no answer to this.
-    if (answer.response.headers.has('spillway-status')) return answer
-    const { refused, response } = await refusalIn(handedOver(answer))
-    throw refused ?? unknownAnswer(response, '')
+  events(options: CallOptions = {}): AsyncGenerator<JobEvent, void> {
+    return this.#following.events(options.signal)
   }
 
   async #document(method: 'GET' | 'DELETE', options: CallOptions): Promise<JobDocument> {
@@ -176,7 +92,11 @@ class FollowedJob<Result> implements JobHandle<Result> {
   }
 }
 
-const NEVER = new AbortController().signal
+/** Runs `work` for as long as the caller waits. */
+async function within<T>({ timeout, signal }: WaitOptions, work: (signal: AbortSignal | undefined) => Promise<T>): Promise<T> {
+  if (timeout === undefined) return await work(signal)
+  return await limited(durationMs(timeout, 'timeout'), signal, work)
+}
 
 export async function successOf<Result>(response: Response): Promise<Result> {
   const status = response.headers.get('spillway-status') ?? (response.ok ? 'succeeded' : 'failed')

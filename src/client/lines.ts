@@ -1,6 +1,6 @@
 /** A body as lines, as they come. Bounded: a line that is too long, and a sender that is silent for too long, end it. */
 import { SpillwayError } from './errors.ts'
-import type { OpenAnswer } from './http.ts'
+import type { OpenAnswer } from './open.ts'
 import { TimeLimit } from './timing.ts'
 
 export interface LineLimits {
@@ -18,18 +18,15 @@ export async function* readLines(answer: OpenAnswer, limits: LineLimits): AsyncG
     idleMs === undefined ? undefined : new TimeLimit(idleMs, () => answer.abort(new SpillwayError('timeout', `silent for ${idleMs} ms`)))
   const reader = body.getReader()
   const decoder = new TextDecoder()
-  let rest = ''
+  const splitter = new LineSplitter()
   try {
     for (;;) {
       const { done, value } = await reader.read()
       limit?.restart()
-      rest += done ? decoder.decode() : decoder.decode(value, { stream: true })
-      const lines = rest.split(/\r?\n/)
-      rest = lines.pop() as string
-      yield* lines
-      if (rest.length > lengthMax) throw new SpillwayError('bad_answer', `a line of more than ${lengthMax} characters`)
+      yield* splitter.push(done ? decoder.decode() : decoder.decode(value, { stream: true }))
+      if (splitter.rest.length > lengthMax) throw new SpillwayError('bad_answer', `a line of more than ${lengthMax} characters`)
       if (!done) continue
-      if (rest !== '') yield rest
+      if (splitter.rest !== '') yield splitter.rest
       return
     }
   } finally {
@@ -37,5 +34,22 @@ export async function* readLines(answer: OpenAnswer, limits: LineLimits): AsyncG
     // Of a body that has been read this ends nothing.
     answer.abort(new SpillwayError('network', 'the reader has left'))
     answer.done()
+  }
+}
+
+/** Text in pieces, cut anywhere, as lines that end with LF, CR or CRLF. */
+export class LineSplitter {
+  /** Of a line that has not ended. */
+  rest = ''
+  /** The last piece ended with a CR: an LF that follows belongs to it. */
+  #afterCr = false
+
+  push(text: string): string[] {
+    if (text === '') return []
+    const fresh = this.#afterCr && text.startsWith('\n') ? text.slice(1) : text
+    this.#afterCr = text.endsWith('\r')
+    const lines = (this.rest + fresh).split(/\r\n|\n|\r/)
+    this.rest = lines.pop() as string
+    return lines
   }
 }

@@ -4,9 +4,10 @@
  * keys. Memory is bounded: at most `unansweredMax` jobs are under way, then the source waits.
  */
 import { isPassing, parseJson, unknownAnswer } from './errors.ts'
-import { handedOver, type Http, meaningOf, refusalIn } from './http.ts'
+import { type Http, refusalIn } from './http.ts'
 import { JobSource, orAborted } from './job-source.ts'
 import type { CallOptions, NewJob } from './jobs.ts'
+import { handedOver, meaningOf } from './open.ts'
 import { readLines } from './lines.ts'
 import { decodeResult, type Encoded } from './encoded-job.ts'
 import { pauseMs, sleep } from './timing.ts'

@@ -4,9 +4,12 @@
  */
 import { isPassing, isRefused, SpillwayError } from './errors.ts'
 import type { JobEvent } from './events.ts'
-import { handedOver, type Http, meaningOf, refusalIn } from './http.ts'
+import { type Http, refusalIn } from './http.ts'
 import { followJob, type JobHandle, successOf } from './job-handle.ts'
-import { isEnded, type JobDocument, type JobStatus } from './jobs.ts'
+import { jobUrlIn } from './job-url.ts'
+import type { JobDocument, JobStatus } from './jobs.ts'
+import { newKey } from './new-key.ts'
+import { handedOver, meaningOf } from './open.ts'
 import { pauseMs, sleep } from './timing.ts'
 
 export interface SubmitOptions {
@@ -33,7 +36,7 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
   const { signal, ...rest } = init
   const headers = new Headers(init.headers)
   if (!headers.has('prefer')) headers.set('prefer', prefer)
-  if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? crypto.randomUUID() : idempotencyKey)
+  if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? newKey() : idempotencyKey)
   const method = (init.method ?? 'POST').toUpperCase()
   const mayRepeat = IDEMPOTENT.has(method) || headers.has('idempotency-key') ? isPassing : isRefused
   // A stream can be read once.
@@ -73,12 +76,11 @@ async function handleOf<Result>(http: Http, url: URL, answered: Response): Promi
     if (refused !== undefined) throw refused
     return new AnsweredJob<Result>(response, undefined)
   }
-  const location = answered.headers.get('location')
-  if (isEnded(status) || location === null) return new AnsweredJob<Result>(answered, status as JobStatus)
+  const jobUrl = jobUrlIn(answered, url.href)
+  if (jobUrl === undefined) return new AnsweredJob<Result>(answered, status as JobStatus)
   await answered.body?.cancel()
-  const jobUrl = new URL(location, url)
-  const token = jobUrl.pathname.slice(jobUrl.pathname.lastIndexOf('/') + 1)
-  const handle = followJob<Result>(http, jobUrl.href, token)
+  const token = jobUrl.slice(jobUrl.lastIndexOf('/') + 1)
+  const handle = followJob<Result>(http, jobUrl, token)
   return Object.assign(handle, { answer: undefined })
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Duration, durationMs, pauseMs, sleep, TimeLimit } from './timing.ts'
+import { type Duration, durationMs, pauseMs, rest, sleep, TimeLimit } from './timing.ts'
 
 test('durations are numbers of milliseconds, or texts with a unit', () => {
   const texts: readonly Duration[] = [0, 15, '500ms', '2s', '5m', '1h', '14d']
@@ -28,6 +28,32 @@ test('pauses double up to the longest, at least half is kept, and Retry-After is
     }
     const asked = pauseMs(1, policy, 4000)
     assert.ok(asked >= 4000 && asked <= 5000)
+  }
+})
+
+test('with full jitter nothing of a pause is certain but what was asked for', () => {
+  const policy = { attempts: 5, baseMs: 100, maxMs: 1000 }
+  const pauses = Array.from({ length: 500 }, () => pauseMs(3, policy, 0, 0))
+  assert.ok(pauses.every((pause) => pause >= 0 && pause <= 400))
+  assert.ok(pauses.some((pause) => pause < 100) && pauses.some((pause) => pause > 300))
+  assert.ok(pauseMs(1, policy, 4000, 0) >= 4000)
+})
+
+test('a rest ends when the browser is back online, and with its signal', async () => {
+  const page = new EventTarget()
+  const names = ['addEventListener', 'removeEventListener'] as const
+  for (const name of names) Object.defineProperty(globalThis, name, { configurable: true, value: page[name].bind(page) })
+  try {
+    const resting = rest(60_000)
+    page.dispatchEvent(new Event('online'))
+    await resting
+    const leaving = new AbortController()
+    const left = assert.rejects(rest(60_000, leaving.signal), new Error('enough'))
+    leaving.abort(new Error('enough'))
+    await left
+    await assert.rejects(rest(60_000, leaving.signal), new Error('enough'))
+  } finally {
+    for (const name of names) Reflect.deleteProperty(globalThis, name)
   }
 })
 

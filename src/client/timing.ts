@@ -25,10 +25,16 @@ export const RETRY: RetryPolicy = { attempts: 5, baseMs: 200, maxMs: 30_000 }
 /** Of what Retry-After says, so that those who were told the same do not come back together. */
 const JITTER = 0.25
 
-/** The pause after failure number `failures` (from 1): at least half of a delay that doubles; never less than the other side asked for. */
-export function pauseMs(failures: number, policy: RetryPolicy, retryAfterMs = 0): number {
+/** What of a pause is certain: half, or nothing, where very many may come at the same moment (full jitter). */
+export type Certain = 0.5 | 0
+
+/**
+ * The pause after failure number `failures` (from 1): a delay that doubles, as much of it as is certain and a random part of the rest; never
+ * less than the other side asked for.
+ */
+export function pauseMs(failures: number, policy: RetryPolicy, retryAfterMs = 0, certain: Certain = 0.5): number {
   const grown = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(failures - 1, 30))
-  return Math.max(grown * (0.5 + Math.random() / 2), retryAfterMs * (1 + Math.random() * JITTER))
+  return Math.max(grown * (certain + Math.random() * (1 - certain)), retryAfterMs * (1 + Math.random() * JITTER))
 }
 
 /** Rejects with the signal's reason. */
@@ -46,6 +52,30 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', abort, { once: true })
   })
 }
+
+/** What a browser's page has, and a server's program has not. */
+type Page = Pick<AbortSignal, 'addEventListener' | 'removeEventListener'>
+
+/** A pause before asking again. It is over at once when the browser hears that the network is back. Rejects with the signal's reason. */
+export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
+  const page = globalThis as unknown as Partial<Page>
+  const back = new AbortController()
+  const wake = (): void => back.abort(ONLINE)
+  const leave = (): void => back.abort(signal?.reason)
+  if (signal?.aborted === true) leave()
+  page.addEventListener?.('online' as 'abort', wake)
+  signal?.addEventListener('abort', leave)
+  try {
+    await sleep(ms, back.signal)
+  } catch (error) {
+    if (error !== ONLINE) throw error
+  } finally {
+    page.removeEventListener?.('online' as 'abort', wake)
+    signal?.removeEventListener('abort', leave)
+  }
+}
+
+const ONLINE = new Error('online')
 
 export function reasonOf(signal: AbortSignal): Error {
   const reason: unknown = signal.reason

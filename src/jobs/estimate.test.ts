@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../test/support/seed-fast-check.ts'
+import { SeededRandom, seedOf } from '../../test/support/seeded-random.ts'
 import { Drain, retryAfterSeconds } from './estimate.ts'
 
 test('nothing is claimed before a job has ended, or while no server is up', () => {
@@ -52,6 +53,41 @@ test('Retry-After is whole seconds from 1 to 60, spread by a quarter both ways',
       },
     ),
   )
+})
+
+test('twenty thousand who poll when they are told to are no load: few polls each, and never many at once', () => {
+  const random = new SeededRandom(seedOf())
+  const jobs = 20_000
+  const slots = 32
+  const tookMs = 200
+  const perSecond = (slots * 1000) / tookMs
+  const drain = new Drain(-60_000)
+  for (let i = 0; i < 60 * perSecond; i++) drain.ended(-60_000 + (i * 1000) / perSecond, tookMs)
+  /** Who comes in each second: the numbers of their jobs. */
+  const coming = new Map<number, number[]>([[0, Array.from({ length: jobs }, (_, i) => i)]])
+  const polls: number[] = []
+  for (let second = 0; [...coming.keys()].some((at) => at >= second); second++) {
+    const ended = Math.min(jobs, second * perSecond)
+    if (second > 0) for (let i = 0; i < perSecond; i++) drain.ended(second * 1000 - 1000 + (i * 1000) / perSecond, tookMs)
+    const now = coming.get(second) ?? []
+    coming.delete(second)
+    polls.push(now.length)
+    for (const job of now) {
+      if (job < ended) continue
+      const eta = drain.etaMs(second * 1000, job - ended + 1, { slots })
+      const at = second + retryAfterSeconds(eta, random.unit())
+      const others = coming.get(at)
+      if (others === undefined) coming.set(at, [job])
+      else others.push(job)
+    }
+  }
+  const [first = 0, ...later] = polls
+  assert.equal(first, jobs)
+  const perJob = later.reduce((sum, count) => sum + count, 0) / jobs
+  const busiest = Math.max(...later)
+  assert.ok(perJob < 4, `${perJob} polls for a job`)
+  // As many as end in ten seconds.
+  assert.ok(busiest < 10 * perSecond, `${busiest} polls in a second`)
 })
 
 test('a full queue has room again when the next job ends, at the rate of late', () => {

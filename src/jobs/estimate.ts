@@ -12,6 +12,7 @@ const SERVICES_KEPT = 32
 const ETA_MAX_MS: Millis = 7 * 86_400_000
 const RETRY_AFTER_MAX_S = 60
 const RETRY_AFTER_UNKNOWN_S = 2
+const RETRY_AFTER_SPREAD = 0.25
 
 export interface Capacity {
   /** Jobs that the servers which are up may run at once. */
@@ -80,5 +81,7 @@ export class Drain {
 /** Whole seconds from 1 to 60, spread by a quarter both ways so that clients do not come back together. */
 export function retryAfterSeconds(etaMs: Millis | undefined, unit: number): number {
   const seconds = etaMs === undefined ? RETRY_AFTER_UNKNOWN_S : etaMs / 1000
-  return Math.min(Math.max(Math.ceil(seconds * (0.75 + unit / 2)), 1), RETRY_AFTER_MAX_S)
+  // Cut to the longest before it is spread: else all who are far away would come back in the same second.
+  const bounded = Math.min(seconds, RETRY_AFTER_MAX_S / (1 + RETRY_AFTER_SPREAD))
+  return Math.max(Math.ceil(bounded * (1 - RETRY_AFTER_SPREAD + 2 * RETRY_AFTER_SPREAD * unit)), 1)
 }

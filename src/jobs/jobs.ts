@@ -3,6 +3,7 @@
  * Whoever needs a job goes through here; nobody else holds the store.
  */
 import type { Config, QueueConfig, SigningKey } from '../config/config.ts'
+import { Closing, type ClosingSignal } from '../lib/closing.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Bus } from '../ports/bus.ts'
@@ -108,7 +109,7 @@ export interface Jobs {
   readonly inFlight: number
   readonly watchers: number
   /** The gateway shuts down: who waits gets an answer or a hint when to come back. */
-  readonly closing: AbortSignal
+  readonly closing: ClosingSignal
   /** Before anybody asks: queues, topics and schedules that are kept in the store, or to be put there. Rejects when the engine failed. */
   restore(): Promise<void>
   /** What a configuration that was read again changes: made durable here, and held to from `apply` on. A text: what is wrong with it. */
@@ -138,7 +139,7 @@ class LocalJobs implements Jobs {
   readonly #ticker: Ticker
   readonly #dispatcher: Dispatcher
   readonly #drains = new Map<QueueName, Drain>()
-  readonly #closing = new AbortController()
+  readonly #closing = new Closing()
   #config: Config
   #wokenAt: MonotonicMillis
 
@@ -365,8 +366,8 @@ class LocalJobs implements Jobs {
     return this.#watch.size
   }
 
-  get closing(): AbortSignal {
-    return this.#closing.signal
+  get closing(): ClosingSignal {
+    return this.#closing
   }
 
   drain(timeoutMs: Millis): Promise<void> {

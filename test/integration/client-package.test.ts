@@ -1,11 +1,13 @@
 /** What users import: types that hold, for browsers and for Node, and a client that needs nothing but the web platform. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { gzipSync } from 'node:zlib'
+import { buildSync } from 'esbuild'
 import { globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Client, createClient, type SendResult } from 'spillway/client'
+import { type Client, createClient, follow, request, type RequestedJob, type SendResult } from 'spillway/client'
 import { createWorker, type Worker } from 'spillway/worker'
 import { startChild } from '../support/children.ts'
 import { startQueueRig } from '../support/queue-rig.ts'
@@ -27,6 +29,21 @@ test('the client imports nothing but its own folder', () => {
   assert.deepEqual(foreignImports(files), [])
   // The canary: the worker does.
   assert.ok(foreignImports(globSync(join(CLIENT, 'worker', '*.ts'))).includes('node:worker_threads'))
+})
+
+/** What a page loads for this line of its own, compressed, in bytes. */
+function gzippedBytes(program: string): number {
+  const stdin = { contents: program, resolveDir: import.meta.dirname }
+  const options = { bundle: true, minify: true, treeShaking: true, format: 'esm', target: 'es2022', write: false } as const
+  const [bundle] = buildSync({ stdin, ...options }).outputFiles
+  return gzipSync(bundle?.contents ?? '', { level: 9 }).length
+}
+
+test('request() costs a page less than 6 KiB', () => {
+  const bytes = gzippedBytes("import { follow, request } from 'spillway/client'; globalThis.use = [follow, request]")
+  assert.ok(bytes < 6144, `${bytes} bytes`)
+  // The canary: the whole client is more.
+  assert.ok(gzippedBytes("import { createClient, request } from 'spillway/client'; globalThis.use = [createClient, request]") > 6144)
 })
 
 function compile(lib: string, file: string): string {
@@ -54,7 +71,7 @@ test('the client compiles for a browser, where there are no types of Node', () =
 
 /** As a user of the package writes it. */
 const PROGRAM = `
-import { createClient } from 'spillway/client'
+import { createClient, request, type RequestedJob } from 'spillway/client'
 import { createWorker, type HandlerContext } from 'spillway/worker'
 
 const [url = '', token = ''] = process.argv.slice(2)
@@ -73,6 +90,9 @@ const worker = createWorker<{ n: number }, number>({
 })
 const sent = await mail.send({ n: 1 })
 console.log(await mail.follow(sent.token).value(), (await worker.stop()).released)
+const asked = request(url + '/nowhere')
+const job: RequestedJob | undefined = await asked.job
+console.log((await asked).status, job)
 `
 
 test('the built package has its types and runs: the thread that extends leases is found', async () => {
@@ -91,7 +111,7 @@ test('the built package has its types and runs: the thread that extends leases i
     assert.equal(compiled.stdout, '')
     const child = startChild([process.execPath, join(folder, 'program.js'), rig.url, rig.token], () => undefined)
     await child.exited
-    assert.equal(child.output, '2 0\n')
+    assert.equal(child.output, '2 0\n404 undefined\n')
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -118,6 +138,26 @@ export async function typesHold(client: Client): Promise<Worker> {
   await mail.settle([{ receipt: 'r', outcome: 'succeed', result: { sent: to } }])
   // @ts-expect-error: `reason` belongs to what failed
   await mail.settle([{ receipt: 'r', outcome: 'succeed', reason: 'r' }])
+  const asked = request('https://a.example/reports', {
+    method: 'POST',
+    body: 'x',
+    wait: '10s',
+    transport: 'long-poll',
+    retry: { attempts: 3 },
+  })
+  const job: RequestedJob | undefined = await asked.job
+  const response: Response = await asked
+  // @ts-expect-error: no such transport
+  await request('https://a.example', { transport: 'pigeon' })
+  // @ts-expect-error: perhaps there is no job
+  await (await asked.job).cancel()
+  const kept: RequestedJob = await follow(job?.url ?? response.url, { onProgress: (progress: unknown) => void progress }).job
+  for await (const { event, version } of kept.events()) {
+    const told: readonly ['status' | 'progress' | 'reset' | 'end', number] = [event, version]
+    if (told[0] === 'end') break
+  }
+  // @ts-expect-error: what was kept is not sent again
+  await follow(kept.url, { method: 'POST' })
   const sent: number = (await mail.follow('token').value()).sent
   // @ts-expect-error: a result of another type
   const text: string = (await mail.follow('token').value()).sent

@@ -1,69 +1,17 @@
 /** Requests to routes that may become jobs, through the client: what comes back, how long it waits, what it survives. The gateway is a process of its own. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import type { ServerResponse } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Client, type ClientOptions, createClient, type JobEvent, SpillwayError } from '../../src/client/client.ts'
-import type { ConfigFile } from '../../src/config/schema.ts'
-import { type ChildGateway, startGateway } from '../support/child-gateway.ts'
-import { type FaultyLine, startFaultyLine } from '../support/faulty-line.ts'
-import { startTestServer, type TestServer } from '../support/test-server.ts'
+import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
 import { until } from '../support/until.ts'
 
-interface Rig extends AsyncDisposable {
-  readonly client: Client
-  readonly line: FaultyLine
-  readonly server: TestServer
-  /** Answers that the server still owes. */
-  readonly owed: ServerResponse[]
-  restart(): Promise<void>
-  kill(): Promise<void>
-}
+type Rig = RouteRig & { readonly client: Client }
 
 const RETRY = { baseMs: 10, maxMs: 2000 }
 
 async function startRig(options: Partial<ClientOptions> = {}): Promise<Rig> {
-  const owed: ServerResponse[] = []
-  const server = await startTestServer((_, response) => void owed.push(response))
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-client-'))
-  const config: ConfigFile = {
-    pools: { api: { servers: [`http://127.0.0.1:${server.port}`], health: { interval: '100ms' } } },
-    routes: [{ match: 'POST /reports', mode: 'queue' }, { match: 'POST /orders', mode: 'spill' }, { match: '/*' }],
-  }
-  let gateway: ChildGateway = await startGateway(config, { folder })
-  const line = await startFaultyLine(gateway.url)
-  const up = (): Promise<void> => until('the server is up', () => gateway.of('server-up').length > 0)
-  await up()
-  return {
-    client: createClient({ url: line.url, retry: RETRY, ...options }),
-    line,
-    server,
-    owed,
-    kill: () => gateway.kill(),
-    async restart() {
-      await gateway.kill()
-      gateway = await startGateway(config, { folder })
-      line.target = gateway.url
-      await up()
-    },
-    async [Symbol.asyncDispose]() {
-      await line[Symbol.asyncDispose]()
-      await gateway.kill()
-      await server.kill()
-      rmSync(folder, { recursive: true })
-    },
-  }
-}
-
-async function nextOwed(rig: Rig): Promise<ServerResponse> {
-  await until('the server has a request', () => rig.owed.length > 0)
-  return rig.owed.shift() as ServerResponse
-}
-
-function json(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
+  const rig = await startRouteRig()
+  return Object.assign(rig, { client: createClient({ url: rig.url, retry: RETRY, ...options }) })
 }
 
 function isError(code: string): (error: unknown) => boolean {
@@ -77,9 +25,9 @@ test('a request to a queue becomes a job, whose result is what the server answer
   assert.match(job.token ?? '', /^[a-z0-9]+\.[\w-]{22}$/)
   assert.ok(job.token?.startsWith(`${job.id}.`))
   const waiting = job.wait()
-  const response = await nextOwed(rig)
+  const response = await rig.nextOwed()
   assert.equal((await job.status()).status, 'running')
-  json(response, 201, { pages: 7 })
+  sendJson(response, 201, { pages: 7 })
   assert.equal((await waiting).status, 'succeeded')
   const result = await job.result()
   assert.deepEqual([result.status, await result.json()], [201, { pages: 7 }])
@@ -91,7 +39,7 @@ test('a request to a queue becomes a job, whose result is what the server answer
 test('a request that a server answers at once is a handle with this answer, and nothing is asked any more', async () => {
   await using rig = await startRig()
   const submitted = rig.client.submit('/orders', { body: 'tea=1' }, { prefer: 'wait=10' })
-  json(await nextOwed(rig), 200, { ok: true })
+  sendJson(await rig.nextOwed(), 200, { ok: true })
   const job = await submitted
   assert.deepEqual([job.id, job.token, job.answer?.status], [undefined, undefined, 200])
   assert.equal((await job.wait()).status, 'succeeded')
@@ -105,7 +53,7 @@ test('a request that a server answers at once is a handle with this answer, and 
 test('a client that was held until the job ended has the answer in its hands', async () => {
   await using rig = await startRig()
   const submitted = rig.client.submit('/reports', { body: '1' }, { prefer: 'wait=10' })
-  json(await nextOwed(rig), 422, { wrong: 'title' })
+  sendJson(await rig.nextOwed(), 422, { wrong: 'title' })
   const job = await submitted
   assert.deepEqual([job.answer?.status, (await job.status()).status], [422, 'failed'])
   await assert.rejects(job.value(), isError('job_failed'))
@@ -114,7 +62,7 @@ test('a client that was held until the job ended has the answer in its hands', a
 test('the answer of a server that says no is a result; the no of the gateway is an error', async () => {
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
-  json(await nextOwed(rig), 400, { wrong: true })
+  sendJson(await rig.nextOwed(), 400, { wrong: true })
   assert.equal((await job.result()).status, 400)
   await assert.rejects(job.value(), isError('job_failed'))
 
@@ -129,7 +77,7 @@ test('the answer of a server that says no is a result; the no of the gateway is 
 test('a cancelled job has no result', async () => {
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
-  await nextOwed(rig)
+  await rig.nextOwed()
   const result = assert.rejects(job.result(), isError('job_cancelled'))
   assert.equal((await job.cancel()).status, 'cancelled')
   assert.equal((await job.cancel()).status, 'cancelled')
@@ -139,13 +87,12 @@ test('a cancelled job has no result', async () => {
 test('events are snapshots to the end', async () => {
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
-  const response = await nextOwed(rig)
-  const report = rig.server.received[0]?.headers['spillway-report'] as string
+  const response = await rig.nextOwed()
   const seen: JobEvent[] = []
   for await (const event of job.events()) {
     seen.push(event)
-    if (seen.length === 1) await fetch(report, { method: 'POST', body: '{"percent":50}' })
-    if (event.event === 'progress') json(response, 200, 'done')
+    if (seen.length === 1) await rig.report({ percent: 50 })
+    if (event.event === 'progress') sendJson(response, 200, 'done')
   }
   assert.deepEqual(
     seen.map(({ event }) => event),
@@ -157,7 +104,7 @@ test('events are snapshots to the end', async () => {
 test('events go on after a broken connection and a restart of the gateway, and tell nothing twice', async () => {
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
-  await nextOwed(rig)
+  await rig.nextOwed()
   let breaks = 1
   rig.line.fault = ({ path }) => (path.endsWith('/events') && breaks-- > 0 ? 'break-answer' : undefined)
   const versions: number[] = []
@@ -166,7 +113,7 @@ test('events go on after a broken connection and a restart of the gateway, and t
     if (last === undefined) {
       assert.equal(breaks, 0)
       await rig.restart()
-      void nextOwed(rig).then((response) => json(response, 200, 'done'))
+      void rig.nextOwed().then((response) => sendJson(response, 200, 'done'))
     }
     versions.push(event.version)
     last = event
@@ -178,14 +125,17 @@ test('events go on after a broken connection and a restart of the gateway, and t
 test('whoever waits for a result gets it over lost answers and a gateway that is killed', async () => {
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
-  await nextOwed(rig)
-  let lost = 0
-  rig.line.fault = ({ path }) => (path.includes('/result') && lost++ < 3 ? 'lose-request' : undefined)
+  await rig.nextOwed()
+  let asked = 0
+  rig.line.fault = ({ path }) => (path.includes('/jobs/') && asked++ < 3 ? 'lose-request' : undefined)
   const value = job.value()
-  await until('polls were lost', () => lost > 3)
+  await until('it was asked in vain', () => asked > 3)
   await rig.restart()
-  json(await nextOwed(rig), 200, { late: true })
+  let results = 0
+  rig.line.fault = ({ path }) => (path.endsWith('/result') && results++ < 2 ? 'lose-answer' : undefined)
+  sendJson(await rig.nextOwed(), 200, { late: true })
   assert.deepEqual(await value, { late: true })
+  assert.equal(results, 3)
 })
 
 test('a lost answer to a submission: with an idempotency key it is sent again and is one job, without one it is an error', async () => {
@@ -194,7 +144,7 @@ test('a lost answer to a submission: with an idempotency key it is sent again an
   rig.line.fault = ({ path }) => (path === '/reports' && lose-- > 0 ? 'lose-answer' : undefined)
   const job = await rig.client.submit('/reports', { body: '1' }, { idempotencyKey: true })
   assert.equal(rig.line.passed.filter(({ path }) => path === '/reports').length, 2)
-  json(await nextOwed(rig), 200, 'one')
+  sendJson(await rig.nextOwed(), 200, 'one')
   assert.equal(await job.value(), 'one')
   assert.deepEqual([rig.owed.length, rig.server.received.length], [0, 1])
 
@@ -213,7 +163,7 @@ test('what never reached a gateway is not repeated without a key, either: nobody
 test('waiting ends with the time that the caller gave, and with its signal', async () => {
   await using rig = await startRig()
   const job = await rig.client.submit('/reports', { body: '1' })
-  await nextOwed(rig)
+  await rig.nextOwed()
   await assert.rejects(job.wait({ timeout: '50ms' }), isError('timeout'))
   const leaving = new AbortController()
   const reason = new Error('enough')
@@ -234,7 +184,7 @@ test('an answer that does not come in time is an error of its own', async () => 
 test('the token of the API goes to the API only', async () => {
   await using rig = await startRig({ token: 'secret-of-the-api' })
   const job = await rig.client.submit('/reports', { body: '1' })
-  json(await nextOwed(rig), 200, 'done')
+  sendJson(await rig.nextOwed(), 200, 'done')
   await job.value()
   for await (const event of job.events()) assert.equal(event.event, 'end')
   assert.ok(rig.line.passed.length >= 3)

@@ -3,7 +3,8 @@
  * test says: before they arrive, or their answers after the gateway has done its work.
  */
 import { createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 export interface PassedRequest {
   readonly method: string
@@ -20,6 +21,10 @@ export type Fault =
   | 'lose-answer'
   /** The answer's head and first bytes come, then the connection breaks. */
   | 'break-answer'
+  /** The answer is kept until it is whole, as some proxies do. */
+  | 'hold-answer'
+  /** A proxy that says no by itself. */
+  | 'refuse'
 
 export interface FaultyLine extends AsyncDisposable {
   readonly url: string
@@ -29,6 +34,8 @@ export interface FaultyLine extends AsyncDisposable {
   fault: (request: PassedRequest) => Fault | undefined
   /** A gateway that has moved. */
   target: string
+  /** Whoever is connected is cut off. */
+  breakAll(): void
 }
 
 export async function startFaultyLine(target: string): Promise<FaultyLine> {
@@ -39,6 +46,10 @@ export async function startFaultyLine(target: string): Promise<FaultyLine> {
     request.on('data', (chunk: Buffer) => (seen.body += chunk.toString()))
     pass(request, response, { target: line.target, fault: line.fault(seen) })
   })
+  server.on('upgrade', (request, socket, head) => {
+    passed.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers, body: '' })
+    tunnel(request, socket, head, line.target)
+  })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const line: FaultyLine = {
@@ -47,12 +58,28 @@ export async function startFaultyLine(target: string): Promise<FaultyLine> {
     passed,
     fault: () => undefined,
     target,
+    breakAll: () => server.closeAllConnections(),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
     },
   }
   return line
+}
+
+/** What was upgraded is bytes from there on. */
+function tunnel({ url = '/', rawHeaders }: IncomingMessage, client: Duplex, head: Buffer, target: string): void {
+  const { hostname, port } = new URL(target)
+  const gateway = connect({ host: hostname, port: Number(port), noDelay: true })
+  const over = (): void => {
+    client.destroy()
+    gateway.destroy()
+  }
+  for (const socket of [client, gateway]) socket.on('error', over).on('close', over)
+  const fields = Array.from({ length: rawHeaders.length / 2 }, (_, i) => `${rawHeaders[2 * i]}: ${rawHeaders[2 * i + 1]}\r\n`)
+  gateway.write(`GET ${url} HTTP/1.1\r\n${fields.join('')}\r\n`)
+  gateway.write(head)
+  client.pipe(gateway).pipe(client)
 }
 
 function pass(
@@ -63,9 +90,14 @@ function pass(
   const { target, fault } = to
   const cut = (): void => void request.socket.destroy()
   if (fault === 'lose-request') return cut()
+  if (fault === 'refuse') return void response.writeHead(403, { 'content-type': 'text/plain' }).end('not through here')
   const { method = 'GET', headers } = request
   const upstream = httpRequest(new URL(request.url ?? '/', target), { method, headers, agent: false }, (answer) => {
-    if (fault === undefined) {
+    if (fault === 'hold-answer') {
+      const chunks: Buffer[] = []
+      answer.on('data', (chunk: Buffer) => chunks.push(chunk))
+      answer.on('end', () => response.writeHead(answer.statusCode ?? 0, answer.headers).end(Buffer.concat(chunks)))
+    } else if (fault === undefined) {
       response.writeHead(answer.statusCode ?? 0, answer.headers)
       response.flushHeaders()
       answer.pipe(response)
