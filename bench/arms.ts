@@ -77,13 +77,18 @@ routes:
 `
 }
 
-/** `nodeArgs` go before the script: `--cpu-prof` and its like. `probePort`: of the server behind `/probe`; absent: there is none. */
+export interface GatewayArmOptions {
+  /** Before the script: `--cpu-prof` and its like. */
+  readonly nodeArgs?: readonly string[]
+  /** Of the server behind `/probe`; absent: there is none. */
+  readonly probePort?: number
+}
+
 export async function startGateway(
   cores: Cores,
   folder: string,
   originPort: number,
-  nodeArgs: readonly string[] = [],
-  probePort?: number,
+  { nodeArgs = [], probePort }: GatewayArmOptions = {},
 ): Promise<GatewayArm> {
   const closed = await freePort()
   const ports = { listen: await freePort(), admin: await freePort(), origin: originPort, closed, probe: probePort ?? closed }

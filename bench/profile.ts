@@ -73,7 +73,7 @@ type Load = (typeof LOADS)[string]
 /** How often it was done. */
 async function profileHttp(load: Load, seconds: number, folder: string, nodeArgs: readonly string[]): Promise<number> {
   const origin = await startOrigin(1, folder)
-  const gateway = await startGateway(0, folder, Number(new URL(origin.url).port), nodeArgs)
+  const gateway = await startGateway(0, folder, Number(new URL(origin.url).port), { nodeArgs })
   const before = cpuMicros(gateway.started.pid)
   const wrk = await runWrk({ core: 1, connections: 64, seconds, url: gateway.url + load.path, ...load })
   const cpu = cpuMicros(gateway.started.pid) - before

@@ -29,12 +29,13 @@ export interface GlueArm {
 }
 
 async function spillway(cores: Cores, folder: string, originPort: number, probePort: number): Promise<GlueArm> {
-  const { url, started, metrics } = await startGateway(cores, folder, originPort, [], probePort)
+  const gateway = await startGateway(cores, folder, originPort, { probePort })
+  const { url, started } = gateway
   return {
     url,
     cpuMicros: () => cpuMicros(started.pid),
     async counts() {
-      const text = await metrics()
+      const text = await gateway.metrics()
       const jobs = (queue: string, ...statuses: readonly string[]): number =>
         statuses.reduce((sum, status) => sum + metricSum(text, 'spillway_jobs', `queue="${queue}"`, `status="${status}"`), 0)
       const of = (...statuses: readonly string[]): number => jobs('work', ...statuses) + jobs('probe', ...statuses)
