@@ -3,7 +3,7 @@
  * goes on over lost connections and restarts until it is there. What an answer is, it says itself (`Spillway-Job`, `Location`).
  */
 import { retryAfterMsOf, SpillwayError } from './errors.ts'
-import { FOLLOW, Following } from './following.ts'
+import { FOLLOW, Following, type FollowOptions } from './following.ts'
 import { Http } from './http.ts'
 import { jobUrlIn } from './job-url.ts'
 import type { JobDocument } from './jobs.ts'
@@ -61,11 +61,12 @@ export function request(input: string | URL | Request, init: SpillwayRequestInit
   const signal = init.signal ?? (input instanceof Request ? input.signal : undefined)
   return requested(init, signal, async () => {
     const asked = requestOf(input, init)
+    const options = followOptions(init)
     const response = await send(asked, init, signal)
     const url = jobUrlIn(response, asked.url)
     if (url === undefined) return { response }
     await response.body?.cancel()
-    return { following: following(url, asked, init) }
+    return { following: following(url, asked, { init, options }) }
   })
 }
 
@@ -73,7 +74,7 @@ export function request(input: string | URL | Request, init: SpillwayRequestInit
 export function follow(url: string | URL, init: FollowInit = {}): Requested<RequestedJob> {
   return requested(init, init.signal ?? undefined, () => {
     const asked = new Request(url, requestInit(init))
-    return { following: following(asked.url, asked, init) }
+    return { following: following(asked.url, asked, { init, options: followOptions(init) }) }
   })
 }
 
@@ -171,21 +172,29 @@ function identityIn(asked: Request, url: string): Record<string, string> {
   return Object.fromEntries([...asked.headers].filter(([name]) => !ABOUT_THE_REQUEST.test(name)))
 }
 
-function following(url: string, asked: Request, init: FollowInit): Followed {
-  const { transport = 'auto', heartbeat = FOLLOW.heartbeatMs, retry } = init
+function followOptions({ transport = 'auto', heartbeat = FOLLOW.heartbeatMs, retry }: FollowInit): FollowOptions {
+  return {
+    ways: transport === 'auto' ? FOLLOW.ways : [transport],
+    heartbeatMs: durationMs(heartbeat, 'heartbeat'),
+    failuresMax: retry?.followFailures ?? FOLLOW_FAILURES,
+  }
+}
+
+interface How {
+  readonly init: FollowInit
+  readonly options: FollowOptions
+}
+
+function following(url: string, asked: Request, { init, options }: How): Followed {
   const fetcher = init.fetch ?? ((input: string | URL | Request, more?: RequestInit) => fetch(input, more))
   const own = identityIn(asked, url)
   const http = new Http({
     apiUrl: '',
     token: undefined,
     fetch: (input, more) => fetcher(input, { credentials: asked.credentials, ...more, headers: { ...own, ...(more?.headers as object) } }),
-    retry: { ...RETRY, ...retry },
+    retry: { ...RETRY, ...init.retry },
     timeoutMs: TIMEOUT_MS,
   })
-  const source = new Following(http, url, {
-    ways: transport === 'auto' ? FOLLOW.ways : [transport],
-    heartbeatMs: durationMs(heartbeat, 'heartbeat'),
-    failuresMax: retry?.followFailures ?? FOLLOW_FAILURES,
-  })
+  const source = new Following(http, url, options)
   return { job: new RequestedJob(http, url, source), following: source }
 }

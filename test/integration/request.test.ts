@@ -241,6 +241,7 @@ test('what is wrong rejects as with fetch, and is not sent', async () => {
   await assert.rejects(request('not a url'), TypeError)
   await assert.rejects(request(rig.url, { method: 'GET', body: 'x' }), TypeError)
   await assert.rejects(request(rig.url, { method: 'POST', wait: 'soon' as '1s' }), /wait: soon is not a duration/)
+  await assert.rejects(request(rig.url, { method: 'POST', heartbeat: 'soon' as '1s' }), /heartbeat: soon is not a duration/)
   assert.equal(rig.line.passed.length, 0)
 })
 

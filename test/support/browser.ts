@@ -39,5 +39,5 @@ export async function servePage(html: string): Promise<ServedPage> {
 export async function takeScreenshot(page: Page, name: string): Promise<void> {
   if (SCREENSHOTS !== '1') return
   mkdirSync(FOLDER, { recursive: true })
-  await page.screenshot({ path: join(FOLDER, `${name}.png`), fullPage: true })
+  await page.screenshot({ path: join(FOLDER, `${name}.png`), fullPage: true, animations: 'disabled' })
 }
