@@ -99,7 +99,7 @@ function newJob(
   const { body, headers } = request
   const routeKey = route.key === undefined ? undefined : extractKey(route.key, { head, params, body })
   const key = routeKey ?? policies.key
-  const followUp = followUpText({ callback: policies.callback })
+  const followUp = followUpText(policies.callback === undefined ? {} : { callback: policies.callback })
   const tenant = route.tenant === undefined ? undefined : extractKey(route.tenant, { head, params, body })
   return {
     queue: queue.name,

@@ -42,7 +42,7 @@ export function newJobOf(document: JobDocument, queue: QueueConfig, sender: Send
   if (delayMs !== undefined) job.delayMs = delayMs
   if (expireAfterMs !== undefined) job.expireAfterMs = expireAfterMs
   if (deadlineMs !== undefined) job.deadlineMs = deadlineMs
-  const followUp = followUpText({ callback: document.callback })
+  const followUp = followUpText(document.callback === undefined ? {} : { callback: document.callback })
   if (followUp !== undefined) job.followUp = followUp
   if (idempotencyKey !== undefined) job.idempotency = idempotencyOf(idempotencyKey, `${sender.scope}\n${queue.name}`, job)
   return job

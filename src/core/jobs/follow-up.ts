@@ -1,23 +1,28 @@
-/** What a job says of what is to follow from its end: a JSON object with a member for each thing that may follow. Written and read here only. */
+/**
+ * What is to be done when a job has ended: the text that is kept with it, of which the store knows nothing. Each feature has a member of its
+ * own; what this version does not know stays as it is, and a text that is not of this form plans nothing.
+ */
 import { isMapping } from '../../lib/mapping.ts'
 
-export interface FollowUpWishes {
+export interface FollowUpPlan {
   /** Where its client wants to be told. */
-  readonly callback?: string | undefined
+  readonly callback?: string
 }
 
-/** Undefined: nothing is to follow. */
-export function followUpText(wishes: FollowUpWishes): string | undefined {
-  return Object.values(wishes).every((wish) => wish === undefined) ? undefined : JSON.stringify(wishes)
-}
+const NOTHING: FollowUpPlan = {}
 
-/** What was not written by us wishes nothing. */
-export function readFollowUp(text: string | undefined): FollowUpWishes {
-  if (text === undefined) return {}
+export function followUpPlan(text: string | undefined): FollowUpPlan {
+  if (text === undefined) return NOTHING
   try {
-    const value: unknown = JSON.parse(text)
-    return isMapping(value) && typeof value['callback'] === 'string' ? { callback: value['callback'] } : {}
+    const plan: unknown = JSON.parse(text)
+    return isMapping(plan) ? plan : NOTHING
   } catch {
-    return {}
+    return NOTHING
   }
+}
+
+/** Undefined: nothing is to be done. */
+export function followUpText(plan: FollowUpPlan): string | undefined {
+  const text = JSON.stringify(plan)
+  return text === '{}' ? undefined : text
 }
