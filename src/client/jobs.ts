@@ -20,6 +20,8 @@ export interface SendOptions {
   readonly priority?: number
   /** A text of yours to find the job by. */
   readonly reference?: string
+  /** A URL that is told of its end, by a webhook. */
+  readonly callback?: string
   /** Not before. */
   readonly delay?: Duration
   /** Not begun after. */

@@ -5,6 +5,8 @@ import * as field from './fields.ts'
 import { queueLimits } from './schema-queues.ts'
 
 const MILLION = 1_000_000
+/** Every event is compared with each of them. */
+const NAMES_MAX = 100
 
 const secrets = {
   secret: field.webhookSecret
@@ -37,11 +39,13 @@ export const endpointSchema = z.strictObject({
   queues: z
     .array(field.queuePattern)
     .min(1)
+    .max(NAMES_MAX)
     .optional()
     .describe('Of which queues, by name, `*` at the end stands for anything. Left out: all.'),
   routes: z
     .array(z.string().min(1))
     .min(1)
+    .max(NAMES_MAX)
     .optional()
     .describe('Of which routes, by their match as written, `*` at the end stands for anything. Left out: all.'),
   order: z

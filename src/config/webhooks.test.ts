@@ -83,6 +83,21 @@ test('what is wrong is said with its place, and never with a secret', () => {
   }
 })
 
+test('lists are as long as they may be, and no longer', () => {
+  const endpoint = (rest: string): string => `endpoints: { a: { url: "https://x.example/", ${rest} } }`
+  const many = (count: number, text: string): string => `[${new Array<string>(count).fill(text).join(', ')}]`
+  const cases: readonly (readonly [number, (count: number) => string, RegExp])[] = [
+    [10, (count) => endpoint(`secrets: ${many(count, SECRET)}`), /secrets/],
+    [100, (count) => endpoint(`secret: ${SECRET}, queues: ${many(count, 'q')}`), /queues/],
+    [100, (count) => endpoint(`secret: ${SECRET}, routes: ${many(count, '/x')}`), /routes/],
+    [100, (count) => `retries: ${many(count, '1s')}`, /retries/],
+  ]
+  for (const [max, section, where] of cases) {
+    config(section(max))
+    assert.match(errors(section(max + 1)), where)
+  }
+})
+
 test('a route that allows callbacks needs to be told where they may go', () => {
   const route = 'pools: { api: [http://127.0.0.1:3001] }\nroutes: [{ match: POST /reports, mode: queue, allow: [callback] }]\n'
   assert.match(errors('', route), /routes\[0\]\.allow {2}callback needs webhooks\.callbacks/)

@@ -9,6 +9,7 @@ import { expandUrl, hasParameters, matchesUrl } from '../core/webhooks/urls.ts'
 import { decideDelivery, type DeliveryEnd, type DeliveryVerdict } from '../core/webhooks/verdict.ts'
 import { settleDurably } from '../jobs/attempt.ts'
 import type { Queues } from '../jobs/queues.ts'
+import { isMapping } from '../lib/mapping.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
@@ -160,10 +161,12 @@ export class Deliverer {
     const done = this.#deliver(lease, (begun) => {
       sending = begun
       return () => discarded
-    }).finally(() => {
-      if (this.#running.get(slot) === delivery) this.#running.delete(slot)
-      this.wake()
     })
+      .catch((error: unknown) => this.#failed(lease, error))
+      .finally(() => {
+        if (this.#running.get(slot) === delivery) this.#running.delete(slot)
+        this.wake()
+      })
     const delivery: Delivery = {
       lease,
       done,
@@ -176,7 +179,12 @@ export class Deliverer {
     this.#running.set(slot, delivery)
   }
 
-  /** Never rejects. */
+  /** A bug of ours: the lease will lapse, and that counts as an attempt. */
+  #failed({ job }: Lease, error: unknown): void {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#parts.telemetry.event({ type: 'warning', message: `webhook ${job.id} was not sent: ${message}` })
+  }
+
   async #deliver(lease: Lease, begun: (sending: Sending) => () => boolean): Promise<void> {
     const settings = this.#parts.settings()
     if (settings === undefined) return this.#parts.queues.handBack([lease])
@@ -286,9 +294,14 @@ function callbackTarget(text: string, { callbacks }: MakerSettings['config']): T
   return { name: CALLBACK, url, secrets: callbacks.secrets, headers: {}, timeoutMs: callbacks.timeoutMs }
 }
 
-/** Of a payload of ours. */
+/** Of a payload of ours; whoever has sent it again may have changed it. */
 function topLevelOf(body: Uint8Array): Readonly<Record<string, unknown>> {
-  return JSON.parse(Buffer.from(body).toString('utf8')) as Readonly<Record<string, unknown>>
+  try {
+    const payload: unknown = JSON.parse(Buffer.from(body).toString('utf8'))
+    return isMapping(payload) ? payload : {}
+  } catch {
+    return {}
+  }
 }
 
 function deliveryEnd(end: SendEnd): DeliveryEnd {

@@ -64,8 +64,9 @@ export class WebhookMaker {
     if (ended.job.queue === settings.queue.name) return undefined
     const event = this.eventOf(ended.job, () => ended.answer())
     if (event === undefined) return undefined
-    const jobs = await this.jobsFor(event, settings)
-    return jobs.length === 0 ? undefined : { jobs }
+    const recipients = this.recipientsOf(event)
+    if (recipients.length === 0) return undefined
+    return { jobs: this.jobsTo(recipients, event, { ...settings, answer: await this.answerFor(event, settings) }) }
   }
 
   /** Undefined: it has not ended. */
@@ -74,28 +75,41 @@ export class WebhookMaker {
     if (type === undefined) return undefined
     const { id, version, queue, route, key, submittedAt, finishedAt = submittedAt, resultBytes } = job
     const document = this.#parts.documentOf(job)
-    const { callback } = followUpPlan(job.followUp)
+    const callback = callbackOf(job)
     const origin = { type, queue, route, key }
     return { ...origin, id: eventId(id, version), at: finishedAt, document, callback, resultBytes, ...(job.hasAnswer && { answer }) }
   }
 
-  /** For everybody who asks for it. */
-  jobsFor(event: WebhookEvent, settings: MakerSettings): Promise<readonly WebhookJob[]> {
+  /** Everybody who asks for it. */
+  recipientsOf(event: WebhookEvent): readonly Recipient[] {
     const asking = this.#parts.endpoints.all().filter(({ config }) => asksFor(config, event))
     const recipients: Recipient[] = asking.map((endpoint) => ({ endpoint }))
     if (event.callback !== undefined) recipients.push({ callback: event.callback })
-    return this.jobsTo(recipients, event, settings)
+    return recipients
   }
 
-  async jobsTo(recipients: readonly Recipient[], event: WebhookEvent, settings: MakerSettings): Promise<readonly WebhookJob[]> {
+  /** What may be sent along. */
+  async answerFor(event: WebhookEvent, { config }: MakerSettings): Promise<JobAnswer | undefined> {
+    return (event.resultBytes ?? 0) > config.inline + HEAD_BYTES_MAX ? undefined : event.answer?.()
+  }
+
+  jobsTo(
+    recipients: readonly Recipient[],
+    event: WebhookEvent,
+    settings: MakerSettings & { readonly answer?: JobAnswer | undefined },
+  ): readonly WebhookJob[] {
     if (recipients.length === 0) return []
     const { type, at, document } = event
     const whole = { type, timestamp: new Date(at).toISOString(), ...document }
-    const { inline } = settings.config
-    const answer = (event.resultBytes ?? 0) > inline + HEAD_BYTES_MAX ? undefined : await event.answer?.()
-    const body = payloadOf(whole, answer, inline)
+    const body = payloadOf(whole, settings.answer, settings.config.inline)
     return recipients.map((recipient) => webhookJob(recipient, event, body, settings))
   }
+}
+
+/** What is kept may have been written by another version. */
+function callbackOf({ followUp }: StoredJob): string | undefined {
+  const { callback } = followUpPlan(followUp)
+  return typeof callback === 'string' && URL.canParse(callback) ? callback : undefined
 }
 
 export function testEvent(endpoint: string, id: string, at: EpochMillis): WebhookEvent {

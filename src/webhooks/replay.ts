@@ -118,7 +118,8 @@ function callbackOf(event: WebhookEvent | undefined): Recipient | undefined {
 
 async function jobsTo({ webhooks }: ReplayParts, recipient: Recipient, event: WebhookEvent): Promise<readonly WebhookJob[]> {
   const { settings } = webhooks
-  return settings === undefined ? [] : webhooks.maker.jobsTo([recipient], event, settings)
+  if (settings === undefined) return []
+  return webhooks.maker.jobsTo([recipient], event, { ...settings, answer: await webhooks.maker.answerFor(event, settings) })
 }
 
 /** Without an idempotency key: whoever asks twice wants it twice. */

@@ -90,9 +90,9 @@ export class Webhooks {
     return this.#settings === undefined ? undefined : this.maker.followUp(ended, this.#settings)
   }
 
-  /** For whoever tells of something else than the end of a job: what to submit, or to give back from a maker of follow-ups. */
-  async jobsFor(event: WebhookEvent): Promise<readonly WebhookJob[]> {
-    return this.#settings === undefined ? [] : this.maker.jobsFor(event, this.#settings)
+  /** For whoever tells of something else than the end of a job (`batch.ended`): jobs to be submitted, each once, under a name of its own. */
+  jobsFor(event: WebhookEvent): readonly WebhookJob[] {
+    return this.#settings === undefined ? [] : this.maker.jobsTo(this.maker.recipientsOf(event), event, this.#settings)
   }
 
   start(): void {

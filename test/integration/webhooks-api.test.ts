@@ -91,6 +91,7 @@ test('what is wrong with an endpoint is said, and nothing is made of it', async 
     [{ url: 'https://example.com/', headers: { 'X-A': 'a\r\nb: c' } }, /must be printable/],
     [{ url: 'https://example.com/', events: ['job.done'] }, /events/],
     [{ url: 'https://example.com/', order: 'random' }, /order/],
+    [{ url: 'https://example.com/', queues: new Array<string>(101).fill('q') }, /queues/],
     [[], /object/],
   ]
   for (const [document, wrong] of cases) {
@@ -99,6 +100,9 @@ test('what is wrong with an endpoint is said, and nothing is made of it', async 
     assert.match(answer.document.detail as string, wrong)
     assert.ok(!answer.text.includes(SECRET.slice(6)))
   }
+  const many = { url: 'https://example.com/', queues: new Array<string>(100).fill('q') }
+  assert.equal((await rig.api('PUT', '/webhooks/many', many)).status, 201)
+  assert.equal((await rig.api('DELETE', '/webhooks/many')).status, 204)
   assert.equal((await rig.api('PUT', '/webhooks/a!', { url: 'https://example.com/' })).status, 400)
   assert.equal((await rig.api('GET', '/webhooks')).document.endpoints.length, 1)
   assert.equal((await rig.api('PUT', '/webhooks/one', { url: 'https://example.com/' })).status, 201)

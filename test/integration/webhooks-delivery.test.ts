@@ -156,6 +156,31 @@ test('a receiver that closes, is not there, or does not speak HTTP is a failure 
   }
 })
 
+test('a receiver that takes the connection and says nothing while TLS is to begin has not connected', async () => {
+  await using silent = await startRawReceiver(() => undefined)
+  const main = { url: `https://127.0.0.1:${silent.port}/` }
+  await using rig = await startWebhookRig({ main, webhooks: { connectTimeout: '100ms' } })
+  await rig.submit()
+  assert.equal((await delivery(rig, retries)).error.code, 'connect_timeout')
+})
+
+test('a webhook that somebody has changed is sent all the same, and stops nobody', async () => {
+  await using rig = await startWebhookRig({ receive: answer(500), main: { events: ['job.failed'] } })
+  await rig.restart({
+    webhooks: {
+      allow: ['127.0.0.1'],
+      retries: ['1ms'],
+      endpoints: { main: { url: `http://127.0.0.1:${rig.receiver.port}/{queue}`, secret: SECRET } },
+    },
+  })
+  await rig.submit()
+  const { id } = await delivery(rig, isDead)
+  rig.receiver.handle = answer(200)
+  await rig.api('POST', `/jobs/${id}/redrive`, { text: 'no JSON' })
+  await until('it is taken', async () => (await rig.deliveries())[0]?.status === 'succeeded')
+  assert.deepEqual([rig.receiver.received.at(-1)?.url, rig.receiver.received.at(-1)?.body.toString()], ['/-', 'no JSON'])
+})
+
 test('of what a receiver answers as much is kept as may be, and what is longer is cut off', async () => {
   for (const [bytes, kept] of [
     [1000, 1000],

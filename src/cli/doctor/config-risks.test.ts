@@ -38,6 +38,18 @@ const CASES: Readonly<Record<string, readonly [yaml: string, finding: string]>> 
     `${POOL}${QUEUE}trustedPeers: [0.0.0.0/0]\njobs: { publicUrl: http://x }`,
     'warn config: trustedPeers has 0.0.0.0/0: any client can name another address as its own',
   ],
+  'webhooks that may go everywhere': [
+    `${POOL}${QUEUE}webhooks: { retries: [5s], allow: [0.0.0.0/0] }`,
+    'warn webhooks: allow has 0.0.0.0/0: whoever may name a URL reaches what only this machine can reach',
+  ],
+  'webhooks without TLS': [
+    `${POOL}${QUEUE}webhooks: { https: optional }`,
+    'note webhooks: https is optional: webhooks hold results and tokens, and may travel unencrypted',
+  ],
+  'callbacks to anybody': [
+    `${POOL}${QUEUE}webhooks: { callbacks: { urls: ["https://*/*"], secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw } }`,
+    'note webhooks: callbacks.urls has https://*/*: clients let this gateway send to any public host',
+  ],
   'a proxy in front and no public address': [
     `${POOL}${QUEUE}trustedPeers: [10.0.0.1]`,
     'note config: links to jobs are paths without a host; where the proxy in front changes paths, clients cannot follow them',

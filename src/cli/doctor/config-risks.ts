@@ -2,7 +2,7 @@
  * What is allowed in a configuration and yet likely to hurt: one finding each, with why and what to do. Pure; mistakes are `check`'s.
  * Defaults alone give few findings, and none above `note`.
  */
-import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../config/config.ts'
+import type { Config, PoolConfig, QueueConfig, RouteConfig, WebhooksConfig } from '../../config/config.ts'
 import { isLoopback } from '../../config/fields.ts'
 import { HAND_OUTS_PER_ATTEMPT } from '../../core/jobs/machine.ts'
 import { isIdempotent } from '../../core/retry/retry.ts'
@@ -33,9 +33,27 @@ export function configRisks(config: Config): readonly Finding[] {
       void findings.push({ check, level, says, todo })
   wholeRisks(config, about('config'))
   for (const pool of config.pools) poolRisks(pool, config, about(`pool ${pool.name}`))
-  for (const queue of config.queues) queueRisks(queue, config, about(`queue ${queue.name}`))
+  // The one of webhooks has a schedule of its own.
+  const queues = config.queues.filter(({ name }) => name !== config.webhooks?.queue)
+  for (const queue of queues) queueRisks(queue, config, about(`queue ${queue.name}`))
   for (const route of config.routes) if (route.queue !== undefined) routeRisks(route, about(`route ${route.name}`))
+  if (config.webhooks !== undefined) webhookRisks(config.webhooks, about('webhooks'))
   return findings
+}
+
+function webhookRisks({ allow, https, callbacks }: WebhooksConfig, add: Add): void {
+  const everything = allow.find((network) => network.endsWith('/0'))
+  if (everything !== undefined) {
+    const says = `allow has ${everything}: whoever may name a URL reaches what only this machine can reach`
+    add('warn', says, 'name the networks and hosts of receivers')
+  }
+  if (https === 'optional')
+    add('note', 'https is optional: webhooks hold results and tokens, and may travel unencrypted', 'set https: required')
+  const anywhere = callbacks?.urls.find(({ host }) => host === '*')
+  if (anywhere !== undefined) {
+    const says = `callbacks.urls has ${anywhere.text}: clients let this gateway send to any public host`
+    add('note', says, 'name the hosts of your clients')
+  }
 }
 
 function wholeRisks(config: Config, add: Add): void {

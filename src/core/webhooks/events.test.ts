@@ -22,7 +22,9 @@ test('types, queues and routes are filtered, by name or by how they begin', () =
   assert.ok(!asksFor(filter, { ...failed, type: 'job.succeeded' }))
   assert.ok(!asksFor(filter, { ...failed, queue: 'orders2' }))
   assert.ok(!asksFor(filter, { ...failed, route: 'POST /v2/orders' }))
-  assert.ok(asksFor(filter, { type: 'batch.ended' }))
+  assert.ok(asksFor(filter, { ...failed, type: 'batch.ended' }))
+  assert.ok(!asksFor(filter, { type: 'batch.ended' }), 'of what it does not name it may not hear')
+  assert.ok(asksFor({ events: ['batch.ended'] }, { type: 'batch.ended' }))
   assert.ok(asksFor({ events: ['job.failed'] }, failed))
 })
 

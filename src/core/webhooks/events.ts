@@ -15,7 +15,7 @@ export interface EventFilter {
 
 export interface EventOrigin {
   readonly type: string
-  /** A batch has none, and goes to whoever asks for its type. */
+  /** Where it has none, only those that ask for all are told. */
   readonly queue?: string | undefined
   readonly route?: string | undefined
 }
@@ -36,6 +36,7 @@ export function asksForQueue(filter: EventFilter, queue: string): boolean {
 }
 
 function isNamed(patterns: readonly string[] | undefined, name: string | undefined): boolean {
-  if (patterns === undefined || name === undefined) return true
+  if (patterns === undefined) return true
+  if (name === undefined) return false
   return patterns.some((pattern) => (pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern))
 }
