@@ -7,12 +7,8 @@ import { type JobEvent, readEvents } from './events.ts'
 import { handedOver, type Http, meaningOf, type OpenAnswer, refusalIn } from './http.ts'
 import { type CallOptions, isEnded, type JobDocument } from './jobs.ts'
 import { valueOf } from './payload.ts'
-import { durationMs, type Duration, pauseMs, sleep } from './timing.ts'
-
-export interface WaitOptions extends CallOptions {
-  /** Rejects with `timeout` after it. Default: for as long as it takes. */
-  readonly timeout?: Duration
-}
+import { pauseMs, sleep } from './timing.ts'
+import { untilEnded, type WaitOptions } from './until-ended.ts'
 
 export interface JobHandle<Result = unknown> {
   /** Absent: the request was answered without ever becoming a job. */
@@ -34,15 +30,8 @@ export interface JobHandle<Result = unknown> {
 
 export interface JobUrls {
   ofToken(token: string): string
+  ofBatch(token: string): string
 }
-
-interface Polled<T> {
-  readonly value?: T
-  readonly retryAfterMs?: number | undefined
-}
-
-/** One long poll. */
-const HELD_MS = 30_000
 
 export function followJob<Result>(http: Http, url: string, token: string): JobHandle<Result> {
   return new FollowedJob<Result>(http, url, token)
@@ -71,7 +60,7 @@ class FollowedJob<Result> implements JobHandle<Result> {
   }
 
   async wait(options: WaitOptions = {}): Promise<JobDocument> {
-    return await this.#untilEnded(options, async (heldMs) => {
+    return await untilEnded(this.#http, options, async (heldMs) => {
       const { document, response } = await this.#http.jobDocumentOnce<JobDocument>({
         method: 'GET',
         url: `${this.#url}?wait=${heldMs}ms`,
@@ -83,7 +72,7 @@ class FollowedJob<Result> implements JobHandle<Result> {
   }
 
   async result(options: WaitOptions = {}): Promise<Response> {
-    const answer = await this.#untilEnded(options, async (heldMs) => {
+    const answer = await untilEnded(this.#http, options, async (heldMs) => {
       const polled = await this.#poll(`${this.#url}/result?wait=${heldMs}ms`, heldMs, options.signal)
       if (isEnded(polled.response.headers.get('spillway-status') ?? '')) return { value: polled }
       polled.done()
@@ -135,31 +124,6 @@ class FollowedJob<Result> implements JobHandle<Result> {
     if (answer.response.ok) return answer
     const { refused, response } = await refusalIn(handedOver(answer))
     throw refused ?? unknownAnswer(response, '')
-  }
-
-  /** Asks until there is a value, over lost connections and gateways that are away. */
-  async #untilEnded<T>(options: WaitOptions, ask: (heldMs: number) => Promise<Polled<T>>): Promise<T> {
-    const { timeout, signal } = options
-    const { retry } = this.#http.options
-    const endsAt = timeout === undefined ? Number.POSITIVE_INFINITY : performance.now() + durationMs(timeout, 'timeout')
-    for (let failures = 0; ; ) {
-      const startedAt = performance.now()
-      if (startedAt >= endsAt) throw new SpillwayError('timeout', `the job has not ended within ${String(timeout)}`)
-      const heldMs = Math.ceil(Math.min(HELD_MS, endsAt - startedAt))
-      let pause: number
-      try {
-        const polled = await ask(heldMs)
-        if (polled.value !== undefined) return polled.value
-        failures = 0
-        // One that was held for its whole time may ask again at once; one that was sent away (the gateway stops) comes back when it was told to.
-        const sentAway = performance.now() - startedAt < heldMs / 2
-        pause = sentAway ? pauseMs(1, retry, polled.retryAfterMs) : 0
-      } catch (error) {
-        if (!isPassing(error)) throw error
-        pause = pauseMs(++failures, retry, error.retryAfterMs)
-      }
-      await sleep(Math.min(pause, Math.max(0, endsAt - performance.now())), signal)
-    }
   }
 
   async #poll(url: string, heldMs: number, signal: AbortSignal | undefined): Promise<OpenAnswer> {

@@ -115,6 +115,7 @@ test('many requests have one token, and each is a job as if it had come alone', 
   const first = (await rig.admin('GET', `jobs/${jobs[0].id}`)).document
   const order = (await rig.admin('GET', `jobs/${jobs[1].id}`)).document
   assert.deepEqual([first.key, first.queue, first.route, order.key, order.queue], ['k', 'work', 'POST /work', '7', 'orders'])
+  assert.deepEqual([order.batch, (await rig.ask(jobs[1].links.self)).document.batch], Array(2).fill({ id: document.id, index: 1 }))
   const got = new Map(server.received.map((each) => [each.headers['spillway-job'], each]))
   const [a, b, c] = jobs.map(({ id }) => got.get(id))
   assert.deepEqual([a?.headers.authorization, a?.headers['x-own'], a?.headers['spillway-key']], ['Bearer caller', 'yes', undefined])
