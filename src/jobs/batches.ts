@@ -227,8 +227,8 @@ export class Batches implements EndKeeper {
     for (const job of ended) {
       const place = placeInBatch(job)
       const batch = place && (await this.#find(place.batch))
-      // It was sent again after its batch had been forgotten.
-      if (place === undefined || batch === undefined) continue
+      // It was sent again after its batch had been forgotten; or it is told of again.
+      if (place === undefined || batch === undefined || batch.state.statusOf(place.index) === job.status) continue
       const ends = endsOf.get(batch) ?? new Map<number, JobStatus>()
       endsOf.set(batch, ends.set(place.index, job.status))
     }

@@ -405,6 +405,25 @@ test('a chain and a batch go together', async () => {
   }
 })
 
+test('a batch ends with its jobs, also where what follows from them has to wait for room', async () => {
+  await using all = await world({ routes: [{ ...WORK, then: 'full' }], queues: { full: { pull: true, limits: { jobs: 1 } } } })
+  const { rig } = all
+  await rig.admin('POST', 'queues/full/jobs', {})
+  const self = await sent(rig, [work('a'), work('b'), work('c')])
+  assert.equal((await ended(rig, self)).counts.succeeded, 3)
+  const nexts = async (): Promise<number> => {
+    const documents = await Promise.all((await jobsOf(rig, self)).map(({ links }) => rig.ask(links.self)))
+    return documents.filter(({ document }) => document.next !== undefined).length
+  }
+  assert.equal(await nexts(), 0)
+  for (let room = 1; room <= 3; room++) {
+    const { jobs } = (await rig.admin('GET', 'queues/full/jobs?status=queued')).document
+    await rig.admin('DELETE', `jobs/${jobs[0].id}`)
+    await until('there is room for one', async () => (await nexts()) === room)
+  }
+  assert.equal((await rig.ask(self)).document.counts.succeeded, 3)
+})
+
 test('on the queue API a batch is jobs of one queue, by the rights of its key', async () => {
   const keys = ['sender-of-batches', 'looker-of-batches'].map((token, i) => ({
     name: `k${i}`,
