@@ -112,6 +112,8 @@ export interface ReceivedJob<Payload> {
   readonly key?: string
   readonly tenant?: string
   readonly priority: number
+  /** The job whose result it was made of. */
+  readonly parent?: string
   readonly reference?: string
   readonly submittedAt: string
   readonly leaseEndsAt: string

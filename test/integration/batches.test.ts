@@ -311,6 +311,46 @@ test('its events are whole statuses, and the last one is the end', async () => {
   assert.equal((await rig.ask(`${self}/events`, { headers: { accept: 'text/html' } })).status, 406)
 })
 
+test('whoever follows it is told to come back when the gateway stops', async () => {
+  await using all = await world({
+    routes: [{ match: 'POST /{name}', mode: 'queue', queue: 'work' }],
+    queues: { work: {} },
+    drainTimeout: '0s',
+  })
+  const { rig } = all
+  const self = await sent(rig, [work('a', { target: '/held' })])
+  await rig.status(self, 'it runs', ({ counts }) => counts.running === 1)
+  const streams = await Promise.all(
+    ['text/event-stream', 'application/x-ndjson'].map((accept) => open(`${rig.url}${self}/events`, { headers: { accept } })),
+  )
+  const waiting = rig.ask(`${self}?wait=60s`)
+  const lines = streams.map(async (stream) => {
+    const all: string[] = []
+    for await (const line of blocks(stream, '\n')) all.push(line)
+    return all
+  })
+  await rig.ask(self)
+  await rig.gateway.drain()
+  const [sse = [], ndjson = []] = await Promise.all(lines)
+  assert.ok(sse.some((line) => /^retry: \d+$/.test(line)))
+  assert.ok(ndjson.some((line) => line.includes('"event":"reconnect"')))
+  assert.equal((await waiting).document.status, 'running')
+  all.release()
+})
+
+test('with their headers the requests of a batch have room in memory, or it is refused', async () => {
+  await using all = await world({
+    limits: { buffered: '1MiB', jobBody: '64KiB', spillCopy: '1KiB', result: '64KiB' },
+    api: { body: '512KiB' },
+  })
+  const { rig } = all
+  const requests = (count: number): readonly object[] => Array.from({ length: count }, () => work('a'))
+  const headers = { authorization: `Bearer ${'t'.repeat(8000)}` }
+  const refused = await send(rig, requests(200), { headers })
+  assert.deepEqual([refused.status, refused.document.code], [503, 'buffers_full'])
+  assert.equal((await send(rig, requests(50), { headers })).status, 202)
+})
+
 test('its jobs are told in pages', async () => {
   await using all = await world()
   const { rig } = all

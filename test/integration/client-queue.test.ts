@@ -356,7 +356,7 @@ test('a job says where its result goes, and its status tells of the next', async
   await mail.settle([{ receipt: first?.receipt ?? '', outcome: 'succeed', result: 'out' }])
   await until('it is followed', async () => (await mail.follow(sent.token).status()).next !== undefined)
   const [next] = (await rig.client.queue('archive').receive()).jobs
-  assert.deepEqual([next?.payload, next?.target], ['out', '/kept'])
+  assert.deepEqual([next?.payload, next?.target, next?.parent], ['out', '/kept', first?.id])
   const { next: told } = await mail.follow(sent.token).status()
   assert.ok(told !== undefined && 'id' in told)
   assert.equal(told.id, next?.id)
