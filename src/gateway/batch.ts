@@ -143,7 +143,8 @@ async function jobsOf(call: Call, { items }: BatchDocument, context: CallContext
   const [first] = errors
   if (first === undefined) return jobs
   const others = wrong === 1 ? '' : ` ${wrong} of them cannot be taken.`
-  return { failed: failure('batch_refused', `requests[${first.index}]: ${first.detail}${others}`), more: { errors } }
+  const detail = first.detail.replace(/\.$/, '')
+  return { failed: failure('batch_refused', `requests[${first.index}]: ${detail}.${others}`), more: { errors } }
 }
 
 /** As if it had come alone. */
