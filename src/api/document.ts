@@ -5,6 +5,7 @@ import type { EpochMillis } from '../lib/units.ts'
 import type { JobError, StoredJob } from '../ports/job-store.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import { followUpPlan } from '../core/jobs/follow-up.ts'
+import { placeInBatch } from '../jobs/batch-notes.ts'
 import { tokenOf } from './token.ts'
 
 /** What the answers of the job endpoints are made from. */
@@ -68,11 +69,14 @@ export function statusDocument(parts: DocumentParts, job: StoredJob): Record<str
   }
 }
 
-/** Where a job stands in its chain. `then` stands until there is a `next`; nothing follows from a job that did not succeed. */
-function chainMembers(config: Config, { parent, next, followUp, finishedAt, status }: StoredJob): Record<string, unknown> {
+/** Where a job stands in its batch, and in its chain. `then` stands until there is a `next`; nothing follows from a job that did not succeed. */
+function chainMembers(config: Config, job: StoredJob): Record<string, unknown> {
+  const { parent, next, followUp, finishedAt, status } = job
   const { then } = followUpPlan(followUp)
+  const place = placeInBatch(job)
   const mayFollow = next === undefined && (finishedAt === undefined || status === 'succeeded')
   return {
+    batch: place && { id: place.batch, index: place.index },
     parent: parent && { id: parent.id },
     then: then === undefined || !mayFollow ? undefined : { queue: then.queue, route: then.route },
     next:

@@ -35,6 +35,11 @@ export interface JobFacts {
   readonly route?: string
   readonly requestBytes?: Bytes
   readonly resultBytes?: Bytes
+  readonly parent?: JobId
+  /** What was made of its result, or why nothing was. */
+  readonly next?: { readonly id: JobId } | { readonly detail: string }
+  /** Of which it is one, and its place there, from 0. */
+  readonly batch?: { readonly id: JobId; readonly index: number }
 }
 
 export interface RateFacts {
@@ -85,7 +90,7 @@ export function jobFacts(value: unknown): JobFacts | undefined {
   if (!isMapping(value) || typeof value['id'] !== 'string') return undefined
   const status = JOB_STATUSES.find((each) => each === value['status'])
   if (status === undefined) return undefined
-  const texts = pick(value, ['key', 'tenant', 'reference', 'blockedBy', 'server', 'dead', 'method', 'route'], textOf)
+  const texts = pick(value, ['key', 'tenant', 'reference', 'blockedBy', 'server', 'dead', 'method', 'route', 'parent'], textOf)
   const times = pick(value, ['notBefore', 'expiresAt', 'deadlineAt', 'startedAt', 'finishedAt'], timeOf)
   const numbers = pick(value, ['position', 'requestBytes', 'resultBytes'], numberOf)
   const handOuts = numberOf(value['handOuts']) ?? 0
@@ -108,6 +113,8 @@ export function jobFacts(value: unknown): JobFacts | undefined {
     ...(attemptAt !== undefined && { attemptAt }),
     ...(value['progress'] !== undefined && { progress: value['progress'] }),
     ...errorOf(value['error']),
+    ...nextOf(value['next']),
+    ...batchOf(value['batch']),
   }
 }
 
@@ -115,6 +122,19 @@ function errorOf(value: unknown): Pick<JobFacts, 'error'> {
   if (!isMapping(value) || typeof value['code'] !== 'string') return {}
   const [detail, status] = [textOf(value['detail']), numberOf(value['serverStatus'])]
   return { error: { code: value['code'], ...(detail !== undefined && { detail }), ...(status !== undefined && { status }) } }
+}
+
+function nextOf(value: unknown): Pick<JobFacts, 'next'> {
+  if (!isMapping(value)) return {}
+  if (typeof value['id'] === 'string') return { next: { id: value['id'] } }
+  const { error } = errorOf(value['error'])
+  return error === undefined ? {} : { next: { detail: error.detail ?? error.code } }
+}
+
+function batchOf(value: unknown): Pick<JobFacts, 'batch'> {
+  if (!isMapping(value)) return {}
+  const { id, index } = value
+  return typeof id === 'string' && typeof index === 'number' ? { batch: { id, index } } : {}
 }
 
 export function historyFacts(value: unknown): readonly AttemptRecord[] {

@@ -274,3 +274,17 @@ test('what clients and servers wrote stays in its line and moves no cursor', () 
   )
   assert.equal(lines.filter((line) => /^next:$/.test(line)).length, 1)
 })
+
+test('where it stands in a chain and in a batch', () => {
+  const done = { status: 'succeeded', finishedAt: NOW - 5000 } as const
+  tells(
+    { job: job({ ...done, parent: 'job0', batch: { id: 'job1', index: 0 } }) },
+    'made of the result of job job0',
+    'number 1 of batch job1',
+  )
+  tells({ job: job({ ...done, next: { id: 'job2' } }) }, 'Its result went on as job job2.')
+  tells(
+    { job: job({ ...done, next: { detail: 'there is no queue b any more' } }) },
+    'Its chain stops here: there is no queue b any more. The result is kept',
+  )
+})

@@ -55,6 +55,8 @@ function cameLine({ job, now }: WhyFacts): string {
   if (priority > 0) parts.push(`priority ${priority}`)
   if (tenant !== undefined) parts.push(`tenant ${shown(tenant)}`)
   if (reference !== undefined) parts.push(`reference ${shown(reference)}`)
+  if (job.parent !== undefined) parts.push(`made of the result of job ${shown(job.parent)}`)
+  if (job.batch !== undefined) parts.push(`number ${job.batch.index + 1} of batch ${shown(job.batch.id)}`)
   const again = redrives > 0 ? ` It was run again ${redrives === 1 ? 'once' : `${redrives} times`} after it had become a dead letter.` : ''
   return `${parts.join(', ')}.${again}`
 }
@@ -280,11 +282,17 @@ function running({ job, now, queue }: WhyFacts): Present {
   }
 }
 
+function nextLines({ next }: JobFacts): readonly string[] {
+  if (next === undefined) return []
+  if ('id' in next) return [`Its result went on as job ${shown(next.id)}.`]
+  return [`Its chain stops here: ${shownText(next.detail)}. The result is kept; send it on by hand if it is wanted.`]
+}
+
 function succeeded(facts: WhyFacts): Present {
   const { job } = facts
   const took = job.finishedAt === undefined ? '' : `, ${spanText(Math.max(0, job.finishedAt - job.submittedAt))} after it came`
   return {
-    now: [`It succeeded ${endedAgo(facts)}${took}.`],
+    now: [`It succeeded ${endedAgo(facts)}${took}.`, ...nextLines(job)],
     todo: job.resultBytes === undefined ? [] : [[`spillway jobs show ${job.id}`, 'what the server answered']],
   }
 }

@@ -9,6 +9,11 @@ export function apiUrlOf(address: string): string {
   return `${url.origin}${path === '' ? API_PATH : path}`
 }
 
+/** Beside the jobs. */
+export function batchesUrlOf(jobsUrl: string): string {
+  return `${jobsUrl.slice(0, jobsUrl.lastIndexOf('/'))}/batches`
+}
+
 /** Beside the API. */
 export function jobsUrlOf(apiUrl: string): string {
   return `${apiUrl.slice(0, apiUrl.lastIndexOf('/'))}/jobs`

@@ -2,7 +2,8 @@
  * The client of Spillway: queues, topics and schedules by the queue API, and requests to routes that may become jobs. For browsers and
  * servers: it uses what the web platform has (fetch, streams, AbortSignal) and imports nothing but its own folder.
  */
-import { apiUrlOf, jobsUrlOf } from './addresses.ts'
+import { apiUrlOf, batchesUrlOf, jobsUrlOf } from './addresses.ts'
+import { type BatchHandle, followBatch } from './batch.ts'
 import { Http } from './http.ts'
 import { followJob, type JobHandle, type JobUrls } from './job-handle.ts'
 import type { CallOptions, JobView, NewJob, PublishedJob, PublishResult, Schedule, ScheduleView, SendOptions, TaskView } from './jobs.ts'
@@ -15,7 +16,9 @@ import { durationMs, type Duration, RETRY, type RetryPolicy } from './timing.ts'
 
 export { SpillwayError } from './errors.ts'
 export type { JobEvent } from './events.ts'
-export type { JobHandle, WaitOptions } from './job-handle.ts'
+export type { BatchHandle, BatchJob } from './batch.ts'
+export type { JobHandle } from './job-handle.ts'
+export type { WaitOptions } from './until-ended.ts'
 export type * from './jobs.ts'
 export type { Queue } from './queue.ts'
 export { follow, request } from './request.ts'
@@ -55,6 +58,8 @@ export interface Client {
   readonly tasks: Tasks
   /** A job by its token, for whoever has it. */
   follow<Result = unknown>(token: string): JobHandle<Result>
+  /** A batch by its token, for whoever has it. */
+  batch<Result = unknown>(token: string): BatchHandle<Result>
   /** A request to a route. `url`: absolute, or a path on the gateway. */
   submit<Result = unknown>(url: string | URL, init?: RequestInit, options?: SubmitOptions): Promise<Submitted<Result>>
 }
@@ -112,7 +117,10 @@ export function createClient(options: ClientOptions): Client {
     retry: retry === false ? { ...RETRY, attempts: 1 } : { ...RETRY, ...retry },
     timeoutMs: durationMs(timeout, 'timeout'),
   })
-  const urls: JobUrls = { ofToken: (jobToken) => `${jobsUrl}/${jobToken}` }
+  const urls: JobUrls = {
+    ofToken: (jobToken) => `${jobsUrl}/${jobToken}`,
+    ofBatch: (batchToken) => `${batchesUrlOf(jobsUrl)}/${batchToken}`,
+  }
   const limits = { ...BATCH, ...batch }
   return {
     queue: <Payload, Result>(name: string) => new Queue<Payload, Result>(name, { http, urls, batch: limits }),
@@ -121,6 +129,7 @@ export function createClient(options: ClientOptions): Client {
     schedules: schedulesOf(http),
     tasks: tasksOf(http),
     follow: (jobToken) => followJob(http, urls.ofToken(jobToken), jobToken),
+    batch: (batchToken) => followBatch(http, urls, batchToken),
     submit: (url, init = {}, submitOptions = {}) => submit(http, new URL(url, apiUrl), init, submitOptions),
   }
 }

@@ -9,12 +9,8 @@ import { type Http, refusalIn } from './http.ts'
 import type { CallOptions, JobDocument } from './jobs.ts'
 import { limited } from './open.ts'
 import { valueOf } from './payload.ts'
-import { durationMs, type Duration } from './timing.ts'
-
-export interface WaitOptions extends CallOptions {
-  /** Rejects with `timeout` after it. Default: for as long as it takes. */
-  readonly timeout?: Duration
-}
+import { durationMs } from './timing.ts'
+import type { WaitOptions } from './until-ended.ts'
 
 export interface JobHandle<Result = unknown> {
   /** Absent: the request was answered without ever becoming a job. */
@@ -36,6 +32,7 @@ export interface JobHandle<Result = unknown> {
 
 export interface JobUrls {
   ofToken(token: string): string
+  ofBatch(token: string): string
 }
 
 export function followJob<Result>(http: Http, url: string, token: string): JobHandle<Result> {

@@ -36,6 +36,35 @@ export interface SendOptions {
   readonly headers?: Headers
   readonly method?: string
   readonly target?: string
+  /** Where its result is sent on to: a queue, a route such as `POST /translate`, or one of them with a request. */
+  readonly then?: string | Then
+}
+
+export interface Then {
+  readonly queue?: string
+  readonly route?: string
+  readonly method?: string
+  readonly target?: string
+  readonly headers?: Headers
+}
+
+export interface NewBatch<Payload> {
+  /** Taken together or not at all. */
+  readonly jobs: readonly Omit<NewJob<Payload>, 'idempotencyKey'>[]
+  readonly reference?: string
+  /** A repeat under it gives the same batch. Without it the client makes one, good for its own repeats. */
+  readonly idempotencyKey?: string
+}
+
+/** How a batch stands. */
+export interface BatchDocument {
+  readonly id: string
+  readonly status: 'running' | 'ended'
+  readonly total: number
+  readonly counts: Readonly<Record<JobStatus, number>>
+  readonly reference?: string
+  readonly submittedAt: string
+  readonly finishedAt?: string
 }
 
 export interface NewJob<Payload> extends SendOptions {
@@ -85,6 +114,8 @@ export interface ReceivedJob<Payload> {
   readonly key?: string
   readonly tenant?: string
   readonly priority: number
+  /** The job whose result it was made of. */
+  readonly parent?: string
   readonly reference?: string
   readonly submittedAt: string
   readonly leaseEndsAt: string
@@ -232,6 +263,10 @@ export interface JobDocument {
   readonly etaMs?: number
   readonly progress?: unknown
   readonly reference?: string
+  /** The job whose result it was made of. */
+  readonly parent?: { readonly id: string }
+  /** The job that was made of its result, or why there is none. */
+  readonly next?: { readonly id: string; readonly links: { readonly self: string } } | { readonly error: { readonly code: string } }
   readonly error?: { readonly code: string; readonly detail?: string; readonly [field: string]: unknown }
   readonly [field: string]: unknown
 }

@@ -1,5 +1,6 @@
 /** One queue, by its name: send, receive and settle, look into it, mend it. What the calls do is said in docs/queue-api.md. */
 import type { Http } from './http.ts'
+import { type BatchHandle, followBatch } from './batch.ts'
 import { followJob, type JobHandle, type JobUrls } from './job-handle.ts'
 import type {
   CallOptions,
@@ -7,6 +8,7 @@ import type {
   JobFilter,
   JobView,
   KeyView,
+  NewBatch,
   NewJob,
   NotSent,
   QueueView,
@@ -55,6 +57,16 @@ export class Queue<Payload = unknown, Result = unknown> {
   /** Any number, in order, in requests of at most 1,000. A result for each; `PartialSendError` when a request after the first fails. */
   async sendMany(jobs: readonly NewJob<Payload>[], options: CallOptions = {}): Promise<SendResult[]> {
     return await this.#sender.many(jobs, options)
+  }
+
+  /** All of them are taken together, or none, and followed as one. Rejects when they were not taken. */
+  async batch(jobs: NewBatch<Payload>['jobs'], options: Omit<NewBatch<Payload>, 'jobs'> & CallOptions = {}): Promise<BatchHandle<Result>> {
+    const { signal, idempotencyKey = crypto.randomUUID(), ...more } = options
+    const encoded = jobs.map(({ payload, contentType, ...job }) => ({ ...encodeBody(payload, contentType), ...job }))
+    const body = { jobs: encoded, idempotencyKey, ...more }
+    const call = { method: 'POST', path: `${this.#path}/batches`, body, repeat: 'safe', signal } as const
+    const { token } = await this.#parts.http.json<{ token: string }>(call)
+    return followBatch<Result>(this.#parts.http, this.#parts.urls, token)
   }
 
   /** As many as the source has, with their results in order as they become durable. */

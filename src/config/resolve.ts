@@ -224,6 +224,7 @@ function unfilled(config: Config, names: readonly string[]): string[] {
     ...config.schedules.map(({ document }) => document.queue),
     ...config.topics.flatMap((topic) => topic.subscriptions.map(({ queue }) => queue)),
     ...config.queues.filter((queue) => queue.pull).map(({ name }) => name),
+    ...[...config.routes, ...config.queues].map(({ then }) => then?.queue),
   ])
   return names.filter((name) => !used.has(name))
 }

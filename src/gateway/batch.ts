@@ -17,7 +17,7 @@ import { headerValue, headerValues } from '../http1/message.ts'
 import type { NewBatch, TakenBatch } from '../jobs/batches.ts'
 import { requestOf } from '../jobs/new-job.ts'
 import { parseExactly } from '../lib/exact-json.ts'
-import type { Millis } from '../lib/units.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
 import { collectBody } from '../net/body.ts'
 import type { Call } from '../net/call.ts'
 import type { NewJob } from '../ports/job-store.ts'
@@ -93,11 +93,29 @@ async function submitBatch(call: Call, context: CallContext): Promise<TakenBatch
     const once = key === undefined ? undefined : { scopeKey: scopeOf(call, key), fingerprint: fingerprintOf(call, body.bytes) }
     const { reference } = document
     const batch: NewBatch = { jobs, ...(reference !== undefined && { reference }), ...(once !== undefined && { once }) }
-    const submitted = await context.jobs.batches.submit(batch).catch(() => undefined)
-    return submitted !== undefined && 'batch' in submitted ? submitted : { failed: batchRefusal(context, submitted) }
+    return await submit(batch, context)
   } finally {
     body.free()
   }
+}
+
+/** What each of them is given of headers may be much more than what was sent. */
+async function submit(batch: NewBatch, context: CallContext): Promise<TakenBatch | Refused> {
+  const bytes = batch.jobs.reduce((sum, { request }) => sum + request.body.length + lengthOf(request.headers), 0)
+  if (!context.budget.take(bytes)) {
+    const detail = `With their headers the requests are ${bytes} bytes, for which there is no room now (limits.buffered). Send fewer at once.`
+    return { failed: failure('buffers_full', detail, 1) }
+  }
+  try {
+    const submitted = await context.jobs.batches.submit(batch).catch(() => undefined)
+    return submitted !== undefined && 'batch' in submitted ? submitted : { failed: batchRefusal(context, submitted) }
+  } finally {
+    context.budget.give(bytes)
+  }
+}
+
+function lengthOf(headers: readonly string[]): Bytes {
+  return headers.reduce((sum, text) => sum + text.length, 0)
 }
 
 function parsed(bytes: Uint8Array): unknown {
@@ -125,7 +143,8 @@ async function jobsOf(call: Call, { items }: BatchDocument, context: CallContext
   const [first] = errors
   if (first === undefined) return jobs
   const others = wrong === 1 ? '' : ` ${wrong} of them cannot be taken.`
-  return { failed: failure('batch_refused', `requests[${first.index}]: ${first.detail}${others}`), more: { errors } }
+  const detail = first.detail.replace(/\.$/, '')
+  return { failed: failure('batch_refused', `requests[${first.index}]: ${detail}.${others}`), more: { errors } }
 }
 
 /** As if it had come alone. */

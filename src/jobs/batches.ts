@@ -166,7 +166,9 @@ export class Batches implements EndKeeper {
         const batch = await this.find(id)
         return batch === undefined ? { kind: 'gone' } : { kind: 'duplicate', batch }
       }
-      return { kind: 'created', batch: this.#take(new Batch({ id, head, state: new BatchState(head.total) }, !this.#early.has(id))) }
+      // Somebody who heard of it earlier may have found it in the store.
+      const made = this.#batches.get(id) ?? this.#take(new Batch({ id, head, state: new BatchState(head.total) }, !this.#early.has(id)))
+      return { kind: 'created', batch: made }
     } finally {
       this.#submitting--
       if (this.#submitting === 0) this.#early.clear()
@@ -205,7 +207,7 @@ export class Batches implements EndKeeper {
     })
   }
 
-  /** From the job after `after` on; a job that is no longer kept is undefined. */
+  /** From the one with the index `first` on; a job that is no longer kept is undefined. */
   async page(batch: Batch, first: number, max: number): Promise<readonly (StoredJob | undefined)[]> {
     const count = Math.max(0, Math.min(max, batch.state.total - first))
     const ids = Array.from({ length: count }, (_, i) => idAt(batch.id, first + i))
@@ -227,8 +229,8 @@ export class Batches implements EndKeeper {
     for (const job of ended) {
       const place = placeInBatch(job)
       const batch = place && (await this.#find(place.batch))
-      // It was sent again after its batch had been forgotten.
-      if (place === undefined || batch === undefined) continue
+      // It was sent again after its batch had been forgotten; or it is told of again.
+      if (place === undefined || batch === undefined || batch.state.statusOf(place.index) === job.status) continue
       const ends = endsOf.get(batch) ?? new Map<number, JobStatus>()
       endsOf.set(batch, ends.set(place.index, job.status))
     }
@@ -274,7 +276,6 @@ export class Batches implements EndKeeper {
 
   /** What is not known of those that have not ended is asked for. */
   async #catchUp(batch: Batch): Promise<void> {
-    batch.isCurrent = true
     const open = [...batch.state.openIndexes()]
     for (let at = 0; at < open.length; at += READ_MAX) {
       const indexes = open.slice(at, at + READ_MAX)
@@ -282,6 +283,7 @@ export class Batches implements EndKeeper {
       const reads: readonly (ReadJob | undefined)[] = await this.#parts.store.read(ids, 'status')
       for (const [i, read] of reads.entries()) if (read !== undefined) batch.state.live(indexes[i] as number, read.job.status)
     }
+    batch.isCurrent = true
   }
 
   #changed(batch: Batch): void {

@@ -114,7 +114,8 @@ export class FollowUps {
       while (this.#again && !this.#stopped) {
         this.#again = false
         const due = await this.#parts.store.followUps(BATCH)
-        if (!(await this.#followAll(due))) return RETRY_MS
+        const done = await this.#followAll(due)
+        if (done < due.length && (done === 0 || due.length < BATCH)) return RETRY_MS
         if (due.length >= BATCH) this.#again = true
       }
       return LOOK_EVERY_MS
@@ -124,40 +125,42 @@ export class FollowUps {
     }
   }
 
-  /** False: something has no room, or could not be made. What could is done. */
-  async #followAll(due: readonly StoredJob[]): Promise<boolean> {
+  /** How many are done; of the others something has no room, or could not be made. */
+  async #followAll(due: readonly StoredJob[]): Promise<number> {
     const done: Followed[] = []
-    const ended: StoredJob[] = []
     const late = new Set<string>()
+    const full = new Set<string>()
     for (const job of due) {
+      // Where one has no room, the next ones of its queue hardly have: nothing of them is read in vain.
+      if (full.has(job.queue)) continue
       // What follows from jobs of one key comes in the order of their ends.
       const order = JSON.stringify([job.queue, job.key ?? job.id])
       if (late.has(order)) continue
       const followed = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
       if (followed === undefined) late.add(order)
-      else {
-        done.push(followed)
-        ended.push(job)
-      }
+      else if (followed === 'full') full.add(job.queue)
+      else done.push(followed)
     }
-    if (done.length > 0) await this.#tell(done, ended)
-    if (late.size === 0) this.#stuck = false
-    return late.size === 0
+    await this.#tell(done, due)
+    if (done.length === due.length) this.#stuck = false
+    return done.length
   }
 
-  /** In one commit, with what is kept of these ends. */
+  /** In one commit, with what is kept of all these ends: an end is one, also where what follows from it has to wait. */
   async #tell(done: readonly Followed[], ended: readonly StoredJob[]): Promise<void> {
     const kept = (await Promise.all(this.#keepers.map((keeper) => keeper.keep(ended)))).filter((each) => each !== undefined)
     const notes = kept.flatMap((each) => each.notes.map((note): JobCommand => ({ kind: 'note', ...note })))
-    await this.#parts.store.command([...notes, ...done]).catch((error: unknown) => {
+    const commands = [...notes, ...done]
+    if (commands.length === 0) return
+    await this.#parts.store.command(commands).catch((error: unknown) => {
       for (const each of kept) each.unknown()
       throw error
     })
     for (const each of kept) each.written()
   }
 
-  /** What to tell the store; undefined: not all of it could be made. */
-  async #follow(job: StoredJob): Promise<Followed | undefined> {
+  /** What to tell the store; `full`: there is no room for all of it. */
+  async #follow(job: StoredJob): Promise<Followed | 'full'> {
     let answer: Promise<JobAnswer | undefined> | undefined
     const ended: EndedJob = {
       job,
@@ -182,7 +185,7 @@ export class FollowUps {
       return { kind: 'followed', id: job.id, version: job.version, notes, ...kept }
     }
     this.#tellStuck(`${refused.detail}; what is to follow from the end of job ${job.id} waits`)
-    return undefined
+    return 'full'
   }
 
   #tellStuck(why: string): undefined {

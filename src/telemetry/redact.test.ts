@@ -13,6 +13,7 @@ test('a token becomes its job id, the rest of the URL stays', () => {
   const token = '01j9zk3v7q.AAAAAAAAAAAAAAAAAAAAAA'
   assert.equal(redactPath(`/_spillway/jobs/${token}`, '/_spillway'), '/_spillway/jobs/01j9zk3v7q')
   assert.equal(redactPath(`/_spillway/jobs/${token}/result`, '/_spillway'), '/_spillway/jobs/01j9zk3v7q/result')
+  assert.equal(redactPath(`/_spillway/batches/${token}/jobs`, '/_spillway'), '/_spillway/batches/01j9zk3v7q/jobs')
   assert.equal(redactPath(`/q/jobs/${token}/events`, '/q'), '/q/jobs/01j9zk3v7q/events')
 })
 

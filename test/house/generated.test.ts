@@ -9,14 +9,16 @@ for (const [path, text] of Object.entries(generatedFiles())) {
   test(`${path} is fresh (npm run docs writes it)`, () => assert.equal(committedText(path), text))
 }
 
-test('the configuration in the README loads without a warning', () => {
-  const examples = [...(committedText('README.md') ?? '').matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
-  assert.ok(examples.length > 0)
-  for (const example of examples) {
-    const result = loadText(example, { file: 'README.md', folder: '/' }, {})
-    assert.deepEqual(result.ok ? result.warnings : result.errors, [], example)
-  }
-})
+for (const page of ['README.md', 'docs/chains-and-batches.md']) {
+  test(`the configuration in ${page} loads without a warning`, () => {
+    const examples = [...(committedText(page) ?? '').matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
+    assert.ok(examples.length > 0)
+    for (const example of examples) {
+      const result = loadText(example, { file: page, folder: '/' }, {})
+      assert.deepEqual(result.ok ? result.warnings : result.errors, [], example)
+    }
+  })
+}
 
 test('the example of a configuration module loads without a warning', async () => {
   const result = await loadConfig(join(import.meta.dirname, '..', '..', 'examples', 'spillway.config.ts'), {})

@@ -115,6 +115,7 @@ test('many requests have one token, and each is a job as if it had come alone', 
   const first = (await rig.admin('GET', `jobs/${jobs[0].id}`)).document
   const order = (await rig.admin('GET', `jobs/${jobs[1].id}`)).document
   assert.deepEqual([first.key, first.queue, first.route, order.key, order.queue], ['k', 'work', 'POST /work', '7', 'orders'])
+  assert.deepEqual([order.batch, (await rig.ask(jobs[1].links.self)).document.batch], Array(2).fill({ id: document.id, index: 1 }))
   const got = new Map(server.received.map((each) => [each.headers['spillway-job'], each]))
   const [a, b, c] = jobs.map(({ id }) => got.get(id))
   assert.deepEqual([a?.headers.authorization, a?.headers['x-own'], a?.headers['spillway-key']], ['Bearer caller', 'yes', undefined])
@@ -310,6 +311,46 @@ test('its events are whole statuses, and the last one is the end', async () => {
   assert.equal((await rig.ask(`${self}/events`, { headers: { accept: 'text/html' } })).status, 406)
 })
 
+test('whoever follows it is told to come back when the gateway stops', async () => {
+  await using all = await world({
+    routes: [{ match: 'POST /{name}', mode: 'queue', queue: 'work' }],
+    queues: { work: {} },
+    drainTimeout: '0s',
+  })
+  const { rig } = all
+  const self = await sent(rig, [work('a', { target: '/held' })])
+  await rig.status(self, 'it runs', ({ counts }) => counts.running === 1)
+  const streams = await Promise.all(
+    ['text/event-stream', 'application/x-ndjson'].map((accept) => open(`${rig.url}${self}/events`, { headers: { accept } })),
+  )
+  const waiting = rig.ask(`${self}?wait=60s`)
+  const lines = streams.map(async (stream) => {
+    const all: string[] = []
+    for await (const line of blocks(stream, '\n')) all.push(line)
+    return all
+  })
+  await rig.ask(self)
+  await rig.gateway.drain()
+  const [sse = [], ndjson = []] = await Promise.all(lines)
+  assert.ok(sse.some((line) => /^retry: \d+$/.test(line)))
+  assert.ok(ndjson.some((line) => line.includes('"event":"reconnect"')))
+  assert.equal((await waiting).document.status, 'running')
+  all.release()
+})
+
+test('with their headers the requests of a batch have room in memory, or it is refused', async () => {
+  await using all = await world({
+    limits: { buffered: '1MiB', jobBody: '64KiB', spillCopy: '1KiB', result: '64KiB' },
+    api: { body: '512KiB' },
+  })
+  const { rig } = all
+  const requests = (count: number): readonly object[] => Array.from({ length: count }, () => work('a'))
+  const headers = { authorization: `Bearer ${'t'.repeat(8000)}` }
+  const refused = await send(rig, requests(200), { headers })
+  assert.deepEqual([refused.status, refused.document.code], [503, 'buffers_full'])
+  assert.equal((await send(rig, requests(50), { headers })).status, 202)
+})
+
 test('its jobs are told in pages', async () => {
   await using all = await world()
   const { rig } = all
@@ -402,6 +443,25 @@ test('a chain and a batch go together', async () => {
     const { next } = await rig.status(links.self, 'it is followed', (document) => document.next !== undefined)
     assert.equal((await rig.status(next.links.self, 'the next has ended', ({ status }) => status === 'succeeded')).queue, 'next')
   }
+})
+
+test('a batch ends with its jobs, also where what follows from them has to wait for room', async () => {
+  await using all = await world({ routes: [{ ...WORK, then: 'full' }], queues: { full: { pull: true, limits: { jobs: 1 } } } })
+  const { rig } = all
+  await rig.admin('POST', 'queues/full/jobs', {})
+  const self = await sent(rig, [work('a'), work('b'), work('c')])
+  assert.equal((await ended(rig, self)).counts.succeeded, 3)
+  const nexts = async (): Promise<number> => {
+    const documents = await Promise.all((await jobsOf(rig, self)).map(({ links }) => rig.ask(links.self)))
+    return documents.filter(({ document }) => document.next !== undefined).length
+  }
+  assert.equal(await nexts(), 0)
+  for (let room = 1; room <= 3; room++) {
+    const { jobs } = (await rig.admin('GET', 'queues/full/jobs?status=queued')).document
+    await rig.admin('DELETE', `jobs/${jobs[0].id}`)
+    await until('there is room for one', async () => (await nexts()) === room)
+  }
+  assert.equal((await rig.ask(self)).document.counts.succeeded, 3)
 })
 
 test('on the queue API a batch is jobs of one queue, by the rights of its key', async () => {

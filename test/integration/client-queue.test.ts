@@ -324,3 +324,40 @@ test('without a token, with a wrong one, without the right: errors, not repeated
   await assert.rejects(rig.client.queue('mail').stats(), (error: unknown) => error instanceof SpillwayError && error.status === 401)
   assert.equal(rig.line.passed.length, 1)
 })
+
+test('a batch is taken together or not at all, once, and followed as one', async () => {
+  await using rig = await startQueueRig()
+  const mail = rig.client.queue<{ n: number }, { sent: number }>('mail')
+  let lose = 1
+  rig.line.fault = ({ path }) => (path.endsWith('/batches') && lose-- > 0 ? 'lose-answer' : undefined)
+  const batch = await mail.batch(numbered(3), { reference: 'r' })
+  const waiting = await batch.status()
+  assert.deepEqual([waiting.status, waiting.total, waiting.counts.queued, waiting.reference], ['running', 3, 3, 'r'])
+  const ended = batch.wait({ timeout: '20s' })
+  const received = await receiveAll<{ n: number }>(rig, 'mail')
+  assert.equal(received.length, 3, 'its answer was lost, and its repeat made no others')
+  await mail.settle(received.map(({ receipt, payload }) => ({ receipt, outcome: 'succeed', result: { sent: payload.n } })))
+  assert.deepEqual((await ended).counts.succeeded, 3)
+  const values: unknown[] = []
+  for await (const { job } of rig.client.batch<{ sent: number }>(batch.token).jobs()) values.push(await job?.value())
+  assert.deepEqual(values, [{ sent: 0 }, { sent: 1 }, { sent: 2 }])
+  const other = await mail.batch(numbered(2))
+  assert.equal((await other.cancel()).counts.cancelled, 2)
+  await assert.rejects(other.wait({ timeout: '0ms' }), isError('timeout'))
+  await assert.rejects(mail.batch([]), isError('invalid_request', 400))
+  await assert.rejects(rig.client.batch('00000000001.x').status(), isError('no_such_batch', 404))
+})
+
+test('a job says where its result goes, and its status tells of the next', async () => {
+  await using rig = await startQueueRig({ queues: { mail: {}, archive: {} } })
+  const mail = rig.client.queue<string, string>('mail')
+  const sent = await mail.send('in', { then: { queue: 'archive', target: '/kept' } })
+  const [first] = (await mail.receive()).jobs
+  await mail.settle([{ receipt: first?.receipt ?? '', outcome: 'succeed', result: 'out' }])
+  await until('it is followed', async () => (await mail.follow(sent.token).status()).next !== undefined)
+  const [next] = (await rig.client.queue('archive').receive()).jobs
+  assert.deepEqual([next?.payload, next?.target, next?.parent], ['out', '/kept', first?.id])
+  const { next: told } = await mail.follow(sent.token).status()
+  assert.ok(told !== undefined && 'id' in told)
+  assert.equal(told.id, next?.id)
+})

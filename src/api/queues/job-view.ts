@@ -3,6 +3,7 @@ import { ERRORS, failure, problem } from '../../core/errors.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import { followUpPlan } from '../../core/jobs/follow-up.ts'
 import type { AttemptRecord, JobAnswer, JobError, JobRequest, StoredJob } from '../../ports/job-store.ts'
+import { placeInBatch } from '../../jobs/batch-notes.ts'
 import { errorCode } from '../document.ts'
 import { requestJson, resultJson } from './bodies.ts'
 
@@ -57,13 +58,15 @@ function jobView(job: StoredJob): Record<string, unknown> {
 }
 
 /** Its place in a chain, and in a batch. */
-function chainView({ parent, next, followUp }: StoredJob): Record<string, unknown> {
-  const { then, batch } = followUpPlan(followUp)
+function chainView(job: StoredJob): Record<string, unknown> {
+  const { parent, next, followUp } = job
+  const { then } = followUpPlan(followUp)
+  const place = placeInBatch(job)
   return {
     parent: parent?.id,
     then: next === undefined && then !== undefined ? { queue: then.queue, route: then.route } : undefined,
     next: next === undefined ? undefined : 'id' in next ? { id: next.id } : { error: errorView(next) },
-    batch,
+    batch: place && { id: place.batch, index: place.index },
   }
 }
 

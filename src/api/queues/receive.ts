@@ -262,6 +262,7 @@ function receivedJson(lease: Lease, leaseEndsAt: string): string {
   let text = `{"id":"${job.id}","receipt":"${receiptOf(lease)}","fence":${ref.fence},"attempt":${job.attempt},"attempts":${job.attempts},"priority":${job.priority}`
   if (job.key !== undefined) text += `,"key":${JSON.stringify(job.key)}`
   if (job.tenant !== undefined) text += `,"tenant":${JSON.stringify(job.tenant)}`
+  if (job.parent !== undefined) text += `,"parent":"${job.parent.id}"`
   if (job.reference !== undefined) text += `,"reference":${JSON.stringify(job.reference)}`
   text += `,"submittedAt":"${new Date(job.submittedAt).toISOString()}","leaseEndsAt":"${leaseEndsAt}"`
   if (job.deadlineAt !== undefined) text += `,"deadlineAt":"${new Date(job.deadlineAt).toISOString()}"`

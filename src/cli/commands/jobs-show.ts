@@ -54,12 +54,20 @@ function showText(job: JobFacts, document: unknown): string {
     ['began', time(job.startedAt)],
     ['ended', time(job.finishedAt)],
     ['error', job.error === undefined ? undefined : shown(job.error.detail ?? job.error.code)],
+    ['batch', job.batch === undefined ? undefined : `${shown(job.batch.id)}, number ${job.batch.index + 1} of it`],
+    ['made of', job.parent === undefined ? undefined : `the result of ${shown(job.parent)}`],
+    ['next', nextText(job)],
     ['progress', job.progress === undefined ? undefined : JSON.stringify(job.progress)],
     ['hand-outs told', String(historyFacts(document).length)],
   ]
   const known = table(rows.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
   const parts = isMapping(document) ? [messageText('request', document['request']), messageText('result', document['result'])] : []
   return `${[known.join('\n'), ...parts.filter((part) => part !== '')].join('\n\n')}\n\nthe whole story: spillway why ${job.id}\n`
+}
+
+function nextText({ next }: JobFacts): string | undefined {
+  if (next === undefined) return undefined
+  return 'id' in next ? shown(next.id) : `none: ${shown(next.detail)}`
 }
 
 function messageText(what: string, message: unknown): string {

@@ -24,7 +24,7 @@ const data = workerData as HeartbeatData
 const beat = new Int32Array(data.beat)
 // One try: what failed is due again in a moment, together with what has become due by then.
 const http = new Http({ apiUrl: data.apiUrl, token: data.token, fetch, retry: { ...RETRY, attempts: 1 }, timeoutMs: data.timeoutMs })
-const queue = new Queue(data.queue, { http, urls: { ofToken: () => '' } })
+const queue = new Queue(data.queue, { http, urls: { ofToken: () => '', ofBatch: () => '' } })
 const leases = new LeaseTable()
 
 let seenBeat = 0

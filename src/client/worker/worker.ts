@@ -65,7 +65,7 @@ export function createWorker<Payload = unknown, Result = unknown>(options: Worke
   const limits = limitsOf(options)
   const http = (retry: RetryPolicy): Http =>
     new Http({ apiUrl: apiUrlOf(options.url), token, fetch: ownFetch, retry, timeoutMs: limits.requestTimeoutMs })
-  const urls = { ofToken: () => '' }
+  const urls = { ofToken: () => '', ofBatch: () => '' }
   const consumer = new Consumer<Payload, Result>({
     // The consumer repeats by itself: it knows what has changed in the meantime.
     queue: new Queue(options.queue, { http: http({ ...limits.backoff, attempts: 1 }), urls }),

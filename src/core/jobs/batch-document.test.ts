@@ -39,6 +39,7 @@ test('a request has a target, a body of one kind, and headers, also those that i
   assert.equal(itemWrong({ target: '/', then: 'q' }), 'then: there is no such field')
   assert.equal(itemWrong({ target: '/', text: 'a', body: 1 }), 'body: a job has one of payload, text and base64')
   assert.match(itemWrong({ target: '/', headers: { Connection: 'x' } }), /is not passed on/)
+  assert.equal(itemWrong({ target: '/', headers: { Host: 'a', host: 'b' } }), 'headers["host"]: stands there twice')
   assert.match(itemWrong({ target: 'x' }), /^target: must be a path/)
   assert.match(itemWrong({ target: '/', method: 'CONNECT' }), /can never become a job/)
 })

@@ -282,6 +282,7 @@ function readHeader(headers: string[], name: string, value: unknown, { clientHea
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (lower === 'host' && (typeof value !== 'string' || !HOST.test(value)))
     return 'must be one name, such as api.example or api.example:8080'
+  if (lower === 'host' && headers.some((given, i) => i % 2 === 0 && given.toLowerCase() === 'host')) return 'stands there twice'
   for (const one of values) {
     if (typeof one !== 'string' || !VALUE.test(one)) return 'must be a text of printable Latin-1, or a list of such'
     headers.push(name, one.trim())
