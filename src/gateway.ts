@@ -7,6 +7,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
+import { Clients } from './api/clients.ts'
 import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
@@ -100,6 +101,7 @@ class RunningGateway implements Gateway {
   readonly #sweeper: Sweeper
   readonly #budget: BufferBudget
   readonly #eventSockets: EventSockets
+  #clients: Clients | undefined
   readonly #connections: ConnectionCount
   readonly #routeStates: RouteStates
   #modeSwitches: ModeSwitches | undefined
@@ -152,13 +154,15 @@ class RunningGateway implements Gateway {
     for (const pool of config.pools) this.#pools.set(pool.name, new Pool(pool, this.#parts()))
     const upstream = this.#createUpstream()
     this.#upstream = upstream
+    const bus = createLocalBus()
+    this.#clients = new Clients({ config, store: this.#store, bus, clock: this.#clock })
     const jobs = createJobs({
       ...this.#parts(),
       config,
       store: this.#store,
       pools: this.#pools,
       upstream,
-      bus: createLocalBus(),
+      bus,
       ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
     })
     this.#jobs = jobs
@@ -273,6 +277,7 @@ class RunningGateway implements Gateway {
       jobs,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
+      clients: this.#clients as Clients,
       routeStates: this.#routeStates,
       modeSwitches: this.#modeSwitches as ModeSwitches,
     }

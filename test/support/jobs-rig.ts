@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Clients } from '../../src/api/clients.ts'
 import { EventSockets } from '../../src/api/event-socket.ts'
 import { ApiKeys } from '../../src/api/queues/rights.ts'
 import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
@@ -78,7 +79,8 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const upstream = new Upstream({ clock, network, sweeper, ...limits, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
-  const jobs = createJobs({ config, store, pools, upstream, bus: createLocalBus(), clock, random, telemetry, ownUrl })
+  const bus = createLocalBus()
+  const jobs = createJobs({ config, store, pools, upstream, bus, clock, random, telemetry, ownUrl })
   const router = compileRoutes(config.routes)
   const parts = {
     config,
@@ -93,6 +95,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     jobs,
     apiKeys: new ApiKeys(config.api.keys),
     eventSockets: new EventSockets(config.limits.eventSockets),
+    clients: new Clients({ config, store, bus, clock }),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
   const context = {
@@ -110,7 +113,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     sweeper,
     limits: { headBytesMax: config.limits.head, headersMax: config.limits.headers, targetBytesMax: config.limits.target },
     timeouts: config.timeouts,
-    trustedPeers: [],
+    trustedPeers: config.trustedPeers,
     connections: { open: 0, max: 1000, onFull: () => undefined },
     onCall: (call) => handleCall(call, context),
     onRefused: () => undefined,
