@@ -70,7 +70,11 @@ export async function submitCall(
   const queue = queueOf(context.config, match)
   const { clients } = context
   const place = await clients.takeJob(clients.nameOf(call, route.bind))
-  if (isFailure(place)) return refuse(place)
+  if (isFailure(place)) {
+    const { jobs: value } = context.config.limits.perClient
+    context.telemetry.event({ type: 'limit-reached', limit: 'perClient.jobs', where: route.name, value })
+    return refuse(place)
+  }
   let submitted: Submitted
   try {
     submitted = await context.jobs.submit(newJob(call, match, { queue, policies, request, random: context.random }))

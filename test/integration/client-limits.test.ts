@@ -44,6 +44,7 @@ test('a client has as many unfinished jobs as it may; one more is refused until 
   for (let n = 0; n < 2; n++) assert.equal((await submit(rig, mine)).status, 202)
   const refused = await submit(rig, mine)
   assert.deepEqual([refused.status, refused.json()['code'], refused.headers['retry-after']], [429, 'too_many_jobs', '5'])
+  assert.deepEqual(rig.events.at(-1), { type: 'limit-reached', limit: 'perClient.jobs', where: '/*', value: 2 })
   for (const other of [{ Authorization: 'Bearer other' }, {}]) assert.equal((await submit(rig, other)).status, 202)
   await until('all run', () => rig.servers[0]!.received.length === 4)
   answer(1)
