@@ -78,7 +78,8 @@ export class Clients {
     const { jobs: max } = this.#limits
     if (max === 0) return NO_PLACE
     const known = this.#clients.get(name)
-    if (known !== undefined && isFull(known, max)) await this.#recheck(known)
+    // Where the store cannot be asked, it is as full as it seemed.
+    if (known !== undefined && isFull(known, max)) await this.#recheck(known).catch(() => undefined)
     const client = this.#client(name)
     if (isFull(client, max)) {
       return failure(

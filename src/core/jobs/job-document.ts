@@ -224,7 +224,7 @@ function readHeaders(job: JobDocument, value: unknown, limits: DocumentLimits): 
 function readHeader(headers: string[], name: string, value: unknown): string | undefined {
   if (!TOKEN.test(name)) return 'is no header name'
   const lower = name.toLowerCase()
-  if (NOT_PASSED_ON.has(lower) || lower.startsWith('spillway-')) return 'is not passed on to servers; leave it out'
+  if (NOT_PASSED_ON.has(lower) || lower.replaceAll('_', '-').startsWith('spillway-')) return 'is not passed on to servers; leave it out'
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (lower === 'host' && (typeof value !== 'string' || !HOST.test(value)))
     return 'must be one name, such as api.example or api.example:8080'
