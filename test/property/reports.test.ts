@@ -30,6 +30,19 @@ test('an address is read as it was written, and proves itself for its own job on
   )
 })
 
+test('an address in which any character is another is none', () => {
+  fc.assert(
+    fc.property(ref, fc.nat(), fc.constantFrom(...'0Az_-.'), (lease, at, character) => {
+      const address = reportAddressOf(lease, JOB)
+      const i = at % address.length
+      fc.pre(address[i] !== character)
+      const parsed = parseReportAddress(address.slice(0, i) + character + address.slice(i + 1))
+      assert.ok(parsed === undefined || !isReportAddress(parsed, JOB), address)
+    }),
+    { numRuns: 1000 },
+  )
+})
+
 test('no other text is an address of that job', () => {
   const part = fc.oneof(fc.string(), fc.stringMatching(/^[A-Za-z0-9_-]{1,30}$/), fc.nat().map(String))
   fc.assert(
