@@ -8,6 +8,7 @@ import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.t
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
 import { endedDocument } from './api/document.ts'
+import { Clients } from './api/clients.ts'
 import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
@@ -106,6 +107,7 @@ class RunningGateway implements Gateway {
   readonly #sweeper: Sweeper
   readonly #budget: BufferBudget
   readonly #eventSockets: EventSockets
+  #clients: Clients | undefined
   readonly #connections: ConnectionCount
   readonly #routeCounters: RouteCounters
   #routeModes: RouteModes | undefined
@@ -161,6 +163,7 @@ class RunningGateway implements Gateway {
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
+    this.#clients = new Clients({ config, store: this.#store, bus, clock: this.#clock })
     const jobs = createJobs({
       ...this.#parts(),
       config,
@@ -307,6 +310,7 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
+      clients: this.#clients as Clients,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,

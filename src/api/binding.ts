@@ -37,6 +37,12 @@ export function isCaller({ binding }: StoredJob, headers: FlatHeaders): boolean 
   return timingSafeEqual(hashOf(key, identity), Buffer.from(hash, 'base64url')) && identity !== ''
 }
 
+/** What the job is bound by; undefined: it is not. */
+export function boundBy({ binding = '' }: StoredJob): BindSource | undefined {
+  const [, from, name] = FORM.exec(binding) ?? []
+  return from === undefined || name === undefined ? undefined : { from: from as BindSource['from'], name }
+}
+
 /** Header values are bytes. */
 function hashOf(key: string, identity: string): Buffer {
   return createHmac('sha256', key).update(Buffer.from(identity, 'latin1')).digest()

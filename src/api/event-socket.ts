@@ -13,7 +13,8 @@ import type { Bytes, Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { StoredJob } from '../ports/job-store.ts'
-import { isCaller } from './binding.ts'
+import { boundBy, isCaller } from './binding.ts'
+import type { Clients } from './clients.ts'
 import { jobHeaders } from './document.ts'
 import { eventDocument, type EventReader, type FollowParts, JobFollower, type JobEventName, reconnectMs } from './job-events.ts'
 import { parseToken, secretMatches } from './token.ts'
@@ -30,6 +31,7 @@ const CLOSE = { done: 1000, away: 1001, wrong: 1008, failed: 1011, restart: 1012
 export interface SocketParts extends FollowParts {
   readonly jobs: FollowParts['jobs'] & Pick<Jobs, 'read'>
   readonly sweeper: Sweeper
+  readonly clients: Clients
 }
 
 /** All sockets of a gateway that are open for events. */
@@ -61,13 +63,18 @@ export class EventSockets {
   accept(call: Call, parts: SocketParts, job: StoredJob | undefined, extraHeaders: readonly string[]): Failure | undefined {
     const refused = this.#refused(call)
     if (refused !== undefined) return refused
+    const leave = parts.clients.takeWatch(parts.clients.nameOf(call, job && boundBy(job)))
+    if (typeof leave !== 'function') return leave
     const request = handshakeOf(call)
     // Only where a job may be bound to its caller they are of use, and they would be most of what a socket costs.
     const headers = parts.config.routes.some(({ bind }) => bind !== undefined) ? call.head.headers : []
     this.#extraHeaders.set(request, [...(job === undefined ? [] : jobHeaders(job)), ...extraHeaders])
     const { socket, rest } = call.detach()
     this.#open += 1
-    socket.once('close', () => void (this.#open -= 1))
+    socket.once('close', () => {
+      this.#open -= 1
+      leave()
+    })
     this.#handshake.handleUpgrade(request, socket, rest, (webSocket) => {
       const events = new EventSocket(webSocket, socket, parts, { single: job !== undefined, headers })
       if (job !== undefined) events.follow(job, undefined)

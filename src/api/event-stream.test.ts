@@ -44,7 +44,12 @@ function reader(format: StreamFormat, first: StoredJob = job(1)) {
     },
   }
   const config = testConfig({ pools: [], queues: [], routes: [] })
-  streamEvents(call, { config, jobs, random: new SeededRandom(1) }, first, { format, status: 200, extraHeaders: [] })
+  streamEvents(call, { config, jobs, random: new SeededRandom(1) }, first, {
+    format,
+    status: 200,
+    extraHeaders: [],
+    onOver: () => undefined,
+  })
   return {
     written,
     change: (changed: StoredJob) => listener?.job(changed, undefined),

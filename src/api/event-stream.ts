@@ -14,6 +14,8 @@ export interface StreamOptions {
   readonly format: StreamFormat
   readonly status: 200 | 202
   readonly extraHeaders: readonly string[]
+  /** The stream is over, however. */
+  readonly onOver: () => void
 }
 
 /** Undefined: the client takes neither format. No Accept, or a wildcard, means SSE. */
@@ -45,8 +47,11 @@ export function streamEvents(call: Call, parts: FollowParts, job: StoredJob, opt
   const type = options.format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
   const headers = ['Content-Type', type, ...jobHeaders(job), ...PRIVATE_HEADERS, 'X-Accel-Buffering', 'no', ...options.extraHeaders]
   call.sendHead(options.status, options.status === 202 ? 'Accepted' : 'OK', headers, 'chunked')
-  if (call.head.method === 'HEAD') return call.end()
-  const follower = new JobFollower(parts, new StreamReader(call, parts, options.format))
+  if (call.head.method === 'HEAD') {
+    options.onOver()
+    return call.end()
+  }
+  const follower = new JobFollower(parts, new StreamReader(call, parts, options.format), options.onOver)
   call.onDrain(() => follower.drained())
   call.onGone(() => follower.leave())
   follower.start(job, hasSeen(call, job))

@@ -2,7 +2,7 @@
  * The addresses of jobs on every listener, `<jobs.path>/…`: status, result, events, cancel, and the reports of servers; below `api`, the queue API.
  * A wrong secret, an unknown id and a job whose retention is over are one and the same 404.
  */
-import { type Failure, failure } from '../core/errors.ts'
+import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { parsePreferences } from '../core/headers/prefer.ts'
 import { headerValue, headerValues } from '../http1/message.ts'
 import { isEnded } from '../jobs/watch.ts'
@@ -10,7 +10,7 @@ import { parseDuration } from '../lib/duration.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import type { ReadJob, StoredJob } from '../ports/job-store.ts'
-import { isCaller } from './binding.ts'
+import { boundBy, isCaller } from './binding.ts'
 import { sendEnded, sendStatus, versionKnown } from './answer.ts'
 import { answerBatch } from './batch-endpoints.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
@@ -106,7 +106,9 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   }
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
   const known = waitMs === 0 || isEnded(found.job.status) || (unlike !== undefined && unlike !== found.job.version)
-  const now = (known ? found : await waitFor(call, api, id, { waitMs, unlike })) ?? (await api.jobs.read(id, 'status'))
+  const waited = known ? found : await waitInTurn(call, api, found.job, { waitMs, unlike })
+  if (waited !== undefined && isFailure(waited)) return waited
+  const now = waited ?? (await api.jobs.read(id, 'status'))
   if (call.gone) return undefined
   if (now === undefined) return noSuchJob()
   if (asked.resource === 'result' && isEnded(now.job.status)) return sendResult(call, api, now, asked)
@@ -122,13 +124,24 @@ async function sendResult(call: Call, api: JobsApi, ended: ReadJob, asked: Asked
   return undefined
 }
 
+interface Wait {
+  readonly waitMs: Millis
+  readonly unlike: number | undefined
+}
+
+/** Where the client may wait once more. */
+async function waitInTurn(call: Call, api: JobsApi, job: StoredJob, wait: Wait): Promise<ReadJob | Failure | undefined> {
+  const leave = api.clients.takeWatch(api.clients.nameOf(call, boundBy(job)))
+  if (typeof leave !== 'function') return leave
+  try {
+    return await waitFor(call, api, job.id, wait)
+  } finally {
+    leave()
+  }
+}
+
 /** Ends early when the client leaves or the gateway shuts down: a poll costs the client nothing to repeat. */
-async function waitFor(
-  call: Call,
-  api: JobsApi,
-  id: string,
-  { waitMs, unlike }: { readonly waitMs: Millis; readonly unlike: number | undefined },
-): Promise<ReadJob | undefined> {
+async function waitFor(call: Call, api: JobsApi, id: string, { waitMs, unlike }: Wait): Promise<ReadJob | undefined> {
   using left = leaving(call, api.jobs.closing)
   return await api.jobs.waitEnd(id, waitMs, { signal: left.signal, unlike })
 }
@@ -146,8 +159,13 @@ function events(call: Call, api: JobsApi, job: StoredJob, extraHeaders: readonly
   if (call.head.upgrade !== '') return api.eventSockets.accept(call, api, job, extraHeaders)
   const format = streamFormat(headerValue(call.head.headers, 'accept'))
   if (format === undefined) return failure('not_acceptable', 'Events come as text/event-stream or application/x-ndjson.')
-  if (hasSeenEnd(call, job)) call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
-  else streamEvents(call, api, job, { format, status: 200, extraHeaders })
+  if (hasSeenEnd(call, job)) {
+    call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
+    return undefined
+  }
+  const onOver = api.clients.takeWatch(api.clients.nameOf(call, boundBy(job)))
+  if (typeof onOver !== 'function') return onOver
+  streamEvents(call, api, job, { format, status: 200, extraHeaders, onOver })
   return undefined
 }
 

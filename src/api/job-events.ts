@@ -46,6 +46,7 @@ export function eventDocument(parts: DocumentParts, name: JobEventName, job: Sto
 export class JobFollower {
   readonly #parts: FollowParts
   readonly #reader: EventReader
+  readonly #onOver: () => void
   #flowing = true
   /** The latest snapshot that the reader has not been sent. */
   #pending: StoredJob | undefined
@@ -55,9 +56,11 @@ export class JobFollower {
   #unwatch: (() => void) | undefined
   #over = false
 
-  constructor(parts: FollowParts, reader: EventReader) {
+  /** `onOver`: called once, whoever ends it. */
+  constructor(parts: FollowParts, reader: EventReader, onOver: () => void = () => undefined) {
     this.#parts = parts
     this.#reader = reader
+    this.#onOver = onOver
   }
 
   /** From this snapshot to the job's end. `seen`: the reader has this one. */
@@ -84,6 +87,7 @@ export class JobFollower {
 
   /** Nobody listens any more. */
   leave(): void {
+    if (!this.#over) this.#onOver()
     this.#over = true
     this.#pending = undefined
     this.#unwatch?.()

@@ -24,6 +24,8 @@ export interface JobFacts {
   readonly finishedAt?: EpochMillis
   /** When the hand-out that runs began; absent where it is not told. */
   readonly attemptAt?: EpochMillis
+  /** Its server goes on without an attempt that is open, and reports the end by then. */
+  readonly deferredUntil?: EpochMillis
   readonly blockedBy?: JobId
   readonly position?: number
   readonly server?: string
@@ -91,7 +93,7 @@ export function jobFacts(value: unknown): JobFacts | undefined {
   const status = JOB_STATUSES.find((each) => each === value['status'])
   if (status === undefined) return undefined
   const texts = pick(value, ['key', 'tenant', 'reference', 'blockedBy', 'server', 'dead', 'method', 'route', 'parent'], textOf)
-  const times = pick(value, ['notBefore', 'expiresAt', 'deadlineAt', 'startedAt', 'finishedAt'], timeOf)
+  const times = pick(value, ['notBefore', 'deferredUntil', 'expiresAt', 'deadlineAt', 'startedAt', 'finishedAt'], timeOf)
   const numbers = pick(value, ['position', 'requestBytes', 'resultBytes'], numberOf)
   const handOuts = numberOf(value['handOuts']) ?? 0
   // The hand-out that runs is told of only where it is the first.

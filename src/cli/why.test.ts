@@ -197,6 +197,18 @@ describe('while it runs', () => {
     assert.ok(!told({ job: running }).includes('longer than it may'))
     tells({ job: { ...running, attemptAt: NOW - 60_001 } }, 'That is longer than it may')
   })
+  test('that its server has deferred it, and until when', () => {
+    const deferred = job({
+      status: 'running',
+      server: 's1',
+      attempt: 1,
+      handOuts: 1,
+      attemptAt: NOW - 90_000,
+      deferredUntil: NOW + 600_000,
+    })
+    tells({ job: deferred }, 's1 has deferred it, as attempt 1 of 20', '(in 10 min), that was an attempt that took too long.')
+    assert.ok(!told({ job: deferred }).includes('longer than it may'))
+  })
   test('the first one has not been tried before', () =>
     tells(
       { job: job({ status: 'running', handOuts: 1, attempt: 1 }) },

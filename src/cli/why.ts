@@ -266,12 +266,7 @@ function positionText({ job, queue }: WhyFacts): string {
 }
 
 function running({ job, now, queue }: WhyFacts): Present {
-  const forMs = job.attemptAt === undefined ? undefined : Math.max(0, now - job.attemptAt)
-  const since = forMs === undefined ? '' : ` since ${spanText(forMs)}`
-  const limit = queue?.timeoutMs === undefined ? '' : `; an attempt may take ${spanText(queue.timeoutMs)}`
-  const lines = [`It runs on ${serverText(job)}${since}, as attempt ${job.attempt} of ${job.attempts}${limit}.`]
-  if (queue?.timeoutMs !== undefined && forMs !== undefined && forMs > queue.timeoutMs)
-    lines.push('That is longer than it may: a consumer extends its lease, or the gateway is about to end it.')
+  const lines = job.deferredUntil === undefined ? attemptLines(job, now, queue) : deferredLines(job, job.deferredUntil, now)
   if (job.progress !== undefined) lines.push(`Its server said last: ${shownText(JSON.stringify(job.progress))}`)
   return {
     now: lines,
@@ -286,6 +281,23 @@ function nextLines({ next }: JobFacts): readonly string[] {
   if (next === undefined) return []
   if ('id' in next) return [`Its result went on as job ${shown(next.id)}.`]
   return [`Its chain stops here: ${shownText(next.detail)}. The result is kept; send it on by hand if it is wanted.`]
+}
+
+function attemptLines(job: JobFacts, now: number, queue: QueueFacts | undefined): string[] {
+  const forMs = job.attemptAt === undefined ? undefined : Math.max(0, now - job.attemptAt)
+  const since = forMs === undefined ? '' : ` since ${spanText(forMs)}`
+  const limit = queue?.timeoutMs === undefined ? '' : `; an attempt may take ${spanText(queue.timeoutMs)}`
+  const lines = [`It runs on ${serverText(job)}${since}, as attempt ${job.attempt} of ${job.attempts}${limit}.`]
+  if (queue?.timeoutMs !== undefined && forMs !== undefined && forMs > queue.timeoutMs)
+    lines.push('That is longer than it may: a consumer extends its lease, or the gateway is about to end it.')
+  return lines
+}
+
+function deferredLines(job: JobFacts, deferredUntil: number, now: number): string[] {
+  return [
+    `${serverText(job)} has deferred it, as attempt ${job.attempt} of ${job.attempts}: it goes on by itself and reports the end.`,
+    `If it does not by ${timeText(deferredUntil)} (in ${until(deferredUntil, now)}), that was an attempt that took too long.`,
+  ]
 }
 
 function succeeded(facts: WhyFacts): Present {
@@ -321,6 +333,10 @@ const DEAD: Readonly<Record<string, { readonly says: string; readonly first: str
   outcome_unknown: {
     says: 'an attempt ended without anybody seeing how, and sending it again is not safe',
     first: "only after its server's own data says that it was not done",
+  },
+  unauthorized: {
+    says: 'a server refused its credentials',
+    first: 'as it is when its server knows them again; or with others: `headers` of a redrive in the queue API',
   },
   overflow: { says: 'the queue was full, and it was the oldest that waited', first: 'when the queue has room' },
   corrupt: { says: 'what is stored of it failed its checks', first: 'only with another request; see docs/runbook/store-corrupt.md' },

@@ -359,6 +359,8 @@ export interface LimitsConfig {
   readonly connections: number
   /** Open for events of jobs. */
   readonly eventSockets: number
+  /** Of one client: unfinished jobs, and waits, streams and sockets; 0: no limit. */
+  readonly perClient: { readonly jobs: number; readonly watchers: number }
   /** Jobs per event socket. */
   readonly watches: number
   readonly schedules: number

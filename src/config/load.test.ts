@@ -171,6 +171,7 @@ describe('good files', () => {
         buffered: 268_435_456,
         connections: 16_384,
         eventSockets: 8192,
+        perClient: { jobs: 0, watchers: 0 },
         watches: 1000,
         schedules: 10_000,
         scheduleBytes: 16_777_216,

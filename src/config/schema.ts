@@ -210,6 +210,17 @@ const signing = z.strictObject({
     .describe('Every one signs, so that a secret can be changed: add the new one, tell the servers, take the old one out.'),
 })
 
+const perClient = z.strictObject({
+  jobs: field
+    .count(0, MILLION)
+    .default(0)
+    .describe('Unfinished jobs that one client has submitted on routes; one more is refused with 429. 0: no limit.'),
+  watchers: field
+    .count(0, MILLION)
+    .default(0)
+    .describe('Long polls, event streams and WebSockets of one client; one more is refused with 429. 0: no limit.'),
+})
+
 const limits = z.strictObject({
   head: field.size.prefault('32KiB').describe('Request line and header section of one message.'),
   headers: field.count(1, 10_000).default(100).describe('Header fields in one message.'),
@@ -229,6 +240,11 @@ const limits = z.strictObject({
     .count(0, MILLION)
     .default(8192)
     .describe('WebSockets that are open for events of jobs; one more is refused with 503 before the upgrade.'),
+  perClient: perClient
+    .prefault({})
+    .describe(
+      'A client is who shows the same as `bind` of a route names, or who comes from the same address. Counted from the start of the gateway.',
+    ),
   watches: field.count(1, MILLION).default(1000).describe('Jobs that one WebSocket may watch at once.'),
   schedules: field.count(0, MILLION).default(10_000).describe('Schedules, those of this file and those made over the API together.'),
   scheduleBytes: field.size.prefault('16MiB').describe('All their definitions together: they are held in memory.'),

@@ -65,6 +65,20 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_error',
   },
+  too_many_jobs: {
+    status: 429,
+    title: 'This client has too many unfinished jobs',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
+  too_many_watchers: {
+    status: 429,
+    title: 'This client watches too much at once',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
   range_outside: {
     status: 416,
     title: 'There is nothing of it in the range',

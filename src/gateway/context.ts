@@ -1,4 +1,5 @@
 /** What every call needs of the running gateway. Made once by the wiring; calls read it, none changes it. */
+import type { Clients } from '../api/clients.ts'
 import type { EventSockets } from '../api/event-socket.ts'
 import type { ApiKeys } from '../api/queues/rights.ts'
 import type { Config } from '../config/config.ts'
@@ -31,6 +32,7 @@ export interface CallContext {
   readonly jobs: Jobs
   readonly webhooks: Webhooks
   readonly apiKeys: ApiKeys
+  readonly clients: Clients
   readonly eventSockets: EventSockets
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes

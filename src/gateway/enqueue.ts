@@ -5,6 +5,7 @@
  */
 import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
 import { bindingOf } from '../api/binding.ts'
+import type { Clients } from '../api/clients.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from '../api/event-stream.ts'
 import type { FollowParts } from '../api/job-events.ts'
@@ -33,6 +34,7 @@ import { hasIdempotencyKey, type Policies, readPolicies } from './policies.ts'
 export interface EnqueueContext extends HoldContext, FollowParts {
   readonly jobs: Jobs
   readonly telemetry: Telemetry
+  readonly clients: Clients
 }
 
 /** Why a call is stored: its route queues, no server could take it, or it asks for what only the store can do. */
@@ -82,14 +84,24 @@ export async function submitCall(
   if (isFailure(policies)) return refuse(policies)
   const queue = queueOf(context.config, match)
   const hold = holdOf(policies, route, context.config.jobs.waitMaxMs)
+  const { clients } = context
+  const place = await clients.takeJob(clients.nameOf(call, route.bind))
+  if (isFailure(place)) {
+    const { jobs: value } = context.config.limits.perClient
+    context.telemetry.event({ type: 'limit-reached', limit: 'perClient.jobs', where: route.name, value })
+    return refuse(place)
+  }
   let submitted: Submitted
   try {
     const admission = admissionOf(policies, match, queue, context)
     submitted = await context.jobs.submit(newJob(call.head, match, { queue, policies, hold, request, admission, random: context.random }))
   } catch {
+    place.free()
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
     return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
   }
+  if (submitted.kind === 'created') place.holds(submitted.job.id)
+  else place.free()
   if (submitted.kind === 'conflict') {
     return refuse(
       failure('idempotency_conflict', 'The Idempotency-Key belongs to a request with another method, target, content type or body.'),
@@ -168,23 +180,33 @@ function admissionOf(
 
 /** Resolves when the client has been answered, its events flow, or it is gone. */
 export async function answerSubmission(call: Call, submission: Submission, context: EnqueueContext): Promise<void> {
-  const { job, replayed, policies, hold, cors } = submission
+  const { job, replayed, match, policies, hold, cors } = submission
   const { preferences } = policies
   const { waitMs, onWait } = hold
   const applied = [...hold.applied]
   const extraHeaders = [...cors]
   if (replayed) extraHeaders.push('Idempotency-Replayed', 'true')
-  const format = preferences.respondAsync && preferences.events ? streamFormat(headerValue(call.head.headers, 'accept')) : undefined
+  const wanted = preferences.respondAsync && preferences.events ? streamFormat(headerValue(call.head.headers, 'accept')) : undefined
+  const leave =
+    wanted === undefined || hasSeenEnd(call, job) ? undefined : context.clients.takeWatch(context.clients.nameOf(call, match.route.bind))
+  // The job is there: who watches too much already hears of it by its link.
+  const format = typeof leave === 'object' ? undefined : wanted
   if (format !== undefined) applied.push('events')
   if (applied.length > 0) extraHeaders.push('Preference-Applied', applied.join(', '))
   if (format === undefined && waitMs > 0) {
     const held: HeldJob = { job, waitMs, onWait, replayed, extraHeaders }
     return holdClient(call, context, held)
   }
-  if (call.gone) return
+  if (call.gone) return typeof leave === 'function' ? leave() : undefined
   if (format === undefined) sendAccepted(call, context, job, extraHeaders)
-  else if (hasSeenEnd(call, job)) call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
-  else streamEvents(call, context, job, { format, status: 202, extraHeaders: [...streamHeaders(context, job), ...extraHeaders] })
+  else if (typeof leave !== 'function') call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
+  else
+    streamEvents(call, context, job, {
+      format,
+      status: 202,
+      extraHeaders: [...streamHeaders(context, job), ...extraHeaders],
+      onOver: leave,
+    })
 }
 
 /** Those of a 202 that the stream does not set by itself. */

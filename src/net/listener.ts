@@ -1,10 +1,11 @@
 /** An address that we accept connections on, and the connections that came in there. */
-import { BlockList, isIPv6 } from 'node:net'
+import type { BlockList } from 'node:net'
 import { ERRORS, problem } from '../core/errors.ts'
 import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
+import { isInside, networkList, plainAddress } from './networks.ts'
 
 export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly network: Network
@@ -48,7 +49,7 @@ export class Listener {
 
   private constructor(options: ListenerOptions) {
     this.#options = options
-    this.#trusted = blockList(options.trustedPeers)
+    this.#trusted = networkList(options.trustedPeers)
     this.#busyAnswer = busyAnswer(options.name)
   }
 
@@ -125,22 +126,6 @@ export class Listener {
   }
 
   #isTrusted(address: string): boolean {
-    return address !== '' && this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+    return isInside(this.#trusted, address)
   }
-}
-
-/** IPv4 in IPv6 clothes is IPv4. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
-}
-
-function blockList(blocks: readonly string[]): BlockList {
-  const list = new BlockList()
-  for (const block of blocks) {
-    const [address = '', prefix] = block.split('/')
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
-    if (prefix === undefined) list.addAddress(address, family)
-    else list.addSubnet(address, Number(prefix), family)
-  }
-  return list
 }

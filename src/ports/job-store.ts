@@ -513,7 +513,7 @@ export interface QueueStats {
   readonly finishedBytes: Bytes
   /** When the oldest job that waits for a server was submitted. */
   readonly oldestWaitingAt?: EpochMillis
-  /** When the hand-out that has been running longest began. */
+  /** When the hand-out that has been running longest began; not of those that are deferred. */
   readonly oldestRunningAt?: EpochMillis
   /** Of the queued and retrying: those that wait for time. */
   readonly scheduled: number

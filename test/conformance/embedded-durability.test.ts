@@ -215,6 +215,18 @@ describe('syncs', () => {
     assert.equal(rig.syncs.length, 1)
   })
 
+  withStore('a deferral needs one, and so does more time for it', async (rig) => {
+    await rig.submit()
+    const { ref } = await rig.leaseOne()
+    rig.syncs.length = 0
+    assert.deepEqual(await rig.store.extend([ref], 1000), ['extended'])
+    assert.equal(rig.syncs.length, 0)
+    await rig.settled({ kind: 'defer', lease: ref, forMs: 1000, retryMs: 0, jobsMax: 1 })
+    assert.equal(rig.syncs.length, 1)
+    assert.deepEqual(await rig.store.extend([ref], 2000), ['extended'])
+    assert.equal(rig.syncs.length, 2)
+  })
+
   withStore('an end that time brought needs one', async (rig) => {
     await rig.submit({ expireAfterMs: 10 })
     rig.syncs.length = 0

@@ -224,6 +224,7 @@ test('what is wrong with a job is said to the field', async () => {
     [{ headers: { 'a b': 'x' } }, 'headers["a b"]: is no header name.'],
     [{ headers: { connection: 'x' } }, 'headers["connection"]: is not passed on to servers; leave it out.'],
     [{ headers: { 'Spillway-Job': 'x' } }, 'headers["Spillway-Job"]: is not passed on to servers; leave it out.'],
+    [{ headers: { Spillway_Signature: 'x' } }, 'headers["Spillway_Signature"]: is not passed on to servers; leave it out.'],
     [{ headers: { a: 'x\r\nb: y' } }, 'headers["a"]: must be a text of printable Latin-1, or a list of such.'],
     [{ headers: { a: 'x'.repeat(500) } }, 'headers: are more than 500 bytes (limits.head).'],
     [{ headers: { a: ['1', '2', '3', '4', '5', '6', '7'] } }, 'headers: are more than 6 (limits.headers).'],

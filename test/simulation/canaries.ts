@@ -63,6 +63,17 @@ function settleIsLost(store: JobStore): Change {
   }
 }
 
+/** The gateway believes it, the store does not know: the lease ends as that of any other attempt. */
+function deferralIsLost(store: JobStore): Change {
+  return async (args, next) => {
+    const [settlement] = args[0] as readonly Settlement[]
+    if (settlement?.kind !== 'defer') return next(args)
+    const [read] = await store.read([settlement.lease.id], 'status')
+    if (read?.job.status !== 'running') return next(args)
+    return [{ kind: 'settled', job: { ...read.job, deferredUntil: 1 } } satisfies SettleOutcome]
+  }
+}
+
 /** The job succeeds, and is handed out once more. */
 function settleDoubles(): Change {
   const now = every(4)
@@ -163,6 +174,11 @@ export const CANARIES: readonly Canary[] = [
       'counters equal a full look',
     ],
     options: broken('settle', settleIsLost),
+  },
+  {
+    name: 'a deferral of which the store is not told',
+    foundAs: ['a deferred job is left to its server', 'a status is what is', 'leases of a dead process are void'],
+    options: broken('settle', deferralIsLost),
   },
   {
     name: 'a settle that hands the job out again',

@@ -7,6 +7,7 @@ import type {
   JobCommand,
   JobStore,
   Lease,
+  LeaseOutcome,
   LeaseRef,
   LeaseRequest,
   NewJob,
@@ -39,6 +40,8 @@ export interface ModelJob {
   lease: LeaseRef | undefined
   /** It outlives the gateway's process. */
   leaseIsKept: boolean
+  /** Its server has deferred the end: for how long, and until when it is left to it. */
+  deferred: { readonly forMs: number; readonly until: number } | undefined
   succeededWith: number | undefined
   readonly keepMs: number
   readonly keepDeadMs: number
@@ -89,8 +92,11 @@ export class Oracle {
     for (const [i, job] of known.entries()) {
       const view = reads[i]?.job
       if (view === undefined) this.#gone(job)
-      else if (job.place === 'running' && job.leaseIsKept) this.#see(view)
-      else if (job.place === 'running') this.#voided(job, view)
+      else if (job.place === 'running' && job.leaseIsKept) {
+        // Its time begins anew.
+        if (job.deferred !== undefined) this.#deferred(job, job.deferred.forMs)
+        this.#see(view)
+      } else if (job.place === 'running') this.#voided(job, view)
       else this.#see(view)
     }
   }
@@ -120,6 +126,8 @@ export class Oracle {
         return each(args[0], result, (request: LeaseRequest, leases: readonly Lease[]) => this.#leased(request, leases))
       case 'settle':
         return each(args[0], result, (settlement: Settlement, outcome: SettleOutcome) => this.#settled(settlement, outcome))
+      case 'extend':
+        return each(args[0], result, (lease: LeaseRef, outcome: LeaseOutcome) => this.#extended(lease, Number(args[1]), outcome))
       case 'command':
         return each(args[0], result, (command: JobCommand, outcome: CommandOutcome) => this.#commanded(command, outcome))
       case 'read':
@@ -179,6 +187,7 @@ export class Oracle {
       counted: 0,
       lease: undefined,
       leaseIsKept: false,
+      deferred: undefined,
       succeededWith: undefined,
       keepMs: job.keepMs,
       keepDeadMs: job.keepDeadMs,
@@ -269,6 +278,7 @@ export class Oracle {
     if (outcome.kind === 'full') return
     if (kind === 'defer') {
       job.leaseIsKept = true
+      if (settlement.kind === 'defer') this.#deferred(job, settlement.forMs)
       return this.#see(outcome.job)
     }
     const { status } = outcome.job as StoredJob
@@ -286,6 +296,15 @@ export class Oracle {
       )
     }
     this.#left(job, outcome.job)
+  }
+
+  #deferred(job: ModelJob, forMs: number): void {
+    job.deferred = { forMs, until: this.#world.now + forMs }
+  }
+
+  #extended({ id, fence }: LeaseRef, forMs: number, outcome: LeaseOutcome): void {
+    const job = this.jobs.get(id)
+    if (outcome === 'extended' && job?.deferred !== undefined && job.lease?.fence === fence) this.#deferred(job, forMs)
   }
 
   #commanded(command: JobCommand, outcome: CommandOutcome): void {
@@ -341,6 +360,8 @@ export class Oracle {
     this.#world.history.log(`store tells that ${view.id} is ${view.status} now`)
     if (job.place !== 'running' || view.status === 'running') return this.#see(view)
     this.onLapse(job)
+    const early = (job.deferred?.until ?? 0) - this.#world.now
+    this.#check(early <= 0, 'a deferred job is left to its server', () => `${job.id} is taken back ${early} ms before its time`)
     job.counted++
     this.#left(job, view)
   }
@@ -356,6 +377,7 @@ export class Oracle {
   #left(job: ModelJob, view: StoredJob): void {
     job.place = ENDED.has(view.status) ? 'ended' : 'waiting'
     job.lease = undefined
+    job.deferred = undefined
     this.#note(job, view)
     if (job.place !== 'ended') return
     this.unfinished--

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Clients } from '../../src/api/clients.ts'
 import { EventSockets } from '../../src/api/event-socket.ts'
 import { ApiKeys } from '../../src/api/queues/rights.ts'
 import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
@@ -99,6 +100,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     webhooks,
     apiKeys: new ApiKeys(config.api.keys),
     eventSockets: new EventSockets(config.limits.eventSockets),
+    clients: new Clients({ config, store, bus, clock }),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
   const routeModes = new RouteModes({ telemetry, clock, hasBacklog: (queue) => jobs.hasBacklog(queue) })
@@ -118,7 +120,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     sweeper,
     limits: { headBytesMax: config.limits.head, headersMax: config.limits.headers, targetBytesMax: config.limits.target },
     timeouts: config.timeouts,
-    trustedPeers: [],
+    trustedPeers: config.trustedPeers,
     connections: { open: 0, max: 1000, onFull: () => undefined },
     onCall: (call) => handleCall(call, context),
     onRefused: () => undefined,

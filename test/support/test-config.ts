@@ -78,6 +78,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       buffered: 256 << 20,
       connections: 16_384,
       eventSockets: 8192,
+      perClient: { jobs: 0, watchers: 0 },
       watches: 1000,
       schedules: 10_000,
       scheduleBytes: 16_777_216,

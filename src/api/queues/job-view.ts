@@ -38,6 +38,7 @@ function jobView(job: StoredJob): Record<string, unknown> {
     redrives: job.redrives === 0 ? undefined : job.redrives,
     submittedAt: timeText(job.submittedAt),
     notBefore: timeText(job.notBefore),
+    deferredUntil: timeText(job.deferredUntil),
     expiresAt: timeText(job.expiresAt),
     deadlineAt: timeText(job.deadlineAt),
     startedAt: timeText(job.startedAt),

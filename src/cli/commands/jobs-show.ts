@@ -49,6 +49,7 @@ function showText(job: JobFacts, document: unknown): string {
     ['priority', job.priority === 0 ? undefined : String(job.priority)],
     ['came', `${timeText(job.submittedAt)}${job.route === undefined ? '' : ` by ${shown(job.route)}`}`],
     ['not before', time(job.notBefore)],
+    ['deferred until', time(job.deferredUntil)],
     ['expires', time(job.expiresAt)],
     ['deadline', time(job.deadlineAt)],
     ['began', time(job.startedAt)],

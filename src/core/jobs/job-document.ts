@@ -278,7 +278,8 @@ function readHeaders(job: JobDocument, value: unknown, limits: DocumentLimits): 
 function readHeader(headers: string[], name: string, value: unknown, { clientHeaders = false }: DocumentLimits): string | undefined {
   if (!TOKEN.test(name)) return 'is no header name'
   const lower = name.toLowerCase()
-  if (NOT_PASSED_ON.has(lower) || (lower.startsWith('spillway-') && !clientHeaders)) return 'is not passed on to servers; leave it out'
+  const ours = lower.replaceAll('_', '-').startsWith('spillway-')
+  if (NOT_PASSED_ON.has(lower) || (ours && !clientHeaders)) return 'is not passed on to servers; leave it out'
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (lower === 'host' && (typeof value !== 'string' || !HOST.test(value)))
     return 'must be one name, such as api.example or api.example:8080'

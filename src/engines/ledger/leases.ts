@@ -40,12 +40,13 @@ export class Leases {
     return this.#deferred.get(queue) ?? 0
   }
 
-  /** For each queue, when the hand-out that runs longest began. */
+  /** For each queue, when the hand-out that runs longest began; not of those that are deferred, which take the time that they said. */
   oldestByQueue(): ReadonlyMap<string, EpochMillis> {
     const oldest = new Map<string, EpochMillis>()
     for (const { record } of this.#leases.values()) {
-      const { queue, attemptAt } = record
-      if (attemptAt !== undefined && attemptAt < (oldest.get(queue) ?? Number.POSITIVE_INFINITY)) oldest.set(queue, attemptAt)
+      const { queue, attemptAt, lease } = record
+      if (lease?.deferred === undefined && attemptAt !== undefined && attemptAt < (oldest.get(queue) ?? Number.POSITIVE_INFINITY))
+        oldest.set(queue, attemptAt)
     }
     return oldest
   }

@@ -1,0 +1,148 @@
+/** How much one client may have at once: unfinished jobs and watchers, at the limit and one above it. */
+import assert from 'node:assert/strict'
+import type { IncomingMessage } from 'node:http'
+import { test } from 'node:test'
+import { WebSocket } from 'ws'
+import type { Config } from '../../src/config/config.ts'
+import { type Answer, ask, open } from '../support/http-client.ts'
+import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
+import { testConfig, testRoute } from '../support/test-config.ts'
+import { until } from '../support/until.ts'
+
+const { limits } = testConfig({ pools: [], queues: [], routes: [] })
+
+interface Limited extends AsyncDisposable {
+  readonly rig: JobsRig
+  /** The server answers so many of those that wait. */
+  answer(count: number): void
+}
+
+async function limited(perClient: { readonly jobs?: number; readonly watchers?: number }, change: Partial<Config> = {}): Promise<Limited> {
+  const waiting: (() => void)[] = []
+  const rig = await startJobsRig({
+    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' } })],
+    config: { limits: { ...limits, perClient: { jobs: 0, watchers: 0, ...perClient } }, ...change },
+    handle: (_, response) => void waiting.push(() => void response.end('done')),
+  })
+  return {
+    rig,
+    answer: (count) => {
+      for (const answer of waiting.splice(0, count)) answer()
+    },
+    [Symbol.asyncDispose]: () => rig[Symbol.asyncDispose](),
+  }
+}
+
+function submit(rig: JobsRig, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+  return ask(`${rig.url}/work`, { method: 'POST', body: 'x', headers })
+}
+
+test('a client has as many unfinished jobs as it may; one more is refused until one has ended, others are not', async () => {
+  await using bounded = await limited({ jobs: 2 })
+  const { rig, answer } = bounded
+  const mine = { Authorization: 'Bearer mine' }
+  for (let n = 0; n < 2; n++) assert.equal((await submit(rig, mine)).status, 202)
+  const refused = await submit(rig, mine)
+  assert.deepEqual([refused.status, refused.json()['code'], refused.headers['retry-after']], [429, 'too_many_jobs', '5'])
+  assert.deepEqual(rig.events.at(-1), { type: 'limit-reached', limit: 'perClient.jobs', where: '/*', value: 2 })
+  for (const other of [{ Authorization: 'Bearer other' }, {}]) assert.equal((await submit(rig, other)).status, 202)
+  await until('all run', () => rig.servers[0]!.received.length === 4)
+  answer(1)
+  await until('there is room again', async () => (await submit(rig, mine)).status === 202)
+  assert.equal((await submit(rig, mine)).status, 429)
+})
+
+test('a cancelled job, and one that was there already, take no place', async () => {
+  await using bounded = await limited({ jobs: 2 })
+  const { rig } = bounded
+  const first = await submit(rig, { 'Idempotency-Key': 'k' })
+  assert.equal((await submit(rig, { 'Idempotency-Key': 'k' })).headers['spillway-job'], first.headers['spillway-job'])
+  assert.equal((await submit(rig)).status, 202)
+  assert.equal((await submit(rig)).status, 429)
+  await ask(rig.url + String(first.headers.location), { method: 'DELETE' })
+  assert.equal((await submit(rig)).status, 202)
+})
+
+test('what the store refuses takes no place', async () => {
+  await using bounded = await limited({ jobs: 1 })
+  const { rig } = bounded
+  rig.failNext.submit = 3
+  for (let n = 0; n < 3; n++) assert.equal((await submit(rig)).status, 503)
+  assert.equal((await submit(rig)).status, 202)
+})
+
+test('many at once are no more than may be', async () => {
+  await using bounded = await limited({ jobs: 5 })
+  const { rig } = bounded
+  const answers = await Promise.all(Array.from({ length: 20 }, () => submit(rig)))
+  assert.equal(answers.filter(({ status }) => status === 202).length, 5)
+})
+
+test('without an identity a client is its address, behind proxies that are trusted', async () => {
+  await using bounded = await limited({ jobs: 1 }, { trustedPeers: ['127.0.0.1', '10.0.0.0/8'] })
+  const { rig } = bounded
+  const from = async (forwarded: string): Promise<number> => (await submit(rig, { 'X-Forwarded-For': forwarded })).status
+  assert.deepEqual([await from('1.1.1.1'), await from('1.1.1.1'), await from('forged, 1.1.1.1, 10.0.0.9')], [202, 429, 429])
+  assert.deepEqual([await from('1.1.1.1, 2.2.2.2'), await from('2.2.2.2')], [202, 429])
+})
+
+test('nobody chooses an address who is not trusted', async () => {
+  await using bounded = await limited({ jobs: 1 })
+  const { rig } = bounded
+  const from = async (forwarded: string): Promise<number> => (await submit(rig, { 'X-Forwarded-For': forwarded })).status
+  assert.deepEqual([await from('1.1.1.1'), await from('2.2.2.2')], [202, 429])
+})
+
+test('waits, streams and sockets of a client are as many as may be; one more is refused, and there is room when one has gone', async () => {
+  await using bounded = await limited({ watchers: 3 })
+  const { rig, answer } = bounded
+  const headers = { Authorization: 'Bearer mine' }
+  const job = rig.url + String((await submit(rig, headers)).headers.location)
+  const events = `${job.replace('http', 'ws')}/events`
+  const leaving = new AbortController()
+  const poll = ask(`${job}?wait=30s`, { headers, signal: leaving.signal }).catch(() => undefined)
+  await until('it waits', () => rig.jobs.watchers === 1)
+  const stream = await open(`${job}/events`, { headers })
+  const socket = new WebSocket(events, { headers })
+  await new Promise((resolve) => socket.once('open', resolve))
+  for (const path of ['?wait=30s', '/result?wait=30s', '/events']) {
+    const refused = await ask(job + path, { headers })
+    assert.deepEqual([refused.status, refused.json()['code'], refused.headers['retry-after']], [429, 'too_many_watchers', '5'], path)
+  }
+  const response = await new Promise<IncomingMessage>((resolve) => {
+    const one = new WebSocket(events, { headers })
+    one.on('error', () => undefined)
+    one.once('unexpected-response', (_, unexpected) => resolve(unexpected))
+  })
+  assert.equal(response.statusCode, 429)
+  // A look is no watch, and others are others.
+  assert.equal((await ask(job, { headers })).status, 200)
+  const followed = { method: 'POST', body: 'x', headers: { Prefer: 'respond-async, events' } }
+  const other = await open(`${rig.url}/work`, followed)
+  assert.match(String(other.headers['content-type']), /event-stream/)
+  // One that is accepted all the same is told of by its link.
+  const plain = await ask(`${rig.url}/work`, { ...followed, headers: { ...followed.headers, ...headers } })
+  assert.deepEqual([plain.status, plain.headers['preference-applied'], plain.json()['status']], [202, 'respond-async', 'queued'])
+  const isFree = async (): Promise<boolean> => {
+    const again = await open(`${job}/events`, { headers })
+    const free = again.statusCode === 200
+    again.destroy()
+    return free
+  }
+  leaving.abort()
+  await poll
+  await until('the wait is over', isFree)
+  stream.destroy()
+  socket.close()
+  await until('nobody watches but the other one', () => rig.jobs.watchers === 1)
+  await until('the jobs run', () => rig.servers[0]!.received.length === 3)
+  const three = await Promise.all(Array.from({ length: 3 }, () => open(`${job}/events`, { headers })))
+  assert.deepEqual(
+    three.map(({ statusCode }) => statusCode),
+    [200, 200, 200],
+  )
+  answer(3)
+  for (const one of three) for await (const _ of one);
+  await until('streams that have ended are over', isFree)
+  other.destroy()
+})
