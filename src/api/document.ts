@@ -55,6 +55,7 @@ export function statusDocument(parts: DocumentParts, job: StoredJob): Record<str
       finishedAt: timestamp(job.finishedAt),
       notBefore: timestamp(job.notBefore),
       blockedBy: job.blockedBy,
+      answering: job.stream?.answering === true ? true : undefined,
       position: job.position,
       etaMs: isWaiting(job) || job.status === 'running' ? etaMs : undefined,
       progress: job.progress === undefined ? undefined : (JSON.parse(job.progress) as unknown),
