@@ -166,9 +166,10 @@ async function settleAttempt(context: AttemptContext, target: AttemptTarget, lea
   const verdict = decideSettlement(attemptEnd(outcome), facts)
   if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
   const answer = outcome.kind === 'answer' ? storedAnswer(outcome.answer) : undefined
-  const settled = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
+  const { settled, certain } = await settleDurably(context, settlementOf(verdict, lease.ref, answer))
   const after = settled?.kind === 'settled' ? settled.job : undefined
-  context.answers.settled(lease.ref, settled && (after?.status === 'succeeded' ? 'succeeded' : 'otherwise'))
+  const counts = after?.status === 'succeeded' ? 'yes' : after !== undefined || certain ? 'no' : 'unknown'
+  void context.answers.settled(lease.ref, counts)
   report(context, target, lease, { verdict, finished, after })
   if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
   return { job: after, afterMs: 'afterMs' in verdict ? verdict.afterMs : 0 }
@@ -210,16 +211,23 @@ function settlementOf(verdict: Verdict, lease: LeaseRef, answer: JobAnswer | und
   }
 }
 
-/** Undefined: the store failed again and again; the lease will lapse. Settling twice is harmless: the second is stale. */
-async function settleDurably(context: AttemptContext, settlement: Settlement): Promise<SettleOutcome | undefined> {
+interface Settled {
+  /** Undefined: the store failed again and again; the lease will lapse. */
+  readonly settled: SettleOutcome | undefined
+  /** False: the store may have done what it said it could not. */
+  readonly certain: boolean
+}
+
+/** Settling twice is harmless: the second is stale. */
+async function settleDurably(context: AttemptContext, settlement: Settlement): Promise<Settled> {
   for (let failures = 0; ; failures++) {
     try {
-      return (await context.store.settle([settlement]))[0]
+      return { settled: (await context.store.settle([settlement]))[0], certain: failures === 0 }
     } catch (error) {
       const delayMs = SETTLE_RETRIES_MS[failures]
       if (delayMs === undefined) {
         context.telemetry.event({ type: 'warning', message: `job ${settlement.lease.id} could not be settled: ${String(error)}` })
-        return undefined
+        return { settled: undefined, certain: false }
       }
       await new Promise<void>((resolve) => context.clock.after(delayMs, resolve))
     }

@@ -19,7 +19,7 @@ import type { AnswerState, ReadableAnswer } from './readable-answer.ts'
 const WINDOW_BYTES: Bytes = 256 * 1024
 
 export interface LiveAnswersParts {
-  readonly store: Pick<JobStore, 'command' | 'blobs'>
+  readonly store: Pick<JobStore, 'command' | 'blobs' | 'read'>
   readonly bus: Bus
 }
 
@@ -58,13 +58,19 @@ export class LiveAnswers {
     return answer?.isReadable === true ? answer.reader() : undefined
   }
 
-  /** How it was settled. Undefined: the store could not be told; nobody knows whether the answer counts. */
-  settled(ref: LeaseRef, outcome: 'succeeded' | 'otherwise' | undefined): void {
+  /** Whether it is the job's result. */
+  async settled(ref: LeaseRef, counts: 'yes' | 'no' | 'unknown'): Promise<void> {
     const answer = this.#answers.get(ref.id)
     if (answer?.fence !== ref.fence) return
-    if (outcome === 'succeeded') answer.complete()
-    else if (outcome === 'otherwise') answer.breakOff()
-    else answer.abandon()
+    if (counts === 'yes') return answer.complete()
+    if (counts === 'no') return answer.breakOff()
+    const read = await this.#parts.store.read([ref.id], 'status').catch(() => undefined)
+    if (read === undefined) return answer.abandon()
+    const job = read[0]?.job
+    // No other answer of the job ever has its number.
+    if (job?.status === 'succeeded' && job.stream?.answers === answer.number) answer.complete()
+    else if (job?.status === 'running' && job.stream?.answers === answer.number) answer.abandon()
+    else answer.breakOff()
   }
 
   #remove(answer: LiveAnswer): void {
@@ -114,6 +120,10 @@ class LiveAnswer implements AnswerTaker {
     return this.#ref.fence
   }
 
+  get number(): number | undefined {
+    return this.#job?.stream?.answers
+  }
+
   get isReadable(): boolean {
     return this.begun && !this.#isOver
   }
@@ -161,7 +171,7 @@ class LiveAnswer implements AnswerTaker {
     let closed = false
     return {
       job: this.#job as StoredJob,
-      number: (this.#job as StoredJob).stream?.answers ?? 0,
+      number: this.number ?? 0,
       head: { ...head, headers: forwardResponseHeaders(head.headers) },
       get length() {
         return blob.length
