@@ -18,7 +18,7 @@ import { sendEnded, sendStatus } from './answer.ts'
 import { type AnswerEventsParts, seenOf, streamAnswerEvents } from './answer-events.ts'
 import { pourAnswer } from './answer-pump.ts'
 import { type DocumentParts, jobHeaders, jobLinks } from './document.ts'
-import type { StreamFormat } from './event-stream.ts'
+import { namedFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { replayHeaders } from './replay.ts'
 
@@ -41,7 +41,8 @@ const OF_CONTENT: ReadonlySet<string> = new Set(['content-type', 'content-encodi
 export async function sendStreamedResult(call: Call, parts: StreamedResultParts, found: StoredJob, asked: Asked): Promise<Outcome> {
   const { extraHeaders } = asked
   const query = new URLSearchParams(call.head.query).get('offset')
-  const format = eventFormat(headerValue(call.head.headers, 'accept'))
+  // The answer itself may be of such a type, for a client that accepts anything: only who names one gets events.
+  const format = namedFormat(headerValue(call.head.headers, 'accept'))
   if (format !== undefined) {
     const from = seenOf(headerValue(call.head.headers, 'last-event-id') ?? query ?? undefined, found)
     if (from === undefined) return noOffset()
@@ -234,14 +235,4 @@ function hasBroken({ stream, status }: StoredJob, { answer }: AnswerOffset): boo
 function wasReset(job: StoredJob): Failure {
   const next = isEnded(job.status) ? 'The job has ended without it' : 'Another attempt begins anew'
   return failure('answer_reset', `What was read up to this offset is void: the attempt broke off. ${next}; read again without an offset.`)
-}
-
-/** Undefined: as a body. Only who names it gets events: the answer itself may be of that type, for a client that accepts anything. */
-function eventFormat(accept: string | undefined): StreamFormat | undefined {
-  for (const member of (accept ?? '').toLowerCase().split(',')) {
-    const type = member.split(';')[0]?.trim()
-    if (type === 'text/event-stream') return 'sse'
-    if (type === 'application/x-ndjson') return 'ndjson'
-  }
-  return undefined
 }

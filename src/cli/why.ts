@@ -314,6 +314,10 @@ const DEAD: Readonly<Record<string, { readonly says: string; readonly first: str
     says: 'an attempt ended without anybody seeing how, and sending it again is not safe',
     first: "only after its server's own data says that it was not done",
   },
+  answer_broken: {
+    says: 'its answer broke off after a client may have seen a part of it, and its route says onPartial: fail',
+    first: 'if its server may do it again',
+  },
   overflow: { says: 'the queue was full, and it was the oldest that waited', first: 'when the queue has room' },
   corrupt: { says: 'what is stored of it failed its checks', first: 'only with another request; see docs/runbook/store-corrupt.md' },
 }

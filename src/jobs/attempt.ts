@@ -88,7 +88,11 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
     return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
   })
   const settled = attempt.outcome.then((outcome) => {
-    if (discarded) return { job: undefined, afterMs: 0 }
+    if (discarded) {
+      // Also one that came to its end just before.
+      void context.answers.settled(lease.ref, 'no')
+      return { job: undefined, afterMs: 0 }
+    }
     return settleAttempt(context, target, lease, { outcome, tookMs: context.clock.monotonic() - begunAt })
   })
   return {
