@@ -5,7 +5,7 @@ import type { Call } from '../net/call.ts'
 
 /** A prefix in this list does not exist in CORS: every header of ours is named. */
 const EXPOSED = [
-  'Location, Link, Retry-After, Preference-Applied, ETag, Content-Range, Idempotency-Replayed',
+  'Location, Retry-After, Link, Preference-Applied, ETag, Content-Range, Idempotency-Replayed',
   'Spillway-Status, Spillway-Job, Spillway-Offset, Spillway-Complete',
 ].join(', ')
 /** Client headers of ours: allowed wherever CORS is on at all. */
