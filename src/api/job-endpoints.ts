@@ -21,6 +21,7 @@ import type { EventSockets, SocketParts } from './event-socket.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { sendStreamedResult } from './streamed-result.ts'
+import { whileHere } from './while-here.ts'
 import { compactProgress, PROGRESS_BYTES_MAX, PROGRESS_DEPTH_MAX } from './progress.ts'
 import { parseToken, secretMatches, type TokenParts } from './token.ts'
 
@@ -122,7 +123,9 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   }
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
   const known = waitMs === 0 || isEnded(found.job.status) || (unlike !== undefined && unlike !== found.job.version)
-  const now = (known ? found : await waitFor(call, api, id, { waitMs, unlike })) ?? (await api.jobs.read(id, 'status'))
+  const now =
+    (known ? found : await whileHere(call, api.jobs.closing, (signal) => api.jobs.waitEnd(id, waitMs, { signal, unlike }))) ??
+    (await api.jobs.read(id, 'status'))
   if (call.gone) return undefined
   if (now === undefined) return noSuchJob()
   if (asked.resource === 'result' && isEnded(now.job.status)) return sendResult(call, api, now, asked)
@@ -136,25 +139,6 @@ async function sendResult(call: Call, api: JobsApi, ended: ReadJob, asked: Asked
   if (taken.kind === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
   sendEnded(call, taken, { to: 'replay', extraHeaders: asked.extraHeaders })
   return undefined
-}
-
-/** Ends early when the client leaves or the gateway shuts down: a poll costs the client nothing to repeat. */
-async function waitFor(
-  call: Call,
-  api: JobsApi,
-  id: string,
-  { waitMs, unlike }: { readonly waitMs: Millis; readonly unlike: number | undefined },
-): Promise<ReadJob | undefined> {
-  const gone = new AbortController()
-  const leave = (): void => gone.abort()
-  call.onGone(leave)
-  api.jobs.closing.addEventListener('abort', leave, { once: true })
-  if (api.jobs.closing.aborted) leave()
-  try {
-    return await api.jobs.waitEnd(id, waitMs, { signal: gone.signal, unlike })
-  } finally {
-    api.jobs.closing.removeEventListener('abort', leave)
-  }
 }
 
 /** `?wait=30s` or `Prefer: wait=30`; at most what the gateway allows. */
