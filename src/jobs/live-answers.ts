@@ -25,7 +25,10 @@ export interface LiveAnswersParts {
 
 export class LiveAnswers {
   readonly #parts: LiveAnswersParts
+  /** To readers: the latest of each job. */
   readonly #answers = new Map<JobId, LiveAnswer>()
+  /** Until they are settled: one that has lost its lease may still be there when the next begins. */
+  readonly #byFence = new Map<number, LiveAnswer>()
 
   constructor(parts: LiveAnswersParts) {
     this.#parts = parts
@@ -33,18 +36,19 @@ export class LiveAnswers {
 
   /** How many are under way. */
   get size(): number {
-    return this.#answers.size
+    return this.#byFence.size
   }
 
   get readers(): number {
     let readers = 0
-    for (const answer of this.#answers.values()) readers += answer.readers
+    for (const answer of this.#byFence.values()) readers += answer.readers
     return readers
   }
 
   begin(ref: LeaseRef, head: AnswerHead, giver: AnswerGiver): AnswerTaker {
     const answer = new LiveAnswer(this.#parts, ref, { head, giver, onOver: () => this.#remove(answer) })
     this.#answers.set(ref.id, answer)
+    this.#byFence.set(ref.fence, answer)
     return answer
   }
 
@@ -60,8 +64,8 @@ export class LiveAnswers {
 
   /** Whether it is the job's result. */
   async settled(ref: LeaseRef, counts: 'yes' | 'no' | 'unknown'): Promise<void> {
-    const answer = this.#answers.get(ref.id)
-    if (answer?.fence !== ref.fence) return
+    const answer = this.#byFence.get(ref.fence)
+    if (answer === undefined) return
     if (counts === 'yes') return answer.complete()
     if (counts === 'no') return answer.breakOff()
     const read = await this.#parts.store.read([ref.id], 'status').catch(() => undefined)
@@ -74,6 +78,7 @@ export class LiveAnswers {
   }
 
   #remove(answer: LiveAnswer): void {
+    this.#byFence.delete(answer.fence)
     if (this.#answers.get(answer.id) === answer) this.#answers.delete(answer.id)
   }
 }

@@ -223,6 +223,21 @@ test('an answer that leads to another attempt is not handed on, and an ordinary 
   })
 })
 
+test('what has no body, and what leads elsewhere, is an ordinary result', async () => {
+  await withRig({}, async (rig, server) => {
+    const posts = [post(rig), post(rig)]
+    ;(await server.next()).writeHead(204).end()
+    ;(await server.next(2)).writeHead(303, { Location: '/there' }).end('over there')
+    const answers = await Promise.all(posts)
+    assert.deepEqual(answers.map(({ statusCode }) => statusCode).sort(), [204, 303])
+    for (const answer of answers) {
+      assert.equal(answer.headers['spillway-status'], 'succeeded')
+      assert.equal((await rig.status(String(answer.headers['spillway-job']))).stream?.answers, 0)
+    }
+    assert.deepEqual((await Promise.all(answers.map(textOf))).sort(), ['', 'over there'])
+  })
+})
+
 test('the wait is for the first byte, not for the whole', async () => {
   const route = testRoute({ name: '/*', waitMs: 200, stream: { onPartial: 'fail' } })
   await withRig({ routes: [route] }, async (rig, server) => {
