@@ -171,6 +171,10 @@ class AnswerEvents {
       }
       this.#pump = new AnswerPump(answer, this.#parts.budget, sink, { from: this.#at.bytes })
       this.#left.signal.addEventListener('abort', () => resolve('left'), { once: true })
+      if (this.#left.signal.aborted) {
+        this.#pump.leave()
+        return resolve('left')
+      }
       if (!this.#flowing) this.#pump.hold()
       this.#pump.run()
     })

@@ -4,7 +4,10 @@ import { headerValue } from '../http1/message.ts'
 import type { Call } from '../net/call.ts'
 
 /** A prefix in this list does not exist in CORS: every header of ours is named. */
-const EXPOSED = 'Location, Retry-After, Preference-Applied, ETag, Content-Range, Idempotency-Replayed, Spillway-Status, Spillway-Job'
+const EXPOSED = [
+  'Location, Retry-After, Link, Preference-Applied, ETag, Content-Range, Idempotency-Replayed',
+  'Spillway-Status, Spillway-Job, Spillway-Offset, Spillway-Complete',
+].join(', ')
 /** Client headers of ours: allowed wherever CORS is on at all. */
 const OUR_REQUEST_HEADERS =
   'Prefer, Idempotency-Key, Last-Event-ID, If-None-Match, Range, If-Range, Spillway-Delay, Spillway-Key, Spillway-Priority, Spillway-Reference'

@@ -58,6 +58,7 @@ export function statusDocument(parts: DocumentParts, job: StoredJob): Record<str
       notBefore: timestamp(job.notBefore),
       deferredUntil: timestamp(job.deferredUntil),
       blockedBy: job.blockedBy,
+      answering: job.stream?.answering === true ? true : undefined,
       position: job.position,
       etaMs: isWaiting(job) || job.status === 'running' ? etaMs : undefined,
       progress: job.progress === undefined ? undefined : (JSON.parse(job.progress) as unknown),

@@ -21,15 +21,27 @@ export interface StreamOptions {
 /** Undefined: the client takes neither format. No Accept, or a wildcard, means SSE. */
 export function streamFormat(accept: string | undefined): StreamFormat | undefined {
   if (accept === undefined || accept.trim() === '') return 'sse'
-  let wildcard = false
-  for (const member of accept.toLowerCase().split(',')) {
-    const [type, ...parameters] = member.split(';').map((part) => part.trim())
-    if (parameters.some((parameter) => /^q\s*=\s*0(\.0{0,3})?$/.test(parameter))) continue
-    if (type === 'application/x-ndjson') return 'ndjson'
-    if (type === 'text/event-stream' || type === 'text/*') return 'sse'
-    if (type === '*/*' || type === 'application/*') wildcard = true
-  }
-  return wildcard ? 'sse' : undefined
+  const types = acceptedTypes(accept)
+  const first = types.find((type) => type === 'application/x-ndjson' || type === 'text/event-stream' || type === 'text/*')
+  if (first !== undefined) return first === 'application/x-ndjson' ? 'ndjson' : 'sse'
+  return types.some((type) => type === '*/*' || type === 'application/*') ? 'sse' : undefined
+}
+
+/** Only where the client names it. */
+export function namedFormat(accept: string | undefined): StreamFormat | undefined {
+  const first = acceptedTypes(accept ?? '').find((type) => type === 'application/x-ndjson' || type === 'text/event-stream')
+  return first === undefined ? undefined : first === 'text/event-stream' ? 'sse' : 'ndjson'
+}
+
+/** As they stand there, but for those that are refused. */
+function acceptedTypes(accept: string): readonly string[] {
+  return accept
+    .toLowerCase()
+    .split(',')
+    .flatMap((member) => {
+      const [type = '', ...parameters] = member.split(';').map((part) => part.trim())
+      return parameters.some((parameter) => /^q\s*=\s*0(\.0{0,3})?$/.test(parameter)) ? [] : [type]
+    })
 }
 
 /** A client that was cut off and comes back says what it has seen last. */

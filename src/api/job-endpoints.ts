@@ -102,6 +102,9 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
   if (asked.resource === 'result' && found.job.stream !== undefined) {
+    const leave = api.clients.takeWatch(api.clients.nameOf(call, boundBy(found.job)))
+    if (typeof leave !== 'function') return leave
+    call.onEnd(leave)
     return sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
   }
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined

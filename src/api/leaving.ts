@@ -11,6 +11,6 @@ export function leaving(call: Call, closing: ClosingSignal): Leaving {
   const leave = (): void => left.abort()
   call.onGone(leave)
   closing.addEventListener('abort', leave, { once: true })
-  if (closing.aborted) leave()
+  if (closing.aborted || call.gone) leave()
   return { signal: left.signal, [Symbol.dispose]: () => closing.removeEventListener('abort', leave) }
 }

@@ -18,9 +18,10 @@ import { sendEnded, sendStatus } from './answer.ts'
 import { type AnswerEventsParts, seenOf, streamAnswerEvents } from './answer-events.ts'
 import { pourAnswer } from './answer-pump.ts'
 import { type DocumentParts, jobHeaders, jobLinks } from './document.ts'
-import type { StreamFormat } from './event-stream.ts'
+import { namedFormat, type StreamFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { replayHeaders } from './replay.ts'
+import { leaving } from './leaving.ts'
 
 export interface StreamedResultParts extends AnswerEventsParts {
   readonly clock: Clock
@@ -39,32 +40,35 @@ type Outcome = Failure | undefined
 const OF_CONTENT: ReadonlySet<string> = new Set(['content-type', 'content-encoding', 'content-language', 'content-disposition'])
 
 export async function sendStreamedResult(call: Call, parts: StreamedResultParts, found: StoredJob, asked: Asked): Promise<Outcome> {
-  const { extraHeaders } = asked
   const query = new URLSearchParams(call.head.query).get('offset')
-  const format = eventFormat(headerValue(call.head.headers, 'accept'))
+  // The answer itself may be of such a type, for a client that accepts anything: only who names one gets events.
+  const format = namedFormat(headerValue(call.head.headers, 'accept'))
   if (format !== undefined) {
-    const from = seenOf(headerValue(call.head.headers, 'last-event-id') ?? query ?? undefined, found)
-    if (from === undefined) return noOffset()
-    if (from !== 'over') await streamAnswerEvents(call, parts, found, { format, from, extraHeaders })
-    else call.send(204, [...jobHeaders(found), ...PRIVATE_HEADERS, ...extraHeaders], '')
-    return undefined
+    const seen = headerValue(call.head.headers, 'last-event-id') ?? query ?? undefined
+    return sendEvents(call, parts, found, { format, seen, extraHeaders: asked.extraHeaders })
   }
   const offset = query === null ? undefined : parseOffset(query)
   if (query !== null && offset === undefined) return noOffset()
+  if (offset !== undefined && hasBroken(found, offset)) return wasReset(found)
   const until = parts.clock.monotonic() + asked.waitMs
-  const isOver = offset !== undefined && hasBroken(found, offset)
-  const got = isOver ? undefined : await findAnswer(call, parts, found.id, until)
-  if (call.gone) {
-    free(got)
-    return undefined
-  }
-  if (isOver) return wasReset(found)
-  if (got === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
-  if (got === undefined) return failure('no_such_job', 'The job is no longer kept.')
-  if ('pending' in got) return sendPending(call, parts, got.pending, { offset, extraHeaders })
-  if ('answer' in got)
-    return offset === undefined ? follow(call, parts, got.answer, asked) : sendFrom(call, parts, got.answer, { ...asked, offset, until })
-  return sendStored(call, parts, got.result, { ...asked, offset, until })
+  const got = await findAnswer(call, parts, found.id, until)
+  if (!call.gone) return sendFound(call, parts, got, { ...asked, offset, until })
+  free(got)
+  return undefined
+}
+
+async function sendEvents(
+  call: Call,
+  parts: StreamedResultParts,
+  job: StoredJob,
+  asked: { readonly format: StreamFormat; readonly seen: string | undefined; readonly extraHeaders: readonly string[] },
+): Promise<Outcome> {
+  const { format, extraHeaders } = asked
+  const from = seenOf(asked.seen, job)
+  if (from === undefined) return noOffset()
+  if (from === 'over') call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
+  else await streamAnswerEvents(call, parts, job, { format, from, extraHeaders })
+  return undefined
 }
 
 type Found =
@@ -83,7 +87,7 @@ function free(found: Found): void {
 }
 
 /** What can be read, or what ended it; waits for it. */
-export async function findAnswer(call: Call, parts: StreamedResultParts, id: string, until: MonotonicMillis): Promise<Found> {
+async function findAnswer(call: Call, parts: StreamedResultParts, id: string, until: MonotonicMillis): Promise<Found> {
   const { jobs, clock, budget } = parts
   for (;;) {
     const live = jobs.answers.open(id)
@@ -96,22 +100,18 @@ export async function findAnswer(call: Call, parts: StreamedResultParts, id: str
     }
     const left = until - clock.monotonic()
     if (left <= 0 || call.gone || jobs.closing.aborted) return { pending: read.job }
-    await whileHere(call, parts, (signal) => jobs.waitAnswer(id, left, { signal }))
+    using here = leaving(call, jobs.closing)
+    await jobs.waitAnswer(id, left, { signal: here.signal })
   }
 }
 
-/** The signal says that the client has gone, or the gateway shuts down: it costs the client nothing to ask again. */
-async function whileHere(call: Call, { jobs }: StreamedResultParts, wait: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
-  const gone = new AbortController()
-  const leave = (): void => gone.abort()
-  call.onGone(leave)
-  jobs.closing.addEventListener('abort', leave, { once: true })
-  if (jobs.closing.aborted || call.gone) leave()
-  try {
-    await wait(gone.signal)
-  } finally {
-    jobs.closing.removeEventListener('abort', leave)
-  }
+function sendFound(call: Call, parts: StreamedResultParts, found: Found, asked: AskedFrom): Outcome | Promise<Outcome> {
+  const { offset, extraHeaders } = asked
+  if (found === undefined) return failure('no_such_job', 'The job is no longer kept.')
+  if (found === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
+  if ('pending' in found) return sendPending(call, parts, found.pending, { offset, extraHeaders })
+  if ('result' in found) return sendStored(call, parts, found.result, asked)
+  return offset === undefined ? follow(call, parts, found.answer, asked) : sendFrom(call, parts, found.answer, { ...asked, offset })
 }
 
 function sendPending(
@@ -182,7 +182,8 @@ async function sendFrom(
   }
   const left = until - parts.clock.monotonic()
   if (offset.bytes === answer.length && answer.state === 'open' && left > 0) {
-    await whileHere(call, parts, (signal) => moreOf(answer, offset.bytes, { forMs: left, signal, clock: parts.clock }))
+    using here = leaving(call, parts.jobs.closing)
+    await moreOf(answer, offset.bytes, { forMs: left, signal: here.signal, clock: parts.clock })
   }
   if (call.gone || answer.state === 'broken') {
     answer.close()
@@ -234,14 +235,4 @@ function hasBroken({ stream, status }: StoredJob, { answer }: AnswerOffset): boo
 function wasReset(job: StoredJob): Failure {
   const next = isEnded(job.status) ? 'The job has ended without it' : 'Another attempt begins anew'
   return failure('answer_reset', `What was read up to this offset is void: the attempt broke off. ${next}; read again without an offset.`)
-}
-
-/** Undefined: as a body. Only who names it gets events: the answer itself may be of that type, for a client that accepts anything. */
-function eventFormat(accept: string | undefined): StreamFormat | undefined {
-  for (const member of (accept ?? '').toLowerCase().split(',')) {
-    const type = member.split(';')[0]?.trim()
-    if (type === 'text/event-stream') return 'sse'
-    if (type === 'application/x-ndjson') return 'ndjson'
-  }
-  return undefined
 }

@@ -338,6 +338,10 @@ const DEAD: Readonly<Record<string, { readonly says: string; readonly first: str
     says: 'a server refused its credentials',
     first: 'as it is when its server knows them again; or with others: `headers` of a redrive in the queue API',
   },
+  answer_broken: {
+    says: 'its answer broke off after a client may have seen a part of it, and its route says onPartial: fail',
+    first: 'if its server may do it again',
+  },
   overflow: { says: 'the queue was full, and it was the oldest that waited', first: 'when the queue has room' },
   corrupt: { says: 'what is stored of it failed its checks', first: 'only with another request; see docs/runbook/store-corrupt.md' },
 }

@@ -69,7 +69,11 @@ export const queueSchema = z.strictObject({
   concurrency: field.count(1, MILLION).default(8).describe('Jobs in flight per server.'),
   attempts: field.count(1, 1000).default(20).describe('Attempts until a job is a dead letter.'),
   backoff: backoff.prefault({}).describe('Pause between two attempts.'),
-  timeout: field.span.prefault('60s').describe('One attempt; for a pull consumer the lease, where it asks for no other.'),
+  timeout: field.span
+    .prefault('60s')
+    .describe(
+      'One attempt; for a pull consumer the lease, where it asks for no other. Of a streamed answer (`stream` of a route): to its head, and then the longest time without a byte.',
+    ),
   defer: defer.prefault({}).describe('How far servers may answer `202` with `Spillway-Defer` and report the end of a job later.'),
   expireAfter: field.spanOrNever
     .prefault('never')

@@ -103,7 +103,11 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
     return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
   })
   const settled = attempt.outcome.then((outcome) => {
-    if (discarded) return { job: undefined, afterMs: 0 }
+    if (discarded) {
+      // Also one that came to its end just before.
+      void context.answers.settled(lease.ref, 'no')
+      return { job: undefined, afterMs: 0 }
+    }
     return settleAttempt(context, target, lease, { outcome, tookMs: context.clock.monotonic() - begunAt })
   })
   return {
@@ -179,7 +183,7 @@ async function settleAttempt(context: AttemptContext, target: AttemptTarget, lea
   const { outcome } = finished
   const facts = settleFacts(context, target.queue, lease.job)
   const answer = outcome.kind === 'answer' && !isDeferral(outcome) ? storedAnswer(outcome.answer) : undefined
-  const settle = (verdict: Verdict): Promise<SettleOutcome | undefined> => {
+  const settle = (verdict: Verdict): Promise<Settled> => {
     // First of all: once the store has it back, it could be handed out to the same server.
     if (verdict.kind === 'handBack' && verdict.pauseMs !== undefined) target.pool.pause(target.server, verdict.pauseMs)
     return settleDurably(context, settlementOf(verdict, lease.ref, { queue: target.queue, answer }), (settlements) =>
@@ -187,13 +191,14 @@ async function settleAttempt(context: AttemptContext, target: AttemptTarget, lea
     )
   }
   let verdict = decideSettlement(attemptEnd(outcome), facts)
-  let settled = await settle(verdict)
+  let { settled, certain } = await settle(verdict)
   if (settled?.kind === 'full') {
     verdict = refuseDeferral(`As many jobs of ${target.queue.name} are deferred as may be (defer.jobs: ${target.queue.defer.jobs}).`, facts)
-    settled = await settle(verdict)
+    ;({ settled, certain } = await settle(verdict))
   }
   const after = settled?.kind === 'settled' ? settled.job : undefined
-  context.answers.settled(lease.ref, settled && (after?.status === 'succeeded' ? 'succeeded' : 'otherwise'))
+  const counts = after?.status === 'succeeded' ? 'yes' : after !== undefined || certain ? 'no' : 'unknown'
+  void context.answers.settled(lease.ref, counts)
   report(context, target, lease, { verdict, finished, after })
   if (after !== undefined) context.bus.publish({ kind: 'job', job: after, ...(answer !== undefined && after.hasAnswer ? { answer } : {}) })
   return { job: after, afterMs: verdict.kind === 'defer' ? verdict.forMs : 'afterMs' in verdict ? verdict.afterMs : 0 }
@@ -251,20 +256,27 @@ export function settlementOf(verdict: Verdict, lease: LeaseRef, { queue, answer 
   }
 }
 
-/** Undefined: the store failed again and again; the lease will lapse. Settling twice is harmless: the second is stale. */
+interface Settled {
+  /** Undefined: the store failed again and again; the lease will lapse. */
+  readonly settled: SettleOutcome | undefined
+  /** False: the store may have done what it said it could not. */
+  readonly certain: boolean
+}
+
+/** Settling twice is harmless: the second is stale. */
 export async function settleDurably<S extends Settlement>(
   context: Pick<AttemptContext, 'clock' | 'telemetry'>,
   settlement: S,
   settle: (settlements: readonly S[]) => Promise<readonly SettleOutcome[]>,
-): Promise<SettleOutcome | undefined> {
+): Promise<Settled> {
   for (let failures = 0; ; failures++) {
     try {
-      return (await settle([settlement]))[0]
+      return { settled: (await settle([settlement]))[0], certain: failures === 0 }
     } catch (error) {
       const delayMs = SETTLE_RETRIES_MS[failures]
       if (delayMs === undefined) {
         context.telemetry.event({ type: 'warning', message: `job ${settlement.lease.id} could not be settled: ${String(error)}` })
-        return undefined
+        return { settled: undefined, certain: false }
       }
       await new Promise<void>((resolve) => context.clock.after(delayMs, resolve))
     }

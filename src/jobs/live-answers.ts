@@ -19,13 +19,16 @@ import type { AnswerState, ReadableAnswer } from './readable-answer.ts'
 const WINDOW_BYTES: Bytes = 256 * 1024
 
 export interface LiveAnswersParts {
-  readonly store: Pick<JobStore, 'command' | 'blobs'>
+  readonly store: Pick<JobStore, 'command' | 'blobs' | 'read'>
   readonly bus: Bus
 }
 
 export class LiveAnswers {
   readonly #parts: LiveAnswersParts
+  /** To readers: the latest of each job. */
   readonly #answers = new Map<JobId, LiveAnswer>()
+  /** Until they are settled: one that has lost its lease may still be there when the next begins. */
+  readonly #byFence = new Map<number, LiveAnswer>()
 
   constructor(parts: LiveAnswersParts) {
     this.#parts = parts
@@ -33,18 +36,19 @@ export class LiveAnswers {
 
   /** How many are under way. */
   get size(): number {
-    return this.#answers.size
+    return this.#byFence.size
   }
 
   get readers(): number {
     let readers = 0
-    for (const answer of this.#answers.values()) readers += answer.readers
+    for (const answer of this.#byFence.values()) readers += answer.readers
     return readers
   }
 
   begin(ref: LeaseRef, head: AnswerHead, giver: AnswerGiver): AnswerTaker {
     const answer = new LiveAnswer(this.#parts, ref, { head, giver, onOver: () => this.#remove(answer) })
     this.#answers.set(ref.id, answer)
+    this.#byFence.set(ref.fence, answer)
     return answer
   }
 
@@ -58,16 +62,23 @@ export class LiveAnswers {
     return answer?.isReadable === true ? answer.reader() : undefined
   }
 
-  /** How it was settled. Undefined: the store could not be told; nobody knows whether the answer counts. */
-  settled(ref: LeaseRef, outcome: 'succeeded' | 'otherwise' | undefined): void {
-    const answer = this.#answers.get(ref.id)
-    if (answer?.fence !== ref.fence) return
-    if (outcome === 'succeeded') answer.complete()
-    else if (outcome === 'otherwise') answer.breakOff()
-    else answer.abandon()
+  /** Whether it is the job's result. */
+  async settled(ref: LeaseRef, counts: 'yes' | 'no' | 'unknown'): Promise<void> {
+    const answer = this.#byFence.get(ref.fence)
+    if (answer === undefined) return
+    if (counts === 'yes') return answer.complete()
+    if (counts === 'no') return answer.breakOff()
+    const read = await this.#parts.store.read([ref.id], 'status').catch(() => undefined)
+    if (read === undefined) return answer.abandon()
+    const job = read[0]?.job
+    // No other answer of the job ever has its number.
+    if (job?.status === 'succeeded' && job.stream?.answers === answer.number) answer.complete()
+    else if (job?.status === 'running' && job.stream?.answers === answer.number) answer.abandon()
+    else answer.breakOff()
   }
 
   #remove(answer: LiveAnswer): void {
+    this.#byFence.delete(answer.fence)
     if (this.#answers.get(answer.id) === answer) this.#answers.delete(answer.id)
   }
 }
@@ -112,6 +123,10 @@ class LiveAnswer implements AnswerTaker {
 
   get fence(): number {
     return this.#ref.fence
+  }
+
+  get number(): number | undefined {
+    return this.#job?.stream?.answers
   }
 
   get isReadable(): boolean {
@@ -161,7 +176,7 @@ class LiveAnswer implements AnswerTaker {
     let closed = false
     return {
       job: this.#job as StoredJob,
-      number: (this.#job as StoredJob).stream?.answers ?? 0,
+      number: this.number ?? 0,
       head: { ...head, headers: forwardResponseHeaders(head.headers) },
       get length() {
         return blob.length

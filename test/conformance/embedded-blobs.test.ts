@@ -228,3 +228,42 @@ it('who writes faster than the disk takes is held up, and goes on', async () => 
   blob.close()
   await rig.dispose()
 })
+
+it(`whatever is written in whatever pieces, readers get it from wherever they begin, while it comes and after (SEED=${SEED})`, async () => {
+  const random = new SeededRandom(SEED)
+  const { path } = tempFolder()
+  const rig = new EmbeddedRig(path)
+  await rig.open()
+  for (let round = 0; round < 12; round++) {
+    const { job, ref, blob } = await answering(rig, RESTART)
+    const all = random.bytes(random.integer(random.pick([10, 70_000, 500_000])))
+    const readers: Promise<void>[] = []
+    const readFrom = async (from: number): Promise<void> => {
+      for (let at = from; at < all.length; ) {
+        await until('there is more', () => blob.length > at)
+        const piece = await blob.read(at)
+        assert.ok(piece.length > 0 && all.subarray(at, at + piece.length).equals(piece), `at ${at} of ${all.length}`)
+        at += piece.length
+      }
+    }
+    for (let at = 0; at < all.length; ) {
+      const bytes = 1 + random.integer(random.pick([3, 5000, 200_000]))
+      blob.append(all.subarray(at, at + bytes))
+      at += bytes
+      if (random.chance(0.1)) readers.push(readFrom(random.integer(all.length)))
+      if (random.chance(0.05)) await new Promise((resolve) => setImmediate(resolve))
+    }
+    const kept = await blob.finish()
+    await rig.succeed(ref, { status: 200, reason: 'OK', headers: [], body: Buffer.alloc(0), blob: kept })
+    await Promise.all([...readers, readFrom(0)])
+    blob.close()
+    const source = await stored(rig, job.id)
+    assert.ok(source)
+    for (const from of [0, random.integer(all.length + 1), Math.max(0, all.length - 1)]) {
+      assert.ok((await readAll(source, from)).equals(all.subarray(from)), `stored, from ${from}`)
+    }
+    source.close()
+  }
+  assert.deepEqual(rig.corrupt, [])
+  await rig.dispose()
+})

@@ -38,6 +38,10 @@ describe('a disk', () => {
     onSmallDisk(t, 'full-to-the-brim.ts', '20m')
   })
 
+  it('that an answer fills while it comes breaks off that answer only, and nothing is left of it', (t) => {
+    onSmallDisk(t, 'full-of-an-answer.ts', '24m')
+  })
+
   it('that is read-only from the beginning is said in one line', (t) => {
     const { path, dispose } = tempFolder()
     const file = join(import.meta.dirname, 'refusing-writer.ts')

@@ -1,10 +1,12 @@
 /** Answers that are handed on while they come, and stored meanwhile: what the client that is held gets, what others read, and what a break makes of it. */
 import assert from 'node:assert/strict'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connect } from 'node:net'
 import { test } from 'node:test'
+import { EventSource } from 'eventsource'
 import { type Answer, ask, blocks, open } from '../support/http-client.ts'
 import { type JobsRig, type RigOptions, startJobsRig } from '../support/jobs-rig.ts'
-import { testRoute } from '../support/test-config.ts'
+import { testConfig, testRoute } from '../support/test-config.ts'
 import { until } from '../support/until.ts'
 
 /** A server that answers each request when and with what the test says. */
@@ -221,6 +223,21 @@ test('an answer that leads to another attempt is not handed on, and an ordinary 
   })
 })
 
+test('what has no body, and what leads elsewhere, is an ordinary result', async () => {
+  await withRig({}, async (rig, server) => {
+    const posts = [post(rig), post(rig)]
+    ;(await server.next()).writeHead(204).end()
+    ;(await server.next(2)).writeHead(303, { Location: '/there' }).end('over there')
+    const answers = await Promise.all(posts)
+    assert.deepEqual(answers.map(({ statusCode }) => statusCode).sort(), [204, 303])
+    for (const answer of answers) {
+      assert.equal(answer.headers['spillway-status'], 'succeeded')
+      assert.equal((await rig.status(String(answer.headers['spillway-job']))).stream?.answers, 0)
+    }
+    assert.deepEqual((await Promise.all(answers.map(textOf))).sort(), ['', 'over there'])
+  })
+})
+
 test('the wait is for the first byte, not for the whole', async () => {
   const route = testRoute({ name: '/*', waitMs: 200, stream: { onPartial: 'fail' } })
   await withRig({ routes: [route] }, async (rig, server) => {
@@ -279,10 +296,7 @@ test('a stored answer is read in parts', async () => {
 })
 
 test('at the limit an answer is kept, one byte more fails it', async () => {
-  const limits = {
-    ...(await import('../support/test-config.ts')).testConfig({ pools: [], queues: [], routes: [] }).limits,
-    streamedResult: 1000,
-  }
+  const limits = { ...testConfig({ pools: [], queues: [], routes: [] }).limits, streamedResult: 1000 }
   await withRig({ config: { limits } }, async (rig, server) => {
     const posting = post(rig)
     const first = await server.next()
@@ -331,5 +345,125 @@ test('a cancelled job breaks off its answer for all who read', async () => {
     assert.ok(await brokenOff(answer))
     assert.equal((await ask(url)).status, 410)
     assert.equal(rig.budget.used, 0)
+  })
+})
+
+test('the client that is held may speak HTTP/1.0: what breaks off is no end for it either', async () => {
+  await withRig({}, async (rig, server) => {
+    const speak = (): Promise<{ readonly text: string; readonly failed: boolean }> =>
+      new Promise((resolve) => {
+        const socket = connect(rig.port, '127.0.0.1')
+        let text = ''
+        socket.write('POST /work HTTP/1.0\r\nHost: x\r\nContent-Length: 1\r\n\r\nx')
+        socket.on('data', (bytes) => (text += bytes.toString()))
+        socket.on('error', () => resolve({ text, failed: true }))
+        socket.on('end', () => resolve({ text, failed: false }))
+      })
+    const whole = speak()
+    begin(await server.next(), 'one ')
+    server.responses[0]?.end('two')
+    assert.match((await whole).text, /\r\n\r\none two$/)
+    assert.equal((await whole).failed, false)
+    const part = speak()
+    const response = await server.next(2)
+    begin(response, 'one ')
+    await until('it has begun', () => rig.jobs.answers.size === 1 && rig.jobs.answers.readers === 1)
+    response.destroy()
+    assert.equal((await part).failed, true)
+  })
+})
+
+test('on a spill route what a server takes at once is streamed as ever, and what is stored is streamed from the store', async () => {
+  const route = testRoute({ name: '/*', mode: 'spill', waitMs: 10_000, patienceMs: 50, redeliver: 'safe', stream: { onPartial: 'fail' } })
+  await withRig({ routes: [route], pool: { maxInFlight: 1 }, queue: { concurrency: 1 } }, async (rig, server) => {
+    const direct = post(rig)
+    begin(await server.next(), 'direct')
+    const first = await direct
+    assert.equal(first.headers['spillway-job'], undefined)
+    const spilled = post(rig)
+    await until('it is stored', () => rig.calls.submit === 1)
+    server.responses[0]?.end()
+    begin(await server.next(2), 'spilled')
+    const second = await spilled
+    assert.equal(second.headers['spillway-offset'], '1-0')
+    server.responses[1]?.end()
+    assert.deepEqual([await textOf(first), await textOf(second)], ['direct', 'spilled'])
+  })
+})
+
+test('a client that repeats its request with the same idempotency key reads the same answer', async () => {
+  await withRig({}, async (rig, server) => {
+    const key = { 'Idempotency-Key': 'k' }
+    const posting = post(rig, key)
+    const response = await server.next()
+    begin(response, 'one ')
+    const first = await posting
+    const second = await post(rig, key)
+    assert.equal(second.headers['idempotency-replayed'], 'true')
+    response.end('two')
+    assert.deepEqual([await textOf(first), await textOf(second), server.responses.length], ['one two', 'one two', 1])
+    const third = await post(rig, key)
+    assert.deepEqual([third.headers['idempotency-replayed'], await textOf(third)], ['true', 'one two'])
+  })
+})
+
+test('a gateway that stops lets an answer come to its end, or breaks it off for all and hands the job back', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const [ending, hanging] = [post(rig), post(rig)]
+    begin(await server.next(), 'one ')
+    begin(await server.next(2), 'one ')
+    const answers = await Promise.all([ending, hanging])
+    const events = await open(`${rig.url}${resultOf(answers[1])}`, { headers: { Accept: 'text/event-stream' } })
+    const draining = rig.jobs.drain(500)
+    server.responses[0]?.end('two')
+    const ids = answers.map((answer) => String(answer.headers['spillway-job']))
+    const texts = await Promise.all(answers.map((answer) => textOf(answer).catch(() => 'broken off')))
+    assert.deepEqual(texts.sort(), ['broken off', 'one two'])
+    assert.match(await textOf(events), /retry: \d+\n\n$/, 'who watches is told when to come back')
+    await draining
+    const jobs = await Promise.all(ids.map((id) => rig.status(id)))
+    assert.deepEqual(jobs.map(({ status }) => status).sort(), ['queued', 'succeeded'])
+  })
+})
+
+test('where nobody has room in memory an answer waits for it, and none is lost', async () => {
+  const limits = { ...testConfig({ pools: [], queues: [], routes: [] }).limits, buffered: 300_000 }
+  await withRig({ config: { limits } }, async (rig, server) => {
+    const posts = [post(rig), post(rig), post(rig)]
+    const large = Buffer.alloc(1_000_000, 'x')
+    for (let i = 1; i <= 3; i++) (await server.next(i)).end(large)
+    const texts = await Promise.all(posts.map(async (posting) => textOf(await posting)))
+    assert.deepEqual(
+      texts.map(({ length }) => length),
+      [1_000_000, 1_000_000, 1_000_000],
+    )
+    await until('all of the budget is free again', () => rig.budget.used === 0)
+  })
+})
+
+test('an EventSource reads it over a cut connection and a break, and is done at its end', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const posting = post(rig)
+    const first = await server.next()
+    begin(first, 'void ')
+    const answer = await posting
+    answer.on('error', () => undefined)
+    const source = new EventSource(`${rig.url}${resultOf(answer)}`)
+    let text = ''
+    let ended = false
+    source.addEventListener('data', ({ data }) => (text += (JSON.parse(String(data)) as { text: string }).text))
+    source.addEventListener('reset', () => (text = ''))
+    source.addEventListener('end', () => (ended = true))
+    await until('it has begun', () => text === 'void ')
+    first.destroy()
+    const second = await server.next(2)
+    begin(second, 'one ')
+    await until('it has begun anew', () => text === 'one ')
+    second.end('two')
+    await until('it has ended', () => ended)
+    assert.equal(text, 'one two')
+    await until('it does not come back', () => source.readyState === EventSource.CLOSED)
   })
 })

@@ -271,6 +271,17 @@ export const CANARIES: readonly Canary[] = [
     options: { ...submitted((job) => ({ ...job, sendOnce: false })), change: withRoutes({ redeliver: 'safe' }) },
   },
   {
+    name: 'an answer that had begun, of which a crash makes the store forget it',
+    foundAs: ['an answer that had begun is not begun again'],
+    options: {
+      tamperTables: ({ tables }) => {
+        const update = tables.updateRecord.bind(tables)
+        tables.updateRecord = (record) => update({ ...record, answering: undefined })
+      },
+      change: (scenario) => ({ ...withRoutes({ stream: { onPartial: 'fail' } })(scenario), engine: 'memory', crashes: 12 }),
+    },
+  },
+  {
     name: 'a result that is another’s',
     foundAs: ['an answer is what a server answered', 'a result stays what it is', 'one result per job'],
     options: broken('read', resultsAreMixed),

@@ -17,6 +17,8 @@ export interface ClientParts {
   readonly gatewayAddress: string
   /** Clients misbehave: leave, vanish, cancel. */
   readonly unsteady: () => boolean
+  /** Answers to it come while servers answer, where they become jobs. */
+  readonly streams: (intent: Intent) => boolean
   /** The gateway cannot be blamed for silence: its machine vanished, or the client did. */
   readonly excused: (connection: GatewayConnection) => boolean
   /** The job has ended and may be forgotten. */
@@ -181,6 +183,7 @@ export class Client {
     const mayRepeat = intent.idempotencyKey !== undefined
     if (outcome.kind === 'broken') {
       world.history.log(`client ${intent.tag} hears nothing: ${outcome.reason}`)
+      this.#broken(outcome.head, sentAt)
       return mayRepeat && intent.jobs.size === 0 && this.#patient()
     }
     const { status, message } = outcome
@@ -204,6 +207,13 @@ export class Client {
     return mayRepeat && (status === 503 || status === 500) && this.#patient()
   }
 
+  /** Of an answer that came while the server answered, it has heard where the rest is. */
+  #broken(head: Message | undefined, sentAt: number): void {
+    const id = head?.headers.get('spillway-job')
+    const token = /\/jobs\/([^/]+)\/result>; rel="monitor"/.exec(head?.headers.get('link') ?? '')?.[1]
+    if (id !== undefined && token !== undefined) this.#has(id, token, sentAt)
+  }
+
   #patient(): boolean {
     return this.#intent.sentAt.length < SENDS_MAX
   }
@@ -224,7 +234,8 @@ export class Client {
   #noteResult(message: Message): void {
     const intent = this.#intent
     const jobId = message.headers.get('spillway-job')
-    const result = { status: statusOf(message), body: message.body.toString('latin1'), jobId }
+    const streamed = message.headers.get('spillway-offset') !== undefined
+    const result = { status: statusOf(message), body: message.body.toString('latin1'), jobId, streamed }
     const before = jobId === undefined ? undefined : intent.results.find((each) => each.jobId === jobId)
     const same = before === undefined || (before.status === result.status && before.body === result.body)
     this.#parts.world.history.check(
@@ -269,11 +280,40 @@ export class Client {
     const self = `/_spillway/jobs/${accepted.token}`
     const chance = random.unit()
     if (unsteady() && chance < 0.05) return this.#status(accepted, { method: 'DELETE', target: self, timeoutMs: PATIENCE_MS })
+    if (this.#parts.streams(this.#intent) && random.chance(0.4)) return this.#readAnswer(accepted)
     if (chance < 0.4) return this.#status(accepted, { method: 'GET', target: self, timeoutMs: PATIENCE_MS })
     if (chance < 0.7) return this.#status(accepted, { method: 'GET', target: `${self}?wait=4s`, timeoutMs: PATIENCE_MS })
     const headers = random.chance(0.5) ? [['Accept', 'application/x-ndjson'] as const] : []
     const asked = { method: 'GET', target: `${self}/events`, headers, timeoutMs: PATIENCE_MS }
     const outcome = await this.#ask({ ...asked, onPart: this.#events(() => accepted) })
+    if (outcome.kind === 'answer' && outcome.status === 404 && this.#parts.mayBeGone(accepted.id)) accepted.ended = true
+  }
+
+  /** As events: over attempts that broke off, to the end of the job. */
+  async #readAnswer(accepted: Accepted): Promise<void> {
+    const { world, facts } = this.#parts
+    const target = `/_spillway/jobs/${accepted.token}/result`
+    let text = ''
+    let rest = ''
+    let run = 0
+    const onPart = (part: Buffer): void => {
+      const lines = (rest + part.toString('latin1')).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) {
+        const event = JSON.parse(line) as Record<string, unknown> & { readonly headers?: readonly (readonly [string, string])[] }
+        if (event['event'] === 'answer') run = Number(event.headers?.find(([name]) => name.toLowerCase() === 'x-run')?.[1])
+        if (event['event'] === 'data') text += String(event['text'])
+        if (event['event'] === 'reset') [text, run] = ['', 0]
+        if (event['event'] !== 'end') continue
+        this.#sees(accepted, String(event['status']), Number(event['version']))
+        if (event['status'] !== 'succeeded' || run === 0) continue
+        const answer = facts.runs[run - 1]?.answer
+        const right = answer?.body === text && answer.whole
+        world.history.check(right, 'an answer is what a server answered', () => `${accepted.id} got ${text.length} bytes of run ${run}`)
+      }
+    }
+    const headers = [['Accept', 'application/x-ndjson'] as const]
+    const outcome = await this.#ask({ method: 'GET', target, headers, timeoutMs: PATIENCE_MS, onPart })
     if (outcome.kind === 'answer' && outcome.status === 404 && this.#parts.mayBeGone(accepted.id)) accepted.ended = true
   }
 

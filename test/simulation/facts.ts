@@ -38,6 +38,8 @@ export interface Accepted {
 
 export interface Result {
   readonly status: number
+  /** It came while the server answered. */
+  readonly streamed: boolean
   readonly body: string
   readonly jobId: string | undefined
 }

@@ -6,6 +6,7 @@ import { simulate } from './simulate.ts'
 
 const FOUND: readonly (readonly [what: string, seeds: readonly number[]])[] = [
   ['the version of a job that a pull consumer holds grows over a restart', [10, 16, 23]],
+  ['a streamed answer stays when the store has settled it, and said that it could not', [150, 194, 248]],
   ['a held client whose job ended, and was forgotten before its result was read, is not told of a failure of the gateway', [11_194]],
 ]
 

@@ -11,6 +11,7 @@ import type {
   LeaseRef,
   LeaseRequest,
   NewJob,
+  OnPartial,
   ReadJob,
   Settlement,
   SettleOutcome,
@@ -43,6 +44,9 @@ export interface ModelJob {
   /** Its server has deferred the end: for how long, and until when it is left to it. */
   deferred: { readonly forMs: number; readonly until: number } | undefined
   succeededWith: number | undefined
+  readonly onPartial: OnPartial | undefined
+  /** The attempt that runs has begun to answer, and somebody may have seen a part of that. */
+  answering: boolean
   readonly keepMs: number
   readonly keepDeadMs: number
   /** When its time is over; it may be forgotten from then on. */
@@ -189,6 +193,8 @@ export class Oracle {
       leaseIsKept: false,
       deferred: undefined,
       succeededWith: undefined,
+      onPartial: job.stream?.onPartial,
+      answering: false,
       keepMs: job.keepMs,
       keepDeadMs: job.keepDeadMs,
       keptUntil: job.idempotency === undefined ? 0 : Math.floor(this.#world.wall) + job.idempotency.keepMs,
@@ -318,6 +324,7 @@ export class Oracle {
       )
       if (outcome.kind === 'done' && outcome.job !== undefined && job !== undefined) this.#note(job, outcome.job)
     }
+    if (command.kind === 'answer') this.#answering(command.lease, outcome)
     if (outcome.kind === 'done') this.#operated(command)
     if (command.kind !== 'cancel') return
     const job = this.jobs.get(command.id)
@@ -338,6 +345,16 @@ export class Oracle {
       job.keptUntil = 0
     }
     this.#left(job, outcome.job)
+  }
+
+  #answering(lease: LeaseRef, outcome: CommandOutcome): void {
+    const job = this.jobs.get(lease.id)
+    const live = job?.place === 'running' && job.lease?.fence === lease.fence && job.onPartial !== undefined
+    this.#check((outcome.kind === 'done') === live, 'a stale fence changes nothing', () => `${lease.id} answers: ${outcome.kind}`)
+    if (job === undefined || outcome.kind !== 'done' || outcome.job === undefined) return
+    this.#world.history.log(`store knows that ${lease.id} answers, for the ${outcome.job.stream?.answers}th time`)
+    job.answering = true
+    this.#note(job, outcome.job)
   }
 
   #operated(command: JobCommand): void {
@@ -370,7 +387,9 @@ export class Oracle {
     const ends = view.status === 'failed' || view.status === 'expired'
     this.#check(view.status !== 'running', 'leases of a dead process are void', () => `${job.id} still runs`)
     this.#check(ends || !job.sendOnce, 'what may be sent only once is not sent again', () => `${job.id} is ${view.status}`)
-    if (job.sendOnce) job.counted++
+    const partial = job.answering && job.onPartial === 'fail'
+    this.#check(ends || !partial, 'an answer that had begun is not begun again', () => `${job.id} is ${view.status}`)
+    if (job.sendOnce || partial) job.counted++
     this.#left(job, view)
   }
 
@@ -378,6 +397,7 @@ export class Oracle {
     job.place = ENDED.has(view.status) ? 'ended' : 'waiting'
     job.lease = undefined
     job.deferred = undefined
+    job.answering = false
     this.#note(job, view)
     if (job.place !== 'ended') return
     this.unfinished--

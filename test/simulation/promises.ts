@@ -202,9 +202,14 @@ export class Promises {
       const same = job === undefined || job.forgotten || job.status === accepted.status
       this.#check(same, 'a client sees how its job ended', () => `${accepted.id} is ${job?.status}, its client saw ${accepted.status}`)
     }
-    for (const { jobId, status, body } of intent.results) {
+    for (const { jobId, status, body, streamed } of intent.results) {
       if (jobId === undefined) continue
       const job = this.#oracle.jobs.get(jobId)
+      this.#check(
+        !streamed || job?.status === 'succeeded',
+        'an end that was told is not taken back',
+        () => `${jobId} was answered ${status} to its end, and is ${job?.status}`,
+      )
       if (job?.status !== 'succeeded') continue
       const run = this.#facts.runsOf(intent.tag).find((each) => each.job?.fence === job.succeededWith)
       const right = run?.answer?.status === status && run.answer.body === body

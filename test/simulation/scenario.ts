@@ -48,7 +48,23 @@ const HOUR_MS = 3_600_000
 const EMBEDDED_EVERY = 20
 const DEFERRING_EVERY = 4
 
-export function scenarioOf(seed: number, random: SeededRandom): Scenario {
+/** `streams`: chance of its own, so that seeds mean otherwise what they meant before answers were streamed. */
+export function scenarioOf(seed: number, random: SeededRandom, streams: SeededRandom): Scenario {
+  const scenario = drawn(seed, random)
+  // What the embedded engine writes while an answer comes takes real time.
+  if (scenario.engine === 'embedded' || streams.chance(0.6)) return scenario
+  const { config } = scenario
+  const routes = config.routes.map((route) =>
+    route.name === 'held' || route.name === 'spill'
+      ? { ...route, stream: { onPartial: streams.pick(['fail', 'restart'] as const) } }
+      : route,
+  )
+  const streamedResult = streams.pick([20_000, 1 << 20])
+  const temper = { ...scenario.temper, halting: streams.chance(0.7) }
+  return { ...scenario, temper, config: { ...config, routes, limits: { ...config.limits, streamedResult } } }
+}
+
+function drawn(seed: number, random: SeededRandom): Scenario {
   const servers = Array.from({ length: 1 + random.integer(4) }, (_, i) => `10.0.1.${i + 1}:80`)
   const some = (max: number): number => (random.chance(0.5) ? 1 + random.integer(max) : 0)
   const forgetful = random.pick(['no', 'no', 'no', 'no', 'no', 'no', 'soon', 'full'] as const)
@@ -181,6 +197,7 @@ function temperOf(random: SeededRandom): Temper {
     report: some(0.5),
     defer: 0,
     large: some(0.3),
+    halting: false,
     idleMs: random.pick([300, 2000, 10_000]),
     workMsMax: random.pick([20, 300, 1500]),
   }

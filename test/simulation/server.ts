@@ -28,6 +28,8 @@ export interface Temper {
   /** A large answer. */
   readonly large: number
   readonly workMsMax: number
+  /** Answers in chunks pause in the middle. */
+  readonly halting: boolean
   /** Connections on which nothing happens are closed after this long. */
   readonly idleMs: number
 }
@@ -47,6 +49,7 @@ export const GOOD_TEMPER: Temper = {
   defer: 0,
   large: 0.02,
   workMsMax: 60,
+  halting: false,
   idleMs: 10_000,
 }
 
@@ -225,9 +228,12 @@ export class SimServer implements SimHost {
     if (how === 'interim') peer.send('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n')
     if (how === 'chunked') {
       const middle = body.length >> 1
-      const chunks = [body.slice(0, middle), body.slice(middle)].filter((chunk) => chunk !== '')
-      const text = chunks.map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')
-      peer.send(`${head.join('\r\n')}\r\nTransfer-Encoding: chunked\r\n\r\n${text}0\r\n\r\n`)
+      const [first = '', second = ''] = [body.slice(0, middle), body.slice(middle)].map((chunk) =>
+        chunk === '' ? '' : `${chunk.length.toString(16)}\r\n${chunk}\r\n`,
+      )
+      const begin = `${head.join('\r\n')}\r\nTransfer-Encoding: chunked\r\n\r\n${first}`
+      if (this.temper.halting) return this.#halt(peer, { begin, rest: `${second}0\r\n\r\n`, closing })
+      peer.send(`${begin}${second}0\r\n\r\n`)
     } else {
       const text = `${head.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
       peer.send(how === 'plain' || how === 'interim' ? text : text.slice(0, Math.max(1, text.length >> 1)))
@@ -268,6 +274,16 @@ export class SimServer implements SimHost {
     const outcome = await connection.ask({ method: 'POST', target: pathname + action, headers, body, timeoutMs: 5000 })
     connection.leave()
     return outcome.kind === 'answer' ? outcome.status : undefined
+  }
+
+  #halt(peer: PeerEnd, { begin, rest, closing }: { readonly begin: string; readonly rest: string; readonly closing: boolean }): void {
+    const { world, random } = this.#parts
+    peer.send(begin)
+    world.after(1 + random.integer(this.temper.workMsMax), () => {
+      if (!this.#peers.has(peer) || this.hung) return
+      peer.send(rest)
+      if (closing) peer.end()
+    })
   }
 
   /** A progress report to the address that came with the attempt. */

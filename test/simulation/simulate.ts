@@ -89,7 +89,7 @@ class Simulation {
   #readySince = new Map<string, number>()
 
   constructor(world: World, seed: number, options: SimulationOptions) {
-    const drawn = scenarioOf(seed, world.stream(2))
+    const drawn = scenarioOf(seed, world.stream(2), world.stream(7))
     const scenario = options.change?.(drawn) ?? drawn
     this.#world = world
     this.#scenario = scenario
@@ -163,6 +163,7 @@ class Simulation {
       isWell: () => this.#calm && this.#lives.isWell,
       stoppedAt: (process) => (process === undefined ? undefined : this.#lives.stoppedAt.get(process)),
       drainTimeoutMs: this.#scenario.config.drainTimeoutMs,
+      streams: ({ route }: Intent) => this.#scenario.config.routes.some(({ name, stream }) => name === route && stream !== undefined),
     }
     for (let tag = 1; tag <= intents; tag++) {
       const intent = this.#intent(tag)

@@ -165,7 +165,11 @@ class Client {
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
     const mine = settlements.map(({ lease }) => this.#takeLease(lease))
-    const { answer, repeated } = await tried(() => this.#store.settle(settlements))
+    const { answer, repeated } = await tried(() => this.#store.settle(settlements)).catch((error: unknown) => {
+      // Whoever was told of nothing may settle it otherwise.
+      for (const [at, { lease }] of settlements.entries()) if (mine[at] === true) this.#leases.set(lease.id, lease)
+      throw error
+    })
     return Promise.all(
       answer.map(async (outcome, at): Promise<SettleOutcome> => {
         const { kind, lease } = settlements[at] as Settlement

@@ -24,7 +24,9 @@ const LIMIT_DEFAULT = 50
 const LIMIT_MAX = 100_000
 const PAGE_MAX = 1000
 /** Those that a dead letter can have without a server's or a consumer's own choice. */
-const REASONS: ReadonlySet<string> = new Set(['attempts', 'expired', 'deadline', 'poison', 'outcome_unknown', 'overflow', 'corrupt'])
+const REASONS: ReadonlySet<string> = new Set([
+  ...['attempts', 'expired', 'deadline', 'poison', 'outcome_unknown', 'answer_broken', 'overflow', 'corrupt'],
+])
 
 export const DEAD_OPTION: OptionSpec = {
   type: 'string',

@@ -152,6 +152,22 @@ test('hand-backs are prompt at first, then back off', () => {
   assert.deepEqual(delays(failed('connect_failed', false)), [0, 0, 0, 500, 1000, 2000])
 })
 
+test('an answer that breaks off after it was handed on fails the job, or is begun anew as far as it may be', () => {
+  const broken = (code: ErrorCode): AttemptEnd => ({ kind: 'failed', code, detail: 'why', sent: true, partial: true })
+  for (const code of ['connection_reset', 'attempt_timeout', 'shutting_down', 'failover', 'store_unavailable'] as const) {
+    const detail = `The answer broke off after it had begun: ${code}. why`
+    const failing = decideSettlement(broken(code), facts({ onPartial: 'fail' }))
+    assert.deepEqual(failing, { kind: 'fail', error: { code: 'answer_broken', detail }, deadLetter: true })
+    const anew = { onPartial: 'restart' } as const
+    assert.deepEqual(decideSettlement(broken(code), facts(anew)), decideSettlement(failed(code, true), facts()), code)
+    const once = decideSettlement(broken(code), facts({ ...anew, sendOnce: true }))
+    assert.ok(once.kind === 'fail' && once.error.code === 'outcome_unknown', code)
+    assert.deepEqual(decideSettlement(failed(code, true), facts({ onPartial: 'fail' })), decideSettlement(failed(code, true), facts()))
+  }
+  const tooLarge = decideSettlement(broken('result_too_large'), facts({ onPartial: 'restart' }))
+  assert.ok(tooLarge.kind === 'fail' && tooLarge.error.code === 'result_too_large')
+})
+
 test('any answer and any failure yields a verdict whose delays are bounded', () => {
   const headerName = fc.constantFrom('retry-after', 'spillway-retry', 'x')
   const headers = fc.array(fc.tuple(headerName, fc.oneof(fc.string(), fc.nat().map(String), fc.constantFrom('never', '30s', '999999999d'))))
