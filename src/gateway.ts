@@ -167,7 +167,7 @@ class RunningGateway implements Gateway {
     await jobs.restore()
     this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
     await this.#modeSwitches.restore()
-    this.#routeModes = new RouteModes({ ...this.#parts(), hasBacklog: (queue) => jobs.hasBacklog(queue) })
+    this.#routeModes = new RouteModes(this.#parts())
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context

@@ -81,7 +81,7 @@ async function carryOut(call: Call, api: JobsApi, asked: Asked): Promise<Outcome
     return asked.resource === 'report' ? await report(call, api, asked.token) : await answer(call, api, asked)
   } catch {
     // The engine has told its owner what is wrong.
-    return failure('store_unavailable', 'The store cannot be asked now.', 1)
+    return failure('store_unavailable', 'The store cannot be asked now.')
   }
 }
 
@@ -129,7 +129,7 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
 async function sendResult(call: Call, api: JobsApi, ended: ReadJob, asked: Asked): Promise<Outcome> {
   const taken = await api.jobs.result(ended, { budget: api.budget, wanted: () => !call.gone })
   if (taken.kind === 'missing') return noSuchJob()
-  if (taken.kind === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
+  if (taken.kind === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).')
   sendEnded(call, taken, { to: 'replay', extraHeaders: asked.extraHeaders })
   return undefined
 }

@@ -9,6 +9,7 @@ import { type Failure, failure } from '../core/errors.ts'
 import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
+import { retryAfterSeconds } from '../jobs/estimate.ts'
 import type { Millis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
@@ -27,7 +28,7 @@ import type { Pool } from '../pools/pool.ts'
 /** How long a body waits for room in memory where no pool says it. */
 const ROOM_WAIT_MS: Millis = 2_000
 /** Nobody knows when somebody will switch it on again. */
-const SWITCHED_OFF_RETRY_S = 30
+const SWITCHED_OFF_RETRY_MS: Millis = 30_000
 
 export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
@@ -42,7 +43,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   call.log.route = route.name
   call.log.mode = route.mode
   const switched = context.modeSwitches.of(route.name)?.mode
-  if (switched === 'refuse') return sendFailure(call, switchedOff(), corsHeaders(route.cors, call))
+  if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
   // Only a queue route may have none.
   const pool = poolOf(match, context) as Pool
@@ -88,8 +89,9 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   return undefined
 }
 
-function switchedOff(): Failure {
-  return failure('switched_off', 'An operator has switched this route off for now.', SWITCHED_OFF_RETRY_S)
+function switchedOff({ random }: CallContext): Failure {
+  const seconds = retryAfterSeconds(SWITCHED_OFF_RETRY_MS, random.unit())
+  return failure('switched_off', 'An operator has switched this route off for now.', seconds)
 }
 
 /** For the server, field by field. */
@@ -121,7 +123,7 @@ function serveInOrder(call: DownstreamCall, match: RouteMatch, pool: Pool, conte
     () =>
       sendFailure(
         call,
-        failure('store_unavailable', 'The store cannot say whether others of the same key come first.', 1),
+        failure('store_unavailable', 'The store cannot say whether others of the same key come first.'),
         corsHeaders(match.route.cors, call),
       ),
   )
@@ -155,7 +157,7 @@ async function spillOver(
   taken: SpillHandOver,
   context: CallContext,
 ): Promise<Submission | undefined> {
-  context.routeModes.spilled(match.route, taken.cause, taken.reason)
+  if (taken.cause !== 'queueing') context.routeModes.spilled(match.route, taken.cause, taken.reason)
   if (taken.untouched) return submit(call, match, { reason: 'spill', body: await collectBody(call, bodyLimits(match, context)) }, context)
   const collector = new BodyCollector(call, bodyLimits(match, context))
   for (const chunk of taken.chunks) collector.data(chunk)

@@ -36,7 +36,8 @@ export interface DirectRequest {
 }
 
 export interface SpillHandOver {
-  readonly cause: SpillCause
+  /** `queueing`: it did not wait, because the route queues. */
+  readonly cause: SpillCause | 'queueing'
   readonly reason: string
   /** What was read of the body so far. */
   readonly chunks: readonly Uint8Array[]
@@ -60,6 +61,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   readonly #head: string
   #connection: UpstreamConnection | undefined
   #holdsSlot = false
+  /** It waits for a slot although its route queues. */
+  #probes = false
   /** Of the call as a whole. */
   #endsAt: MonotonicMillis = Number.POSITIVE_INFINITY
   /** 0: it is not measured, or was answered. */
@@ -103,9 +106,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     }
     const spillable = this.#canSpill()
     if (spillable && pool.servers.every((candidate) => candidate.state === 'down')) return this.#spill('no server is up')
-    // The one before it found none either: what it would wait for in vain costs the client time, and the slots their queue.
-    const queueing = spillable ? this.#context.routeModes.of(route.name) : undefined
-    if (queueing !== undefined) return this.#spill(queueing.reason)
+    if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
       return this.#noServer('no_server', 'every server of the pool was tried')
     this.#leaveLine = pool.wait(this, {
@@ -117,8 +118,23 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
   }
 
-  grant(server: Server): void {
+  /** Those before it have waited in vain: this one would, too, and its client would be told later. */
+  #mayWait(): boolean {
+    const { routeModes } = this.#context
+    const { name } = this.#request.route
+    if (routeModes.of(name) === undefined) return true
+    this.#probes = routeModes.mayWait(name)
+    return this.#probes
+  }
+
+  #waitOver(): void {
     this.#leaveLine = undefined
+    if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
+    this.#probes = false
+  }
+
+  grant(server: Server): void {
+    this.#waitOver()
     this.#send(server)
   }
 
@@ -127,7 +143,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   }
 
   expire(): void {
-    this.#leaveLine = undefined
+    this.#waitOver()
     const { pool } = this.#request
     if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
@@ -248,10 +264,10 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     return this.#request.spill !== undefined && !this.#call.responseStarted && (this.#body?.replayable ?? true)
   }
 
-  #spill(reason: string): void {
+  #spill(reason: string, why?: 'queueing'): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity',
+      cause: why ?? (this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity'),
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
@@ -303,6 +319,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #finish(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#waitOver()
     this.#connection = undefined
     this.#body?.dropCopy()
     if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)

@@ -85,7 +85,7 @@ export async function submitCall(
     )
   } catch {
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
-    return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
+    return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.'))
   }
   if (submitted.kind === 'conflict') {
     return refuse(

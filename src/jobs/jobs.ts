@@ -74,8 +74,6 @@ export interface Jobs {
   isTakenBack(id: JobId): boolean
   /** Progress from the server, with the attempt's secret. False: wrong, unknown or over. */
   report(id: JobId, secret: string, progress: string): Promise<boolean>
-  /** Do more jobs wait in it than its servers take at once? */
-  hasBacklog(queue: QueueName): Promise<boolean>
   estimate(queue: QueueName, position: number | undefined): Estimate
   /** How many may wait in line for one more to begin within this time. Undefined: nobody can say. */
   aheadMax(queue: QueueName, withinMs: Millis): number | undefined
@@ -266,13 +264,6 @@ class LocalJobs implements Jobs {
   hold(id: JobId, forMs: Millis): () => void {
     this.#heldUntil.set(id, this.#parts.clock.monotonic() + forMs)
     return () => void this.#heldUntil.delete(id)
-  }
-
-  async hasBacklog(queue: QueueName): Promise<boolean> {
-    const stats = (await this.#parts.store.stats()).find((each) => each.queue === queue)
-    if (stats === undefined) return false
-    const waiting = stats.counts.queued + stats.counts.retrying - stats.scheduled
-    return waiting > (this.#dispatcher.line(queue)?.slots ?? 0)
   }
 
   roomInSeconds(queue: QueueName): number {

@@ -106,7 +106,9 @@ test('refuse: a 503 that says why and when to come back, for every kind of route
   ] as const) {
     assert.equal((await mode(route, 'refuse')).code, 0)
     const answer = await ask(gateway.url + path, { method: 'POST', body: 'refused', headers: { origin: 'https://a.example' } })
-    assert.deepEqual([answer.status, answer.json()['code'], answer.headers['retry-after']], [503, 'switched_off', '30'])
+    assert.deepEqual([answer.status, answer.json()['code']], [503, 'switched_off'])
+    const retry = Number(answer.headers['retry-after'])
+    assert.ok(retry >= 22 && retry <= 38, `${retry}`)
     assert.equal(answer.headers['access-control-allow-origin'], 'https://a.example')
     assert.match(String(answer.headers['proxy-status']), /^spillway; error=/)
     assert.ok(!server.received.some(({ body }) => body.toString() === 'refused'))

@@ -97,7 +97,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     eventSockets: new EventSockets(config.limits.eventSockets),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
-  const routeModes = new RouteModes({ telemetry, clock, hasBacklog: (queue) => jobs.hasBacklog(queue) })
+  const routeModes = new RouteModes({ telemetry, clock })
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
