@@ -45,17 +45,16 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
-  // Only a queue route may have none.
-  const pool = poolOf(match, context) as Pool
-  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, pool, forwarded(call, context), context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue')
+    return openTunnel(call, serversOf(match, context), forwarded(call, context), context)
   switch (route.mode) {
     case 'direct':
-      return serve(call, match, pool, context)
+      return serve(call, match, context)
     case 'spill':
       if (switched === 'queue' && mayBecomeJob(call, route))
         return settle(call, answered(call, store(call, match, 'spill', context), context), context)
       if (mustBecomeJob(call, route)) return settle(call, answered(call, store(call, match, 'asked', context), context), context)
-      return serveInOrder(call, match, pool, context)
+      return serveInOrder(call, match, context)
     case 'queue':
       if (!mayBecomeJob(call, route)) {
         const methods = route.methods.join(', ')
@@ -99,7 +98,8 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
 }
 
-function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext, ordered = false): void {
+/** `ordered`: others of its key must not pass it, nor it them. */
+function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, ordered = false): void {
   const { route } = match
   const spill =
     route.mode === 'spill' && mayBecomeJob(call, route)
@@ -107,18 +107,18 @@ function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: Cal
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
-  new DirectCall(call, { route, pool, fields, cors, ordered, spill }, context).start()
+  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, ordered, spill }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
-function serveInOrder(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext): void {
+function serveInOrder(call: DownstreamCall, match: RouteMatch, context: CallContext): void {
   const order = mayBecomeJob(call, match.route) ? orderOf(call, match, clientKeyOf(call.head, match.route)) : undefined
-  if (order === undefined) return serve(call, match, pool, context)
+  if (order === undefined) return serve(call, match, context)
   const decided = context.jobs.isHeld(order).then(
     (held) => {
       if (call.gone) return undefined
       if (held) return answered(call, store(call, match, 'spill', context), context)
-      return serve(call, match, pool, context, true)
+      return serve(call, match, context, true)
     },
     () =>
       sendFailure(
@@ -144,6 +144,11 @@ function bodyLimits(match: RouteMatch, context: CallContext): BodyLimits {
   const { budget, clock } = context
   const { waitMs } = poolOf(match, context)?.config ?? { waitMs: ROOM_WAIT_MS }
   return { bytesMax: context.config.limits.jobBody, budget, clock, waitMs }
+}
+
+/** Of a route that serves. Only one that queues may have none. */
+function serversOf(match: RouteMatch, context: CallContext): Pool {
+  return poolOf(match, context) as Pool
 }
 
 function poolOf({ route }: RouteMatch, context: CallContext): Pool | undefined {
