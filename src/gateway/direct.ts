@@ -239,10 +239,10 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     else this.#fail(this.#failed)
   }
 
-  /** What reached no server is no load for another one, and where there is none nothing is sent. */
-  #mayRepeat({ sent }: UpstreamFailure): boolean {
+  /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
+  #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
     const { pool } = this.#request
-    return !sent || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */

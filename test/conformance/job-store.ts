@@ -1,5 +1,6 @@
 /** What every engine has to do: the cases that make up the port's contract, in groups. */
 import { describe, it } from 'node:test'
+import { admissionCases } from './job-store-admission.ts'
 import { blockedKeyCases } from './job-store-blocked-keys.ts'
 import { browseCases } from './job-store-browse.ts'
 import { commandCases } from './job-store-commands.ts'
@@ -42,6 +43,7 @@ async function runCase(run: Cases[string], source: () => StoreSource): Promise<v
 /** By group; `restart` is for engines that outlive their process. */
 const GROUPS = {
   submit: submitCases,
+  admission: admissionCases,
   lease: leaseCases,
   keys: keyCases,
   settle: settleCases,

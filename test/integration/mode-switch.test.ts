@@ -166,4 +166,19 @@ test('a route that spills by itself says since when and why', async () => {
   assert.equal(answer.status, 202)
   const { out } = await mode('POST /orders')
   assert.match(out, /"POST \/orders" +spill +queue +since [^:]+:\d\d:\d\dZ: no server is up/)
+  const { text } = await ask(`${gateway.adminUrl}/metrics`)
+  assert.match(text, /^spillway_route_mode\{mode="queue",route="POST \/orders",trigger="no_server"\} 1$/m)
+  assert.match(text, /^spillway_route_mode\{mode="queue",route="POST \/reports",trigger="config"\} 1$/m)
+  assert.match(text, /^spillway_route_mode_since_seconds\{route="POST \/orders"\} 1\d{9}/m)
+  assert.match(text, /^spillway_route_flips_total\{mode="queue",route="POST \/orders"\} 1$/m)
+  const { routes } = (await ask(`${gateway.adminUrl}/api/routes`)).json() as { routes: Record<string, string>[] }
+  assert.deepEqual(
+    routes.map(({ serves, trigger }) => [serves, trigger]),
+    [
+      ['queue', 'no_server'],
+      ['direct', 'config'],
+      ['queue', 'config'],
+      ['direct', 'config'],
+    ],
+  )
 })
