@@ -32,6 +32,8 @@ import { Ticker } from './ticker.ts'
 import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
 
 const WAKE_EVERY_MS: Millis = 20_000
+/** Who is refused comes back no sooner, or all of them would come at once. */
+const REFUSED_MIN_MS: Millis = 4000
 /** Who waits for a job that is taken back hears of it at once, so this is plenty. */
 const TAKEN_BACK_MAX = 1000
 
@@ -267,7 +269,8 @@ class LocalJobs implements Jobs {
   }
 
   roomInSeconds(queue: QueueName): number {
-    return retryAfterSeconds(this.#drainOf(queue).nextEndMs(this.#parts.clock.monotonic()), this.#parts.random.unit())
+    const nextMs = this.#drainOf(queue).nextEndMs(this.#parts.clock.monotonic())
+    return retryAfterSeconds(nextMs === undefined ? undefined : Math.max(nextMs, REFUSED_MIN_MS), this.#parts.random.unit())
   }
 
   endedPerSecond(queue: QueueName): number {
