@@ -120,7 +120,7 @@ const spill = z.strictObject({
     .describe(
       'When requests have waited for a slot in vain for so long, the route queues: the next ones no longer wait for `patience`, but for one at a time.',
     ),
-  leave: field.span.prefault('5s').describe('It goes direct again when for so long none has waited in vain.'),
+  leave: field.span.prefault('5s').describe('It goes direct again when that has not been so for so long.'),
 })
 
 const clientHeader = z.enum(['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference'])

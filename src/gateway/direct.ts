@@ -101,7 +101,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     const { pool, route } = this.#request
     const server = pool.acquire(this.#tried)
     if (server !== undefined) {
-      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.foundSlot(route)
+      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
       return this.#send(server)
     }
     const spillable = this.#canSpill()
@@ -134,6 +134,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   }
 
   grant(server: Server): void {
+    if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
     this.#waitOver()
     this.#send(server)
   }

@@ -87,8 +87,8 @@ export class RouteModes {
     this.#lookLater()
   }
 
-  /** A request found a free slot at once. */
-  foundSlot(route: RouteConfig): void {
+  /** A request found a slot, at once or while it waited. */
+  served(route: RouteConfig): void {
     if (this.#entries.size === 0) return
     const entry = this.#entries.get(route.name)
     if (entry === undefined) return
@@ -117,7 +117,7 @@ export class RouteModes {
     entry.state = afterLook(entry.state, this.#parts.clock.monotonic(), route.spill)
     if (entry.state.mode === 'queue') return
     this.#entries.delete(route.name)
-    this.#tell(route, 'direct', `for ${spanText(route.spill.leaveMs)} no request has waited in vain`)
+    this.#tell(route, 'direct', `for ${spanText(route.spill.leaveMs)} requests have not waited in vain`)
   }
 
   #tell(route: RouteConfig, to: 'direct' | 'queue', reason: string): void {

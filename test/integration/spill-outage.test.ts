@@ -86,7 +86,7 @@ interface Outage {
 
 /** Steady posts; calm, no servers, servers again, until the queue is empty, and some more. */
 async function goThrough(scene: Scene, meanwhile: () => Promise<void> = () => Promise.resolve()): Promise<Outage> {
-  const posts = postSteadily(scene.url, PER_SECOND, KEYS)
+  await using posts = postSteadily(scene.url, PER_SECOND, KEYS)
   await pause(CALM_MS)
   const beganAt = performance.now()
   await Promise.all(scene.servers.map((server) => server.kill()))

@@ -19,7 +19,7 @@ export interface Visitor {
   job: string
 }
 
-export interface ImpatientClients {
+export interface ImpatientClients extends AsyncDisposable {
   readonly all: readonly Visitor[]
   /** Jobs of which any client was told. */
   readonly told: ReadonlySet<string>
@@ -51,15 +51,12 @@ export function impatientClients(url: string, visitors: Visitors): ImpatientClie
       open.add(gone)
     }
   }, 5)
-  return {
-    all,
-    told,
-    async stop() {
-      clearInterval(timer)
-      await Promise.all(open)
-      agent.destroy()
-    },
+  const stop = async (): Promise<void> => {
+    clearInterval(timer)
+    await Promise.all(open)
+    agent.destroy()
   }
+  return { all, told, stop, [Symbol.asyncDispose]: stop }
 }
 
 function ask(

@@ -13,7 +13,7 @@ export interface Posted {
   job: string
 }
 
-export interface SteadyPosts {
+export interface SteadyPosts extends AsyncDisposable {
   readonly all: readonly Posted[]
   /** Sends no more. Resolves when all are answered. */
   stop(): Promise<void>
@@ -36,13 +36,11 @@ export function postSteadily(url: () => string, perSecond: number, keys: number)
     }
   }
   const timer = setInterval(send, 5)
-  return {
-    all,
-    async stop() {
-      clearInterval(timer)
-      await Promise.all(open)
-    },
+  const stop = async (): Promise<void> => {
+    clearInterval(timer)
+    await Promise.all(open)
   }
+  return { all, stop, [Symbol.asyncDispose]: stop }
 }
 
 async function post(url: string, posted: Posted): Promise<void> {

@@ -17,7 +17,7 @@ test('when all have waited in vain for as long as `enter`, and not a millisecond
   assert.equal(afterSpill(first, 1100, 'capacity', TIMES).mode, 'queue')
 })
 
-test('somebody who finds a slot at once ends the pressure', () => {
+test('somebody who is served ends the pressure', () => {
   const state = afterFreeSlot(afterSpill(DIRECT, 1000, 'capacity', TIMES))
   assert.equal(afterSpill(state, 1200, 'capacity', TIMES).mode, 'direct')
 })
@@ -32,13 +32,15 @@ test('with `enter: 0ms` the first one is enough', () => {
   assert.equal(afterSpill(DIRECT, 1000, 'capacity', { ...TIMES, enterMs: 0 }).mode, 'queue')
 })
 
-test('it leaves when nobody has waited in vain for as long as `leave`, and not a millisecond before', () => {
+test('it leaves when there was no reason to queue for as long as `leave`, and not a millisecond before', () => {
   const queueing = afterSpill(DIRECT, 1000, 'no_server', TIMES)
   assert.equal(afterLook(queueing, 5999, TIMES), queueing)
   assert.equal(afterLook(queueing, 6000, TIMES), DIRECT)
   const again = afterSpill(queueing, 5999, 'capacity', TIMES)
   assert.equal(afterLook(again, 10_998, TIMES).mode, 'queue')
   assert.equal(afterLook(again, 10_999, TIMES).mode, 'direct')
+  const single = afterSpill(afterFreeSlot(queueing), 5999, 'capacity', TIMES)
+  assert.equal(afterLook(single, 6000, TIMES).mode, 'direct', 'one among others that are served is no reason')
 })
 
 const history = fc.array(
