@@ -30,6 +30,8 @@ export interface Serves {
 export interface RouteModeParts {
   readonly telemetry: Telemetry
   readonly clock: Clock
+  /** Is any server of this pool up? */
+  readonly hasServer: (pool: string) => boolean
 }
 
 interface Entry {
@@ -114,7 +116,10 @@ export class RouteModes {
 
   #lookAt(entry: Entry): void {
     const { route } = entry
-    entry.state = afterLook(entry.state, this.#parts.clock.monotonic(), route.spill)
+    const now = this.#parts.clock.monotonic()
+    // Without a server the next one would be stored, too, whether or not one comes.
+    const state = this.#parts.hasServer(route.pool ?? '') ? entry.state : afterSpill(entry.state, now, 'no_server', route.spill)
+    entry.state = afterLook(state, now, route.spill)
     if (entry.state.mode === 'queue') return
     this.#entries.delete(route.name)
     this.#tell(route, 'direct', `for ${spanText(route.spill.leaveMs)} requests have not waited in vain`)

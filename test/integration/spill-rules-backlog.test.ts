@@ -235,6 +235,8 @@ test('rule 12: with no server up a route queues at once, and goes direct again b
   await store(it, ['quick-0'], { prefer: 'wait=0' })
   assert.equal(modeOf(it), 'queue')
   assert.equal(it.rig.routeModes.of('POST /spill/*')?.cause, 'no_server')
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  assert.equal(modeOf(it), 'queue', 'nobody comes, and yet no server is up')
   await it.reviveServers()
   await it.at('quick-0')
   await until('it is direct again', () => modeOf(it) === 'direct')

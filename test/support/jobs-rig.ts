@@ -97,7 +97,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     eventSockets: new EventSockets(config.limits.eventSockets),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
-  const routeModes = new RouteModes({ telemetry, clock })
+  const routeModes = new RouteModes({ telemetry, clock, hasServer: () => pool.upServers().length > 0 })
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
