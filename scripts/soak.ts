@@ -12,6 +12,7 @@ process.exitCode = await runTests({
     'test/simulation/**/*.test.ts',
     'test/property/http1-differential.test.ts',
     'test/integration/server-failure.test.ts',
+    'test/integration/spill-outage.test.ts',
   ],
   filters: process.argv.slice(2),
   concurrency: 1,

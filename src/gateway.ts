@@ -179,7 +179,7 @@ class RunningGateway implements Gateway {
     await webhooks.restore()
     this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
     await this.#modeSwitches.restore()
-    this.#routeModes = new RouteModes({ ...this.#parts(), hasBacklog: (queue) => jobs.hasBacklog(queue) })
+    this.#routeModes = new RouteModes({ ...this.#parts(), hasServer: (pool) => (this.#pools.get(pool)?.upServers().length ?? 0) > 0 })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context

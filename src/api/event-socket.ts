@@ -94,7 +94,7 @@ export class EventSockets {
     if (headerValue(head.headers, 'sec-websocket-version') !== '13')
       return failure('bad_request', 'Sec-WebSocket-Version must be 13 (RFC 6455, section 4.1).')
     if (this.#open < this.#max) return undefined
-    return failure('too_many_sockets', `${this.#max} WebSockets are open for events, as many as there may be (limits.eventSockets).`, 1)
+    return failure('too_many_sockets', `${this.#max} WebSockets are open for events, as many as there may be (limits.eventSockets).`)
   }
 }
 

@@ -76,7 +76,7 @@ async function carryOut(call: Call, api: JobsApi, { resource, token }: Address, 
     }
   } catch {
     // The engine has told its owner what is wrong.
-    return failure('store_unavailable', 'The store cannot be asked now.', 1)
+    return failure('store_unavailable', 'The store cannot be asked now.')
   }
 }
 
@@ -102,9 +102,6 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
   if (asked.resource === 'result' && found.job.stream !== undefined) {
-    const leave = api.clients.takeWatch(api.clients.nameOf(call, boundBy(found.job)))
-    if (typeof leave !== 'function') return leave
-    call.onEnd(leave)
     return sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
   }
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
@@ -122,7 +119,7 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
 async function sendResult(call: Call, api: JobsApi, ended: ReadJob, asked: Asked): Promise<Outcome> {
   const taken = await api.jobs.result(ended, { budget: api.budget, wanted: () => !call.gone })
   if (taken.kind === 'missing') return noSuchJob()
-  if (taken.kind === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
+  if (taken.kind === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).')
   sendEnded(call, taken, { to: 'replay', extraHeaders: asked.extraHeaders })
   return undefined
 }

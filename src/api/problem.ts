@@ -8,6 +8,8 @@ export const PRIVATE_HEADERS: readonly string[] = ['Cache-Control', 'private, no
 
 /** Where nothing tells a better time. */
 const RETRY_AFTER_SECONDS = 1
+/** Clients that were refused together shall not come back together: their ports tell them apart. */
+const SPREAD_SECONDS = 3
 
 export function sendFailure(
   call: Call,
@@ -18,7 +20,10 @@ export function sendFailure(
   call.log.error = failed.code
   // A head that went out cannot be taken back; the client must not take what it got for complete.
   if (call.responseStarted) return call.abort()
-  call.send(ERRORS[failed.code].status, problemHeaders(call.gateway, failed, extraHeaders), JSON.stringify(problem(failed, extraBody)))
+  const { status } = ERRORS[failed.code]
+  const spread = status === 503 && failed.retryAfterSeconds === undefined
+  const told = spread ? { ...failed, retryAfterSeconds: RETRY_AFTER_SECONDS + (call.peer.port % SPREAD_SECONDS) } : failed
+  call.send(status, problemHeaders(call.gateway, told, extraHeaders), JSON.stringify(problem(failed, extraBody)))
 }
 
 export function problemHeaders(gateway: string, failed: Failure, extraHeaders: readonly string[] = []): string[] {

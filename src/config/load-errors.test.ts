@@ -183,6 +183,22 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}routes: [{ match: POST /, mode: queue, patience: 1s }]`,
     '2:50  routes[0].patience  has no meaning on a queue route, which never tries a server first; set mode: spill',
   ],
+  'times of a spill route on a queue route': [
+    `${BASE}routes: [{ match: POST /, mode: queue, spill: { leave: 1s } }]`,
+    '2:47  routes[0].spill  has no meaning on a queue route, which never tries a server first; set mode: spill',
+  ],
+  'a share that is none': [
+    'pools: { api: { servers: [http://a], reserve: 20 } }\nroutes: [{ match: / }]',
+    '1:47  pools.api.reserve  must be a share such as 20%, not 20',
+  ],
+  'a share of nothing': [
+    `${BASE}queues: { a: { sideline: { share: 0% } } }\n${SPILL} }`,
+    '2:35  queues.a.sideline.share  must be a share such as 20%, more than 0%, not "0%"',
+  ],
+  'neither off nor a mapping': [
+    `${BASE}queues: { a: { sideline: on } }\n${SPILL} }`,
+    '2:26  queues.a.sideline  must be off or a mapping, not text',
+  ],
   'a wait longer than any may be': [`${BASE}${SPILL}, wait: 61s }`, '3:42  routes[0].wait  is longer than jobs.waitMax'],
   'a key of a parameter that is not there': [
     `${BASE}routes: [{ match: "POST /a/{id}", mode: queue, key: path:ids }]`,

@@ -209,14 +209,16 @@ admin: { address: 0.0.0.0:9900, token: secret }
 store: { engine: memory, path: /var/lib/spillway }
 pools:
   a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, maxInFlight: 1, maxTunnels: 0, wait: 0s,
-       maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s }
+       maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s,
+       reserve: 0%, retries: { budget: 2.5%, min: 0 } }
   b: [http://b.example]
 queues:
   q: { pool: b, concurrency: 1, attempts: 1, backoff: { base: 1ms, max: 2ms }, timeout: 1s, expireAfter: 1h, keep: 1m, keepDead: 1m, deadLetter: all,
+       sideline: { after: 5s, share: 50% }, pace: { interval: 1s }, shed: { from: 80% },
        limits: { jobs: 1, bytes: 1B, finished: 1KiB } }
 routes:
   - { match: { host: "*.Example.com", path: "/a/{x}/*", method: [post, GET, post], headers: { X-A: "1" }, query: { v: "2" } }, mode: spill, pool: b,
-      queue: q, wait: 1s, patience: 1ms, onWait: cancel, key: json:/a~1b/0, allow: [], methods: [POST, GET], redeliver: always,
+      queue: q, wait: 1s, patience: 1ms, spill: { enter: 0ms, leave: 1s }, onWait: cancel, key: json:/a~1b/0, allow: [], methods: [POST, GET], redeliver: always,
       idempotency: { scope: X-Tenant }, cors: { origins: ["*"] } }
   - { match: "GET,HEAD /b", pool: a }
 limits: { head: 9KiB, headers: 1, target: 1KiB, body: 1GiB, jobBody: 2KiB, result: 3KiB, spillCopy: 1KiB, buffered: 4KiB, connections: 1 }
@@ -254,6 +256,10 @@ drainTimeout: 0s
     ])
     assert.deepEqual(config.pools[1]?.servers[0], { name: 'b.example:80', host: 'b.example', port: 80, weight: 1 })
     assert.equal(config.queues[0]?.expireAfterMs, 3_600_000)
+    const [q] = config.queues
+    assert.deepEqual([q?.rules.sideline, q?.pace, q?.shedFrom], [{ afterMs: 5000, share: 0.5 }, { intervalMs: 1000 }, 0.8])
+    assert.deepEqual([config.pools[0]?.reserve, config.pools[0]?.retries], [0, { budget: 0.025, minPerSecond: 0 }])
+    assert.deepEqual(spill?.spill, { enterMs: 0, leaveMs: 1000 })
     assert.equal(config.log.access, '/srv/app/access.log')
     assert.equal(config.jobs.publicUrl, 'https://api.example.com/x')
     assert.equal(config.store.path, '/var/lib/spillway')
@@ -269,6 +275,23 @@ drainTimeout: 0s
       'pools: { a: [http://a], b: [http://b] }\nqueues: { x: { pool: b, attempts: 3 } }\nroutes: [{ match: POST /x, mode: queue }, { match: /, pool: a }]',
     )
     assert.deepEqual([config.routes[0]?.pool, config.queues[0]?.attempts], ['b', 3])
+  })
+
+  test('a queue that a spill route fills stands back behind live requests, unless it says otherwise', () => {
+    const config = good(`
+pools: { a: [http://a] }
+queues: { off: { sideline: off, pace: off, shed: off }, on: { pool: a, sideline: {}, pace: {} } }
+routes: [{ match: POST /s, mode: spill }, { match: POST /off, mode: spill }, { match: POST /q, mode: queue }, { match: POST /on, mode: queue }]
+`)
+    const back = { sideline: { afterMs: 30_000, share: 0.2 }, pace: { intervalMs: 500 }, shedFrom: 0.5 }
+    const none = { sideline: undefined, pace: undefined }
+    const queues = config.queues.map(({ name, rules: { sideline }, pace, shedFrom }) => [name, { sideline, pace, shedFrom }])
+    assert.deepEqual(Object.fromEntries(queues), {
+      off: { ...none, shedFrom: undefined },
+      on: back,
+      s: back,
+      q: { ...none, shedFrom: 0.5 },
+    })
   })
 
   test('the environment fills in values, numbers too', () => {

@@ -68,7 +68,9 @@ function check(value: unknown): ParsedFile | Leaf[] {
 function leavesOf(issue: z.core.$ZodIssue, prefix: Path): Leaf[] {
   const path = [...prefix, ...(issue.path as (string | number)[])]
   if (issue.code !== 'invalid_union') return [{ path, issue }]
-  const chosen = issue.errors.find((errors) => !errors.some((inner) => inner.path.length === 0 && inner.code === 'invalid_type'))
+  const isAnother = ({ path: at, code }: z.core.$ZodIssue): boolean =>
+    at.length === 0 && (code === 'invalid_type' || code === 'invalid_value')
+  const chosen = issue.errors.find((errors) => !errors.some(isAnother))
   return chosen === undefined ? [{ path, issue }] : chosen.flatMap((inner) => leavesOf(inner, path))
 }
 
@@ -101,7 +103,9 @@ function message(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code !== 'invalid_union') return undefined
   if (issue.input === undefined) return 'is missing'
   const expected = issue.errors.flatMap((errors) =>
-    errors.map((inner) => ('expected' in inner ? TYPE_WORDS[String(inner.expected)] : undefined)),
+    errors.flatMap((inner) =>
+      inner.code === 'invalid_value' ? inner.values.map(String) : 'expected' in inner ? TYPE_WORDS[String(inner.expected)] : [],
+    ),
   )
   return `must be ${[...new Set(expected)].filter((word) => word !== undefined).join(' or ')}, not ${kindOf(issue.input)}`
 }

@@ -118,10 +118,10 @@ const cors = z.strictObject({
 const spill = z.strictObject({
   enter: field.duration
     .prefault('100ms')
-    .describe('When requests have found no free slot for so long, the route queues: the next ones no longer wait for `patience`.'),
-  leave: field.span
-    .prefault('5s')
-    .describe('It goes direct again when for so long no request had to be stored and the queue was as good as empty.'),
+    .describe(
+      'When requests have waited for a slot in vain for so long, the route queues: the next ones no longer wait for `patience`, but for one at a time.',
+    ),
+  leave: field.span.prefault('5s').describe('It goes direct again when that has not been so for so long.'),
 })
 
 const clientHeader = z.enum(['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference'])

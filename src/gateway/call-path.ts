@@ -10,6 +10,7 @@ import { type Failure, failure } from '../core/errors.ts'
 import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
+import { retryAfterSeconds } from '../jobs/estimate.ts'
 import type { Millis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
@@ -29,7 +30,7 @@ import type { Pool } from '../pools/pool.ts'
 /** How long a body waits for room in memory where no pool says it. */
 const ROOM_WAIT_MS: Millis = 2_000
 /** Nobody knows when somebody will switch it on again. */
-const SWITCHED_OFF_RETRY_S = 30
+const SWITCHED_OFF_RETRY_MS: Millis = 30_000
 
 export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
@@ -46,19 +47,18 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   call.log.route = route.name
   call.log.mode = route.mode
   const switched = context.modeSwitches.of(route.name)?.mode
-  if (switched === 'refuse') return sendFailure(call, switchedOff(), corsHeaders(route.cors, call))
+  if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
-  // Only a queue route may have none.
-  const pool = poolOf(match, context) as Pool
-  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, pool, forwarded(call, context), context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue')
+    return openTunnel(call, serversOf(match, context), forwarded(call, context), context)
   switch (route.mode) {
     case 'direct':
-      return serve(call, match, pool, context)
+      return serve(call, match, context)
     case 'spill':
       if (switched === 'queue' && mayBecomeJob(call, route))
         return settle(call, answered(call, store(call, match, 'spill', context), context), context)
       if (mustBecomeJob(call, route)) return settle(call, answered(call, store(call, match, 'asked', context), context), context)
-      return serveInOrder(call, match, pool, context)
+      return serveInOrder(call, match, context)
     case 'queue':
       if (!mayBecomeJob(call, route)) {
         const methods = route.methods.join(', ')
@@ -92,8 +92,9 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   return undefined
 }
 
-function switchedOff(): Failure {
-  return failure('switched_off', 'An operator has switched this route off for now.', SWITCHED_OFF_RETRY_S)
+function switchedOff({ random }: CallContext): Failure {
+  const seconds = retryAfterSeconds(SWITCHED_OFF_RETRY_MS, random.unit())
+  return failure('switched_off', 'An operator has switched this route off for now.', seconds)
 }
 
 /** For the server, field by field. */
@@ -101,7 +102,8 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
 }
 
-function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext, ordered = false): void {
+/** `ordered`: others of its key must not pass it, nor it them. */
+function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, ordered = false): void {
   const { route } = match
   const spill =
     route.mode === 'spill' && mayBecomeJob(call, route)
@@ -109,23 +111,23 @@ function serve(call: DownstreamCall, match: RouteMatch, pool: Pool, context: Cal
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
-  new DirectCall(call, { route, pool, fields, cors, ordered, spill }, context).start()
+  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, ordered, spill }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
-function serveInOrder(call: DownstreamCall, match: RouteMatch, pool: Pool, context: CallContext): void {
+function serveInOrder(call: DownstreamCall, match: RouteMatch, context: CallContext): void {
   const order = mayBecomeJob(call, match.route) ? orderOf(call, match, clientKeyOf(call.head, match.route)) : undefined
-  if (order === undefined) return serve(call, match, pool, context)
+  if (order === undefined) return serve(call, match, context)
   const decided = context.jobs.isHeld(order).then(
     (held) => {
       if (call.gone) return undefined
       if (held) return answered(call, store(call, match, 'spill', context), context)
-      return serve(call, match, pool, context, true)
+      return serve(call, match, context, true)
     },
     () =>
       sendFailure(
         call,
-        failure('store_unavailable', 'The store cannot say whether others of the same key come first.', 1),
+        failure('store_unavailable', 'The store cannot say whether others of the same key come first.'),
         corsHeaders(match.route.cors, call),
       ),
   )
@@ -148,6 +150,11 @@ function bodyLimits(match: RouteMatch, context: CallContext): BodyLimits {
   return { bytesMax: context.config.limits.jobBody, budget, clock, waitMs }
 }
 
+/** Of a route that serves. Only one that queues may have none. */
+function serversOf(match: RouteMatch, context: CallContext): Pool {
+  return poolOf(match, context) as Pool
+}
+
 function poolOf({ route }: RouteMatch, context: CallContext): Pool | undefined {
   return route.pool === undefined ? undefined : context.pools.get(route.pool)
 }
@@ -159,7 +166,7 @@ async function spillOver(
   taken: SpillHandOver,
   context: CallContext,
 ): Promise<Submission | undefined> {
-  context.routeModes.spilled(match.route, taken.cause, taken.reason)
+  if (taken.cause !== 'queueing') context.routeModes.spilled(match.route, taken.cause, taken.reason)
   if (taken.untouched) return submit(call, match, { reason: 'spill', body: await collectBody(call, bodyLimits(match, context)) }, context)
   const collector = new BodyCollector(call, bodyLimits(match, context))
   for (const chunk of taken.chunks) collector.data(chunk)

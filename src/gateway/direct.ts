@@ -36,7 +36,8 @@ export interface DirectRequest {
 }
 
 export interface SpillHandOver {
-  readonly cause: SpillCause
+  /** `queueing`: it did not wait, because the route queues. */
+  readonly cause: SpillCause | 'queueing'
   readonly reason: string
   /** What was read of the body so far. */
   readonly chunks: readonly Uint8Array[]
@@ -60,6 +61,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   readonly #head: string
   #connection: UpstreamConnection | undefined
   #holdsSlot = false
+  /** It waits for a slot although its route queues. */
+  #probes = false
   /** Of the call as a whole. */
   #endsAt: MonotonicMillis = Number.POSITIVE_INFINITY
   /** 0: it is not measured, or was answered. */
@@ -98,14 +101,12 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     const { pool, route } = this.#request
     const server = pool.acquire(this.#tried)
     if (server !== undefined) {
-      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.foundSlot(route)
+      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
       return this.#send(server)
     }
     const spillable = this.#canSpill()
     if (spillable && pool.servers.every((candidate) => candidate.state === 'down')) return this.#spill('no server is up')
-    // The one before it found none either: what it would wait for in vain costs the client time, and the slots their queue.
-    const queueing = spillable ? this.#context.routeModes.of(route.name) : undefined
-    if (queueing !== undefined) return this.#spill(queueing.reason)
+    if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
       return this.#noServer('no_server', 'every server of the pool was tried')
     this.#leaveLine = pool.wait(this, {
@@ -117,8 +118,24 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
   }
 
-  grant(server: Server): void {
+  /** Those before it have waited in vain: this one would, too, and its client would be told later. */
+  #mayWait(): boolean {
+    const { routeModes } = this.#context
+    const { name } = this.#request.route
+    if (routeModes.of(name) === undefined) return true
+    this.#probes = routeModes.mayWait(name)
+    return this.#probes
+  }
+
+  #waitOver(): void {
     this.#leaveLine = undefined
+    if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
+    this.#probes = false
+  }
+
+  grant(server: Server): void {
+    if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
+    this.#waitOver()
     this.#send(server)
   }
 
@@ -127,7 +144,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   }
 
   expire(): void {
-    this.#leaveLine = undefined
+    this.#waitOver()
     const { pool } = this.#request
     if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
@@ -223,10 +240,10 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     else this.#fail(this.#failed)
   }
 
-  /** What reached no server is no load for another one, and where there is none nothing is sent. */
-  #mayRepeat({ sent }: UpstreamFailure): boolean {
+  /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
+  #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
     const { pool } = this.#request
-    return !sent || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
@@ -248,10 +265,10 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     return this.#request.spill !== undefined && !this.#call.responseStarted && (this.#body?.replayable ?? true)
   }
 
-  #spill(reason: string): void {
+  #spill(reason: string, why?: 'queueing'): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity',
+      cause: why ?? (this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity'),
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
@@ -303,6 +320,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #finish(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#waitOver()
     this.#connection = undefined
     this.#body?.dropCopy()
     if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)

@@ -98,7 +98,7 @@ export async function submitCall(
   } catch {
     place.free()
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.
-    return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.', 1))
+    return refuse(failure('store_unavailable', 'The store did not take the request; whether it will be worked on is unknown.'))
   }
   if (submitted.kind === 'created') place.holds(submitted.job.id)
   else place.free()

@@ -1,13 +1,12 @@
 /**
  * Which spill routes queue at the moment, since when and why. What changes a route's mode is in `core/routing/route-mode.ts`; here stand the
- * clock, the look into the queue, and what people are told. A route that is not in the map serves at once, and costs nothing.
+ * clock, the one request that still waits, and what people are told. A route that is not in the map serves at once, and costs nothing.
  */
 import type { RouteConfig } from '../config/config.ts'
 import { afterFreeSlot, afterLook, afterSpill, DIRECT, type RouteMode, type SpillCause } from '../core/routing/route-mode.ts'
 import { spanText } from '../telemetry/event-text.ts'
 import type { EpochMillis, Millis } from '../lib/units.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
-import type { QueueName } from '../ports/job-store.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { ModeSwitches } from './mode-switches.ts'
@@ -31,17 +30,19 @@ export interface Serves {
 export interface RouteModeParts {
   readonly telemetry: Telemetry
   readonly clock: Clock
-  /** Do more jobs wait in the queue than its servers take at once? */
-  readonly hasBacklog: (queue: QueueName) => Promise<boolean>
+  /** Is any server of this pool up? */
+  readonly hasServer: (pool: string) => boolean
 }
 
 interface Entry {
   readonly route: RouteConfig
   state: RouteMode
   queueing: Queueing | undefined
+  /** One request waits although the route queues. */
+  probing: boolean
 }
 
-/** How often queues are looked into while a route queues. */
+/** How often it is looked whether a route still queues. */
 const LOOK_MS: Millis = 250
 
 export class RouteModes {
@@ -60,10 +61,26 @@ export class RouteModes {
     return this.#entries.size === 0 ? undefined : this.#entries.get(route)?.queueing
   }
 
-  /** A request had to be stored. */
+  /**
+   * Of a route that queues: may a request that found no slot wait for one, as if it did not? One may, so that it shows when waiting helps again.
+   * True: whoever asked says when its wait is over.
+   */
+  mayWait(route: string): boolean {
+    const entry = this.#entries.get(route)
+    if (entry === undefined || entry.probing) return entry === undefined
+    entry.probing = true
+    return true
+  }
+
+  waitIsOver(route: string): void {
+    const entry = this.#entries.get(route)
+    if (entry !== undefined) entry.probing = false
+  }
+
+  /** A request had to be stored: no server was up, or it had waited in vain. */
   spilled(route: RouteConfig, cause: SpillCause, reason: string): void {
     const known = this.#entries.get(route.name)
-    const entry = { route, state: known?.state ?? DIRECT, queueing: known?.queueing }
+    const entry = { route, state: known?.state ?? DIRECT, queueing: known?.queueing, probing: known?.probing ?? false }
     this.#entries.set(route.name, entry)
     entry.state = afterSpill(entry.state, this.#parts.clock.monotonic(), cause, route.spill)
     if (entry.queueing !== undefined || entry.state.mode === 'direct') return
@@ -72,8 +89,8 @@ export class RouteModes {
     this.#lookLater()
   }
 
-  /** A request found a free slot at once. */
-  foundSlot(route: RouteConfig): void {
+  /** A request found a slot, at once or while it waited. */
+  served(route: RouteConfig): void {
     if (this.#entries.size === 0) return
     const entry = this.#entries.get(route.name)
     if (entry === undefined) return
@@ -88,27 +105,24 @@ export class RouteModes {
 
   #lookLater(): void {
     if (this.#timer !== undefined || this.#closed) return
-    this.#timer = this.#parts.clock.after(LOOK_MS, () => void this.#look())
+    this.#timer = this.#parts.clock.after(LOOK_MS, () => this.#look())
   }
 
-  async #look(): Promise<void> {
-    const queueing = [...this.#entries.values()].filter((entry) => entry.queueing !== undefined)
-    const queues = [...new Set(queueing.map(({ route }) => route.queue as QueueName))]
-    // A store that cannot say leaves everything as it is.
-    const looks = await Promise.all(queues.map((queue) => this.#parts.hasBacklog(queue).catch(() => true)))
+  #look(): void {
     this.#timer = undefined
-    for (const entry of queueing) this.#looked(entry, looks[queues.indexOf(entry.route.queue as QueueName)] as boolean)
+    for (const entry of this.#entries.values()) if (entry.queueing !== undefined) this.#lookAt(entry)
     if ([...this.#entries.values()].some((entry) => entry.queueing !== undefined)) this.#lookLater()
   }
 
-  #looked(seen: Entry, backlog: boolean): void {
-    const { route } = seen
-    const entry = this.#entries.get(route.name)
-    if (entry?.queueing === undefined) return
-    entry.state = afterLook(entry.state, this.#parts.clock.monotonic(), backlog, route.spill)
+  #lookAt(entry: Entry): void {
+    const { route } = entry
+    const now = this.#parts.clock.monotonic()
+    // Without a server the next one would be stored, too, whether or not one comes.
+    const state = this.#parts.hasServer(route.pool ?? '') ? entry.state : afterSpill(entry.state, now, 'no_server', route.spill)
+    entry.state = afterLook(state, now, route.spill)
     if (entry.state.mode === 'queue') return
     this.#entries.delete(route.name)
-    this.#tell(route, 'direct', `for ${spanText(route.spill.leaveMs)} nothing had to be stored, and its queue is worked off`)
+    this.#tell(route, 'direct', `for ${spanText(route.spill.leaveMs)} requests have not waited in vain`)
   }
 
   #tell(route: RouteConfig, to: 'direct' | 'queue', reason: string): void {

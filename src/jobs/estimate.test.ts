@@ -107,3 +107,22 @@ test('where pull consumers work, how many there are is not known, but how fast t
   const eta = drain.etaMs(120_000, 10, { slots: 0, pulled: true }) as number
   assert.ok(eta > 8000 && eta < 11_000, `${eta}`)
 })
+
+test('what is usual is what at least half of the last attempts took', () => {
+  const drain = new Drain(0)
+  assert.equal(drain.usualMs, 0, 'nothing is known')
+  for (const tookMs of [10, 10, 1000]) drain.ended(1, tookMs)
+  assert.equal(drain.usualMs, 10)
+  for (let n = 0; n < 32; n++) drain.ended(2, 300)
+  assert.equal(drain.usualMs, 300, 'only the last ones count')
+})
+
+test('how many may wait for one more to begin in time follows from how fast they go', () => {
+  const drain = new Drain(0)
+  assert.equal(drain.aheadMax(0, 1000, { slots: 4 }), undefined, 'nothing is known')
+  drain.ended(1000, 100)
+  assert.equal(drain.aheadMax(1000, 1000, { slots: 0 }), undefined, 'nobody is up')
+  // Four at a time, each a tenth of a second: forty begin in a second, and four at once.
+  assert.equal(drain.aheadMax(1000, 1000, { slots: 4 }), 44)
+  assert.equal(drain.aheadMax(1000, 0, { slots: 4 }), 4)
+})

@@ -41,6 +41,8 @@ import { Ticker } from './ticker.ts'
 import { Watch, type WaitOptions, type WatchListener } from './watch.ts'
 
 const WAKE_EVERY_MS: Millis = 20_000
+/** Who is refused comes back no sooner, or all of them would come at once. */
+const REFUSED_MIN_MS: Millis = 4000
 /** Who waits for a job that is taken back hears of it at once, so this is plenty. */
 const TAKEN_BACK_MAX = 1000
 
@@ -88,8 +90,6 @@ export interface Jobs {
   cancel(id: JobId, onlyUnbegun: boolean): Promise<CommandOutcome>
   /** It was cancelled with `onlyUnbegun`, just now: nothing was done. */
   isTakenBack(id: JobId): boolean
-  /** Do more jobs wait in it than its servers take at once? */
-  hasBacklog(queue: QueueName): Promise<boolean>
   /** What servers report beside their answers. */
   readonly reports: Reports
   estimate(queue: QueueName, position: number | undefined): Estimate
@@ -335,15 +335,9 @@ class LocalJobs implements Jobs {
     return () => void this.#heldUntil.delete(id)
   }
 
-  async hasBacklog(queue: QueueName): Promise<boolean> {
-    const stats = (await this.#parts.store.stats()).find((each) => each.queue === queue)
-    if (stats === undefined) return false
-    const waiting = stats.counts.queued + stats.counts.retrying - stats.scheduled
-    return waiting > (this.#dispatcher.line(queue)?.slots ?? 0)
-  }
-
   roomInSeconds(queue: QueueName): number {
-    return retryAfterSeconds(this.#drainOf(queue).nextEndMs(this.#parts.clock.monotonic()), this.#parts.random.unit())
+    const nextMs = this.#drainOf(queue).nextEndMs(this.#parts.clock.monotonic())
+    return retryAfterSeconds(nextMs === undefined ? undefined : Math.max(nextMs, REFUSED_MIN_MS), this.#parts.random.unit())
   }
 
   endedPerSecond(queue: QueueName): number {

@@ -9,7 +9,7 @@ const INTERVAL_MS = 500
 const MAX = 64
 
 /** Lets intervals pass in which live requests come, and says how many jobs are allowed in each. */
-function live(pacing: Pacing, traffic: LiveTraffic, from: number, intervals: number, met: () => void = () => undefined): number[] {
+function live({ pacing, traffic }: Rig, from: number, intervals: number, met: () => void = () => undefined): number[] {
   return Array.from({ length: intervals }, (_, i) => {
     traffic.came += 10
     met()
@@ -17,35 +17,45 @@ function live(pacing: Pacing, traffic: LiveTraffic, from: number, intervals: num
   })
 }
 
-test('while live requests come it doubles, and halves when one of them found no slot', () => {
+interface Rig {
+  readonly traffic: LiveTraffic
+  readonly pacing: Pacing
+}
+
+function rig(): Rig {
   const traffic = new LiveTraffic()
-  const pacing = new Pacing(traffic, INTERVAL_MS, 0)
-  assert.deepEqual(live(pacing, traffic, 0, 5), [2, 4, 8, 16, 32])
+  return { traffic, pacing: new Pacing(traffic, INTERVAL_MS, 0) }
+}
+
+test('while live requests come it doubles, and halves when one of them found no slot', () => {
+  const it = rig()
+  const { traffic } = it
+  assert.deepEqual(live(it, 0, 5), [2, 4, 8, 16, 32])
   assert.deepEqual(
-    live(pacing, traffic, 2500, 1, () => traffic.waited++),
+    live(it, 2500, 1, () => traffic.waited++),
     [16],
   )
-  assert.deepEqual(live(pacing, traffic, 3000, 2), [17, 18])
+  assert.deepEqual(live(it, 3000, 2), [17, 18])
   assert.deepEqual(
-    live(pacing, traffic, 4000, 1, () => traffic.refused++),
+    live(it, 4000, 1, () => traffic.refused++),
     [9],
   )
 })
 
 test('it halves when servers take clearly longer, told by enough answers', () => {
-  const traffic = new LiveTraffic()
-  const pacing = new Pacing(traffic, INTERVAL_MS, 0)
+  const it = rig()
+  const { traffic } = it
   const answers = (count: number, ms: number) => (): void => {
     for (let n = 0; n < count; n++) traffic.took(ms)
   }
-  assert.deepEqual(live(pacing, traffic, 0, 5, answers(5, 20)), [2, 4, 8, 16, 32])
-  assert.deepEqual(live(pacing, traffic, 2500, 1, answers(4, 500)), [64])
-  assert.deepEqual(live(pacing, traffic, 3000, 1, answers(5, 500)), [32])
+  assert.deepEqual(live(it, 0, 5, answers(5, 20)), [2, 4, 8, 16, 32])
+  assert.deepEqual(live(it, 2500, 1, answers(4, 500)), [64])
+  assert.deepEqual(live(it, 3000, 1, answers(5, 500)), [32])
 })
 
 test('within an interval nothing changes, and it says when it will', () => {
-  const traffic = new LiveTraffic()
-  const pacing = new Pacing(traffic, INTERVAL_MS, 0)
+  const it = rig()
+  const { pacing, traffic } = it
   traffic.came++
   assert.equal(pacing.allowed(INTERVAL_MS, MAX, true), 2)
   traffic.waited++
@@ -55,17 +65,17 @@ test('within an interval nothing changes, and it says when it will', () => {
 })
 
 test('when they have stopped coming jobs may take all, until they are back', () => {
-  const traffic = new LiveTraffic()
-  const pacing = new Pacing(traffic, INTERVAL_MS, 0)
-  live(pacing, traffic, 0, 1)
+  const it = rig()
+  const { pacing } = it
+  live(it, 0, 1)
   assert.equal(pacing.allowed(INTERVAL_MS + LIVE_QUIET_MS, MAX, true), MAX)
-  assert.ok((live(pacing, traffic, 3000, 1)[0] as number) <= MAX)
+  assert.ok((live(it, 3000, 1)[0] as number) <= MAX)
 })
 
 test('when servers come back it begins with one, also for those who came meanwhile', () => {
-  const traffic = new LiveTraffic()
-  const pacing = new Pacing(traffic, INTERVAL_MS, 0)
-  live(pacing, traffic, 0, 10)
+  const it = rig()
+  const { pacing, traffic } = it
+  live(it, 0, 10)
   traffic.came++
   pacing.restart(60_000)
   assert.equal(pacing.allowed(60_001, MAX, false), 1)

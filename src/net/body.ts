@@ -61,7 +61,7 @@ export class BodyCollector implements BodySink {
     }
     if (this.#bytes.add(chunk)) return true
     this.#timer ??= this.#limits.clock.after(this.#limits.waitMs, () =>
-      this.#fail(failure('buffers_full', 'the bodies held in memory are at their limit (limits.buffered)', 1)),
+      this.#fail(failure('buffers_full', 'the bodies held in memory are at their limit (limits.buffered)')),
     )
     return false
   }

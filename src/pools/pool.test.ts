@@ -1,12 +1,14 @@
 /** What the pool learns from live requests, and what it does not. Balancing and the line are tested through the gateway. */
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
+import type { PoolConfig } from '../config/config.ts'
 import { ManualClock } from '../../test/support/manual-clock.ts'
 import { testPool } from '../../test/support/test-config.ts'
 import { SeededRandom } from '../../test/support/seeded-random.ts'
+import { LIVE_QUIET_MS } from '../core/jobs/drain-pace.ts'
 import { systemNetwork } from '../ports/system.ts'
 import { createTelemetry } from '../telemetry/create-telemetry.ts'
-import { Pool, type Server } from './pool.ts'
+import { Pool, type Server, type Waiter } from './pool.ts'
 
 interface Rig {
   readonly pool: Pool
@@ -16,11 +18,18 @@ interface Rig {
 }
 
 /** Never started: nothing is checked. */
-function startRig(t: TestContext): Rig {
+function startRig(t: TestContext, change: Partial<PoolConfig> = {}, servers = 1): Rig {
   const lines: string[] = []
   const telemetry = createTelemetry({ format: 'text', access: 'off', write: (line) => lines.push(line) })
   const clock = new ManualClock()
-  const pool = new Pool(testPool('api', [1]), { clock, random: new SeededRandom(1), network: systemNetwork, telemetry })
+  const pool = new Pool(
+    testPool(
+      'api',
+      Array.from({ length: servers }, (_, n) => n + 1),
+      change,
+    ),
+    { clock, random: new SeededRandom(1), network: systemNetwork, telemetry },
+  )
   t.after(async () => {
     pool.close()
     await telemetry.close()
@@ -48,4 +57,60 @@ test('a shortage is told of every ten seconds, however often it is met', (t) => 
   clock.advance(1)
   pool.connectLacked('EMFILE')
   assert.deepEqual(lines, [line, line])
+})
+
+/** Takes slots for jobs until there is none; says how many. */
+function jobSlots({ pool, server }: Rig): number {
+  let taken = 0
+  while (pool.reserve(server)) taken++
+  for (let n = 0; n < taken; n++) pool.releaseJob(server)
+  return taken
+}
+
+test('jobs leave live requests their reserve while these come, at least one of each server is theirs, and without anybody all are', (t) => {
+  for (const [maxInFlight, reserve, withLive] of [
+    [10, 0.2, 8],
+    [4, 0.2, 4],
+    [5, 0.2, 4],
+    [10, 0, 10],
+    [10, 1, 1],
+    [1, 1, 1],
+  ] as const) {
+    const rig = startRig(t, { maxInFlight, reserve })
+    rig.server.state = 'up'
+    assert.equal(jobSlots(rig), maxInFlight, 'nobody has come')
+    const taken = rig.pool.acquire()
+    if (taken !== undefined) rig.pool.release(taken)
+    assert.equal(jobSlots(rig), withLive, `${maxInFlight} slots, reserve ${reserve}`)
+    rig.clock.advance(LIVE_QUIET_MS - 1)
+    assert.equal(jobSlots(rig), withLive)
+    rig.clock.advance(1)
+    assert.equal(jobSlots(rig), maxInFlight, 'they have stopped')
+    assert.deepEqual([rig.server.jobs, rig.server.inFlight], [0, 0])
+  }
+})
+
+test('nothing is repeated while more than half of the servers that are up take nothing more', (t) => {
+  const { pool } = startRig(t, { maxInFlight: 1, retries: { budget: 1, minPerSecond: 0 } }, 5)
+  const [a, b, c, d] = pool.servers as [Server, Server, Server, Server]
+  for (const server of [a, b, c, d]) server.state = 'up'
+  a.inFlight = 1
+  pool.pause(b, 1000)
+  assert.equal(pool.mayRepeat(), true, 'two of four; the fifth is not up')
+  c.inFlight = 1
+  assert.equal(pool.mayRepeat(), false, 'three of four')
+})
+
+test('a waiter that nobody wants any more is passed over, and leaves by itself', (t) => {
+  const { pool, server } = startRig(t, { maxInFlight: 1 })
+  server.state = 'up'
+  assert.equal(pool.acquire(), server)
+  const granted: string[] = []
+  const waiter = (name: string, wanted: boolean): Waiter => ({ wanted, grant: () => void granted.push(name), expire: () => undefined })
+  const leave = pool.wait(waiter('gone', false), { forMs: 1000 })
+  pool.wait(waiter('there', true), { forMs: 1000 })
+  pool.release(server)
+  assert.deepEqual([granted, pool.waiting], [['there'], 1])
+  leave?.()
+  assert.equal(pool.waiting, 0)
 })

@@ -284,16 +284,20 @@ export class Pool {
 
   // --- the line
 
-  /** Slots that became free go to who waits. */
+  /** Slots that became free go to who waits, and only then to jobs. */
   #offer(server: Server): void {
+    if (this.#waiting.size > 0) this.#serveLine(server)
+    if (this.freeSlots(server) > 0) for (const listener of this.#slotListeners) listener(server)
+  }
+
+  #serveLine(server: Server): void {
     const canUse = ({ excluded, waiter }: WaitEntry): boolean => excluded?.has(server) !== true && waiter.wanted
-    while (this.#waiting.size > 0 && this.freeSlots(server) > 0) {
+    while (this.freeSlots(server) > 0) {
       const entry = this.#waiting.take(this.#ports.clock.monotonic(), canUse)
-      if (entry === undefined) break
+      if (entry === undefined) return
       server.inFlight++
       entry.waiter.grant(server)
     }
-    if (this.freeSlots(server) > 0) for (const listener of this.#slotListeners) listener(server)
   }
 
   readonly #expireWaiters = (): void => {

@@ -1,5 +1,6 @@
 /** What every engine has to do: the cases that make up the port's contract, in groups. */
 import { describe, it } from 'node:test'
+import { admissionCases } from './job-store-admission.ts'
 import { blockedKeyCases } from './job-store-blocked-keys.ts'
 import { blobCases, blobRestartCases } from './job-store-blobs.ts'
 import { browseCases } from './job-store-browse.ts'
@@ -47,6 +48,7 @@ async function runCase(run: Cases[string], source: () => StoreSource): Promise<v
 const GROUPS = {
   submit: submitCases,
   'submit together': wholeCases,
+  admission: admissionCases,
   lease: leaseCases,
   keys: keyCases,
   settle: settleCases,

@@ -421,7 +421,8 @@ test('results that clients are slow to take stay within the budget for bodies, a
     [200, 200],
   )
   const refused = await ask(rig.url + links.result)
-  assert.deepEqual([refused.status, refused.json()['code'], refused.headers['retry-after']], [503, 'buffers_full', '1'])
+  assert.deepEqual([refused.status, refused.json()['code']], [503, 'buffers_full'])
+  assert.match(String(refused.headers['retry-after']), /^[123]$/)
   assert.equal((await ask(rig.url + links.self)).json()['status'], 'succeeded', 'its status takes no such room')
   slow[0]!.destroy()
   const again = async (): Promise<Answer> => {

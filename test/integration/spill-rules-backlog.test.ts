@@ -235,50 +235,59 @@ test('rule 12: with no server up a route queues at once, and goes direct again b
   await store(it, ['quick-0'], { prefer: 'wait=0' })
   assert.equal(modeOf(it), 'queue')
   assert.equal(it.rig.routeModes.of('POST /spill/*')?.cause, 'no_server')
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  assert.equal(modeOf(it), 'queue', 'nobody comes, and yet no server is up')
   await it.reviveServers()
   await it.at('quick-0')
   await until('it is direct again', () => modeOf(it) === 'direct')
   assert.deepEqual(flips(it), ['queue', 'direct'])
 })
 
-test('rule 12: under pressure it queues after a while; then nobody waits for `patience`, and who finds a slot is served', async () => {
+test('rule 12: under pressure it queues after a while; then one at a time waits for `patience` and no other, and who finds a slot is served', async () => {
   await using it = await spillScene({ route: { patienceMs: 150, spill: { enterMs: 100, leaveMs: 500 } } })
   const busy = it.send('busy', { to: 'direct' })
   await it.at('busy')
-  const first = it.send('quick-1')
-  await until('it is stored', async () => (await counts(it.rig))['queued'] === 1)
+  const stored = async (count: number): Promise<void> =>
+    until(
+      () => `${count} are stored`,
+      async () => (await counts(it.rig))['queued'] === count,
+    )
+  const answers = [it.send('quick-1')]
+  await stored(1)
   assert.equal(modeOf(it), 'direct', 'one is no pressure')
-  const second = it.send('quick-2')
-  await until('so is this', async () => (await counts(it.rig))['queued'] === 2)
+  answers.push(it.send('quick-2'))
+  await stored(2)
   assert.deepEqual([modeOf(it), it.rig.routeModes.of('POST /spill/*')?.cause], ['queue', 'capacity'])
-  const third = it.send('quick-3')
-  let waited = false
-  await until('and this', async () => {
-    waited ||= it.rig.pool.waiting > 0
-    return (await counts(it.rig))['queued'] === 3
+  const submits = it.rig.calls.submit
+  const many = numbered('quick-3', 10).map((name) => it.send(name))
+  let together = 0
+  await until('nine of them are stored', () => {
+    together = Math.max(together, it.rig.pool.waiting)
+    return it.rig.calls.submit >= submits + 9
   })
-  assert.equal(waited, false, 'without having stood in line')
+  assert.ok(together <= 1, `${together} waited`)
   ;(await it.at('busy')).finish()
-  for (const answer of await Promise.all([first, second, third])) assert.deepEqual([answer.status, isJob(answer)], [200, true])
-  await busy
-  assert.deepEqual([isJob(await it.send('quick-4')), modeOf(it)], [false, 'queue'], 'live traffic goes on')
+  for (const answer of await Promise.all(answers)) assert.deepEqual([answer.status, isJob(answer)], [200, true])
+  for (const { status } of await Promise.all([busy, ...many])) assert.equal(status, 200)
+  await until('live traffic goes on: who finds a slot is served', async () => !isJob(await it.send('quick-4')))
   await until('it is direct again', () => modeOf(it) === 'direct')
   assert.deepEqual(flips(it), ['queue', 'direct'])
 })
 
-test('rule 12: a backlog keeps it where it is', async () => {
-  await using it = await spillScene({ queue: { concurrency: 1 }, route: { spill: { enterMs: 0, leaveMs: 300 } } })
+test('rule 12: a backlog alone does not keep it from going direct: live requests have slots beside it', async () => {
+  await using it = await spillScene({
+    pool: { maxInFlight: 2 },
+    queue: { concurrency: 1 },
+    route: { spill: { enterMs: 0, leaveMs: 300 } },
+  })
   await it.killServers()
   await store(it, numbered('job', 6), { prefer: 'wait=0' })
+  assert.equal(modeOf(it), 'queue')
   await it.reviveServers()
   await it.at('job-0')
-  await new Promise((resolve) => setTimeout(resolve, 1500))
-  assert.equal(modeOf(it), 'queue', 'five wait, and there is one slot')
-  for (let n = 0; n < 6; n++) {
-    await until('the next one comes', () => it.visits.length > n)
-    it.visits[n]?.finish()
-  }
   await until('it is direct again', () => modeOf(it) === 'direct')
+  assert.deepEqual([(await it.send('quick-live')).status, (await counts(it.rig))['queued']], [200, 5])
+  for (let n = 0; n < 6; n++) (await it.at(`job-${n}`)).finish()
 })
 
 const PRIORITY: Partial<RouteConfig> = { allow: ['prefer', 'priority'] }

@@ -43,9 +43,14 @@ export class Sampler {
     this.#timer = setInterval(() => void this.#sample(), everyMs)
   }
 
+  /** No further look. */
+  end(): void {
+    clearInterval(this.#timer)
+  }
+
   /** The highest value, a last look included. */
   async stop(): Promise<number> {
-    clearInterval(this.#timer)
+    this.end()
     await this.#busy
     await this.#sample()
     return this.max

@@ -103,7 +103,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     clients: new Clients({ config, store, bus, clock }),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
-  const routeModes = new RouteModes({ telemetry, clock, hasBacklog: (queue) => jobs.hasBacklog(queue) })
+  const routeModes = new RouteModes({ telemetry, clock, hasServer: () => pool.upServers().length > 0 })
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },

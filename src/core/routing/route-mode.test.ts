@@ -10,14 +10,14 @@ test('at once when no server is up', () => {
   assert.equal(afterSpill(DIRECT, 7, 'no_server', TIMES).mode, 'queue')
 })
 
-test('when nobody has found a free slot for as long as `enter`, and not a millisecond before', () => {
+test('when all have waited in vain for as long as `enter`, and not a millisecond before', () => {
   const first = afterSpill(DIRECT, 1000, 'capacity', TIMES)
   assert.equal(first.mode, 'direct')
   assert.equal(afterSpill(first, 1099, 'capacity', TIMES).mode, 'direct')
   assert.equal(afterSpill(first, 1100, 'capacity', TIMES).mode, 'queue')
 })
 
-test('somebody who finds a slot at once ends the pressure', () => {
+test('somebody who is served ends the pressure', () => {
   const state = afterFreeSlot(afterSpill(DIRECT, 1000, 'capacity', TIMES))
   assert.equal(afterSpill(state, 1200, 'capacity', TIMES).mode, 'direct')
 })
@@ -32,25 +32,21 @@ test('with `enter: 0ms` the first one is enough', () => {
   assert.equal(afterSpill(DIRECT, 1000, 'capacity', { ...TIMES, enterMs: 0 }).mode, 'queue')
 })
 
-test('it leaves when queue and requests have been quiet for as long as `leave`, and not a millisecond before', () => {
+test('it leaves when there was no reason to queue for as long as `leave`, and not a millisecond before', () => {
   const queueing = afterSpill(DIRECT, 1000, 'no_server', TIMES)
-  const empty = afterLook(queueing, 2000, false, TIMES)
-  assert.equal(afterLook(empty, 6999, false, TIMES).mode, 'queue')
-  assert.equal(afterLook(empty, 7000, false, TIMES), DIRECT)
-})
-
-test('a backlog, or one more that had to be stored, begins the time anew', () => {
-  const queueing = afterSpill(DIRECT, 1000, 'no_server', TIMES)
-  const filled = afterLook(afterLook(queueing, 2000, false, TIMES), 3000, true, TIMES)
-  assert.equal(afterLook(afterLook(filled, 4000, false, TIMES), 8000, false, TIMES).mode, 'queue')
-  const stored = afterSpill(afterLook(queueing, 2000, false, TIMES), 6000, 'capacity', TIMES)
-  assert.equal(afterLook(afterLook(stored, 7000, false, TIMES), 11_999, false, TIMES).mode, 'queue')
+  assert.equal(afterLook(queueing, 5999, TIMES), queueing)
+  assert.equal(afterLook(queueing, 6000, TIMES), DIRECT)
+  const again = afterSpill(queueing, 5999, 'capacity', TIMES)
+  assert.equal(afterLook(again, 10_998, TIMES).mode, 'queue')
+  assert.equal(afterLook(again, 10_999, TIMES).mode, 'direct')
+  const single = afterSpill(afterFreeSlot(queueing), 5999, 'capacity', TIMES)
+  assert.equal(afterLook(single, 6000, TIMES).mode, 'direct', 'one among others that are served is no reason')
 })
 
 const history = fc.array(
   fc.record({
     afterMs: fc.oneof(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 0, max: 8000 })),
-    what: fc.constantFrom('no_server', 'capacity', 'capacity', 'slot', 'backlog', 'empty', 'empty'),
+    what: fc.constantFrom('no_server', 'capacity', 'capacity', 'slot', 'look', 'look'),
   }),
   { maxLength: 200 },
 )
@@ -63,28 +59,15 @@ test('whatever happens it never flaps: between two beginnings lies at least the 
         now += afterMs
         const before = state.mode
         if (what === 'slot') state = afterFreeSlot(state)
-        else if (what === 'backlog' || what === 'empty') state = afterLook(state, now, what === 'backlog', TIMES)
+        else if (what === 'look') state = afterLook(state, now, TIMES)
         else state = afterSpill(state, now, what, TIMES)
         if (before === 'direct' && state.mode === 'queue') {
           assert.ok(now - entered >= TIMES.leaveMs, `${entered} and ${now}`)
           entered = now
         }
-        if (before === 'queue' && state.mode === 'direct') assert.equal(what, 'empty')
+        if (before === 'queue' && state.mode === 'direct') assert.equal(what, 'look')
       }
-    }),
-  )
-})
-
-test('it always comes back when the trigger is gone', () => {
-  fc.assert(
-    fc.property(history, (steps) => {
-      let [state, now]: [RouteMode, number] = [DIRECT, 0]
-      for (const { afterMs, what } of steps) {
-        now += afterMs
-        if (what === 'no_server' || what === 'capacity') state = afterSpill(state, now, what, TIMES)
-      }
-      for (let looks = 0; looks <= 11; looks++) state = afterLook(state, (now += 500), false, TIMES)
-      assert.equal(state.mode, 'direct')
+      assert.equal(afterLook(state, now + TIMES.leaveMs, TIMES).mode, 'direct', 'it always comes back when the trigger is gone')
     }),
   )
 })

@@ -5,6 +5,7 @@
  * small tenants do not weigh much either.
  */
 import { BUCKETS, hasBucket } from '../../core/jobs/buckets.ts'
+import { Ascending } from '../../lib/ascending.ts'
 
 const PRIORITIES = 10
 
@@ -12,7 +13,7 @@ const PRIORITIES = 10
 interface Level {
   readonly lanes: number[]
   readonly heads: number[]
-  readonly jobs: number[][]
+  readonly jobs: Ascending[]
   total: number
 }
 
@@ -47,32 +48,27 @@ export class Lanes {
     const level = this.#level(priority)
     level.total += 1
     this.#size += 1
-    const at = firstFrom(level.lanes, lane)
+    const at = indexOf(level.lanes, lane)
     if (level.lanes[at] !== lane) {
       level.lanes.splice(at, 0, lane)
       level.heads.splice(at, 0, seq)
-      level.jobs.splice(at, 0, [seq])
+      level.jobs.splice(at, 0, new Ascending(seq))
       return
     }
     if (seq < (level.heads[at] as number)) level.heads[at] = seq
-    const jobs = level.jobs[at] as number[]
-    if (seq > (jobs.at(-1) as number)) jobs.push(seq)
-    else jobs.splice(firstFrom(jobs, seq), 0, seq)
+    ;(level.jobs[at] as Ascending).add(seq)
   }
 
   remove(priority: number, lane: number, seq: number): void {
     const level = this.#level(priority)
-    const at = firstFrom(level.lanes, lane)
+    const at = indexOf(level.lanes, lane)
     // Where an index was damaged it is somewhere else, and found out when it comes again.
     if (level.lanes[at] !== lane) return
-    const jobs = level.jobs[at] as number[]
-    const place = firstFrom(jobs, seq)
-    if (jobs[place] !== seq) return
+    const jobs = level.jobs[at] as Ascending
+    if (!jobs.delete(seq)) return
     level.total -= 1
     this.#size -= 1
-    if (place === 0) jobs.shift()
-    else jobs.splice(place, 1)
-    const head = jobs[0]
+    const head = jobs.first
     if (head !== undefined) {
       level.heads[at] = head
       return
@@ -130,10 +126,9 @@ function firstOf(level: Level, { buckets, unkeyedOnly, from = 0, below = Number.
     let seq = heads[at] as number
     if (seq >= limit || !hasBucket(buckets, lane % BUCKETS)) continue
     if (seq < from) {
-      const all = jobs[at] as number[]
-      if ((all.at(-1) as number) < from) continue
-      seq = all[firstFrom(all, from)] as number
-      if (seq >= limit) continue
+      const next = (jobs[at] as Ascending).firstFrom(from)
+      if (next === undefined || next >= limit) continue
+      seq = next
     }
     best = seq
     limit = seq
@@ -141,13 +136,13 @@ function firstOf(level: Level, { buckets, unkeyedOnly, from = 0, below = Number.
   return best
 }
 
-/** Where, in an ascending list, the first value stands that is not below this one. */
-function firstFrom(values: readonly number[], value: number): number {
+/** Where the lane stands, or would. */
+function indexOf(lanes: readonly number[], lane: number): number {
   let low = 0
-  let high = values.length
+  let high = lanes.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if ((values[middle] as number) < value) low = middle + 1
+    if ((lanes[middle] as number) < lane) low = middle + 1
     else high = middle
   }
   return low
