@@ -76,6 +76,25 @@ test('a text that is no pattern says why', () => {
   assert.match(wrongPattern('https://example.com/*/x'), /only at the end/)
 })
 
+test('a host or a port that cannot be is no pattern', () => {
+  for (const text of ['https://1.2.3.400/*', 'https://x:70000/*', 'https://[1::2::3]/*'])
+    assert.match(wrongPattern(text), /has a host or a port that cannot be/, text)
+})
+
+test('whatever is written, it is a pattern that matches itself, or something is wrong with it', () => {
+  const nearly = fc.stringMatching(/^https?:\/\/(\*\.?)?[a-z0-9.:_[\]@-]{0,12}\/[a-z*%.\/?#-]{0,8}$/)
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.webUrl(), nearly), (text) => {
+      assert.ok(['string', 'undefined'].includes(typeof wrongEndpointUrl(text)))
+      const read = readHttpUrl(text)
+      const parsed = parseUrlPattern(text)
+      if (typeof read === 'string' || typeof parsed === 'string' || text.includes('*')) return
+      assert.ok(matchesUrl(parsed, read), text)
+    }),
+    { numRuns: 3000 },
+  )
+})
+
 test('a callback is http or https, short enough, without credentials and fragments', () => {
   const any = [pattern('https://*/*'), pattern('http://*/*')]
   const path = (length: number): string => `https://example.com/${'x'.repeat(length - 'https://example.com/'.length)}`

@@ -32,11 +32,11 @@ export function parseUrlPattern(text: string): UrlPattern | string {
   if (fixed.includes('*')) return 'may have * only at the end of its path, and at the beginning of its host'
   const protocol = `${scheme.toLowerCase()}:`
   // As URLs are parsed: the protocol's own port is none, and the path is normalised.
-  const parsed = new URL(`${protocol}//${host.replace(/^\*\.?/, 'x.')}${port === '' ? '' : `:${port}`}${fixed}`)
-  const ending = host.replace(/^\*\.?/, '')
-  const rest = ending === '' ? '' : new URL(`${protocol}//${ending}`).hostname
-  const star = host === '*' ? '*' : host.startsWith('*.') ? '*.' : ''
-  return { text, protocol, host: star + rest, port: parsed.port, path: parsed.pathname, open }
+  const [star, ending] = host === '*' ? ['*', ''] : host.startsWith('*.') ? ['*.', host.slice(2)] : ['', host]
+  const url = `${protocol}//${ending === '' ? 'x' : ending}${port === '' ? '' : `:${port}`}${fixed}`
+  if (!URL.canParse(url)) return 'has a host or a port that cannot be'
+  const parsed = new URL(url)
+  return { text, protocol, host: star + (ending === '' ? '' : parsed.hostname), port: parsed.port, path: parsed.pathname, open }
 }
 
 export function matchesUrl(pattern: UrlPattern, url: URL): boolean {
