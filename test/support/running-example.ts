@@ -9,6 +9,9 @@ import { until } from './until.ts'
 
 const START = join(import.meta.dirname, '..', '..', 'examples', 'start.ts')
 
+/** A bundler and four processes: on a busy machine that takes a while. */
+const START_LIMIT_MS = 120_000
+
 export interface RunningExample extends AsyncDisposable {
   readonly url: string
   /** SIGKILL, for `gateway`, `app a` or `app b`; it comes back by itself. */
@@ -39,14 +42,7 @@ export async function startExample(name: string, env: Readonly<Record<string, st
   }
   process.on('exit', killAll)
   const url = `http://127.0.0.1:${port}`
-  await until(
-    () => `the example serves its page; it printed ${child.output}`,
-    async () => {
-      const answer = await ask(url).catch(() => undefined)
-      return answer?.status === 200
-    },
-  )
-  return {
+  const example: RunningExample = {
     url,
     kill,
     async [Symbol.asyncDispose]() {
@@ -57,6 +53,19 @@ export async function startExample(name: string, env: Readonly<Record<string, st
       rmSync(data, { recursive: true, force: true })
     },
   }
+  let seen = ''
+  const serves = async (): Promise<boolean> => {
+    const answer = await ask(url).catch((error: unknown) => String(error))
+    seen = typeof answer === 'string' ? answer : String(answer.status)
+    return seen === '200'
+  }
+  try {
+    await until(() => `the example serves its page, not ${seen}; it printed ${child.output}`, serves, START_LIMIT_MS)
+  } catch (error) {
+    await example[Symbol.asyncDispose]()
+    throw error
+  }
+  return example
 }
 
 /** Nobody listens there now. */
