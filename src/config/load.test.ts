@@ -3,13 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import fc from 'fast-check'
 import type { Config } from './config.ts'
 import type { LoadResult } from './load.ts'
-import { loadConfig, loadText, loadValue } from './load.ts'
-
-const SEED = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
-console.log(`SEED=${SEED}`)
+import { LONG, SHORT } from '../../test/support/config-texts.ts'
+import { loadConfig, loadText } from './load.ts'
 
 const OPTIONS = { file: 'spillway.yaml', folder: '/srv/app' }
 
@@ -23,44 +20,6 @@ function good(text: string, environment?: Record<string, string>): Config {
   return result.config
 }
 
-const SHORT = `
-pools: { api: [http://127.0.0.1:3001, http://127.0.0.1:3002] }
-routes:
-  - { match: POST /reports, mode: queue }
-  - { match: "POST /orders/{id}", mode: spill, key: path:id }
-  - { match: "/*" }
-`
-const LONG = `
-listeners: [ { address: 127.0.0.1:8080 } ]
-admin: { address: 127.0.0.1:9900 }
-store: { engine: embedded, path: ./data }
-pools:
-  api:
-    servers: [ { url: http://127.0.0.1:3001, weight: 1 } ]
-    balance: least-requests
-    maxInFlight: 64
-    wait: 2s
-    health: { path: /healthz, interval: 2s, timeout: 1s, fall: 3, rise: 2 }
-queues:
-  reports:
-    pool: api
-    concurrency: 8
-    attempts: 20
-    backoff: { base: 1s, max: 30m }
-    timeout: 60s
-    expireAfter: never
-    keep: 24h
-    keepDead: 14d
-    limits: { jobs: 1000000, bytes: 10GiB, finished: 10GiB }
-routes:
-  - match: { method: POST, path: /reports }
-    mode: queue
-    queue: reports
-    wait: 0s
-    key: header:X-Account
-    allow: [prefer, idempotency-key, key, delay]
-limits: { head: 32KiB, jobBody: 1MiB, result: 16MiB, spillCopy: 64KiB, buffered: 256MiB }
-`
 /** One line to which a case adds its mistake. */
 const BASE = 'pools: { api: [http://127.0.0.1:3001] }\n'
 const ROUTE = 'routes: [{ match: /* }]\n'.replace('/*', '"/*"')
@@ -550,77 +509,5 @@ describe('files and modules', () => {
     assert.deepEqual(result.ok ? [] : result.errors, [
       `${join(folder, 'missing.yaml')}  cannot be read: there is no such file; \`spillway init\` writes one`,
     ])
-  })
-})
-
-describe('whatever it is given, reading never throws', () => {
-  test('damaged texts', () => {
-    const damage = fc.tuple(
-      fc.nat(LONG.length),
-      fc.nat(12),
-      fc.oneof(fc.string(), fc.constantFrom('{', '}', '[', ']', ':', '\n', '&a ', '*a', '${', '!!x ', '- ', '? ', '"')),
-    )
-    fc.assert(
-      fc.property(fc.constantFrom(LONG, SHORT), fc.array(damage, { minLength: 1, maxLength: 4 }), (text, damages) => {
-        let damaged = text
-        for (const [at, length, added] of damages) damaged = damaged.slice(0, at) + added + damaged.slice(at + length)
-        const result = load(damaged, { X: '1' })
-        assert.ok(result.ok || result.errors.length > 0)
-      }),
-      { seed: SEED, numRuns: 400 },
-    )
-  })
-
-  test('well-formed values of any other shape', () => {
-    const keys = [
-      'pools',
-      'routes',
-      'match',
-      'servers',
-      'url',
-      'queues',
-      'listeners',
-      'address',
-      'admin',
-      'store',
-      'key',
-      'mode',
-      'pool',
-      'api',
-      'limits',
-      '__proto__',
-      'constructor',
-    ]
-    const { tree } = fc.letrec((tie) => ({
-      tree: fc.oneof(
-        { maxDepth: 5 },
-        tie('leaf'),
-        fc.array(tie('tree'), { maxLength: 3 }),
-        fc.dictionary(fc.constantFrom(...keys), tie('tree'), { maxKeys: 5 }),
-      ),
-      leaf: fc.oneof(
-        fc.constantFrom('http://a', '/a', 'queue', 'spill', 'api', '1s', '', null, undefined),
-        fc.integer(),
-        fc.boolean(),
-        fc.string(),
-      ),
-    }))
-    const file = fc.record({
-      pools: tree,
-      routes: fc.oneof(tree, fc.array(fc.record({ match: tree, mode: fc.constantFrom('queue', 'spill', 'x') }))),
-      queues: tree,
-    })
-    fc.assert(
-      fc.property(file, (value) => {
-        const result = loadValue(structuredClone(value), OPTIONS)
-        assert.ok(result.ok || result.errors.length > 0)
-      }),
-      { seed: SEED, numRuns: 1000 },
-    )
-  })
-
-  test('aliases that would grow without end', () => {
-    const levels = Array.from({ length: 30 }, (_, i) => `l${i + 1}: &l${i + 1} [*l${i}, *l${i}, *l${i}]`)
-    assert.ok(!load(`l0: &l0 [x]\n${levels.join('\n')}\n`).ok)
   })
 })
