@@ -7,6 +7,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
+import { batchDocument } from './api/batch-document.ts'
 import { endedDocument } from './api/document.ts'
 import { Clients } from './api/clients.ts'
 import { EventSockets } from './api/event-socket.ts'
@@ -292,6 +293,10 @@ class RunningGateway implements Gateway {
     const resolver = this.#options.resolver ?? systemResolver
     const webhooks = new Webhooks({ ...this.#parts(), config: this.#config, store, jobs, bus, resolver, documentOf })
     jobs.followUps.add((ended) => webhooks.followUp(ended))
+    jobs.batches.onEnded((batch) => {
+      const { finishedAt: at = batch.head.submittedAt } = batch.head
+      return webhooks.jobsFor({ id: `msg_batch_${batch.id}`, type: 'batch.ended', at, document: batchDocument(this.#config, batch) })
+    })
     this.#webhooks = webhooks
     return webhooks
   }

@@ -64,6 +64,11 @@ export class Clients {
     })
   }
 
+  /** Is there a limit at all? */
+  get countsJobs(): boolean {
+    return this.#limits.jobs > 0
+  }
+
   /** Who calls. No credential stays in memory by it. */
   nameOf({ head, peer }: Pick<Call, 'head' | 'peer'>, source: BindSource | undefined): string {
     const identity = source === undefined ? undefined : identityOf(source, head.headers)

@@ -14,6 +14,8 @@ import { type BatchDocument, readBatchDocument, readBatchItem } from '../core/jo
 import { type DocumentLimits, isWrong, wrongText } from '../core/jobs/job-document.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import { headerValue, headerValues } from '../http1/message.ts'
+import type { JobPlace } from '../api/clients.ts'
+import { idAt } from '../jobs/batch-notes.ts'
 import type { NewBatch, TakenBatch } from '../jobs/batches.ts'
 import { requestOf } from '../jobs/new-job.ts'
 import { parseExactly } from '../lib/exact-json.ts'
@@ -93,10 +95,29 @@ async function submitBatch(call: Call, context: CallContext): Promise<TakenBatch
     const once = key === undefined ? undefined : { scopeKey: scopeOf(call, key), fingerprint: fingerprintOf(call, body.bytes) }
     const { reference } = document
     const batch: NewBatch = { jobs, ...(reference !== undefined && { reference }), ...(once !== undefined && { once }) }
-    return await submit(batch, context)
+    return await submitWithin(call, batch, context)
   } finally {
     body.free()
   }
+}
+
+/** A batch is as many jobs of its client as it has, who is told apart by its address: its requests may name several identities. */
+async function submitWithin(call: Call, batch: NewBatch, context: CallContext): Promise<TakenBatch | Refused> {
+  const { clients } = context
+  const places: JobPlace[] = []
+  const free = (): void => places.forEach((place) => place.free())
+  for (let i = 0; i < batch.jobs.length && clients.countsJobs; i++) {
+    const place = await clients.takeJob(clients.nameOf(call, undefined))
+    if (isFailure(place)) {
+      free()
+      return { failed: place }
+    }
+    places.push(place)
+  }
+  const taken = await submit(batch, context)
+  if ('batch' in taken && taken.kind === 'created') places.forEach((place, i) => place.holds(idAt(taken.batch.id, i)))
+  else free()
+  return taken
 }
 
 /** What each of them is given of headers may be much more than what was sent. */

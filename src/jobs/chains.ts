@@ -53,11 +53,9 @@ function nextJob(parts: ChainParts, then: Then, job: StoredJob, answer: JobAnswe
   }
   if (answer === undefined && job.hasAnswer) return stopped('chain_broken', 'the result cannot be read')
   const request = requestOf(then, route, answer)
-  if (request.body.length > limits.jobBody)
-    return stopped(
-      'chain_result_too_large',
-      `the result has ${request.body.length} bytes, more than the next job may have (limits.jobBody)`,
-    )
+  const bytes = answer?.blob?.bytes ?? request.body.length
+  if (bytes > limits.jobBody)
+    return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than the next job may have (limits.jobBody)`)
   return {
     ...queueSettings(queue, route?.then === undefined ? {} : { then: route.then }),
     route: route?.name ?? 'chain',

@@ -4,7 +4,8 @@
  * job that follows is made once. Where there is no room for it, the end that it follows from waits in the outbox.
  */
 import { hash } from 'node:crypto'
-import type { Millis } from '../lib/units.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
+import type { BlobSource } from '../ports/blobs.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { JobAnswer, JobCommand, JobError, JobStore, NewJob, NewNote, NextJob, StoredJob, Submitted } from '../ports/job-store.ts'
@@ -21,7 +22,7 @@ export interface FollowUp {
 
 export interface EndedJob {
   readonly job: StoredJob
-  /** Read when it is asked for, once. Undefined: it ended without one, or it cannot be read. */
+  /** Read when it is asked for, once. Undefined: it ended without one, or it cannot be read. Where it has a `blob`, that is too large to be sent on. */
   answer(): Promise<JobAnswer | undefined>
 }
 
@@ -44,7 +45,9 @@ export interface KeptEnds {
 }
 
 export interface FollowUpParts {
-  readonly store: Pick<JobStore, 'followUps' | 'read' | 'command'>
+  readonly store: Pick<JobStore, 'followUps' | 'read' | 'command' | 'blobs'>
+  /** Of a body that was streamed: up to this it is read to be sent on. */
+  readonly bodyBytesMax: () => Bytes
   readonly bus: Bus
   readonly clock: Clock
   readonly telemetry: Telemetry
@@ -128,22 +131,25 @@ export class FollowUps {
   /** How many are done; of the others something has no room, or could not be made. */
   async #followAll(due: readonly StoredJob[]): Promise<number> {
     const done: Followed[] = []
-    const late = new Set<string>()
     const full = new Set<string>()
-    for (const job of due) {
-      // Where one has no room, the next ones of its queue hardly have: nothing of them is read in vain.
-      if (full.has(job.queue)) continue
-      // What follows from jobs of one key comes in the order of their ends.
-      const order = JSON.stringify([job.queue, job.key ?? job.id])
-      if (late.has(order)) continue
-      const followed = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
-      if (followed === undefined) late.add(order)
-      else if (followed === 'full') full.add(job.queue)
-      else done.push(followed)
-    }
+    // What follows from jobs of one key comes in the order of their ends; the others go side by side, so that the store takes them together.
+    const groups = Map.groupBy(due, (job) => JSON.stringify([job.queue, job.key ?? job.id]))
+    await Promise.all([...groups.values()].map((group) => this.#followInOrder(group, done, full)))
     await this.#tell(done, due)
     if (done.length === due.length) this.#stuck = false
     return done.length
+  }
+
+  /** Up to the first that has to wait. `full`: queues whose ends have found no room. */
+  async #followInOrder(group: readonly StoredJob[], done: Followed[], full: Set<string>): Promise<void> {
+    for (const job of group) {
+      // Where one has no room, the next ones of its queue hardly have: nothing of them is read in vain.
+      if (full.has(job.queue)) return
+      const followed = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
+      if (followed === 'full') full.add(job.queue)
+      if (followed === undefined || followed === 'full') return
+      done.push(followed)
+    }
   }
 
   /** In one commit, with what is kept of all these ends: an end is one, also where what follows from it has to wait. */
@@ -164,7 +170,7 @@ export class FollowUps {
     let answer: Promise<JobAnswer | undefined> | undefined
     const ended: EndedJob = {
       job,
-      answer: () => (answer ??= this.#parts.store.read([job.id], 'result').then(([read]) => read?.answer)),
+      answer: () => (answer ??= this.#answerOf(job)),
     }
     const jobs: NewJob[] = []
     const notes: NewNote[] = []
@@ -188,11 +194,31 @@ export class FollowUps {
     return 'full'
   }
 
+  async #answerOf({ id }: StoredJob): Promise<JobAnswer | undefined> {
+    const { store, bodyBytesMax } = this.#parts
+    const answer = (await store.read([id], 'result'))[0]?.answer
+    const blob = answer?.blob
+    if (answer === undefined || blob === undefined || blob.bytes > bodyBytesMax()) return answer
+    const source = await store.blobs.open(id, blob)
+    const { status, reason, headers } = answer
+    return source === undefined ? undefined : { status, reason, headers, body: await bytesOf(source) }
+  }
+
   #tellStuck(why: string): undefined {
     if (this.#stuck || this.#stopped) return undefined
     this.#stuck = true
     this.#parts.telemetry.event({ type: 'warning', message: `what follows from ended jobs is late: ${why}` })
     return undefined
+  }
+}
+
+async function bytesOf(source: BlobSource): Promise<Uint8Array> {
+  try {
+    const pieces: Uint8Array[] = []
+    for (let at = 0; at < source.length; at += pieces.at(-1)?.length ?? 0) pieces.push(await source.read(at))
+    return Buffer.concat(pieces)
+  } finally {
+    source.close()
   }
 }
 

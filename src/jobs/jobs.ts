@@ -151,7 +151,7 @@ class LocalJobs implements Jobs {
     this.#watch = new Watch(store, bus, clock, this.#listenerFailed)
     this.#results = new StoredResults(store, config.limits)
     this.#ticker = new Ticker({ tick: () => this.#tick() }, clock, (tick) => this.#ticked(tick), this.#tickFailed)
-    this.followUps = new FollowUps({ ...parts, submit: (jobs) => this.#submit(jobs) })
+    this.followUps = new FollowUps({ ...parts, bodyBytesMax: () => this.#config.limits.jobBody, submit: (jobs) => this.#submit(jobs) })
     this.answers = new LiveAnswers(parts)
     const { result: resultBytesMax, streamedResult: streamedBytesMax } = config.limits
     const signingKeys = (): readonly SigningKey[] => this.#config.signing?.keys ?? []

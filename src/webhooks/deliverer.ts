@@ -121,6 +121,8 @@ export class Deliverer {
   async #lease(): Promise<Millis> {
     try {
       while (this.#again && !this.#stopped) {
+        // It may be told of what the store is about to be asked to take.
+        await new Promise<void>((resolve) => setImmediate(resolve))
         this.#again = false
         const settings = this.#parts.settings()
         if (settings === undefined) return LOOK_EVERY_MS

@@ -18,7 +18,8 @@ const RESULT_HEADERS: ReadonlySet<string> = new Set([
 /** `document`: the rest of it, plain data. */
 export function payloadOf(document: Readonly<Record<string, unknown>>, answer: JobAnswer | undefined, inlineMax: Bytes): Buffer {
   const text = JSON.stringify(document)
-  if (answer === undefined || answer.body.length > inlineMax) return Buffer.from(text)
+  // A blob was too large to be read.
+  if (answer === undefined || answer.blob !== undefined || answer.body.length > inlineMax) return Buffer.from(text)
   return Buffer.from(`${text.slice(0, -1)},"result":${resultText(answer)}}`)
 }
 

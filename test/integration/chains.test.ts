@@ -238,3 +238,22 @@ async function disposable(server: Promise<TestServer>): Promise<AsyncDisposable 
   const it = await server
   return { it, [Symbol.asyncDispose]: () => it.kill() }
 }
+
+test('a result that was streamed goes on as a whole; one that is too large stops the chain', async () => {
+  const limits = { jobBody: '10KiB', spillCopy: '10KiB' }
+  await using server = await disposable(
+    startTestServer(({ url, body }, response) => {
+      response.write(url === '/extract' && body.toString() === 'large' ? 'x'.repeat(20_000) : `${url}(`)
+      setImmediate(() => response.end(`${body.toString()})`))
+    }),
+  )
+  await using rig = await startConfigRig({ pools: poolOf(server.it), limits, routes: [{ ...EXTRACT, stream: true }, TRANSLATE] })
+  const later = { method: 'POST', body: 'small', headers: { Prefer: 'respond-async' } }
+  const followed = async (body: string): Promise<Document> =>
+    rig.status((await rig.ask('/extract', { ...later, body })).headers.location ?? '', 'it is followed', ({ next }) => next !== undefined)
+  const { next } = await followed('small')
+  await rig.status(next.links.self, 'the next has ended', ({ status }) => status === 'succeeded')
+  assert.equal((await rig.ask(next.links.result)).text, '/translate(/extract(small))')
+  const stopped = await followed('large')
+  assert.deepEqual([stopped.status, stopped.next.error.code], ['succeeded', 'chain_result_too_large'])
+})

@@ -146,3 +146,23 @@ test('waits, streams and sockets of a client are as many as may be; one more is 
   await until('streams that have ended are over', isFree)
   other.destroy()
 })
+
+test('a batch takes a place for each of its jobs, or none', async () => {
+  await using bounded = await limited({ jobs: 3 })
+  const { rig, answer } = bounded
+  const batch = (count: number): Promise<Answer> => {
+    const requests = Array.from({ length: count }, () => ({ method: 'POST', target: '/work', text: 'x' }))
+    return ask(`${rig.url}/_spillway/batches`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ requests }),
+    })
+  }
+  const refused = await batch(4)
+  assert.deepEqual([refused.status, refused.json()['code']], [429, 'too_many_jobs'])
+  assert.equal((await batch(3)).status, 202, 'what was refused took no place')
+  assert.equal((await submit(rig)).status, 429)
+  await until('all run', () => rig.servers[0]!.received.length === 3)
+  answer(1)
+  await until('there is room again', async () => (await submit(rig)).status === 202)
+})

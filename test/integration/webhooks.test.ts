@@ -264,3 +264,40 @@ test('endpoints that are added, changed and taken away by a reload hold at once,
   const urls = rig.receiver.received.map(({ url }) => url)
   assert.deepEqual([urls[0], urls.slice(1, 3).sort(), urls.slice(3)], ['/a', ['/b', '/moved'], ['/a']])
 })
+
+test('the end of a batch is told of once, after the ends of its jobs, to who asks for it', async () => {
+  await using rig = await startWebhookRig({
+    main: { events: ['job.succeeded', 'batch.ended'] },
+    handle: (_, response) => void response.end('done'),
+  })
+  const requests = Array.from({ length: 3 }, () => ({ method: 'POST', target: '/work', text: 'x' }))
+  const accepted = await rig.post(
+    '/_spillway/batches',
+    { 'content-type': 'application/json' },
+    JSON.stringify({ reference: 'all', requests }),
+  )
+  assert.equal(accepted.status, 202, accepted.text)
+  const told = await rig.received(4)
+  const payloads = told.map((webhook) => new StandardWebhook(SECRET).verify(webhook.body, headersOf(webhook)) as Document)
+  const ended = payloads.filter(({ type }) => type === 'batch.ended')
+  assert.equal(ended.length, 1)
+  const { status, reference, total, counts, links } = ended[0] as Document
+  assert.deepEqual([status, reference, total, counts.succeeded], ['ended', 'all', 3, 3])
+  assert.equal((await ask(rig.url + links.self)).json()['status'], 'ended')
+})
+
+test('a small result that was streamed goes along, a large one is linked to', async () => {
+  const large = 'x'.repeat(40_000)
+  await using rig = await startWebhookRig({
+    config: { routes: [{ match: '/*', mode: 'queue', queue: 'work', stream: true }] },
+    handle: ({ url }, response) => void response.setHeader('content-type', 'text/plain').end(url === '/large' ? large : 'little by little'),
+  })
+  const answers = [await rig.post('/small', {}, 'x'), await rig.post('/large', {}, 'x')]
+  assert.deepEqual(
+    answers.map(({ text }) => text.length),
+    [16, 40_000],
+  )
+  const payloads = (await rig.received(2)).map(payloadOf)
+  const results = payloads.map(({ result }) => result?.body as unknown).toSorted()
+  assert.deepEqual(results, ['little by little', undefined])
+})

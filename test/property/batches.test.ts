@@ -39,7 +39,7 @@ class Life {
     const submitWhole: JobStore['submitWhole'] = (jobs, note) => store.submitWhole(jobs, note)
     const cancel = (id: string): Promise<unknown> => store.command([{ kind: 'cancel', id }])
     this.batches = new Batches({ ...parts, max: () => 10, submit, submitWhole, cancel })
-    this.followUps = new FollowUps({ ...parts, submit })
+    this.followUps = new FollowUps({ bodyBytesMax: () => 1024 * 1024, ...parts, submit })
     this.followUps.addKeeper(this.batches)
     this.batches.onEnded((batch) => [{ name: 'told', job: newJob({ queue: 'told', reference: batch.id }) }])
   }
