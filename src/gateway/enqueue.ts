@@ -94,7 +94,8 @@ export async function submitCall(
   let submitted: Submitted
   try {
     const admission = admissionOf(policies, match, queue, context)
-    submitted = await context.jobs.submit(newJob(call.head, match, { queue, policies, hold, request, admission, random: context.random }))
+    const job = newJob(call.head, match, { queue, policies, hold, request, admission, random: context.random })
+    submitted = await context.jobs.submit(job, { isHeld: hold.onWait === 'cancel' && hold.waitMs > 0 })
   } catch {
     place.free()
     // Whether it is durable is unknown, so it is not accepted; the engine has told its owner what is wrong.

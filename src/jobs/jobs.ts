@@ -66,6 +66,11 @@ export interface Estimate {
   readonly retryAfterSeconds: number
 }
 
+export interface SubmitOptions {
+  /** Somebody is about to say for how long it is waited for (`hold`): nobody is to begin with it before. */
+  readonly isHeld?: boolean
+}
+
 export interface Jobs {
   /** The queues by themselves: what the queue API does with them. */
   readonly queues: Queues
@@ -77,7 +82,7 @@ export interface Jobs {
   waitAnswer(id: JobId, forMs: Millis, options?: WaitOptions): Promise<ReadJob | undefined>
   readonly batches: Batches
   /** Resolved = durable. Rejects when the engine failed. */
-  submit(job: NewJob): Promise<Submitted>
+  submit(job: NewJob, options?: SubmitOptions): Promise<Submitted>
   /** Would a job of this key have others before it? */
   isHeld(key: KeyRef): Promise<boolean>
   read(id: JobId, want: 'status' | 'result'): Promise<ReadJob | undefined>
@@ -227,14 +232,15 @@ class LocalJobs implements Jobs {
     this.followUps.start()
   }
 
-  async submit(job: NewJob): Promise<Submitted> {
-    return (await this.#submit([job]))[0] as Submitted
+  async submit(job: NewJob, options?: SubmitOptions): Promise<Submitted> {
+    return (await this.#submit([job], options))[0] as Submitted
   }
 
-  async #submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]> {
-    this.#wakeFor(jobs)
+  async #submit(jobs: readonly NewJob[], { isHeld = false }: SubmitOptions = {}): Promise<readonly Submitted[]> {
+    if (!isHeld) this.#wakeFor(jobs)
     const submitted = await this.#parts.store.submit(jobs).catch((error: unknown) => this.#maybeSubmitted(jobs, error))
     this.#accepted(jobs, (i) => submitted[i]?.kind)
+    if (isHeld) this.#wakeFor(jobs)
     return submitted
   }
 

@@ -68,7 +68,7 @@ class SimPool {
     return true
   }
 
-  release(server: Server): void {
+  releaseJob(server: Server): void {
     server.inFlight--
     assert.ok(server.inFlight >= 0, 'a slot was released twice')
     for (const listener of this.#freed) listener(server)
