@@ -107,7 +107,10 @@ export class FollowUps {
     this.#timer?.cancel()
     this.#running = this.#empty().then((nextMs) => {
       this.#running = undefined
-      if (!this.#stopped) this.#timer = this.#parts.clock.after(nextMs, () => this.#look())
+      if (this.#stopped) return
+      // An end may have been told of when it had just looked for the last time.
+      if (this.#again && nextMs === LOOK_EVERY_MS) this.#look()
+      else this.#timer = this.#parts.clock.after(nextMs, () => this.#look())
     })
   }
 

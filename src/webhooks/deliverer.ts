@@ -99,7 +99,10 @@ export class Deliverer {
     this.#leasing = true
     void this.#lease().then((nextMs) => {
       this.#leasing = false
-      if (!this.#stopped) this.#timer = this.#parts.clock.after(nextMs, () => this.wake())
+      if (this.#stopped) return
+      // Somebody may have woken it when it had just looked for the last time.
+      if (this.#again && nextMs === LOOK_EVERY_MS) this.wake()
+      else this.#timer = this.#parts.clock.after(nextMs, () => this.wake())
     })
   }
 
