@@ -59,8 +59,8 @@ const BATCH = 100
 /** Also without a hint: whatever was lost is found within this time. */
 const LOOK_EVERY_MS: Millis = 30_000
 const RETRY_MS: Millis = 1000
-/** As long as a job that follows may be made again: longer than any stop of a gateway that still counts as one. */
-const MADE_AGAIN_MS: Millis = 7 * 86_400_000
+/** As long as a job that follows may be made again: over any stop of a gateway in the moment between. What follows is kept for so long at least. */
+const MADE_AGAIN_MS: Millis = 86_400_000
 
 export class FollowUps {
   readonly #parts: FollowUpParts
