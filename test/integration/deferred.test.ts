@@ -344,7 +344,8 @@ test('an end that the store does not take now is refused with a hint when to com
   const { report } = await deferred()
   rig.failNext.settle = 1
   const refused = await post(`${report}/complete`, 'x')
-  assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '1'])
+  assert.equal(refused.status, 503)
+  assert.match(refused.headers['retry-after'] ?? '', /^[123]$/)
   assert.equal((await post(`${report}/complete`, 'x')).status, 204)
 })
 
