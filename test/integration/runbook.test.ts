@@ -6,12 +6,21 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type BrokenGateway, type Shelled, SLOW_SYNCS, startBroken, WAYS } from '../support/broken-gateway.ts'
 import { ask } from '../support/http-client.ts'
 import { until } from '../support/until.ts'
 
 /** For what a loaded machine does, and for figures of the last minute. */
 const PATIENCE_MS = 180_000
+
+/** Nobody types faster, and each command is a process. */
+const TYPED_AGAIN_MS = 1000
+
+async function later(): Promise<false> {
+  await sleep(TYPED_AGAIN_MS)
+  return false
+}
 
 /** What `status` says of each, and of nothing else. */
 const CAUSES: Readonly<Record<keyof typeof WAYS, RegExp>> = {
@@ -36,7 +45,7 @@ async function says(broken: BrokenGateway, line: string, ...patterns: readonly R
     () => `${line} says ${String(patterns)}; it says (${seen.code}):\n${seen.out}${seen.err}`,
     async () => {
       seen = await broken.type(line)
-      return patterns.every((pattern) => pattern.test(seen.out + seen.err))
+      return patterns.every((pattern) => pattern.test(seen.out + seen.err)) || later()
     },
     PATIENCE_MS,
   )
@@ -63,7 +72,7 @@ async function isQuiet(broken: BrokenGateway): Promise<void> {
     async () => {
       const { code, out, err } = await broken.type('spillway status')
       seen = out + err
-      return code === 0 && !seen.includes('needs a look')
+      return (code === 0 && !seen.includes('needs a look')) || later()
     },
     PATIENCE_MS,
   )
