@@ -173,6 +173,21 @@ test('a job that is sent by the queue API says itself where its result goes, whe
   }
 })
 
+test('a queue that is made over the API has its chain, over a restart too', async () => {
+  await using server = await disposable(translator())
+  await using rig = await startConfigRig({ pools: poolOf(server.it), routes: [TRANSLATE] })
+  const wrong = await rig.admin('PUT', 'queues/made', { pool: 'api', then: 'made-too' })
+  assert.match(wrong.document.detail, /^then: there is no queue "made-too"/)
+  assert.equal((await rig.admin('PUT', 'queues/made-too', { pool: 'api', then: 'POST /translate' })).status, 201)
+  assert.equal((await rig.admin('PUT', 'queues/made', { pool: 'api', then: { queue: 'made-too', target: '/second' } })).status, 201)
+  await rig.restart()
+  const sent = await rig.admin('POST', 'queues/made/jobs', { text: 'x', target: '/first' })
+  const first = await rig.status(`/_spillway/jobs/${sent.document.token}`, 'it is followed', ({ next }) => next !== undefined)
+  const second = await rig.status(first.next.links.self, 'the next is followed', ({ next }) => next !== undefined)
+  await rig.status(second.next.links.self, 'the last has ended', ({ status }) => status === 'succeeded')
+  assert.equal((await rig.ask(second.next.links.result)).text, '/translate(/second(/first(x)))')
+})
+
 test('where the next queue is gone when a job ends, its status says so', async () => {
   await using server = await disposable(translator())
   const routes: Routes = [{ match: 'POST /a', mode: 'queue', then: 'later' }]
