@@ -11,6 +11,9 @@ import { type Answer, ask, blocks, open } from '../support/http-client.ts'
 import { startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
+/** The queue these tests send to, as the API addresses it. */
+const WORK_QUEUE = 'queues/work'
+
 type Routes = NonNullable<ConfigFile['routes']>
 
 const BATCHES = '/_spillway/batches'
@@ -159,18 +162,18 @@ test('one request that cannot be taken, and none is: each that is wrong is told 
       [9, 'invalid_request'],
     ],
   )
-  assert.deepEqual((await rig.admin('GET', 'queues/work/jobs')).document.jobs, [])
+  assert.deepEqual((await rig.admin('GET', `${WORK_QUEUE}/jobs`)).document.jobs, [])
   assert.equal(server.received.length, 0)
 })
 
 test('where a queue has no room for all of them, none is taken, and the client is told when to come back', async () => {
   await using all = await world({ queues: { work: { limits: { jobs: 2 } } } })
   const { rig } = all
-  await rig.admin('POST', 'queues/work/pause')
+  await rig.admin('POST', `${WORK_QUEUE}/pause`)
   const refused = await send(rig, [work('a'), work('b'), work('c')])
   assert.deepEqual([refused.status, refused.document.code], [503, 'queue_full'])
   assert.ok(Number(refused.headers['retry-after']) >= 1)
-  assert.deepEqual((await rig.admin('GET', 'queues/work/jobs')).document.jobs, [])
+  assert.deepEqual((await rig.admin('GET', `${WORK_QUEUE}/jobs`)).document.jobs, [])
   const self = await sent(rig, [work('a'), work('b')])
   assert.equal((await rig.ask(self)).document.counts.queued, 2)
 })
@@ -479,10 +482,10 @@ test('on the queue API a batch is jobs of one queue, by the rights of its key', 
   const api = (method: string, path: string, token: string, body?: unknown): Promise<Told> =>
     rig.ask(`/_spillway/api/${path}`, { method, headers: { authorization: `Bearer ${token}` }, ...(body !== undefined && { body }) })
   const jobs = [{ text: 'a', target: '/x' }, { payload: { n: 1 } }]
-  const made = await api('POST', 'queues/work/batches', 'sender-of-batches', { jobs, reference: 'r', idempotencyKey: 'once' })
+  const made = await api('POST', `${WORK_QUEUE}/batches`, 'sender-of-batches', { jobs, reference: 'r', idempotencyKey: 'once' })
   assert.equal(made.status, 201, made.text)
   assert.deepEqual([made.document.total, made.document.reference], [2, 'r'])
-  const again = await api('POST', 'queues/work/batches', 'sender-of-batches', { jobs, reference: 'r', idempotencyKey: 'once' })
+  const again = await api('POST', `${WORK_QUEUE}/batches`, 'sender-of-batches', { jobs, reference: 'r', idempotencyKey: 'once' })
   assert.deepEqual([again.status, again.document.token], [200, made.document.token])
   await ended(rig, `${BATCHES}/${made.document.token}`)
   const { id } = made.document
@@ -491,11 +494,11 @@ test('on the queue API a batch is jobs of one queue, by the rights of its key', 
   assert.equal((await api('GET', `batches/${id}`, 'sender-of-batches')).status, 403)
   assert.equal((await api('DELETE', `batches/${id}`, 'looker-of-batches')).document.status, 'ended')
   assert.equal((await api('GET', 'batches/nobody', 'looker-of-batches')).status, 404)
-  assert.equal((await api('POST', 'queues/work/batches', 'looker-of-batches', { jobs })).status, 403)
+  assert.equal((await api('POST', `${WORK_QUEUE}/batches`, 'looker-of-batches', { jobs })).status, 403)
   assert.equal((await api('POST', 'queues/other/batches', 'sender-of-batches', { jobs })).status, 404)
-  const wrong = await api('POST', 'queues/work/batches', 'sender-of-batches', { jobs: [...jobs, { idempotencyKey: 'x' }] })
+  const wrong = await api('POST', `${WORK_QUEUE}/batches`, 'sender-of-batches', { jobs: [...jobs, { idempotencyKey: 'x' }] })
   assert.match(wrong.document.detail, /^jobs\[2\]\.idempotencyKey: has no meaning in a batch/)
-  await until('nothing of it was taken', async () => (await rig.admin('GET', 'queues/work/jobs')).document.jobs.length === 2)
+  await until('nothing of it was taken', async () => (await rig.admin('GET', `${WORK_QUEUE}/jobs`)).document.jobs.length === 2)
 })
 
 test('a gateway that is killed again and again goes on with its batch, and counts every job of it', async () => {

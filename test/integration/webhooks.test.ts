@@ -12,6 +12,10 @@ import type { Received } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 import { SECRET, startReceiver, startWebhookRig, type WebhookRig } from '../support/webhook-rig.ts'
 
+/** The queue these tests send to, and as the API addresses it. */
+const QUEUE = 'work'
+const WORK_QUEUE = `/queues/${QUEUE}`
+
 const OTHER_SECRET = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD'
 /** The seed of RFC 8032, test 1. */
 const PRIVATE_KEY = 'whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A='
@@ -116,8 +120,8 @@ test('every way to end is told of, with what is known of it', async () => {
     ['job.failed', 'failed', 'server_error', 422],
   )
   assert.deepEqual(failed.result, { status: 422, headers: {}, encoding: 'text', body: 'no' })
-  await rig.api('POST', '/queues/work/pause')
-  const { document } = await rig.api('POST', '/queues/work/jobs', { delay: '1h' })
+  await rig.api('POST', `${WORK_QUEUE}/pause`)
+  const { document } = await rig.api('POST', `${WORK_QUEUE}/jobs`, { delay: '1h' })
   await rig.api('DELETE', `/jobs/${document.id}`)
   assert.deepEqual(await types(rig, 2), ['job.failed', 'job.cancelled'])
   await rig.submit()
@@ -203,7 +207,7 @@ test('headers of the endpoint are sent along, and its URL is filled in', async (
   })
   await rig.submit('/work', { 'spillway-reference': 'a/b' })
   const webhook = await first(rig)
-  assert.equal(webhook.url, '/in/work/a%2Fb?status=succeeded')
+  assert.equal(webhook.url, `/in/${QUEUE}/a%2Fb?status=succeeded`)
   assert.equal(webhook.headers.authorization, 'Bearer of-the-receiver')
 })
 
@@ -225,13 +229,13 @@ test('a client names its callback in the request, or in the document of a job, w
   await rig.submit('/work')
   const held = await rig.post('/spill', { 'spillway-callback': callback }, '{}')
   assert.deepEqual([held.status, held.headers['spillway-status'], held.text], [200, 'succeeded', 'done'])
-  const sent = await rig.api('POST', '/queues/work/jobs', { payload: 1, callback })
+  const sent = await rig.api('POST', `${WORK_QUEUE}/jobs`, { payload: 1, callback })
   assert.equal(sent.status, 201)
   const elsewhere = await rig.post('/work', { 'spillway-callback': `${receiver.url}/other` }, '{}')
   assert.equal(elsewhere.status, 400)
   assert.match(elsewhere.json()['detail'] as string, /^Spillway-Callback http:\/\/127\.0\.0\.1:\d+\/other matches none/)
   assert.match((await rig.post('/not', { 'spillway-callback': callback }, '{}')).text, /not allowed on this route/)
-  const wrong = await rig.api('POST', '/queues/work/jobs', { payload: 1, callback: 'https://example.com/' })
+  const wrong = await rig.api('POST', `${WORK_QUEUE}/jobs`, { payload: 1, callback: 'https://example.com/' })
   assert.match(wrong.document.detail as string, /callback: .*matches none/)
   await until('all callbacks have come', () => receiver.received.length === 3)
   await rig.gateway.drain()
