@@ -71,21 +71,6 @@ export async function startQueueApiRig(options: QueueApiRigOptions = {}): Promis
   const events: GatewayEvent[] = []
   const start = (): Promise<Gateway> => startGateway(config, { telemetry: recordingTelemetry(events) })
   let gateway = await start()
-  const call = async (
-    url: string,
-    asked: { method: string; body?: unknown; headers?: Readonly<Record<string, string>> },
-  ): Promise<ApiAnswer> => {
-    const { method, body } = asked
-    const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
-    const type = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }
-    const answer = await ask(url, { method, headers: { ...type, ...asked.headers }, ...(text === undefined ? {} : { body: text }) })
-    return {
-      ...answer,
-      get document() {
-        return JSON.parse(answer.text) as unknown
-      },
-    }
-  }
   return {
     get gateway() {
       return gateway
@@ -102,10 +87,14 @@ export async function startQueueApiRig(options: QueueApiRigOptions = {}): Promis
     events,
     api(method, apiPath, body, headers) {
       const url = `http://127.0.0.1:${gateway.listeners[0]?.port}/_spillway/api${apiPath}`
-      return call(url, { method, body, headers: { authorization: `Bearer ${TOKEN}`, ...headers } })
+      return askDocument(url, { method, body, headers: { authorization: `Bearer ${TOKEN}`, ...headers } })
     },
     admin(method, apiPath, body, headers) {
-      return call(`http://127.0.0.1:${gateway.admin.port}/api${apiPath}`, { method, body, ...(headers === undefined ? {} : { headers }) })
+      return askDocument(`http://127.0.0.1:${gateway.admin.port}/api${apiPath}`, {
+        method,
+        body,
+        ...(headers === undefined ? {} : { headers }),
+      })
     },
     async restart(change = {}) {
       await gateway.close()
@@ -115,6 +104,23 @@ export async function startQueueApiRig(options: QueueApiRigOptions = {}): Promis
     async [Symbol.asyncDispose]() {
       await gateway.close()
       rmSync(path, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Asks with a body that is a JSON document, or is text as it stands; the answer's body is read when it is looked at. */
+export async function askDocument(
+  url: string,
+  asked: { method: string; body?: unknown; headers?: Readonly<Record<string, string>> },
+): Promise<ApiAnswer> {
+  const { method, body } = asked
+  const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
+  const type = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }
+  const answer = await ask(url, { method, headers: { ...type, ...asked.headers }, ...(text === undefined ? {} : { body: text }) })
+  return {
+    ...answer,
+    get document() {
+      return JSON.parse(answer.text) as unknown
     },
   }
 }

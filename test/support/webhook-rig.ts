@@ -10,7 +10,7 @@ import { type Gateway, type GatewayOptions, startGateway } from '../../src/gatew
 import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { type Answer, ask } from './http-client.ts'
 import { recordingTelemetry } from './jobs-rig.ts'
-import type { ApiAnswer, Document } from './queue-api-rig.ts'
+import { type ApiAnswer, askDocument, type Document } from './queue-api-rig.ts'
 import { type Received, startTestServer, type TestServer } from './test-server.ts'
 import { until } from './until.ts'
 
@@ -98,17 +98,8 @@ export async function startWebhookRig(rigOptions: WebhookRigOptions = {}): Promi
     const length = { 'content-length': String(Buffer.byteLength(body)) }
     return ask(`${urlOf()}${target}`, { method: 'POST', headers: { ...length, ...headers }, body })
   }
-  const api: WebhookRig['api'] = async (method, target, body) => {
-    const text = body === undefined ? undefined : JSON.stringify(body)
-    const headers = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }
-    const answer = await ask(`${adminUrl()}/api${target}`, { method, headers, ...(text === undefined ? {} : { body: text }) })
-    return {
-      ...answer,
-      get document() {
-        return JSON.parse(answer.text) as unknown
-      },
-    }
-  }
+  const api: WebhookRig['api'] = (method, target, body) =>
+    askDocument(`${adminUrl()}/api${target}`, { method, ...(body !== undefined && { body }) })
   return {
     get gateway() {
       return gateway
