@@ -7,7 +7,7 @@ import path from 'node:path'
 import { startOrigin } from './arms.ts'
 import { installClients } from './brokers/install.ts'
 import { type GlueArm, type GlueArmName, GLUE_ARMS, startGlueArm } from './glue/arms.ts'
-import { type Latency, measureLatency, ProbeServer, syncTimes } from './glue/latency.ts'
+import { busySyncs, type Latency, measureLatency, ProbeServer } from './glue/latency.ts'
 import { workFolder } from './machine.ts'
 import type { BenchOptions } from './options.ts'
 import { isVoid, runWrk } from './wrk.ts'
@@ -23,8 +23,8 @@ export interface GlueRun {
   readonly cpuUsEach?: number
   readonly p99Ms?: number
   readonly latency?: Latency
-  /** Of this disk, just before. */
-  readonly syncMs?: readonly number[]
+  /** Of this disk kept busy, just before. */
+  readonly busySyncMs?: readonly number[]
 }
 
 const BODY_BYTES = 200
@@ -73,14 +73,14 @@ async function throughput({ name, arm, round, seconds, options }: Measured, what
 
 async function latency({ name, arm, round, seconds }: Measured, probe: ProbeServer, folder: string): Promise<GlueRun> {
   const jobs = Math.ceil(seconds * LATENCY_JOBS_PER_SECOND)
-  const syncMs = syncTimes(folder, jobs)
-  return { arm: name, what: 'latency', round, void: false, latency: await measureLatency(arm.url, probe, jobs), syncMs }
+  const busySyncMs = busySyncs(folder, jobs)
+  return { arm: name, what: 'latency', round, void: false, latency: await measureLatency(arm.url, probe, jobs, folder), busySyncMs }
 }
 
-function figuresOf({ perSecond, cpuUsEach, latency: ways, syncMs = [] }: GlueRun): string {
+function figuresOf({ perSecond, cpuUsEach, latency: ways, busySyncMs = [] }: GlueRun): string {
   if (ways === undefined) return `${Math.round(perSecond ?? 0)}/s, ${(cpuUsEach ?? 0).toFixed(1)} µs each`
   const p50 = (values: readonly number[]): string => quantile(values, 0.5).toFixed(2)
-  return `to the server p50 ${p50(ways.toServerMs)} ms, to the event p50 ${p50(ways.toEventMs)} ms, one sync ${p50(syncMs)} ms`
+  return `to the server p50 ${p50(ways.toServerMs)} ms, to the event p50 ${p50(ways.toEventMs)} ms, one sync ${p50(ways.syncMs)} ms (busy ${p50(busySyncMs)})`
 }
 
 export function quantile(values: readonly number[], q: number): number {
