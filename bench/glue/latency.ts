@@ -21,7 +21,7 @@ const ANSWER = 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4
 /** A request that has reached the server. */
 interface Arrival {
   readonly at: number
-  answer(): void
+  readonly answer: () => void
 }
 
 /** The server behind `/probe`: tells of each request, and answers when it is told to. */
