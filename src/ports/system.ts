@@ -60,12 +60,11 @@ async function listen(options: ListenOptions, onConnection: (socket: NetworkSock
       resolve()
     })
   })
+  // Asked once, since it asks the kernel: attempts of jobs carry it.
+  const bound = server.address()
+  const isKnown = bound !== null && typeof bound !== 'string'
   return {
-    get address() {
-      const address = server.address()
-      if (address === null || typeof address === 'string') return { host: options.host, port: options.port }
-      return { host: address.address, port: address.port }
-    },
+    address: isKnown ? { host: bound.address, port: bound.port } : { host: options.host, port: options.port },
     close: () => void server.close(),
   }
 }
