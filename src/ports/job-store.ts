@@ -429,6 +429,13 @@ export interface Tick {
   readonly changed: readonly StoredJob[]
 }
 
+/** A job of the outbox. */
+export interface OutboxPlace {
+  readonly queue: QueueName
+  readonly id: JobId
+  readonly endedAt: EpochMillis
+}
+
 export interface JobStore {
   /** Dedup and limits are decided here, in the same commit. */
   submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]>
@@ -454,8 +461,9 @@ export interface JobStore {
   /**
    * Jobs that have ended and from whose end something is still to follow: those with a `followUp`, and all of queues whose rules say so. In
    * the order in which they ended, of each queue as many as `max`. They stay, in full, until `followed`: an outbox, written with their end in one commit.
+   * `after`: of these queues alone, and what is behind these places, whether or not anything is there any more.
    */
-  followUps(max: number): Promise<readonly StoredJob[]>
+  followUps(max: number, after?: readonly OutboxPlace[]): Promise<readonly StoredJob[]>
   /** All whose names begin so, by name. */
   notes(prefix: string): Promise<readonly { readonly name: string; readonly text: string }[]>
   schedules(): Promise<readonly ScheduleState[]>

@@ -76,6 +76,34 @@ export const followUpCases: Cases = {
     assert.deepEqual(await due(rig, 0), [])
   },
 
+  async 'behind a place they go on, of its queue alone, whether or not the job of that place is there any more'(rig) {
+    await rig.command({ kind: 'configure', queue: 'other', limits: { jobs: 100, bytes: 1e6, finished: 1e6 } })
+    await PLACES['cancelled']?.(rig, { ...DUE, queue: 'other' })
+    const jobs = await rig.submitAll([DUE, DUE, DUE, DUE])
+    const leases = await rig.lease()
+    const ended: StoredJob[] = []
+    // The last two in one moment, the newer one first.
+    for (const [i, pause] of [
+      [2, 1],
+      [0, 1],
+      [3, 0],
+      [1, 0],
+    ] as const) {
+      ended.push(await rig.succeed(leases.find(({ ref }) => ref.id === jobs[i]?.id)?.ref ?? assert.fail('it is leased')))
+      await rig.pass(pause)
+    }
+    const behind = async ({ queue, id, finishedAt = 0 }: StoredJob, max = 100): Promise<readonly JobId[]> =>
+      (await rig.store.followUps(max, [{ queue, id, endedAt: finishedAt }])).map((job) => job.id)
+    const [c, a, d, b] = ended as [StoredJob, StoredJob, StoredJob, StoredJob]
+    assert.deepEqual(await behind(c), [a.id, b.id, d.id])
+    assert.deepEqual(await behind(c, 1), [a.id])
+    assert.equal(await followed(rig, a), 'done')
+    assert.deepEqual(await behind(a), [b.id, d.id])
+    assert.deepEqual(await behind(d), [])
+    assert.deepEqual(await rig.store.followUps(100, []), [])
+    assert.deepEqual(await rig.store.followUps(100, [{ queue: 'nobody', id: a.id, endedAt: 0 }]), [])
+  },
+
   async 'until then the job stays with its result, whatever its time and the room for ended ones; then it goes as others do'(rig) {
     const job = await PLACES['succeeded']?.(rig, { ...DUE, keepMs: 1000 })
     assert.ok(job)
