@@ -85,6 +85,8 @@ function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, an
     parent: { id: job.id, depth },
     ...orderOf(route, job, request),
     ...(job.reference !== undefined && { reference: job.reference }),
+    // It is made of a result that only its caller may see.
+    ...(job.binding !== undefined && { binding: job.binding }),
   }
 }
 
