@@ -280,7 +280,8 @@ export class FollowUps {
     if (answer === undefined || blob === undefined || blob.bytes > bodyBytesMax()) return answer
     const source = await store.blobs.open(id, blob)
     const { status, reason, headers } = answer
-    return source === undefined ? undefined : { status, reason, headers, body: await bytesOf(source) }
+    const body = source && (await bytesOf(source).catch(unlessDamaged))
+    return body === undefined ? undefined : { status, reason, headers, body }
   }
 
   #tellStuck(why: string): undefined {
@@ -317,6 +318,11 @@ async function bytesOf(source: BlobSource): Promise<Uint8Array> {
   } finally {
     source.close()
   }
+}
+
+/** What the system could not read just now may be read later; what is not as it was written never is. */
+function unlessDamaged(error: Error): undefined {
+  if ('code' in error) throw error
 }
 
 type Followed = Extract<JobCommand, { kind: 'followed' }>
