@@ -139,6 +139,11 @@ export class Batches implements EndKeeper {
 
   // --- for its clients
 
+  /** There is a batch under its key: whatever comes of it, none of its jobs will be new. */
+  isTaken({ once }: NewBatch): boolean {
+    return once !== undefined && this.#byScope.has(once.scopeKey)
+  }
+
   /** Resolved = durable. Rejects when the engine failed. */
   async submit({ jobs, reference, once }: NewBatch): Promise<TakenBatch | RefusedBatch> {
     const known = once && this.#byScope.get(once.scopeKey)
