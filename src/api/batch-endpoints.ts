@@ -7,6 +7,7 @@ import { idAt } from '../jobs/batch-notes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
+import { isCaller } from './binding.ts'
 import { batchDocument, batchTag, sendBatch } from './batch-document.ts'
 import { jobLinks } from './document.ts'
 import { streamFormat, type StreamFormat } from './event-stream.ts'
@@ -49,7 +50,7 @@ export async function answerBatch(call: Call, parts: BatchParts, asked: AskedBat
   if (resource === 'batch-jobs') return sendJobs(call, parts, batch, extraHeaders)
   if (resource === 'batch-events') return streamBatch(call, parts, batch, extraHeaders)
   if (call.head.method === 'DELETE') {
-    await batches.cancel(batch)
+    await batches.cancel(batch, (job) => isCaller(job, call.head.headers))
     await batches.wait(batch, CANCELLED_WAIT_MS)
   } else if (waitMs > 0) {
     const [known] = tagsOf(headerValues(call.head.headers, 'if-none-match').join(','))
@@ -72,6 +73,8 @@ async function sendJobs(call: Call, parts: BatchParts, batch: Batch, extraHeader
   const jobs = page.map((job, i) => {
     const index = first + i
     if (job === undefined) return { index, id: idAt(batch.id, index), status: batch.state.statusOf(index) }
+    // The token of the batch opens no more than its own would.
+    if (!isCaller(job, call.head.headers)) return { index, id: job.id, status: job.status }
     return {
       index,
       id: job.id,

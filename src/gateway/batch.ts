@@ -106,7 +106,8 @@ async function submitWithin(call: Call, batch: NewBatch, context: CallContext): 
   const { clients } = context
   const places: JobPlace[] = []
   const free = (): void => places.forEach((place) => place.free())
-  for (let i = 0; i < batch.jobs.length && clients.countsJobs; i++) {
+  const isCounted = clients.countsJobs && !context.jobs.batches.isTaken(batch)
+  for (let i = 0; i < batch.jobs.length && isCounted; i++) {
     const place = await clients.takeJob(clients.nameOf(call, undefined))
     if (isFailure(place)) {
       free()

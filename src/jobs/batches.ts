@@ -139,6 +139,11 @@ export class Batches implements EndKeeper {
 
   // --- for its clients
 
+  /** There is a batch under its key: whatever comes of it, none of its jobs will be new. */
+  isTaken({ once }: NewBatch): boolean {
+    return once !== undefined && this.#byScope.has(once.scopeKey)
+  }
+
   /** Resolved = durable. Rejects when the engine failed. */
   async submit({ jobs, reference, once }: NewBatch): Promise<TakenBatch | RefusedBatch> {
     const known = once && this.#byScope.get(once.scopeKey)
@@ -214,11 +219,14 @@ export class Batches implements EndKeeper {
     return (await this.#parts.store.read(ids, 'status')).map((read) => read?.job)
   }
 
-  /** Ends what has not ended. What it says of itself follows in a moment. */
-  async cancel(batch: Batch): Promise<void> {
+  /** Ends what has not ended, of what `may` be. What it says of itself follows in a moment. */
+  async cancel(batch: Batch, may: (job: StoredJob) => boolean = () => true): Promise<void> {
     const open = [...batch.state.openIndexes()]
     for (let at = 0; at < open.length; at += CANCEL_MAX) {
-      await Promise.all(open.slice(at, at + CANCEL_MAX).map((index) => this.#parts.cancel(idAt(batch.id, index))))
+      const ids = open.slice(at, at + CANCEL_MAX).map((index) => idAt(batch.id, index))
+      const reads = await this.#parts.store.read(ids, 'status')
+      const theirs = reads.flatMap((read) => (read !== undefined && may(read.job) ? [read.job.id] : []))
+      await Promise.all(theirs.map((id) => this.#parts.cancel(id)))
     }
   }
 

@@ -10,7 +10,7 @@ import { isIdempotent } from '../core/retry/retry.ts'
 import { headerValue } from '../http1/message.ts'
 import type { JobAnswer, JobError, JobRequest, NewJob, StoredJob } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import type { EndedJob, FollowUp } from './follow-ups.ts'
+import type { FollowUpMaker } from './follow-ups.ts'
 import { extractKey, type KeyedRequest } from './key.ts'
 import { queueSettings } from './new-job.ts'
 
@@ -28,34 +28,54 @@ const NAME = 'then'
 type Chained = Omit<NewJob, 'idempotency'>
 
 /** A maker of what follows from ended jobs. */
-export function chains(parts: ChainParts): (ended: EndedJob) => Promise<FollowUp | undefined> {
+export function chains(parts: ChainParts): FollowUpMaker {
   return async (ended) => {
     const { job } = ended
     const { then } = followUpPlan(job.followUp)
-    if (then === undefined || job.status !== 'succeeded') return undefined
-    const next = nextJob(parts, then, job, await ended.answer())
+    // It may have been made before, where something else had no room.
+    if (then === undefined || job.status !== 'succeeded' || job.next !== undefined) return undefined
+    const place = placeOf(parts, then, job)
+    if (!('code' in place) && !(await ended.hasRoom(place.queue.name))) return 'waits'
+    const next = 'code' in place ? place : nextJob(parts, { ...place, then, job }, await ended.answer())
     if (!('code' in next)) return { jobs: [{ name: NAME, job: next }], next: NAME }
     parts.telemetry.event({ type: 'chain-stopped', job: job.id, queue: job.queue, detail: next.detail })
     return { jobs: [], next }
   }
 }
 
-function nextJob(parts: ChainParts, then: Then, job: StoredJob, answer: JobAnswer | undefined): Chained | JobError {
+interface Place {
+  readonly route: RouteConfig | undefined
+  readonly queue: QueueConfig
+  readonly depth: number
+}
+
+function placeOf(parts: ChainParts, then: Then, { parent }: StoredJob): Place | JobError {
   const { routes, limits } = parts.config()
-  const depth = (job.parent?.depth ?? 1) + 1
+  const depth = (parent?.depth ?? 1) + 1
   if (depth > limits.chain) return stopped('chain_too_long', `the chain has ${limits.chain} jobs, as many as it may have (limits.chain)`)
   const route = then.route === undefined ? undefined : routes.find(({ name }) => name === then.route)
   const name = then.route === undefined ? then.queue : route?.queue
   const queue = name === undefined ? undefined : parts.queue(name)
-  if (queue === undefined) {
-    const where = then.route === undefined ? `queue ${then.queue}` : `route ${then.route} that keeps jobs`
-    return stopped('chain_broken', `there is no ${where} any more`)
-  }
+  if (queue !== undefined) return { route, queue, depth }
+  const where = then.route === undefined ? `queue ${then.queue}` : `route ${then.route} that keeps jobs`
+  return stopped('chain_broken', `there is no ${where} any more`)
+}
+
+interface Link extends Place {
+  readonly then: Then
+  readonly job: StoredJob
+}
+
+function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, answer: JobAnswer | undefined): Chained | JobError {
+  const { limits } = parts.config()
   if (answer === undefined && job.hasAnswer) return stopped('chain_broken', 'the result cannot be read')
   const request = requestOf(then, route, answer)
   const bytes = answer?.blob?.bytes ?? request.body.length
   if (bytes > limits.jobBody)
     return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than the next job may have (limits.jobBody)`)
+  // It would wait for room that there will never be.
+  if (bytes > queue.limits.bytes)
+    return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than queue ${queue.name} may hold (its limits.bytes)`)
   return {
     ...queueSettings(queue, route?.then === undefined ? {} : { then: route.then }),
     route: route?.name ?? 'chain',
@@ -65,6 +85,8 @@ function nextJob(parts: ChainParts, then: Then, job: StoredJob, answer: JobAnswe
     parent: { id: job.id, depth },
     ...orderOf(route, job, request),
     ...(job.reference !== undefined && { reference: job.reference }),
+    // It is made of a result that only its caller may see.
+    ...(job.binding !== undefined && { binding: job.binding }),
   }
 }
 

@@ -150,7 +150,8 @@ export type JobCommand =
   | { readonly kind: 'move'; readonly id: JobId; readonly queue: QueueName }
   /**
    * What follows from the end of a job is done, and with that in one commit these notes are written (without text: removed).
-   * `version`: the job's own then; another one means that it was sent again and does not apply. `next`: kept with the job.
+   * `version`: the job's own then; another one means that it was sent again and does not apply. `next`: kept with the job. `more`: something else
+   * is still to follow, so it stays in the outbox.
    */
   | {
       readonly kind: 'followed'
@@ -158,6 +159,7 @@ export type JobCommand =
       readonly version: number
       readonly notes?: readonly NewNote[]
       readonly next?: NextJob
+      readonly more?: boolean
     }
   /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }
@@ -427,6 +429,13 @@ export interface Tick {
   readonly changed: readonly StoredJob[]
 }
 
+/** A job of the outbox. */
+export interface OutboxPlace {
+  readonly queue: QueueName
+  readonly id: JobId
+  readonly endedAt: EpochMillis
+}
+
 export interface JobStore {
   /** Dedup and limits are decided here, in the same commit. */
   submit(jobs: readonly NewJob[]): Promise<readonly Submitted[]>
@@ -452,8 +461,9 @@ export interface JobStore {
   /**
    * Jobs that have ended and from whose end something is still to follow: those with a `followUp`, and all of queues whose rules say so. In
    * the order in which they ended, of each queue as many as `max`. They stay, in full, until `followed`: an outbox, written with their end in one commit.
+   * `after`: of these queues alone, and what is behind these places, whether or not anything is there any more.
    */
-  followUps(max: number): Promise<readonly StoredJob[]>
+  followUps(max: number, after?: readonly OutboxPlace[]): Promise<readonly StoredJob[]>
   /** All whose names begin so, by name. */
   notes(prefix: string): Promise<readonly { readonly name: string; readonly text: string }[]>
   schedules(): Promise<readonly ScheduleState[]>

@@ -60,7 +60,7 @@ export class WebhookMaker {
     this.#parts = parts
   }
 
-  async followUp(ended: EndedJob, settings: MakerSettings): Promise<FollowUp | undefined> {
+  async followUp(ended: Pick<EndedJob, 'job' | 'answer'>, settings: MakerSettings): Promise<FollowUp | undefined> {
     if (ended.job.queue === settings.queue.name) return undefined
     const event = this.eventOf(ended.job, () => ended.answer())
     if (event === undefined) return undefined

@@ -76,6 +76,34 @@ export const followUpCases: Cases = {
     assert.deepEqual(await due(rig, 0), [])
   },
 
+  async 'behind a place they go on, of its queue alone, whether or not the job of that place is there any more'(rig) {
+    await rig.command({ kind: 'configure', queue: 'other', limits: { jobs: 100, bytes: 1e6, finished: 1e6 } })
+    await PLACES['cancelled']?.(rig, { ...DUE, queue: 'other' })
+    const jobs = await rig.submitAll([DUE, DUE, DUE, DUE])
+    const leases = await rig.lease()
+    const ended: StoredJob[] = []
+    // The last two in one moment, the newer one first.
+    for (const [i, pause] of [
+      [2, 1],
+      [0, 1],
+      [3, 0],
+      [1, 0],
+    ] as const) {
+      ended.push(await rig.succeed(leases.find(({ ref }) => ref.id === jobs[i]?.id)?.ref ?? assert.fail('it is leased')))
+      await rig.pass(pause)
+    }
+    const behind = async ({ queue, id, finishedAt = 0 }: StoredJob, max = 100): Promise<readonly JobId[]> =>
+      (await rig.store.followUps(max, [{ queue, id, endedAt: finishedAt }])).map((job) => job.id)
+    const [c, a, d, b] = ended as [StoredJob, StoredJob, StoredJob, StoredJob]
+    assert.deepEqual(await behind(c), [a.id, b.id, d.id])
+    assert.deepEqual(await behind(c, 1), [a.id])
+    assert.equal(await followed(rig, a), 'done')
+    assert.deepEqual(await behind(a), [b.id, d.id])
+    assert.deepEqual(await behind(d), [])
+    assert.deepEqual(await rig.store.followUps(100, []), [])
+    assert.deepEqual(await rig.store.followUps(100, [{ queue: 'nobody', id: a.id, endedAt: 0 }]), [])
+  },
+
   async 'until then the job stays with its result, whatever its time and the room for ended ones; then it goes as others do'(rig) {
     const job = await PLACES['succeeded']?.(rig, { ...DUE, keepMs: 1000 })
     assert.ok(job)
@@ -119,6 +147,22 @@ export const followUpCases: Cases = {
     await rig.restart()
     const kept = await rig.read(id)
     assert.deepEqual([kept?.parent, kept?.next, kept?.version], [parent, next, version])
+  },
+
+  async 'what has followed from an end is kept while something else is still to follow, over a restart too'(rig) {
+    const job = await PLACES['succeeded']?.(rig, { ...DUE, keepMs: 1000 })
+    assert.ok(job)
+    const { id, version } = job
+    const next = { id: '0000000000b', secret: 'of its own' }
+    assert.equal((await rig.command({ kind: 'followed', id, version: version + 1, next, more: true })).kind, 'unchanged')
+    assert.equal((await rig.command({ kind: 'followed', id, version, next, more: true })).kind, 'done')
+    await rig.restart()
+    await rig.pass(100_000)
+    await rig.settleTime()
+    const [outboxed] = await rig.store.followUps(1)
+    assert.deepEqual([outboxed?.id, outboxed?.next, outboxed?.version], [id, next, version])
+    assert.equal(await followed(rig, job), 'done')
+    assert.deepEqual([await due(rig), (await rig.read(id))?.next], [[], next])
   },
 
   async 'a dead letter that is sent again tells of its next end, not of this one'(rig) {

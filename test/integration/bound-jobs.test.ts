@@ -5,7 +5,8 @@ import { WebSocket } from 'ws'
 import type { BindSource } from '../../src/config/config.ts'
 import { type Answer, ask, open } from '../support/http-client.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
-import { testRoute } from '../support/test-config.ts'
+import { testQueue, testRoute } from '../support/test-config.ts'
+import { until } from '../support/until.ts'
 
 type Headers = Readonly<Record<string, string>>
 
@@ -122,4 +123,55 @@ test('who submits a job may follow it at once, with what they have shown', async
   let text = ''
   for await (const chunk of stream) text += String(chunk)
   assert.match(text, /"event":"end"/)
+})
+
+test('what follows from a bound job is bound as it is', async () => {
+  const { pool: _, ...pulled } = testQueue({ name: 'next', pull: true })
+  await using rig = await startJobsRig({
+    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' }, then: { queue: 'next' } })],
+    config: { queues: [testQueue({ name: 'work' }), pulled] },
+  })
+  const mine = { Authorization: 'Bearer mine' }
+  const job = await submit(rig, mine)
+  const status = async (): Promise<{ readonly next?: { readonly links: { readonly self: string } } }> =>
+    JSON.parse((await ask(rig.url + job, { headers: mine })).text)
+  await until('it is followed', async () => (await status()).next !== undefined)
+  const next = (await status()).next?.links.self ?? ''
+  assert.equal((await ask(rig.url + next, { headers: mine })).status, 200)
+  assert.equal((await ask(rig.url + next)).status, 404)
+  assert.equal((await ask(rig.url + next, { method: 'DELETE' })).status, 404)
+})
+
+test('the token of a batch opens and cancels none of its bound jobs for others', async () => {
+  const bound = { allow: ['reference'], bind: { from: 'header', name: 'authorization' } } as const
+  await using rig = await startJobsRig({
+    routes: [
+      testRoute({ name: '/*', allow: ['reference'] }),
+      testRoute({ ...bound, name: '/bound', match: { path: '/bound', headers: [], query: [] } }),
+    ],
+    queue: { concurrency: 1 },
+    handle: () => undefined,
+  })
+  const mine = { Authorization: 'Bearer mine' }
+  const requests = ['/bound', '/free'].map((target) => ({ target, headers: { 'Spillway-Reference': 'a secret' } }))
+  const accepted = await ask(`${rig.url}/_spillway/batches`, {
+    ...{ method: 'POST', body: JSON.stringify({ requests }) },
+    headers: { ...mine, 'content-type': 'application/json' },
+  })
+  assert.equal(accepted.status, 202, accepted.text)
+  const batch = rig.url + String(accepted.headers.location)
+  const fieldsFor = async (headers: Headers): Promise<readonly string[][]> => {
+    const { jobs } = JSON.parse((await ask(`${batch}/jobs`, { headers })).text) as { jobs: readonly object[] }
+    return jobs.map((job) => Object.keys(job))
+  }
+  const [all, little] = [
+    ['index', 'id', 'status', 'reference', 'links'],
+    ['index', 'id', 'status'],
+  ]
+  assert.deepEqual(await fieldsFor({}), [little, all])
+  assert.deepEqual(await fieldsFor(mine), [all, all])
+  const countsAfter = async (headers: Headers): Promise<number> =>
+    JSON.parse((await ask(batch, { method: 'DELETE', headers })).text).counts.cancelled as number
+  assert.equal(await countsAfter({}), 1)
+  assert.equal(await countsAfter(mine), 2)
 })

@@ -1,6 +1,6 @@
 /** Chains: the result of a job is sent on as the next job, once, and its clients can follow it. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -271,4 +271,28 @@ test('a result that was streamed goes on as a whole; one that is too large stops
   assert.equal((await rig.ask(next.links.result)).text, '/translate(/extract(small))')
   const stopped = await followed('large')
   assert.deepEqual([stopped.status, stopped.next.error.code], ['succeeded', 'chain_result_too_large'])
+})
+
+test('a result that is damaged while it waits for room stops the chain, and is not tried for ever', async () => {
+  const path = mkdtempSync(join(tmpdir(), 'spillway-damaged-'))
+  await using server = await disposable(
+    startTestServer((_, response) => {
+      response.write('a part, ')
+      setImmediate(() => response.end('and the rest'))
+    }),
+  )
+  await using rig = await startConfigRig({
+    ...{ pools: poolOf(server.it), store: { path }, queues: { translate: { limits: { jobs: 1 }, pull: true } } },
+    routes: [{ ...EXTRACT, stream: true, then: 'translate' }],
+  })
+  const filling = await rig.admin('POST', 'queues/translate/jobs', {})
+  const accepted = await rig.ask('/extract', { method: 'POST', body: 'text', headers: { Prefer: 'respond-async' } })
+  await until('it waits for room', () => rig.events.some((event) => event.type === 'warning' && /is late/.test(event.message)))
+  const files = readdirSync(join(path, 'bodies')).map((name) => join(path, 'bodies', name))
+  assert.equal(files.length, 1)
+  for (const file of files) writeFileSync(file, Buffer.alloc(statSync(file).size))
+  await rig.admin('DELETE', `jobs/${filling.document.id}`)
+  const stopped = await rig.status(accepted.headers.location ?? '', 'it is followed', ({ next }) => next !== undefined)
+  assert.deepEqual([stopped.status, stopped.next.error.code], ['succeeded', 'chain_broken'])
+  rmSync(path, { recursive: true })
 })

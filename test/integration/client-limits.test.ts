@@ -166,3 +166,18 @@ test('a batch takes a place for each of its jobs, or none', async () => {
   answer(1)
   await until('there is room again', async () => (await submit(rig)).status === 202)
 })
+
+test('a batch that is repeated is the same one, also where its jobs have taken all places', async () => {
+  await using bounded = await limited({ jobs: 3 })
+  const send = (): Promise<Answer> =>
+    ask(`${bounded.rig.url}/_spillway/batches`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'Idempotency-Key': 'k' },
+      body: JSON.stringify({ requests: Array.from({ length: 3 }, () => ({ target: '/work' })) }),
+    })
+  const first = await send()
+  const again = await send()
+  assert.deepEqual([first.status, again.status, again.headers['idempotency-replayed']], [202, 202, 'true'])
+  assert.equal(again.headers.location, first.headers.location)
+  assert.equal((await submit(bounded.rig)).status, 429, 'it has given no place back')
+})

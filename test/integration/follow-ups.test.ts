@@ -1,8 +1,10 @@
 /** What follows from the end of a job: made once, whatever fails in between, and late rather than never. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { QueueConfig } from '../../src/config/config.ts'
 import type { EndedJob, FollowUp } from '../../src/jobs/follow-ups.ts'
-import type { StoredJob } from '../../src/ports/job-store.ts'
+import type { Bytes } from '../../src/lib/units.ts'
+import type { NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { newJob } from '../conformance/rig.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
 import { testQueue } from '../support/test-config.ts'
@@ -15,11 +17,17 @@ async function sendOn({ job, answer }: EndedJob): Promise<FollowUp | undefined> 
   return { jobs: [{ name: 'next', job: newJob({ queue: 'next', body }) }], notes: [{ name: `done/${job.id}`, text: job.status }] }
 }
 
+/** Nobody works it off. */
+function pulled(name: string, jobs: number, bytes: Bytes = 2 ** 30): QueueConfig {
+  const { pool: _, ...queue } = testQueue({ name, pull: true, limits: { jobs, bytes, finished: 2 ** 30 } })
+  return queue
+}
+
+const thenTo = (queue: string): Pick<NewJob, 'followUp'> => ({ followUp: JSON.stringify({ then: { queue } }) })
+
 async function rigWith(limits: { readonly jobs?: number } = {}): Promise<JobsRig> {
-  const queue = testQueue({ name: 'next', pull: true, limits: { jobs: 1000, bytes: 2 ** 30, finished: 2 ** 30, ...limits } })
-  const { pool: _, ...pulled } = queue
   const rig = await startJobsRig({
-    config: { queues: [testQueue({ name: 'work' }), pulled] },
+    config: { queues: [testQueue({ name: 'work' }), pulled('next', limits.jobs ?? 1000)] },
     handle: (_request, response) => void response.end('made'),
   })
   rig.jobs.followUps.add(sendOn)
@@ -90,4 +98,91 @@ test('made again, after the store has failed to hear that it is done, it is the 
   const job = await rig.submit({ followUp: 'send on' })
   await until('it is done', () => isDone(rig, job).then((done) => done && refused > 1))
   assert.deepEqual(await bodies(rig), ['made'])
+})
+
+test('where something else that follows has no room, the next job of the chain is made once, whatever becomes of it', async () => {
+  await using rig = await startJobsRig({ config: { queues: [testQueue({ name: 'work' }), pulled('chained', 1000), pulled('full', 1)] } })
+  rig.jobs.followUps.add(({ job }) => (job.queue === 'work' ? { jobs: [{ name: 'tell', job: newJob({ queue: 'full' }) }] } : undefined))
+  const filling = await rig.submit({ queue: 'full' })
+  const first = await rig.submit(thenTo('chained'))
+  const made = async (): Promise<readonly StoredJob[]> => (await rig.store.browse({ filter: { queue: 'chained' }, max: 10 })).jobs
+  await until('the next one is made', async () => (await made()).length === 1)
+  const [next] = await made()
+  await until('it is told of', async () => (await rig.status(first.id)).next !== undefined)
+  assert.equal((await rig.status(first.id)).followUpDue, true)
+  await rig.jobs.cancel(next?.id ?? '', false)
+  assert.equal((await rig.store.command([{ kind: 'forget', id: next?.id ?? '' }]))[0]?.kind, 'done')
+  await rig.jobs.cancel(filling.id, false)
+  await until('all is done', () => isDone(rig, first))
+  assert.deepEqual(await made(), [])
+  assert.deepEqual((await rig.status(first.id)).next, { id: next?.id, secret: next?.secret })
+})
+
+test('ends that have to wait hide nothing behind them, however many they are, and those of their key wait as well', async () => {
+  await using rig = await startJobsRig({
+    queue: { concurrency: 64 },
+    config: { queues: [testQueue({ name: 'work', concurrency: 64 }), pulled('full', 1), pulled('free', 1000)] },
+  })
+  const filling = await rig.submit({ queue: 'full' })
+  const stuck = await Promise.all(Array.from({ length: 250 }, (_, i) => rig.submit({ ...thenTo('full'), key: `k${i}` })))
+  await Promise.all(stuck.map(({ id }) => rig.ended(id)))
+  const [behind, sameKey] = [await rig.submit(thenTo('free')), await rig.submit({ ...thenTo('free'), key: 'k7' })]
+  await rig.ended(sameKey.id)
+  const later = await rig.submit({ ...thenTo('free'), key: 'another' })
+  await until('what can go on has gone on', async () => (await isDone(rig, behind)) && (await isDone(rig, later)))
+  assert.equal(await isDone(rig, sameKey), false)
+  await rig.store.command([{ kind: 'configure', queue: 'full', limits: { jobs: 1000, bytes: 2 ** 30, finished: 2 ** 30 } }])
+  await until('all have gone on', async () => (await rig.store.followUps(1)).length === 0)
+  const { jobs } = await rig.store.browse({ filter: { queue: 'full' }, max: 1000 })
+  assert.equal(new Set(jobs.map(({ parent }) => parent?.id)).size, 251)
+  assert.equal(jobs.length, 251, 'with what filled it')
+  assert.ok(jobs.some(({ id }) => id === filling.id))
+})
+
+test('of the results that are sent on only so many are held in memory at a time', async () => {
+  const body = Buffer.alloc(1024 * 1024 - 1024)
+  await using rig = await startJobsRig({
+    config: { queues: [testQueue({ name: 'work' }), pulled('full', 1), pulled('free', 1000)] },
+    handle: (_, response) => void response.end(body),
+  })
+  await rig.jobs.followUps.close()
+  for (let i = 0; i < 40; i++) await rig.ended((await rig.submit(thenTo('free'))).id)
+  const { read, submit } = rig.store
+  const held = { now: 0, most: 0 }
+  rig.store.read = async (ids, want) => {
+    const reads = await read(ids, want)
+    held.now += reads.reduce((sum, each) => sum + (each?.answer?.body.length ?? 0), 0)
+    held.most = Math.max(held.most, held.now)
+    return reads
+  }
+  rig.store.submit = async (jobs) => {
+    const submitted = await submit(jobs)
+    held.now -= jobs.reduce((sum, { request }) => sum + request.body.length, 0)
+    return submitted
+  }
+  rig.jobs.followUps.start()
+  await until('all have gone on', async () => (await rig.store.followUps(1)).length === 0)
+  assert.ok(held.most > body.length && held.most <= 16 * 1024 * 1024, `${held.most} bytes were held`)
+})
+
+test('where a result finds no room, what is smaller goes on', async () => {
+  await using rig = await startJobsRig({
+    config: { queues: [testQueue({ name: 'work' }), pulled('small', 1000, 10_000)] },
+    handle: ({ url }, response) => void response.end(Buffer.alloc(Number(url.slice(1)))),
+  })
+  await rig.submit({ queue: 'small', request: { method: 'POST', target: '/', headers: [], body: Buffer.alloc(5000) } })
+  const sized = async (bytes: number): Promise<StoredJob> => {
+    const request = { method: 'POST', target: `/${bytes}`, headers: [], body: Buffer.alloc(0) }
+    return rig.ended((await rig.submit({ ...thenTo('small'), request })).id)
+  }
+  const large = await sized(6000)
+  await until('it is told of', () => rig.events.some((event) => event.type === 'warning' && /is late: .*as many bytes/.test(event.message)))
+  for (let i = 0; i < 3; i++) {
+    const small = await sized(100)
+    await until('the small one is done', () => isDone(rig, small))
+  }
+  assert.equal(await isDone(rig, large), false)
+  const never = await sized(10_001)
+  await until('one that is larger than the queue is done', () => isDone(rig, never))
+  assert.match(JSON.stringify((await rig.status(never.id)).next), /chain_result_too_large/)
 })

@@ -63,7 +63,7 @@ export function retryingStore(store: JobStore, memory: ClientMemory): JobStore {
     browse: (request) => ask(() => store.browse(request)),
     held: (keys) => ask(() => store.held(keys)),
     keys: (request) => ask(() => store.keys(request)),
-    followUps: async (max) => client.saw(await ask(() => store.followUps(max)), (job) => job),
+    followUps: async (max, after) => client.saw(await ask(() => store.followUps(max, after)), (job) => job),
     notes: (prefix) => ask(() => store.notes(prefix)),
     schedules: () => ask(() => store.schedules()),
     tasks: () => ask(() => store.tasks()),

@@ -31,6 +31,8 @@ import { AUTO_VACUUM_INCREMENTAL, metaCrc, readMeta, WRITE_META } from './schema
 
 /** Stands in `ended` where others say whether they are dead letters; `keep_until` is then when they ended. */
 export const FOLLOW_UP = 2
+/** A place in the order of ends. */
+const BEFORE_ALL = { endedAt: -1, seq: 0 }
 /** 16 MiB, and a quarter of the file. */
 const FREE_PAGES_KEPT = 4096
 const FREE_SHARE_KEPT = 0.25
@@ -309,8 +311,8 @@ export class SqliteTables implements Tables {
     this.#sql.removeEnded.run(queue, FOLLOW_UP, endedAt, seq)
   }
 
-  followUps(queue: number, max: number): readonly number[] {
-    return (this.#sql.followUps.all(queue, FOLLOW_UP, max) as unknown as [number][]).map(([seq]) => seq)
+  followUps(queue: number, max: number, after = BEFORE_ALL): readonly number[] {
+    return (this.#sql.followUps.all(queue, FOLLOW_UP, after.endedAt, after.seq, max) as unknown as [number][]).map(([seq]) => seq)
   }
 
   quarantine(seq: number): void {
@@ -465,7 +467,7 @@ const SQL = {
   addEnded: 'INSERT INTO ended (queue, dead, keep_until, seq) VALUES (?, ?, ?, ?)',
   removeEnded: 'DELETE FROM ended WHERE queue = ? AND dead = ? AND keep_until = ? AND seq = ?',
   firstEnded: 'SELECT keep_until, seq FROM ended WHERE queue = ? AND dead = ? AND seq <> ? ORDER BY keep_until, seq LIMIT 1',
-  followUps: 'SELECT seq FROM ended WHERE queue = ? AND dead = ? ORDER BY keep_until, seq LIMIT ?',
+  followUps: 'SELECT seq FROM ended WHERE queue = ? AND dead = ? AND (keep_until, seq) > (?, ?) ORDER BY keep_until, seq LIMIT ?',
 } as const
 
 type Statements = Readonly<Record<keyof typeof SQL, StatementSync>>

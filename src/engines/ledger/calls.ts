@@ -19,6 +19,7 @@ import type {
   NewJob,
   NewNote,
   NewSchedule,
+  OutboxPlace,
   QueueStats,
   ReadWant,
   ScheduleState,
@@ -89,7 +90,7 @@ export type Call =
   | { readonly kind: 'browse'; readonly request: BrowseRequest }
   | { readonly kind: 'keys'; readonly request: KeysRequest }
   | { readonly kind: 'held'; readonly keys: readonly KeyRef[] }
-  | { readonly kind: 'followUps'; readonly max: number }
+  | { readonly kind: 'followUps'; readonly max: number; readonly after?: readonly OutboxPlace[] | undefined }
   | { readonly kind: 'notes'; readonly prefix: string }
   | { readonly kind: 'schedules' }
   | { readonly kind: 'tasks' }

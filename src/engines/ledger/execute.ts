@@ -34,7 +34,7 @@ export function execute(ledger: Ledger, call: Call): Reply {
     case 'held':
       return call.keys.map((each) => ledger.held(each))
     case 'followUps':
-      return ledger.followUps(call.max)
+      return ledger.followUps(call.max, call.after)
     case 'notes':
       return ledger.notes(call.prefix)
     case 'schedules':

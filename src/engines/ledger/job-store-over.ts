@@ -33,7 +33,7 @@ export function jobStoreOver(executor: Executor): JobStore {
     browse: (request) => executor.call({ kind: 'browse', request }),
     keys: (request) => executor.call({ kind: 'keys', request }),
     held: (keys) => executor.call({ kind: 'held', keys }),
-    followUps: (max) => executor.call({ kind: 'followUps', max }),
+    followUps: (max, after) => executor.call({ kind: 'followUps', max, after }),
     notes: (prefix) => executor.call({ kind: 'notes', prefix }),
     schedules: () => executor.call({ kind: 'schedules' }),
     tasks: () => executor.call({ kind: 'tasks' }),

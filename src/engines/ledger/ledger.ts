@@ -5,7 +5,7 @@
 import { formatJobId, parseJobId } from '../../core/jobs/job-id.ts'
 import { creditAfter, isOldTurn } from '../../core/jobs/sideline.ts'
 import { type JobRecord, type KeptBlob, placeOf } from '../../core/jobs/record.ts'
-import type { Millis } from '../../lib/units.ts'
+import type { EpochMillis, Millis } from '../../lib/units.ts'
 import type {
   BrowsePage,
   BrowseRequest,
@@ -18,6 +18,7 @@ import type {
   LeaseRef,
   LeaseRequest,
   NewNote,
+  OutboxPlace,
   QueueLimits,
   QueueRules,
   QueueStats,
@@ -319,13 +320,19 @@ export class Ledger {
     return key === undefined ? queue.unfinished > 0 : this.#tables.keyHolder(queue.id, key) !== undefined
   }
 
-  followUps(max: number): readonly StoredJob[] {
-    return [...this.#book.queues()].flatMap((queue) =>
-      this.#tables.followUps(queue.id, max).flatMap((seq) => {
-        const record = this.#book.indexed(seq)
-        return record === undefined ? [] : [this.#book.view(record)]
-      }),
-    )
+  followUps(max: number, after?: readonly OutboxPlace[]): readonly StoredJob[] {
+    if (after === undefined) return [...this.#book.queues()].flatMap((queue) => this.#followUpsOf(queue, max))
+    return after.flatMap(({ queue: name, id, endedAt }) => {
+      const queue = this.#book.queue(name)
+      return queue === undefined ? [] : this.#followUpsOf(queue, max, { endedAt, seq: parseJobId(id) ?? 0 })
+    })
+  }
+
+  #followUpsOf(queue: QueueState, max: number, after?: { readonly endedAt: EpochMillis; readonly seq: number }): readonly StoredJob[] {
+    return this.#tables.followUps(queue.id, max, after).flatMap((seq) => {
+      const record = this.#book.indexed(seq)
+      return record === undefined ? [] : [this.#book.view(record)]
+    })
   }
 
   notes(prefix: string): readonly { readonly name: string; readonly text: string }[] {

@@ -156,7 +156,7 @@ export interface Tables {
   /** Ended jobs from whose end something is still to follow, in the order in which they ended. */
   addFollowUp(queue: number, endedAt: EpochMillis, seq: number): void
   removeFollowUp(queue: number, endedAt: EpochMillis, seq: number): void
-  followUps(queue: number, max: number): readonly number[]
+  followUps(queue: number, max: number, after?: { readonly endedAt: EpochMillis; readonly seq: number }): readonly number[]
 
   /** Puts a damaged record aside. What other tables say of it stays, until they are cleared. */
   quarantine(seq: number): void

@@ -34,8 +34,9 @@ interface QueueTables {
   readonly blocked: OrderedSet
   readonly ended: OrderedSet
   readonly endedDead: OrderedSet
-  /** By number, in the order in which they ended. */
-  readonly followUps: Set<number>
+  /** When they ended, by number; sorted before they are read. */
+  followUps: Map<number, EpochMillis>
+  followUpsSorted: boolean
 }
 
 export class MemoryTables implements Tables {
@@ -250,16 +251,28 @@ export class MemoryTables implements Tables {
     return next
   }
 
-  addFollowUp(queue: number, _endedAt: EpochMillis, seq: number): void {
-    this.#queue(queue).followUps.add(seq)
+  addFollowUp(queue: number, endedAt: EpochMillis, seq: number): void {
+    const tables = this.#queue(queue)
+    tables.followUps.set(seq, endedAt)
+    tables.followUpsSorted = false
   }
 
   removeFollowUp(queue: number, _endedAt: EpochMillis, seq: number): void {
     this.#queue(queue).followUps.delete(seq)
   }
 
-  followUps(queue: number, max: number): readonly number[] {
-    return [...this.#queue(queue).followUps].slice(0, max)
+  followUps(queue: number, max: number, after = { endedAt: -1, seq: 0 }): readonly number[] {
+    const tables = this.#queue(queue)
+    if (!tables.followUpsSorted) {
+      tables.followUps = new Map([...tables.followUps].sort(([seqA, a], [seqB, b]) => a - b || seqA - seqB))
+      tables.followUpsSorted = true
+    }
+    const found: number[] = []
+    for (const [seq, endedAt] of tables.followUps) {
+      if (found.length >= max) break
+      if (endedAt > after.endedAt || (endedAt === after.endedAt && seq > after.seq)) found.push(seq)
+    }
+    return found
   }
 
   quarantine(seq: number): void {
@@ -319,7 +332,8 @@ function newQueue({ name, counters, settings }: Pick<QueueTables, 'name' | 'coun
     blocked: new OrderedSet(),
     ended: new OrderedSet(),
     endedDead: new OrderedSet(),
-    followUps: new Set<number>(),
+    followUps: new Map<number, EpochMillis>(),
+    followUpsSorted: true,
   }
   return { name, counters, settings, ...indexes }
 }
