@@ -19,13 +19,14 @@ import { redactPath } from '../telemetry/redact.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
-import { DirectCall, type SpillHandOver } from './direct.ts'
+import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
+import type { KeyRef } from '../ports/job-store.ts'
 
 /** How long a body waits for room in memory where no pool says it. */
 const ROOM_WAIT_MS: Millis = 2_000
@@ -102,8 +103,8 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
 }
 
-/** `ordered`: others of its key must not pass it, nor it them. */
-function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, ordered = false): void {
+/** `order`: others of this key must not pass it, nor it them. */
+function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
   const spill =
     route.mode === 'spill' && mayBecomeJob(call, route)
@@ -111,7 +112,7 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
-  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, ordered, spill }, context).start()
+  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, order, spill }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
@@ -122,14 +123,9 @@ function serveInOrder(call: DownstreamCall, match: RouteMatch, context: CallCont
     (held) => {
       if (call.gone) return undefined
       if (held) return answered(call, store(call, match, 'spill', context), context)
-      return serve(call, match, context, true)
+      return serve(call, match, context, order)
     },
-    () =>
-      sendFailure(
-        call,
-        failure('store_unavailable', 'The store cannot say whether others of the same key come first.'),
-        corsHeaders(match.route.cors, call),
-      ),
+    () => sendFailure(call, orderUnknown(), corsHeaders(match.route.cors, call)),
   )
   settle(call, decided, context)
 }

@@ -312,3 +312,41 @@ test('rule 7: while a key has queued jobs, a request of it waits behind them alt
   assert.ok(isJob(await behind))
   assert.deepEqual(it.names, ['one', 'quick-other', 'quick-two'])
 })
+
+const OF_A = { headers: { 'x-account': 'a' } }
+const PATIENT = { patienceMs: 1000, spill: { enterMs: LONG_MS, leaveMs: LONG_MS } }
+
+/** Two of a key wait for the only slot; the first of them has waited long enough and is stored, and then the slot becomes free. */
+async function oneStoredOneWaits(it: SpillScene, others: readonly string[] = []): Promise<Promise<Answer>[]> {
+  const busy = it.send('busy', { to: 'direct' })
+  await it.at('busy')
+  const first = it.send('quick-first', OF_A)
+  await inLine(it, 1)
+  await new Promise((resolve) => setTimeout(resolve, PATIENT.patienceMs / 2))
+  const second = it.send('quick-second', OF_A)
+  await inLine(it, 2)
+  await until('the first is stored', async () => (await it.rig.store.stats())[0]?.counts.queued === 1)
+  assert.equal(it.rig.pool.waiting, 1, 'the second still waits')
+  const behind = await lineUp(it, others)
+  return [busy, first, second, ...behind]
+}
+
+test('rule 7: a request that waits for a slot does not pass one of its key that was stored meanwhile', async () => {
+  await using it = await spillScene({ route: PATIENT })
+  const [, ...ofKey] = await oneStoredOneWaits(it)
+  ;(await it.at('busy')).finish()
+  assert.deepEqual((await Promise.all(ofKey)).map(isJob), [true, true])
+  assert.deepEqual(it.names, ['busy', 'quick-first', 'quick-second'])
+  assert.equal(it.rig.servers[0]?.inFlightMax, 1)
+})
+
+test('rule 7: when the store cannot say what was stored meanwhile, the request is refused and its slot goes to the next', async () => {
+  await using it = await spillScene({ route: PATIENT })
+  const [, first, second, next] = await oneStoredOneWaits(it, ['quick-next'])
+  it.rig.failNext.held = 1
+  ;(await it.at('busy')).finish()
+  const refused = await second
+  assert.deepEqual([refused?.status, refused?.json()['code']], [503, 'store_unavailable'])
+  assert.deepEqual([(await first)?.status, (await next)?.status], [200, 200])
+  assert.ok(!it.names.includes('quick-second'))
+})
