@@ -173,6 +173,20 @@ test('rule 4: a job that must be cancelled when its client has waited enough doe
   assert.equal((await short.rig.store.stats())[0]?.counts.cancelled, 1)
 })
 
+test('rule 4: servers that were too slow for a while are found to be quick again, without help', async () => {
+  const workMs = 400
+  await using it = await spillScene({ pool: { maxInFlight: 8 }, route: { mode: 'queue', onWait: 'cancel', waitMs: workMs - 100 } })
+  const patient = it.send('slow', { headers: { prefer: 'wait=10' } })
+  const slow = await it.at('slow')
+  await new Promise((resolve) => setTimeout(resolve, workMs))
+  slow.finish()
+  assert.equal((await patient).status, 200)
+  assert.equal((await it.send('quick-0')).status, 503, 'as slow as the one before it would end too late')
+  let n = 1
+  await until('one is served in time', async () => (await it.send(`quick-${n++}`)).status === 200)
+  assert.equal((await it.send('quick-again')).status, 200)
+})
+
 test('rule 4: a gateway that died over the wait begins nothing after it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-rule-4-'))
   const server = await startTestServer()
