@@ -7,7 +7,7 @@ import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forwardTrailers } from '../core/headers/forward.ts'
-import { parseRetryAfter } from '../core/jobs/settlement.ts'
+import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
 import { mayTryAgain } from '../core/retry/retry.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
 import { headerValue, type ResponseHead } from '../http1/message.ts'
@@ -212,7 +212,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       this.#connection?.destroy()
       return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
     }
-    if ((head.status === 503 || head.status === 429) && this.#canSpill()) return this.#busy(head)
+    if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(head)
     passHead(this.#call, head, this.#request.cors)
   }
 

@@ -105,6 +105,23 @@ test('rule 2: what may not become a job gets a 503 with Retry-After when the tim
   await busy
 })
 
+test('rule 2: an answer "not now" is stored, but not where the server says that it shall never be sent again', async () => {
+  await using it = await spillScene({ pool: { maxInFlight: 8 } })
+  for (const status of [429, 503]) {
+    const sent = it.send(`never-${status}`)
+    ;(await it.at(`never-${status}`)).finish(status, { 'spillway-retry': 'never' })
+    const answer = await sent
+    assert.deepEqual([answer.status, answer.text, isJob(answer)], [status, `never-${status} done`, false])
+    assert.equal(answer.headers['spillway-retry'], undefined)
+  }
+  const stored = it.send('later')
+  ;(await it.at('later')).finish(503, { 'retry-after': '0' })
+  await until('it comes again', () => it.visits.length === 4)
+  it.visits[3]?.finish()
+  assert.deepEqual([(await stored).status, isJob(await stored)], [200, true])
+  assert.deepEqual(it.names, ['never-429', 'never-503', 'later', 'later'])
+})
+
 test('rule 3: the 202 comes after the durable append, and says where, when, and which preference was applied', async () => {
   await using it = await spillScene()
   const { store } = it.rig
