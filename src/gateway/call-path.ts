@@ -106,8 +106,9 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
+  const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
-    route.mode === 'spill' && mayBecomeJob(call, route)
+    route.mode === 'spill' && storable
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
@@ -182,7 +183,7 @@ async function submit(
   if (body.kind === 'failed') {
     // There may be more of it.
     call.closeAfter()
-    sendFailure(call, body.failed, corsHeaders(match.route.cors, call))
+    sendFailure(call, reason === 'spill' ? onlyForNow(body.failed) : body.failed, corsHeaders(match.route.cors, call))
     return undefined
   }
   try {
@@ -192,6 +193,11 @@ async function submit(
     // The call lives as long as its client is held, and with it what collected the body.
     call.sink = undefined
   }
+}
+
+/** What is too large to be stored may be served later: that it cannot be now is not the client's fault. */
+function onlyForNow(failed: Failure): Failure {
+  return failed.code === 'body_too_large' ? failure('no_capacity', `it cannot be served now, nor stored: ${failed.detail}`) : failed
 }
 
 /** What was submitted is answered by who does not know the request's body: a client may be held for long, its body belongs to the store. */

@@ -122,6 +122,29 @@ test('rule 2: an answer "not now" is stored, but not where the server says that 
   assert.deepEqual(it.names, ['never-429', 'never-503', 'later', 'later'])
 })
 
+test('rule 2: what is too large to be stored waits for a server, and is told to come back, not that it is too large', async () => {
+  const { limits } = testConfig({ pools: [], queues: [], routes: [] })
+  const body = Buffer.alloc(5000)
+  const config = { limits: { ...limits, jobBody: body.length - 1 } }
+  await using it = await spillScene({ config, route: { patienceMs: 0 } })
+  const busy = it.send('busy')
+  await it.at('busy')
+  const large = it.send('quick-large', { body })
+  await inLine(it, 1)
+  ;(await it.at('busy')).finish()
+  assert.deepEqual([(await busy).status, (await large).status, isJob(await large)], [200, 200, false])
+
+  await using none = await spillScene({ config, pool: { waitMs: 0 } })
+  await none.killServers()
+  const chunked = { 'transfer-encoding': 'chunked' }
+  for (const headers of [{}, chunked]) {
+    const refused = await none.send('large', { body, headers })
+    assert.equal(refused.status, 503, refused.text)
+    assert.match(String(refused.headers['retry-after']), /^[1-9]\d?$/)
+  }
+  assert.equal((await none.send('small', { body: body.subarray(1), headers: { prefer: 'wait=0', ...chunked } })).status, 202)
+})
+
 test('rule 3: the 202 comes after the durable append, and says where, when, and which preference was applied', async () => {
   await using it = await spillScene()
   const { store } = it.rig
