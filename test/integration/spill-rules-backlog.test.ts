@@ -121,6 +121,24 @@ test('rule 8: with nobody else there the backlog takes all at once', async () =>
   await until('all run', () => it.rig.servers[0]?.inFlight === 8)
 })
 
+test('rule 8: a line of live requests that never ends does not keep the backlog from being worked off', async () => {
+  await using it = await spillScene({ pool: { maxInFlight: 1, waitMs: LONG_MS } })
+  let sent = 0
+  let isOver = false
+  const visitors = Array.from({ length: 20 }, async () => {
+    while (!isOver) assert.equal((await it.send(`quick-${sent++}`, { to: 'direct' })).status, 200)
+  })
+  await until('there is a line', () => it.rig.pool.waiting > 5)
+  await store(it, numbered('quick-job', 2))
+  const before = sent
+  await until('both are done', async () => (await counts(it.rig))['succeeded'] === 2)
+  assert.ok(it.rig.pool.waiting > 5, 'the line has not ended')
+  assert.ok(sent - before > 20, 'live requests go first')
+  isOver = true
+  await Promise.all(visitors)
+  assert.deepEqual([it.rig.pool.waiting, it.rig.servers[0]?.inFlightMax], [0, 1])
+})
+
 test('rule 9: a queue takes as many jobs as it may hold, and refuses one more with a time to come back', async () => {
   await using it = await spillScene({ queue: { limits: { jobs: 3, bytes: 1 << 30, finished: 1 << 30 } } })
   await it.killServers()
