@@ -35,7 +35,7 @@ export class Server {
   returned = false
   downSince: MonotonicMillis = 0
   downReason = ''
-  /** It said 429 or 503: its share is paused until then. */
+  /** It said 429 or 503: its share is paused until then, or until it has been down. */
   pausedUntil: MonotonicMillis = 0
 
   // For balancing and checks; the pool's own.
@@ -392,6 +392,8 @@ export class Pool {
     if (to === 'up') {
       server.returned = server.state === 'down'
       server.upSince = now
+      // What said so is no more.
+      server.pausedUntil = 0
     } else {
       server.downSince = now
       server.downReason = reason
