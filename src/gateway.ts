@@ -180,7 +180,11 @@ class RunningGateway implements Gateway {
     await webhooks.restore()
     this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
     await this.#modeSwitches.restore()
-    this.#routeModes = new RouteModes({ ...this.#parts(), hasServer: (pool) => (this.#pools.get(pool)?.upServers().length ?? 0) > 0 })
+    this.#routeModes = new RouteModes({
+      ...this.#parts(),
+      route: (name) => this.#config.routes.find((route) => route.name === name),
+      hasServer: (pool) => (this.#pools.get(pool)?.upServers().length ?? 0) > 0,
+    })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context

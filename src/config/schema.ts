@@ -226,7 +226,9 @@ const limits = z.strictObject({
   headers: field.count(1, 10_000).default(100).describe('Header fields in one message.'),
   target: field.size.prefault('8KiB').describe('Request target.'),
   body: field.sizeOrUnlimited.prefault('unlimited').describe('Body of a direct request. It is streamed, not held.'),
-  jobBody: field.size.prefault('1MiB').describe('Body of a request that becomes a job.'),
+  jobBody: field.size
+    .prefault('1MiB')
+    .describe('Body of a request that becomes a job. On a spill route a larger one is passed on, but never stored.'),
   result: field.size.prefault('16MiB').describe("A job's result."),
   streamedResult: field.size
     .prefault('1GiB')

@@ -19,13 +19,14 @@ import { redactPath } from '../telemetry/redact.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
-import { DirectCall, type SpillHandOver } from './direct.ts'
+import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
+import type { KeyRef } from '../ports/job-store.ts'
 
 /** How long a body waits for room in memory where no pool says it. */
 const ROOM_WAIT_MS: Millis = 2_000
@@ -102,16 +103,17 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
 }
 
-/** `ordered`: others of its key must not pass it, nor it them. */
-function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, ordered = false): void {
+/** `order`: others of this key must not pass it, nor it them. */
+function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
+  const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
-    route.mode === 'spill' && mayBecomeJob(call, route)
+    route.mode === 'spill' && storable
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
-  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, ordered, spill }, context).start()
+  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, order, spill }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
@@ -122,14 +124,9 @@ function serveInOrder(call: DownstreamCall, match: RouteMatch, context: CallCont
     (held) => {
       if (call.gone) return undefined
       if (held) return answered(call, store(call, match, 'spill', context), context)
-      return serve(call, match, context, true)
+      return serve(call, match, context, order)
     },
-    () =>
-      sendFailure(
-        call,
-        failure('store_unavailable', 'The store cannot say whether others of the same key come first.'),
-        corsHeaders(match.route.cors, call),
-      ),
+    () => sendFailure(call, orderUnknown(), corsHeaders(match.route.cors, call)),
   )
   settle(call, decided, context)
 }
@@ -186,7 +183,7 @@ async function submit(
   if (body.kind === 'failed') {
     // There may be more of it.
     call.closeAfter()
-    sendFailure(call, body.failed, corsHeaders(match.route.cors, call))
+    sendFailure(call, reason === 'spill' ? onlyForNow(body.failed) : body.failed, corsHeaders(match.route.cors, call))
     return undefined
   }
   try {
@@ -196,6 +193,11 @@ async function submit(
     // The call lives as long as its client is held, and with it what collected the body.
     call.sink = undefined
   }
+}
+
+/** What is too large to be stored may be served later: that it cannot be now is not the client's fault. */
+function onlyForNow(failed: Failure): Failure {
+  return failed.code === 'body_too_large' ? failure('no_capacity', `it cannot be served now, nor stored: ${failed.detail}`) : failed
 }
 
 /** What was submitted is answered by who does not know the request's body: a client may be held for long, its body belongs to the store. */

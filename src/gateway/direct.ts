@@ -7,7 +7,7 @@ import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forwardTrailers } from '../core/headers/forward.ts'
-import { parseRetryAfter } from '../core/jobs/settlement.ts'
+import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
 import { mayTryAgain } from '../core/retry/retry.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
 import { headerValue, type ResponseHead } from '../http1/message.ts'
@@ -17,6 +17,7 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool, Server, Waiter } from '../pools/pool.ts'
+import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
 import { passHead } from './answer-head.ts'
 import { BodyCopy } from './body-copy.ts'
@@ -29,14 +30,14 @@ export interface DirectRequest {
   readonly fields: string
   /** Set when the route answers for CORS: replaces what the server says about it. */
   readonly cors: readonly string[] | undefined
-  /** Of its key others must not pass it, nor it them. */
-  readonly ordered: boolean
+  /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
+  readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
   readonly spill: ((handOver: SpillHandOver) => void) | undefined
 }
 
 export interface SpillHandOver {
-  /** `queueing`: it did not wait, because the route queues. */
+  /** `queueing`: not for lack of a server, but because the route or its key queues. */
   readonly cause: SpillCause | 'queueing'
   readonly reason: string
   /** What was read of the body so far. */
@@ -68,6 +69,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   /** 0: it is not measured, or was answered. */
   #sentAt: MonotonicMillis = 0
   #leaveLine: (() => void) | undefined
+  /** Time has passed since the store was asked for others of its key. */
+  #late = false
   #tried: Set<Server> | undefined
   #tries = 0
   /** A kept connection had gone stale: no other one is trusted. */
@@ -102,8 +105,9 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     const server = pool.acquire(this.#tried)
     if (server !== undefined) {
       if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
-      return this.#send(server)
+      return this.#take(server)
     }
+    this.#late = true
     const spillable = this.#canSpill()
     if (spillable && pool.servers.every((candidate) => candidate.state === 'down')) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
@@ -112,7 +116,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#leaveLine = pool.wait(this, {
       forMs: spillable ? route.patienceMs : pool.config.waitMs,
       excluded: this.#tried,
-      ordered: this.#request.ordered,
+      ordered: this.#request.order !== undefined,
     })
     if (this.#leaveLine === undefined)
       this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
@@ -136,7 +140,30 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   grant(server: Server): void {
     if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
     this.#waitOver()
-    this.#send(server)
+    this.#take(server)
+  }
+
+  /** The slot is its own. While it waited, or was tried in vain, others of its key may have been stored: then it goes behind them. */
+  #take(server: Server): void {
+    this.#server = server
+    this.#holdsSlot = true
+    const { order } = this.#request
+    const late = this.#late
+    this.#late = true
+    if (order === undefined || !late) return this.#send(server)
+    this.#context.jobs.isHeld(order).then(
+      (held) => {
+        if (this.#ended) return
+        if (!held) return this.#send(server)
+        this.#releaseSlot()
+        this.#spill('others of its key are queued', 'queueing')
+      },
+      () => {
+        if (this.#ended) return
+        this.#releaseSlot()
+        this.#fail(orderUnknown())
+      },
+    )
   }
 
   get wanted(): boolean {
@@ -158,9 +185,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   // --- the request
 
   #send(server: Server): void {
-    this.#server = server
     this.#call.log.server = server.name
-    this.#holdsSlot = true
     const { pool } = this.#request
     if (this.#tries++ === 0) pool.retries.first()
     if (pool.live.measured) this.#sentAt = this.#context.clock.monotonic()
@@ -187,7 +212,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       this.#connection?.destroy()
       return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
     }
-    if ((head.status === 503 || head.status === 429) && this.#canSpill()) return this.#busy(head)
+    if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(head)
     passHead(this.#call, head, this.#request.cors)
   }
 
@@ -415,6 +440,10 @@ class RequestStream implements BodySink {
     this.#rest = rest
     this.#call.body.resume()
   }
+}
+
+export function orderUnknown(): Failure {
+  return failure('store_unavailable', 'The store cannot say whether others of the same key come first.')
 }
 
 function retryAfterMs(head: ResponseHead, context: CallContext): Millis | undefined {

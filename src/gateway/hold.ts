@@ -40,7 +40,8 @@ export async function holdClient(call: Call, context: HoldContext, held: HeldJob
   const news = await waitForNews(call, context, held).finally(() => release?.())
   if (news !== undefined && 'head' in news) return followAnswer(call, news, context.budget, streamHeaders(context, held, news))
   if (call.gone) {
-    if (held.onWait === 'cancel' && !held.replayed) await context.jobs.cancel(held.job.id, true)
+    // If the store cannot be told, it expires soon.
+    if (held.onWait === 'cancel' && !held.replayed) await context.jobs.cancel(held.job.id, true).catch(() => undefined)
     return
   }
   if (news !== undefined) return answerEnded(call, context, held, news)
@@ -114,13 +115,21 @@ async function answerLater(call: Call, context: HoldContext, held: HeldJob): Pro
 /** One commit decides: either it had not begun and never will, or it has begun and goes on. */
 async function cancelUnbegun(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
   const { job } = held
-  const outcome = await context.jobs.cancel(job.id, true)
+  const outcome = await context.jobs.cancel(job.id, true).catch(() => undefined)
   if (call.gone) return
+  if (outcome === undefined) return sendNotCancelled(call, context, held)
   const after = outcome.kind === 'done' || outcome.kind === 'unchanged' ? (outcome.job ?? job) : job
   if (outcome.kind === 'done') return sendNothingDone(call, context, after, held.extraHeaders)
   if (isEnded(after.status)) return answerLater(call, context, held)
   const extra = [...jobHeaders(after), ...held.extraHeaders, 'Location', jobLinks(context.config, after).self]
   sendFailure(call, failure('wait_ended_begun', 'It has begun and goes on; its result will be at Location.'), extra, { job: job.id })
+}
+
+/** Nobody knows whether it has begun, or will: the client must not take it for undone. */
+function sendNotCancelled(call: Call, context: HoldContext, { job, extraHeaders }: HeldJob): void {
+  const detail = 'The store could not cancel it when its time was up. What becomes of it stands at Location.'
+  const extra = [...jobHeaders(job), ...extraHeaders, 'Location', jobLinks(context.config, job).self]
+  sendFailure(call, failure('store_unavailable', detail), extra, { job: job.id })
 }
 
 /** Ended jobs go when there is no room for more of them: this one between its end and now. */

@@ -30,12 +30,13 @@ export interface Serves {
 export interface RouteModeParts {
   readonly telemetry: Telemetry
   readonly clock: Clock
+  /** As it is configured now. */
+  readonly route: (name: string) => RouteConfig | undefined
   /** Is any server of this pool up? */
   readonly hasServer: (pool: string) => boolean
 }
 
 interface Entry {
-  readonly route: RouteConfig
   state: RouteMode
   queueing: Queueing | undefined
   /** One request waits although the route queues. */
@@ -79,13 +80,12 @@ export class RouteModes {
 
   /** A request had to be stored: no server was up, or it had waited in vain. */
   spilled(route: RouteConfig, cause: SpillCause, reason: string): void {
-    const known = this.#entries.get(route.name)
-    const entry = { route, state: known?.state ?? DIRECT, queueing: known?.queueing, probing: known?.probing ?? false }
+    const entry: Entry = this.#entries.get(route.name) ?? { state: DIRECT, queueing: undefined, probing: false }
     this.#entries.set(route.name, entry)
     entry.state = afterSpill(entry.state, this.#parts.clock.monotonic(), cause, route.spill)
     if (entry.queueing !== undefined || entry.state.mode === 'direct') return
     entry.queueing = { cause, reason, since: this.#parts.clock.now() }
-    this.#tell(route, 'queue', reason)
+    this.#tell(route.name, 'queue', reason)
     this.#lookLater()
   }
 
@@ -110,33 +110,39 @@ export class RouteModes {
 
   #look(): void {
     this.#timer = undefined
-    for (const entry of this.#entries.values()) if (entry.queueing !== undefined) this.#lookAt(entry)
+    for (const [name, entry] of this.#entries) if (entry.queueing !== undefined) this.#lookAt(name, entry)
     if ([...this.#entries.values()].some((entry) => entry.queueing !== undefined)) this.#lookLater()
   }
 
-  #lookAt(entry: Entry): void {
-    const { route } = entry
+  #lookAt(name: string, entry: Entry): void {
+    const route = this.#parts.route(name)
+    if (route?.mode !== 'spill') return this.#goesDirect(name, 'it is configured otherwise')
     const now = this.#parts.clock.monotonic()
     // Without a server the next one would be stored, too, whether or not one comes.
     const state = this.#parts.hasServer(route.pool ?? '') ? entry.state : afterSpill(entry.state, now, 'no_server', route.spill)
     entry.state = afterLook(state, now, route.spill)
-    if (entry.state.mode === 'queue') return
-    this.#entries.delete(route.name)
-    this.#tell(route, 'direct', `for ${spanText(route.spill.leaveMs)} requests have not waited in vain`)
+    if (entry.state.mode === 'direct') this.#goesDirect(name, `for ${spanText(route.spill.leaveMs)} requests have not waited in vain`)
   }
 
-  #tell(route: RouteConfig, to: 'direct' | 'queue', reason: string): void {
+  #goesDirect(name: string, reason: string): void {
+    this.#entries.delete(name)
+    this.#tell(name, 'direct', reason)
+  }
+
+  #tell(route: string, to: 'direct' | 'queue', reason: string): void {
     const { telemetry } = this.#parts
-    telemetry.metrics.counter('spillway_route_flips_total', METRICS.spillway_route_flips_total.help, { route: route.name, mode: to }).inc()
-    telemetry.event({ type: 'mode-flipped', route: route.name, to, reason })
+    telemetry.metrics.counter('spillway_route_flips_total', METRICS.spillway_route_flips_total.help, { route, mode: to }).inc()
+    telemetry.event({ type: 'mode-flipped', route, to, reason })
   }
 }
 
 /** An operator's switch counts more than what the route does by itself. */
 export function servesNow(route: RouteConfig, switches: ModeSwitches, modes: RouteModes): Serves {
   const switched = switches.of(route.name)
-  if (switched !== undefined) return { ...switched, trigger: 'operator', reason: 'an operator switched it' }
-  const queueing = modes.of(route.name)
+  // A reload may have taken from it where it could queue; the switch is kept for when it has that again.
+  if (switched !== undefined && (switched.mode === 'refuse' || route.queue !== undefined))
+    return { ...switched, trigger: 'operator', reason: 'an operator switched it' }
+  const queueing = route.mode === 'spill' ? modes.of(route.name) : undefined
   if (queueing === undefined) return { mode: route.mode === 'queue' ? 'queue' : 'direct', trigger: 'config' }
   const { cause, reason, since } = queueing
   return { mode: 'queue', trigger: cause, reason, since }

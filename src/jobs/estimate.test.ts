@@ -117,6 +117,17 @@ test('what is usual is what at least half of the last attempts took', () => {
   assert.equal(drain.usualMs, 300, 'only the last ones count')
 })
 
+test('what was usual is forgotten when nothing has ended for longer than that', () => {
+  const drain = new Drain(0)
+  drain.ended(1000, 300)
+  drain.forgetUsual(1300)
+  assert.equal(drain.usualMs, 300)
+  drain.forgetUsual(1301)
+  assert.equal(drain.usualMs, 0)
+  drain.ended(2000, 10)
+  assert.equal(drain.usualMs, 10)
+})
+
 test('how many may wait for one more to begin in time follows from how fast they go', () => {
   const drain = new Drain(0)
   assert.equal(drain.aheadMax(0, 1000, { slots: 4 }), undefined, 'nothing is known')

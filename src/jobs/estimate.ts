@@ -50,6 +50,13 @@ export class Drain {
     return eta > ETA_MAX_MS ? undefined : Math.ceil(eta)
   }
 
+  /** Nothing has ended for longer than is usual. Where nothing runs either, nobody knows how long it would take now. */
+  forgetUsual(now: MonotonicMillis): void {
+    if (now - this.#rateAt <= this.usualMs) return
+    this.#services.length = 0
+    this.#ended = 0
+  }
+
   /** So long at least half of the last attempts took. 0: none is known. */
   get usualMs(): Millis {
     return this.#services.toSorted((a, b) => a - b)[Math.floor(this.#services.length / 2)] ?? 0

@@ -388,7 +388,12 @@ class LocalJobs implements Jobs {
   #isTooLate({ id, queue }: StoredJob): boolean {
     if (this.#heldUntil.size === 0) return false
     const until = this.#heldUntil.get(id)
-    return until !== undefined && until - this.#parts.clock.monotonic() < this.#drainOf(queue).usualMs
+    if (until === undefined) return false
+    const now = this.#parts.clock.monotonic()
+    const drain = this.#drainOf(queue)
+    // If none began, none would ever show that it is quicker again.
+    if (this.#dispatcher.line(queue)?.inFlight === 0) drain.forgetUsual(now)
+    return until - now < drain.usualMs
   }
 
   /** It was leased and has not begun. Both calls are made at once, so that nobody is given it in between. */

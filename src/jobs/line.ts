@@ -121,8 +121,11 @@ export class Line {
     this.#unsubscribe.push(
       this.#pool.onChange((change) => this.#poolChanged(change)),
       // Live requests free slots all the time; only where jobs may wait for one is it of interest.
-      this.#pool.onSlotFree(() => {
-        if (this.#lanes.some((lane) => lane.hungry)) this.#plan()
+      this.#pool.onSlotFree({
+        slotFree: () => {
+          if (this.#lanes.some((lane) => lane.hungry)) this.#plan()
+        },
+        wants: (server) => this.#wants(server),
       }),
     )
     this.#assign()
@@ -353,6 +356,13 @@ export class Line {
       }
     }
     return [...own, ...steal]
+  }
+
+  /** A slot of this server would be reserved at once. */
+  #wants(server: Server): boolean {
+    const lane = this.#lanes.find((each) => each.server === server)
+    if (lane?.buckets === undefined || !lane.hungry || this.#stopped || this.#leasing) return false
+    return this.#allowed(lane) > lane.running.size + lane.reserved
   }
 
   /** Reserves what the server can take now. Undefined: nothing. */

@@ -114,3 +114,36 @@ test('a waiter that nobody wants any more is passed over, and leaves by itself',
   leave?.()
   assert.equal(pool.waiting, 0)
 })
+
+test('requests that wait without end leave jobs a slot after a second, and after four times as long as the last one had it', (t) => {
+  const { pool, server, clock } = startRig(t, { maxInFlight: 2 })
+  server.state = 'up'
+  assert.ok(pool.reserve(server))
+  pool.releaseJob(server)
+  let granted = 0
+  const wait = (): void => void pool.wait({ wanted: true, grant: () => void granted++, expire: () => undefined }, { forMs: 1_000_000 })
+  let wants = true
+  const told: number[] = []
+  pool.onSlotFree({ wants: () => wants, slotFree: () => void told.push(granted) })
+  for (let n = 0; n < 2; n++) pool.acquire()
+  for (let n = 0; n < 20; n++) wait()
+  /** A request ends; what becomes of its slot. */
+  const next = (afterMs: number): 'request' | 'job' => {
+    clock.advance(afterMs)
+    const before = granted
+    pool.release(server)
+    if (granted > before) return 'request'
+    assert.equal(pool.reserve(server), true)
+    return 'job'
+  }
+  assert.deepEqual([next(999), next(1)], ['request', 'job'])
+  assert.equal(next(5000), 'request', 'one at a time')
+  clock.advance(1000)
+  pool.releaseJob(server)
+  assert.equal(granted, 3, 'its slot goes to who waits')
+  assert.deepEqual([next(4 * 6000 - 1), next(1)], ['request', 'job'])
+  pool.releaseJob(server)
+  wants = false
+  assert.equal(next(10_000), 'request')
+  assert.deepEqual([pool.waiting, server.jobs, server.inFlight, told.length], [14, 0, 2, 2])
+})

@@ -25,6 +25,9 @@ export class Server {
   inFlight = 0
   /** Of these, attempts of jobs. */
   jobs = 0
+  /** When a job got a slot the last time, and since when none has one. */
+  jobsFrom: MonotonicMillis = 0
+  jobsUntil: MonotonicMillis = 0
   tunnels = 0
   /** Of the current up phase. */
   upSince: MonotonicMillis = 0
@@ -32,7 +35,7 @@ export class Server {
   returned = false
   downSince: MonotonicMillis = 0
   downReason = ''
-  /** It said 429 or 503: its share is paused until then. */
+  /** It said 429 or 503: its share is paused until then, or until it has been down. */
   pausedUntil: MonotonicMillis = 0
 
   // For balancing and checks; the pool's own.
@@ -80,6 +83,14 @@ interface WaitEntry {
   readonly untilAt: MonotonicMillis
 }
 
+/** Who hands out jobs. */
+export interface SlotSeeker {
+  /** A slot of this server is free, and nobody waits for it. */
+  slotFree(server: Server): void
+  /** It would take one as soon as it can. */
+  wants(server: Server): boolean
+}
+
 export interface PoolPorts {
   readonly clock: Clock
   readonly random: Random
@@ -87,6 +98,9 @@ export interface PoolPorts {
   readonly telemetry: Telemetry
 }
 
+/** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
+const JOBS_TURN_MS: Millis = 1_000
+const JOBS_TURN_TIMES = 4
 const EXPIRY_RESOLUTION_MS: Millis = 20
 /** A shortage of ours meets every connect; it is told of once in a while. */
 const SHORTAGE_EVERY_MS: Millis = 10_000
@@ -102,7 +116,7 @@ export class Pool {
   readonly #waiting = new WaitList<WaitEntry>()
   readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
-  readonly #slotListeners = new Set<(server: Server) => void>()
+  readonly #seekers = new Set<SlotSeeker>()
   #expiryTimer: Timer | undefined
   #resumeTimer: Timer | undefined
   #shortageToldAt: MonotonicMillis = Number.NEGATIVE_INFINITY
@@ -159,15 +173,17 @@ export class Pool {
   /** A slot for a job. While live requests come some are kept for them; one of each server is the jobs' in any case. */
   reserve(server: Server): boolean {
     if (this.freeSlots(server) === 0) return false
-    if (server.jobs >= this.#jobsMax && this.live.comes(this.#ports.clock.monotonic())) return false
+    const now = this.#ports.clock.monotonic()
+    if (server.jobs >= this.#jobsMax && this.live.comes(now)) return false
     server.inFlight++
     server.jobs++
+    server.jobsFrom = now
     return true
   }
 
   /** The slot of a job is free again. */
   releaseJob(server: Server): void {
-    server.jobs--
+    if (--server.jobs === 0) server.jobsUntil = this.#ports.clock.monotonic()
     this.release(server)
   }
 
@@ -253,9 +269,9 @@ export class Pool {
     return () => void this.#changeListeners.delete(listener)
   }
 
-  onSlotFree(listener: (server: Server) => void): () => void {
-    this.#slotListeners.add(listener)
-    return () => void this.#slotListeners.delete(listener)
+  onSlotFree(seeker: SlotSeeker): () => void {
+    this.#seekers.add(seeker)
+    return () => void this.#seekers.delete(seeker)
   }
 
   // --- what live requests met
@@ -284,15 +300,25 @@ export class Pool {
 
   // --- the line
 
-  /** Slots that became free go to who waits, and only then to jobs. */
+  /** Slots that became free go to who waits, and only then to jobs, unless these wait for ever. */
   #offer(server: Server): void {
-    if (this.#waiting.size > 0) this.#serveLine(server)
-    if (this.freeSlots(server) > 0) for (const listener of this.#slotListeners) listener(server)
+    if (this.#waiting.size > 0) this.#serveLine(server, this.#isJobsTurn(server) ? 1 : 0)
+    if (this.freeSlots(server) > 0) for (const seeker of this.#seekers) seeker.slotFree(server)
   }
 
-  #serveLine(server: Server): void {
+  /** A line that never ends would keep a backlog from ever being worked off: so its jobs have a fifth of the time of one slot. */
+  #isJobsTurn(server: Server): boolean {
+    if (server.jobs > 0) return false
+    const restMs = Math.max(JOBS_TURN_MS, JOBS_TURN_TIMES * (server.jobsUntil - server.jobsFrom))
+    if (this.#ports.clock.monotonic() - server.jobsUntil < restMs) return false
+    for (const seeker of this.#seekers) if (seeker.wants(server)) return true
+    return false
+  }
+
+  /** All of its free slots but `kept`. */
+  #serveLine(server: Server, kept: number): void {
     const canUse = ({ excluded, waiter }: WaitEntry): boolean => excluded?.has(server) !== true && waiter.wanted
-    while (this.freeSlots(server) > 0) {
+    while (this.freeSlots(server) > kept) {
       const entry = this.#waiting.take(this.#ports.clock.monotonic(), canUse)
       if (entry === undefined) return
       server.inFlight++
@@ -366,6 +392,8 @@ export class Pool {
     if (to === 'up') {
       server.returned = server.state === 'down'
       server.upSince = now
+      // What said so is no more.
+      server.pausedUntil = 0
     } else {
       server.downSince = now
       server.downReason = reason

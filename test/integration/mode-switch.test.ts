@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { ConfigFile } from '../../src/config/schema.ts'
-import { type ChildGateway, startGateway } from '../support/child-gateway.ts'
+import { type ChildGateway, startGateway, writeConfig } from '../support/child-gateway.ts'
 import { type Answer, ask } from '../support/http-client.ts'
 import { type Outcome, runInProcess } from '../support/run-command.ts'
 import { startTestServer, type TestServer } from '../support/test-server.ts'
@@ -179,6 +179,67 @@ test('a route that spills by itself says since when and why', async () => {
       ['direct', 'config'],
       ['queue', 'config'],
       ['direct', 'config'],
+    ],
+  )
+})
+
+test('over a reload a route does as it is configured then: with other servers, without a queue, and with one again', async (t) => {
+  const own = mkdtempSync(join(tmpdir(), 'spillway-mode-reload-'))
+  const [dead, alive] = [await startTestServer(), await startTestServer()]
+  await dead.kill()
+  const pools = Object.fromEntries(Object.entries({ dead, alive }).map(([name, { port }]) => [name, [`http://127.0.0.1:${port}`]]))
+  const match = 'POST /orders'
+  const spills = (pool: string) => ({ pools, routes: [{ match, mode: 'spill', pool, spill: { leave: '300ms' } }] }) as ConfigFile
+  const it = await startGateway(spills('dead'), { folder: own })
+  t.after(async () => {
+    await Promise.all([it.kill(), alive.kill()])
+    rmSync(own, { recursive: true })
+  })
+  const now = async (): Promise<string> => {
+    const { routes } = (await ask(`${it.adminUrl}/api/routes`)).json() as { routes: Record<string, string>[] }
+    return `${routes[0]?.['serves']}, ${routes[0]?.['trigger']}, ${routes[0]?.['switch']}`
+  }
+  const reload = async (config: ConfigFile): Promise<void> => {
+    writeConfig(config, { folder: own })
+    assert.equal((await ask(`${it.adminUrl}/api/reload`, { method: 'POST' })).status, 200)
+  }
+  const order = (): Promise<Answer> => ask(`${it.url}/orders`, { method: 'POST', body: 'x' })
+  assert.equal((await ask(`${it.url}/orders`, { method: 'POST', body: 'x', headers: { prefer: 'wait=0' } })).status, 202)
+  assert.equal(await now(), 'queue, no_server, auto')
+  await reload(spills('alive'))
+  await until('its new server counts', async () => (await now()) === 'direct, config, auto')
+  assert.equal(wayOf(await order()), 'direct')
+
+  const queue = JSON.stringify({ route: match, mode: 'queue' })
+  const headers = { 'content-type': 'application/json' }
+  assert.equal((await ask(`${it.adminUrl}/api/routes/mode`, { method: 'POST', body: queue, headers })).status, 200)
+  assert.deepEqual([await now(), wayOf(await order())], ['queue, operator, queue', 'queued'])
+  await reload({ pools, routes: [{ match, pool: 'alive' }] } as ConfigFile)
+  assert.deepEqual([await now(), wayOf(await order())], ['direct, config, queue', 'direct'], 'it has nowhere to queue')
+  await reload(spills('alive'))
+  assert.deepEqual([await now(), wayOf(await order())], ['queue, operator, queue', 'queued'], 'the switch is kept')
+})
+
+test('a route that spilled and is configured to go direct does so at once, and it is told', async (t) => {
+  const own = mkdtempSync(join(tmpdir(), 'spillway-mode-reload-'))
+  const dead = await startTestServer()
+  await dead.kill()
+  const pools = { dead: [`http://127.0.0.1:${dead.port}`] }
+  const it = await startGateway({ pools, routes: [{ match: 'POST /orders', mode: 'spill' }] } as ConfigFile, { folder: own })
+  t.after(async () => {
+    await it.kill()
+    rmSync(own, { recursive: true })
+  })
+  assert.equal((await ask(`${it.url}/orders`, { method: 'POST', body: 'x', headers: { prefer: 'wait=0' } })).status, 202)
+  writeConfig({ pools, routes: [{ match: 'POST /orders' }] } as ConfigFile, { folder: own })
+  assert.equal((await ask(`${it.adminUrl}/api/reload`, { method: 'POST' })).status, 200)
+  assert.match((await ask(`${it.adminUrl}/api/routes`)).text, /"serves":"direct"/)
+  await until('it is told', () => it.of('mode-flipped').length === 2)
+  assert.deepEqual(
+    it.of('mode-flipped').map(({ to, reason }) => [to, reason]),
+    [
+      ['queue', 'no server is up'],
+      ['direct', 'it is configured otherwise'],
     ],
   )
 })

@@ -121,6 +121,37 @@ test('rule 8: with nobody else there the backlog takes all at once', async () =>
   await until('all run', () => it.rig.servers[0]?.inFlight === 8)
 })
 
+test('rule 8: "not now" holds until its server has been down and is back, however long it was said for', async () => {
+  await using it = await spillScene({ pool: { maxInFlight: 4 }, route: { patienceMs: 0 } })
+  const stored = it.send('one', { headers: { prefer: 'wait=0' } })
+  ;(await it.at('one')).finish(503, { 'retry-after': '3600' })
+  assert.equal((await stored).status, 202)
+  assert.ok(isJob(await it.send('quick-two', { headers: { prefer: 'wait=0' } })), 'it rests')
+  await it.killServers()
+  await it.reviveServers()
+  assert.equal((await it.send('quick-three', { to: 'direct' })).status, 200)
+  await until('the first comes again', () => it.names.filter((name) => name === 'one').length === 2)
+  it.visits.find(({ name, answered }) => name === 'one' && !answered)?.finish()
+})
+
+test('rule 8: a line of live requests that never ends does not keep the backlog from being worked off', async () => {
+  await using it = await spillScene({ pool: { maxInFlight: 1, waitMs: LONG_MS } })
+  let sent = 0
+  let isOver = false
+  const visitors = Array.from({ length: 20 }, async () => {
+    while (!isOver) assert.equal((await it.send(`quick-${sent++}`, { to: 'direct' })).status, 200)
+  })
+  await until('there is a line', () => it.rig.pool.waiting > 5)
+  await store(it, numbered('quick-job', 2))
+  const before = sent
+  await until('both are done', async () => (await counts(it.rig))['succeeded'] === 2)
+  assert.ok(it.rig.pool.waiting > 5, 'the line has not ended')
+  assert.ok(sent - before > 20, 'live requests go first')
+  isOver = true
+  await Promise.all(visitors)
+  assert.deepEqual([it.rig.pool.waiting, it.rig.servers[0]?.inFlightMax], [0, 1])
+})
+
 test('rule 9: a queue takes as many jobs as it may hold, and refuses one more with a time to come back', async () => {
   await using it = await spillScene({ queue: { limits: { jobs: 3, bytes: 1 << 30, finished: 1 << 30 } } })
   await it.killServers()

@@ -169,3 +169,18 @@ test('rule 16: while the store fails, what must be stored is refused, and live r
   }
   assert.ok(it.names.every((name) => name.startsWith('quick')))
 })
+
+test('rule 16: when the store cannot cancel what has waited long enough, its client is told where to look, not that nothing was done', async () => {
+  await using it = await spillScene({ route: { onWait: 'cancel', waitMs: 300 } })
+  await it.killServers()
+  const { store } = it.rig
+  const command = store.command.bind(store)
+  store.command = () => Promise.reject(new Error('the store is gone for a moment'))
+  const answer = await it.send('late')
+  store.command = command
+  assert.deepEqual([answer.status, answer.json()['code'], isJob(answer)], [503, 'store_unavailable', true])
+  const self = it.rig.url + String(answer.headers.location)
+  assert.equal((await ask(self)).json()['status'], 'queued')
+  await until('it expires by itself', async () => (await ask(self)).json()['status'] === 'expired')
+  assert.ok(!it.rig.events.some(({ type }) => type === 'warning'), 'the gateway itself did not fail')
+})

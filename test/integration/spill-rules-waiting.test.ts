@@ -105,6 +105,46 @@ test('rule 2: what may not become a job gets a 503 with Retry-After when the tim
   await busy
 })
 
+test('rule 2: an answer "not now" is stored, but not where the server says that it shall never be sent again', async () => {
+  await using it = await spillScene({ pool: { maxInFlight: 8 } })
+  for (const status of [429, 503]) {
+    const sent = it.send(`never-${status}`)
+    ;(await it.at(`never-${status}`)).finish(status, { 'spillway-retry': 'never' })
+    const answer = await sent
+    assert.deepEqual([answer.status, answer.text, isJob(answer)], [status, `never-${status} done`, false])
+    assert.equal(answer.headers['spillway-retry'], undefined)
+  }
+  const stored = it.send('later')
+  ;(await it.at('later')).finish(503, { 'retry-after': '0' })
+  await until('it comes again', () => it.visits.length === 4)
+  it.visits[3]?.finish()
+  assert.deepEqual([(await stored).status, isJob(await stored)], [200, true])
+  assert.deepEqual(it.names, ['never-429', 'never-503', 'later', 'later'])
+})
+
+test('rule 2: what is too large to be stored waits for a server, and is told to come back, not that it is too large', async () => {
+  const { limits } = testConfig({ pools: [], queues: [], routes: [] })
+  const body = Buffer.alloc(5000)
+  const config = { limits: { ...limits, jobBody: body.length - 1 } }
+  await using it = await spillScene({ config, route: { patienceMs: 0 } })
+  const busy = it.send('busy')
+  await it.at('busy')
+  const large = it.send('quick-large', { body })
+  await inLine(it, 1)
+  ;(await it.at('busy')).finish()
+  assert.deepEqual([(await busy).status, (await large).status, isJob(await large)], [200, 200, false])
+
+  await using none = await spillScene({ config, pool: { waitMs: 0 } })
+  await none.killServers()
+  const chunked = { 'transfer-encoding': 'chunked' }
+  for (const headers of [{}, chunked]) {
+    const refused = await none.send('large', { body, headers })
+    assert.equal(refused.status, 503, refused.text)
+    assert.match(String(refused.headers['retry-after']), /^[1-9]\d?$/)
+  }
+  assert.equal((await none.send('small', { body: body.subarray(1), headers: { prefer: 'wait=0', ...chunked } })).status, 202)
+})
+
 test('rule 3: the 202 comes after the durable append, and says where, when, and which preference was applied', async () => {
   await using it = await spillScene()
   const { store } = it.rig
@@ -171,6 +211,20 @@ test('rule 4: a job that must be cancelled when its client has waited enough doe
   assert.deepEqual([refused.status, refused.json()['code']], [503, 'wait_ended'], 'a server is free, and yet')
   assert.deepEqual(short.names, ['known'])
   assert.equal((await short.rig.store.stats())[0]?.counts.cancelled, 1)
+})
+
+test('rule 4: servers that were too slow for a while are found to be quick again, without help', async () => {
+  const workMs = 400
+  await using it = await spillScene({ pool: { maxInFlight: 8 }, route: { mode: 'queue', onWait: 'cancel', waitMs: workMs - 100 } })
+  const patient = it.send('slow', { headers: { prefer: 'wait=10' } })
+  const slow = await it.at('slow')
+  await new Promise((resolve) => setTimeout(resolve, workMs))
+  slow.finish()
+  assert.equal((await patient).status, 200)
+  assert.equal((await it.send('quick-0')).status, 503, 'as slow as the one before it would end too late')
+  let n = 1
+  await until('one is served in time', async () => (await it.send(`quick-${n++}`)).status === 200)
+  assert.equal((await it.send('quick-again')).status, 200)
 })
 
 test('rule 4: a gateway that died over the wait begins nothing after it', async () => {
@@ -311,4 +365,42 @@ test('rule 7: while a key has queued jobs, a request of it waits behind them alt
   ;(await it.at('one')).finish()
   assert.ok(isJob(await behind))
   assert.deepEqual(it.names, ['one', 'quick-other', 'quick-two'])
+})
+
+const OF_A = { headers: { 'x-account': 'a' } }
+const PATIENT = { patienceMs: 1000, spill: { enterMs: LONG_MS, leaveMs: LONG_MS } }
+
+/** Two of a key wait for the only slot; the first of them has waited long enough and is stored. A job has the slot: after it, it is no job's turn. */
+async function oneStoredOneWaits(it: SpillScene, others: readonly string[] = []): Promise<Promise<Answer>[]> {
+  assert.equal((await it.send('busy', { headers: { prefer: 'respond-async' } })).status, 202)
+  await it.at('busy')
+  const first = it.send('quick-first', OF_A)
+  await inLine(it, 1)
+  await new Promise((resolve) => setTimeout(resolve, PATIENT.patienceMs / 2))
+  const second = it.send('quick-second', OF_A)
+  await inLine(it, 2)
+  await until('the first is stored', async () => (await it.rig.store.stats())[0]?.counts.queued === 1)
+  assert.equal(it.rig.pool.waiting, 1, 'the second still waits')
+  const behind = await lineUp(it, others)
+  return [first, second, ...behind]
+}
+
+test('rule 7: a request that waits for a slot does not pass one of its key that was stored meanwhile', async () => {
+  await using it = await spillScene({ route: PATIENT })
+  const ofKey = await oneStoredOneWaits(it)
+  ;(await it.at('busy')).finish()
+  assert.deepEqual((await Promise.all(ofKey)).map(isJob), [true, true])
+  assert.deepEqual(it.names, ['busy', 'quick-first', 'quick-second'])
+  assert.equal(it.rig.servers[0]?.inFlightMax, 1)
+})
+
+test('rule 7: when the store cannot say what was stored meanwhile, the request is refused and its slot goes to the next', async () => {
+  await using it = await spillScene({ route: PATIENT })
+  const [first, second, next] = await oneStoredOneWaits(it, ['quick-next'])
+  it.rig.failNext.held = 1
+  ;(await it.at('busy')).finish()
+  const refused = await second
+  assert.deepEqual([refused?.status, refused?.json()['code']], [503, 'store_unavailable'])
+  assert.deepEqual([(await first)?.status, (await next)?.status], [200, 200])
+  assert.ok(!it.names.includes('quick-second'))
 })

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { openMemoryStore } from '../../src/engines/memory/memory-store.ts'
 import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
 import { createLocalBus } from '../../src/jobs/local-bus.ts'
-import type { Pool, PoolChange, Server } from '../../src/pools/pool.ts'
+import type { Pool, PoolChange, Server, SlotSeeker } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import type { Attempt, AttemptOutcome, OutgoingRequest, Upstream } from '../../src/upstream/upstream.ts'
 import { recordingTelemetry } from '../support/jobs-rig.ts'
@@ -29,7 +29,7 @@ class SimPool {
   readonly servers: SimServer[]
   readonly #clock: ManualClock
   #changed: ((change: PoolChange) => void)[] = []
-  #freed: ((server: Server) => void)[] = []
+  #seekers: SlotSeeker[] = []
 
   constructor(clock: ManualClock) {
     this.#clock = clock
@@ -71,12 +71,12 @@ class SimPool {
   releaseJob(server: Server): void {
     server.inFlight--
     assert.ok(server.inFlight >= 0, 'a slot was released twice')
-    for (const listener of this.#freed) listener(server)
+    for (const seeker of this.#seekers) seeker.slotFree(server)
   }
 
   pause(server: Server, forMs: number): void {
     server.pausedUntil = this.#clock.monotonic() + forMs
-    this.#clock.after(forMs + 1, () => this.#freed.forEach((listener) => listener(server)))
+    this.#clock.after(forMs + 1, () => this.#seekers.forEach((seeker) => seeker.slotFree(server)))
   }
 
   onChange(listener: (change: PoolChange) => void): () => void {
@@ -84,9 +84,9 @@ class SimPool {
     return () => void (this.#changed = this.#changed.filter((each) => each !== listener))
   }
 
-  onSlotFree(listener: (server: Server) => void): () => void {
-    this.#freed.push(listener)
-    return () => void (this.#freed = this.#freed.filter((each) => each !== listener))
+  onSlotFree(seeker: SlotSeeker): () => void {
+    this.#seekers.push(seeker)
+    return () => void (this.#seekers = this.#seekers.filter((each) => each !== seeker))
   }
 
   become(server: SimServer, to: 'up' | 'down', cause: PoolChange['cause']): void {

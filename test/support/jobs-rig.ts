@@ -103,7 +103,12 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     clients: new Clients({ config, store, bus, clock }),
   }
   const modeSwitches = new ModeSwitches({ store, telemetry, clock })
-  const routeModes = new RouteModes({ telemetry, clock, hasServer: () => pool.upServers().length > 0 })
+  const routeModes = new RouteModes({
+    telemetry,
+    clock,
+    route: (name) => config.routes.find((route) => route.name === name),
+    hasServer: () => pool.upServers().length > 0,
+  })
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },

@@ -45,6 +45,13 @@ test('what takes longer for long without any job becomes the normal time', () =>
   assert.equal(looked(slower, [{ ...CALM, tookMs: 100 }]).allowed, 64)
 })
 
+test('a moment in which only quick requests came does not hold the pace down, although jobs go on', () => {
+  const quick = looked(beginPace(0), [...Array<LiveWindow>(6).fill({ ...CALM, tookMs: 200 }), { ...CALM, tookMs: 2 }])
+  const after = looked(quick, Array<LiveWindow>(6).fill({ ...CALM, tookMs: 200 }))
+  assert.equal(after.allowed, 1, 'clearly longer than in that moment')
+  assert.equal(looked(after, Array<LiveWindow>(100).fill({ ...CALM, tookMs: 200 })).allowed, 64)
+})
+
 test('without live requests for a while jobs may take all', () => {
   const slow = looked(beginPace(0), [CALM])
   assert.equal(jobsAllowed(slow, STEP_MS, 64), 2)

@@ -57,7 +57,7 @@ export function afterWindow(
   window: LiveWindow,
   limits: { readonly max: number; readonly steps: number },
 ): Pace {
-  const seen = { ...pace, calmMs: calmAfter(pace.calmMs, window), liveAt: window.came > 0 ? now : pace.liveAt, lookedAt: now }
+  const seen = { ...pace, calmMs: calmAfter(pace, window), liveAt: window.came > 0 ? now : pace.liveAt, lookedAt: now }
   if (isTrouble(pace, window)) {
     const half = Math.max(1, Math.floor(Math.min(pace.allowed, limits.max) / 2))
     return { ...seen, allowed: half, threshold: half }
@@ -82,9 +82,12 @@ function isTrouble({ calmMs }: Pace, { waited, refused, tookMs, jobs }: LiveWind
   return jobs && calmMs !== undefined && tookMs !== undefined && tookMs > SLOWER_TIMES * calmMs + NOISE_MS
 }
 
-/** While jobs are in flight a longer time may be their doing: then it is not the normal one. */
-function calmAfter(calmMs: Millis | undefined, { tookMs, jobs }: LiveWindow): Millis | undefined {
+/**
+ * While jobs are in flight a longer time may be their doing: then it is not the normal one. But not while they are as few as can be; else a
+ * moment in which only quick requests came would hold the pace down for as long as there is a backlog.
+ */
+function calmAfter({ calmMs, allowed }: Pace, { tookMs, jobs }: LiveWindow): Millis | undefined {
   if (tookMs === undefined) return calmMs
   if (calmMs === undefined || tookMs < calmMs) return tookMs
-  return jobs ? calmMs : calmMs + (tookMs - calmMs) * CALM_SMOOTHING
+  return jobs && allowed > 1 ? calmMs : calmMs + (tookMs - calmMs) * CALM_SMOOTHING
 }

@@ -175,6 +175,11 @@ function handBackDelayMs(facts: SettleFacts, prompt: number): Millis {
   return before <= prompt ? 0 : backoffDelayMs(facts.backoff, before - prompt, facts.unit)
 }
 
+/** The server says so itself, whatever its status: what it was asked shall not be sent again. */
+export function forbidsRetry(headers: readonly string[]): boolean {
+  return parseRetryControl(fieldOf(headers, 'spillway-retry')) === 'never'
+}
+
 /** `Spillway-Retry: never` or a duration such as `30s`. Anything else is as if it were absent. */
 function parseRetryControl(value: string | undefined): 'never' | Millis | undefined {
   if (value === undefined) return undefined
