@@ -10,7 +10,7 @@ const EXPOSED = [
 ].join(', ')
 /** Client headers of ours: allowed wherever CORS is on at all. */
 const OUR_REQUEST_HEADERS =
-  'Prefer, Idempotency-Key, Last-Event-ID, If-None-Match, Range, If-Range, Spillway-Delay, Spillway-Key, Spillway-Priority, Spillway-Reference'
+  'Prefer, Idempotency-Key, Last-Event-ID, If-None-Match, Range, If-Range, Spillway-Delay, Spillway-Key, Spillway-Priority, Spillway-Reference, Spillway-Callback'
 
 export function isPreflight(call: Call): boolean {
   const { head } = call
@@ -52,7 +52,17 @@ function allowedOrigin(cors: CorsConfig, call: Call): string | undefined {
   return cors.origins.includes(origin) ? origin : undefined
 }
 
-/** Job addresses belong to no route: whoever may call a route from an origin may follow its job from there. */
+/** Job addresses belong to no route: whoever may call some routes from an origin may follow their jobs from there, with all that any of these allows it. */
 export function corsForJobs(all: readonly (CorsConfig | undefined)[], call: Call): CorsConfig | undefined {
-  return all.find((cors) => cors !== undefined && allowedOrigin(cors, call) !== undefined) ?? all.find((cors) => cors !== undefined)
+  const known = all.filter((cors) => cors !== undefined)
+  const [first, ...others] = known.filter((cors) => allowedOrigin(cors, call) !== undefined)
+  if (first === undefined || others.length === 0) return first ?? known[0]
+  const allowing = [first, ...others]
+  const credentials = allowing.some((cors) => cors.credentials)
+  return {
+    ...first,
+    origins: credentials ? [headerValue(call.head.headers, 'origin') as string] : allowing.flatMap(({ origins }) => origins),
+    headers: [...new Set(allowing.flatMap(({ headers }) => headers))],
+    credentials,
+  }
 }
