@@ -8,6 +8,7 @@ import type { Jobs } from '../jobs/jobs.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import { batchDocument, batchTag, sendBatch } from './batch-document.ts'
+import { isCaller } from './binding.ts'
 import { jobLinks } from './document.ts'
 import { streamFormat, type StreamFormat } from './event-stream.ts'
 import { type FollowParts, reconnectMs } from './job-events.ts'
@@ -49,8 +50,9 @@ export async function answerBatch(call: Call, parts: BatchParts, asked: AskedBat
   if (resource === 'batch-jobs') return sendJobs(call, parts, batch, extraHeaders)
   if (resource === 'batch-events') return streamBatch(call, parts, batch, extraHeaders)
   if (call.head.method === 'DELETE') {
-    await batches.cancel(batch)
-    await batches.wait(batch, CANCELLED_WAIT_MS)
+    const before = batch.state.counts.cancelled
+    const cancelled = await batches.cancel(batch, (job) => isCaller(job, call.head.headers))
+    await batches.wait(batch, CANCELLED_WAIT_MS, { isEnough: () => batch.state.counts.cancelled >= before + cancelled })
   } else if (waitMs > 0) {
     const [known] = tagsOf(headerValues(call.head.headers, 'if-none-match').join(','))
     using left = leaving(call, parts.jobs.closing)
@@ -71,7 +73,10 @@ async function sendJobs(call: Call, parts: BatchParts, batch: Batch, extraHeader
   const page = await parts.jobs.batches.page(batch, first, max)
   const jobs = page.map((job, i) => {
     const index = first + i
-    if (job === undefined) return { index, id: idAt(batch.id, index), status: batch.state.statusOf(index) }
+    // Its token is for the batch: a job that is bound to somebody else it counts, and does not open.
+    if (job === undefined || !isCaller(job, call.head.headers)) {
+      return { index, id: idAt(batch.id, index), status: batch.state.statusOf(index) }
+    }
     return {
       index,
       id: job.id,

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { batchDocument, batchLinks } from '../api/batch-document.ts'
+import { bindingOf } from '../api/binding.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from '../api/cors.ts'
 import { isJobsPath } from '../api/job-addresses.ts'
 import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
@@ -193,7 +194,9 @@ function jobOf(call: Call, { item, index }: { readonly item: unknown; readonly i
   const parts = { queue: queueOf(config, match), policies, request: { body, headers: forwarded }, random, plan: { batch: { index } } }
   // Only the batch as a whole is told apart from a repeat.
   const { idempotency: _, ...job } = newJob(head, match, parts)
-  return job
+  // Where it does not say itself whose it is, it is whoever has sent the batch.
+  const binding = job.binding ?? (route.bind && bindingOf(route.bind, call.head.headers, random))
+  return binding === undefined ? job : { ...job, binding }
 }
 
 function limitsOf({ config: { limits } }: CallContext): DocumentLimits {

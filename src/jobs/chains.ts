@@ -64,6 +64,8 @@ function nextJob(parts: ChainParts, then: Then, job: StoredJob, answer: JobAnswe
     sendOnce: route?.redeliver === 'safe' && !isIdempotent(request.method) && headerValue(request.headers, 'idempotency-key') === undefined,
     parent: { id: job.id, depth },
     ...orderOf(route, job, request),
+    // It holds what became of the same input: whoever may not see the one may not see the other.
+    ...(job.binding !== undefined && { binding: job.binding }),
     ...(job.reference !== undefined && { reference: job.reference }),
   }
 }

@@ -3,9 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { WebSocket } from 'ws'
 import type { BindSource } from '../../src/config/config.ts'
+import { type Document, startConfigRig } from '../support/config-rig.ts'
 import { type Answer, ask, open } from '../support/http-client.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
 import { testRoute } from '../support/test-config.ts'
+import { startTestServer } from '../support/test-server.ts'
+import { until } from '../support/until.ts'
 
 type Headers = Readonly<Record<string, string>>
 
@@ -122,4 +125,63 @@ test('who submits a job may follow it at once, with what they have shown', async
   let text = ''
   for await (const chunk of stream) text += String(chunk)
   assert.match(text, /"event":"end"/)
+})
+
+test('what follows in a chain is bound to the same caller', async () => {
+  const server = await startTestServer()
+  await using _ = { [Symbol.asyncDispose]: () => server.kill() }
+  await using rig = await startConfigRig({
+    pools: { api: [`http://127.0.0.1:${server.port}`] },
+    routes: [
+      { match: 'POST /extract', mode: 'queue', bind: 'header:X-User', then: 'POST /translate' },
+      { match: 'POST /translate', mode: 'queue' },
+    ],
+  })
+  const mine = { 'x-user': 'mine' }
+  const { headers } = await rig.ask('/extract', { method: 'POST', headers: mine, body: 'text' })
+  const see = async (path: string, as: Headers = {}): Promise<Document> => (await rig.ask(path, { headers: as })).document
+  let next: string | undefined
+  await until('it is followed', async () => (next = (await see(headers.location ?? '', mine)).next?.links.self) !== undefined)
+  assert.equal((await see(next ?? '', mine)).queue, 'translate')
+  for (const path of ['', '/result', '/events']) assert.equal((await see(`${next}${path}`)).code, 'no_such_job', path)
+})
+
+test("a batch's token neither opens nor cancels what is bound to somebody else", async () => {
+  const done = Promise.withResolvers<void>()
+  const server = await startTestServer(async (_, response) => {
+    await done.promise
+    response.end('done')
+  })
+  await using _ = { [Symbol.asyncDispose]: () => server.kill() }
+  await using rig = await startConfigRig({
+    pools: { api: [`http://127.0.0.1:${server.port}`] },
+    routes: [{ match: 'POST /work', mode: 'queue', bind: 'cookie:session', allow: ['reference'] }],
+  })
+  const work = (more: Headers = {}): object => ({ method: 'POST', target: '/work', headers: { 'Spillway-Reference': 'r', ...more } })
+  const requests = [work(), work({ Cookie: 'session=other' })]
+  const mine = { cookie: 'session=mine' }
+  const { headers } = await rig.ask('/_spillway/batches', { method: 'POST', headers: mine, body: { requests } })
+  const batch = headers.location ?? ''
+  const shown = async (as: Headers): Promise<readonly unknown[]> => {
+    const { jobs } = (await rig.ask(`${batch}/jobs`, { headers: as })).document
+    return jobs.map(({ reference, links }: Document) => [reference, links !== undefined])
+  }
+  const [open, shut] = [
+    ['r', true],
+    [undefined, false],
+  ]
+  assert.deepEqual(
+    [await shown({}), await shown(mine), await shown({ cookie: 'session=other' })],
+    [
+      [shut, shut],
+      [open, shut],
+      [shut, open],
+    ],
+  )
+  const cancelled = async (as: Headers): Promise<number> =>
+    (await rig.ask(batch, { method: 'DELETE', headers: as })).document.counts.cancelled
+  assert.deepEqual([await cancelled({}), await cancelled(mine)], [0, 1])
+  done.resolve()
+  const { counts } = await rig.status(batch, 'it has ended', ({ status }) => status === 'ended')
+  assert.deepEqual([counts.cancelled, counts.succeeded], [1, 1])
 })
