@@ -17,7 +17,7 @@ import { checkPath } from '../core/routing/check-path.ts'
 import { headerValue, headerValues } from '../http1/message.ts'
 import type { JobPlace } from '../api/clients.ts'
 import { idAt } from '../jobs/batch-notes.ts'
-import type { NewBatch, TakenBatch } from '../jobs/batches.ts'
+import type { NewBatch, RefusedBatch, TakenBatch } from '../jobs/batches.ts'
 import { requestOf } from '../jobs/new-job.ts'
 import { parseExactly } from '../lib/exact-json.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
@@ -111,7 +111,8 @@ async function submitWithin(call: Call, batch: NewBatch, context: CallContext): 
     const place = await clients.takeJob(clients.nameOf(call, undefined))
     if (isFailure(place)) {
       free()
-      return { failed: place }
+      const before = await context.jobs.batches.repeated(batch.once)
+      return before === undefined ? { failed: place } : told(before, context)
     }
     places.push(place)
   }
@@ -129,11 +130,14 @@ async function submit(batch: NewBatch, context: CallContext): Promise<TakenBatch
     return { failed: failure('buffers_full', detail, 1) }
   }
   try {
-    const submitted = await context.jobs.batches.submit(batch).catch(() => undefined)
-    return submitted !== undefined && 'batch' in submitted ? submitted : { failed: batchRefusal(context, submitted) }
+    return told(await context.jobs.batches.submit(batch).catch(() => undefined), context)
   } finally {
     context.budget.give(bytes)
   }
+}
+
+function told(submitted: TakenBatch | RefusedBatch | undefined, context: CallContext): TakenBatch | Refused {
+  return submitted !== undefined && 'batch' in submitted ? submitted : { failed: batchRefusal(context, submitted) }
 }
 
 function lengthOf(headers: readonly string[]): Bytes {

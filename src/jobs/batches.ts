@@ -139,11 +139,19 @@ export class Batches implements EndKeeper {
 
   // --- for its clients
 
+  /** What a repeat of one that is kept is answered with; undefined: it is none. */
+  async repeated(once: NewBatch['once']): Promise<TakenBatch | RefusedBatch | undefined> {
+    const known = once && this.#byScope.get(once.scopeKey)
+    if (known === undefined) return undefined
+    return known.head.once?.fingerprint === once?.fingerprint
+      ? { kind: 'duplicate', batch: await this.#current(known) }
+      : { kind: 'conflict' }
+  }
+
   /** Resolved = durable. Rejects when the engine failed. */
   async submit({ jobs, reference, once }: NewBatch): Promise<TakenBatch | RefusedBatch> {
-    const known = once && this.#byScope.get(once.scopeKey)
-    if (known !== undefined && known.head.once?.fingerprint !== once?.fingerprint) return { kind: 'conflict' }
-    if (known !== undefined) return { kind: 'duplicate', batch: await this.#current(known) }
+    const before = await this.repeated(once)
+    if (before !== undefined) return before
     const max = this.#parts.max()
     if (this.#batches.size + this.#submitting >= max) return { kind: 'too-many', max }
     const head: BatchHead = {

@@ -63,6 +63,21 @@ test('a cancelled job, and one that was there already, take no place', async () 
   assert.equal((await submit(rig)).status, 202)
 })
 
+test('who has as many jobs as it may gets those again that it has, by their keys', async () => {
+  await using bounded = await limited({ jobs: 1 })
+  const { rig } = bounded
+  const again = (key: string, body = 'x'): Promise<Answer> =>
+    ask(`${rig.url}/work`, { method: 'POST', body, headers: { 'Idempotency-Key': key } })
+  const first = await again('k')
+  const repeat = await again('k')
+  assert.deepEqual([repeat.status, repeat.headers['idempotency-replayed'], repeat.headers.location], [202, 'true', first.headers.location])
+  assert.equal((await again('k', 'y')).status, 422)
+  const other = await again('other')
+  assert.deepEqual([other.status, other.json()['code'], rig.events.at(-1)?.type], [429, 'too_many_jobs', 'limit-reached'])
+  await ask(rig.url + String(first.headers.location), { method: 'DELETE' })
+  assert.equal((await again('other')).headers['idempotency-replayed'], undefined)
+})
+
 test('what the store refuses takes no place', async () => {
   await using bounded = await limited({ jobs: 1 })
   const { rig } = bounded
@@ -150,17 +165,21 @@ test('waits, streams and sockets of a client are as many as may be; one more is 
 test('a batch takes a place for each of its jobs, or none', async () => {
   await using bounded = await limited({ jobs: 3 })
   const { rig, answer } = bounded
-  const batch = (count: number): Promise<Answer> => {
+  const batch = (count: number, headers: Readonly<Record<string, string>> = {}): Promise<Answer> => {
     const requests = Array.from({ length: count }, () => ({ method: 'POST', target: '/work', text: 'x' }))
     return ask(`${rig.url}/_spillway/batches`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ requests }),
     })
   }
   const refused = await batch(4)
   assert.deepEqual([refused.status, refused.json()['code']], [429, 'too_many_jobs'])
-  assert.equal((await batch(3)).status, 202, 'what was refused took no place')
+  const key = { 'idempotency-key': 'k' }
+  const taken = await batch(3, key)
+  assert.equal(taken.status, 202, 'what was refused took no place')
+  assert.equal((await batch(3, key)).headers.location, taken.headers.location, 'a repeat takes none')
+  assert.deepEqual([(await batch(2, key)).status, (await batch(1)).status], [422, 429])
   assert.equal((await submit(rig)).status, 429)
   await until('all run', () => rig.servers[0]!.received.length === 3)
   answer(1)
