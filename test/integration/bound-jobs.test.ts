@@ -92,6 +92,27 @@ for (const [what, { bind, mine, others }] of Object.entries(CASES)) {
   })
 }
 
+test("a page of another origin opens no job with its reader's cookies over a socket, unless it may use them", async () => {
+  const cors = { origins: ['https://app.example'], methods: ['POST'], headers: [], credentials: true, maxAgeMs: 0 }
+  const open = testRoute({
+    name: 'open',
+    match: { path: '/open', headers: [], query: [] },
+    cors: { ...cors, origins: ['*'], credentials: false },
+  })
+  await using rig = await startJobsRig({ routes: [open, testRoute({ name: '/*', bind: { from: 'cookie', name: 'session' }, cors })] })
+  const mine = { Cookie: 'session=mine' }
+  const job = await submit(rig, mine)
+  await rig.ended(job.split('/').at(-1)?.split('.')[0] ?? '')
+  const at = async (origin: string): Promise<readonly unknown[]> => {
+    const headers = { ...mine, Origin: origin }
+    return [await watch(rig, job, headers), await upgrade(rig, job, headers)]
+  }
+  for (const origin of [rig.url, 'https://app.example']) assert.deepEqual(await at(origin), ['end', 101], origin)
+  for (const origin of ['https://evil.example', 'null', `${rig.url}1`, 'https://app.example:8443']) {
+    assert.deepEqual(await at(origin), ['unknown', 404], origin)
+  }
+})
+
 test('the binding holds over a change of the configuration, and is no secret in clear', async () => {
   await using rig = await bound({ from: 'header', name: 'x-user' })
   const job = await submit(rig, { 'X-User': 'somebody' })
