@@ -162,6 +162,32 @@ test('waits, streams and sockets of a client are as many as may be; one more is 
   other.destroy()
 })
 
+test('who waits for a batch or follows its events watches as any other', async () => {
+  await using bounded = await limited({ watchers: 2 })
+  const { rig } = bounded
+  const requests = [{ method: 'POST', target: '/work', text: 'x' }]
+  const headers = { 'content-type': 'application/json' }
+  const sent = await ask(`${rig.url}/_spillway/batches`, { method: 'POST', headers, body: JSON.stringify({ requests }) })
+  const batch = rig.url + String(sent.headers.location)
+  const stream = await open(`${batch}/events`)
+  const leaving = new AbortController()
+  const wait = ask(`${batch}?wait=30s`, { signal: leaving.signal }).catch(() => undefined)
+  const codes = async (): Promise<readonly unknown[]> => {
+    const answers = await Promise.all(['?wait=1ms', '/events'].map((path) => ask(batch + path)))
+    return answers.map(({ status, json }) => [status, json()['code']])
+  }
+  const refused = [429, 'too_many_watchers']
+  await until('both watch', async () => (await ask(`${batch}?wait=1ms`)).status === 429)
+  assert.deepEqual(await codes(), [refused, refused])
+  assert.equal((await ask(batch)).status, 200, 'a look is no watch')
+  leaving.abort()
+  await wait
+  stream.destroy()
+  await until('both have gone', async () => (await ask(`${batch}?wait=1ms`)).status === 200)
+  await ask(batch, { method: 'DELETE' })
+  for (let n = 0; n < 3; n++) assert.equal((await ask(`${batch}/events`)).status, 200, 'each is over with its end')
+})
+
 test('a batch takes a place for each of its jobs, or none', async () => {
   await using bounded = await limited({ jobs: 3 })
   const { rig, answer } = bounded
