@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import { test } from 'node:test'
 import { WebSocket } from 'ws'
-import type { Config } from '../../src/config/config.ts'
+import type { Config, RouteConfig } from '../../src/config/config.ts'
 import { type Answer, ask, open } from '../support/http-client.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
 import { testConfig, testRoute } from '../support/test-config.ts'
@@ -17,10 +17,14 @@ interface Limited extends AsyncDisposable {
   answer(count: number): void
 }
 
-async function limited(perClient: { readonly jobs?: number; readonly watchers?: number }, change: Partial<Config> = {}): Promise<Limited> {
+async function limited(
+  perClient: { readonly jobs?: number; readonly watchers?: number },
+  change: Partial<Config> = {},
+  route: Partial<RouteConfig> = {},
+): Promise<Limited> {
   const waiting: (() => void)[] = []
   const rig = await startJobsRig({
-    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' } })],
+    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' }, ...route })],
     config: { limits: { ...limits, perClient: { jobs: 0, watchers: 0, ...perClient } }, ...change },
     handle: (_, response) => void waiting.push(() => void response.end('done')),
   })
@@ -186,6 +190,29 @@ test('who waits for a batch or follows its events watches as any other', async (
   await until('both have gone', async () => (await ask(`${batch}?wait=1ms`)).status === 200)
   await ask(batch, { method: 'DELETE' })
   for (let n = 0; n < 3; n++) assert.equal((await ask(`${batch}/events`)).status, 200, 'each is over with its end')
+})
+
+test('who waits for an answer that is handed on while it comes, or for its events, watches as any other', async () => {
+  await using bounded = await limited({ watchers: 2 }, {}, { stream: { onPartial: 'fail' } })
+  const { rig, answer } = bounded
+  const job = rig.url + String((await submit(rig)).headers.location)
+  const leaving = new AbortController()
+  const wait = ask(`${job}/result?wait=30s`, { signal: leaving.signal }).catch(() => undefined)
+  const events = await open(`${job}/result`, { headers: { Accept: 'application/x-ndjson' } })
+  await until('both watch', async () => (await ask(`${job}/result?wait=1ms`)).status === 429)
+  assert.equal((await ask(`${job}/result`, { headers: { Accept: 'text/event-stream' } })).json()['code'], 'too_many_watchers')
+  assert.equal((await ask(`${job}/result`)).status, 202, 'a look is no watch')
+  leaving.abort()
+  await wait
+  await until('one has gone', async () => (await ask(`${job}/result?wait=1ms`)).status === 202)
+  await until('it runs', () => rig.servers[0]!.received.length === 1)
+  answer(1)
+  for await (const _ of events);
+  const whole = await Promise.all(Array.from({ length: 4 }, () => ask(`${job}/result?wait=30s`)))
+  assert.deepEqual(
+    whole.map(({ status }) => status),
+    [200, 200, 200, 200],
+  )
 })
 
 test('a batch takes a place for each of its jobs, or none', async () => {
