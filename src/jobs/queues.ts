@@ -315,7 +315,8 @@ export class Queues {
     const outcome = (await this.#parts.store.command([command]))[0] as CommandOutcome
     if (outcome.kind !== 'done') return outcome
     if (outcome.job !== undefined) this.#hooks.changed(outcome.job)
-    if (command.kind === 'begin' || command.kind === 'schedule') this.#hooks.dueIn(0)
+    // One that held its key may have been forgotten: the store's clockwork says whose turn it is.
+    if (command.kind === 'begin' || command.kind === 'schedule' || command.kind === 'forget') this.#hooks.dueIn(0)
     if (command.kind === 'redrive' && command.delayMs !== undefined) this.#hooks.dueIn(command.delayMs)
     const queue = outcome.job?.queue ?? ('queue' in command ? command.queue : undefined)
     if (queue !== undefined) this.#parts.bus.publish({ kind: 'ready', queue })
