@@ -7,8 +7,9 @@ import { idAt } from '../jobs/batch-notes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
-import { isCaller } from './binding.ts'
 import { batchDocument, batchTag, sendBatch } from './batch-document.ts'
+import { isCaller } from './binding.ts'
+import type { Clients } from './clients.ts'
 import { jobLinks } from './document.ts'
 import { streamFormat, type StreamFormat } from './event-stream.ts'
 import { type FollowParts, reconnectMs } from './job-events.ts'
@@ -20,6 +21,7 @@ export type BatchResource = 'batch' | 'batch-jobs' | 'batch-events'
 
 export interface BatchParts extends FollowParts {
   readonly jobs: FollowParts['jobs'] & Pick<Jobs, 'batches'>
+  readonly clients: Clients
 }
 
 export interface AskedBatch {
@@ -50,16 +52,35 @@ export async function answerBatch(call: Call, parts: BatchParts, asked: AskedBat
   if (resource === 'batch-jobs') return sendJobs(call, parts, batch, extraHeaders)
   if (resource === 'batch-events') return streamBatch(call, parts, batch, extraHeaders)
   if (call.head.method === 'DELETE') {
-    await batches.cancel(batch, (job) => isCaller(job, call.head.headers))
-    await batches.wait(batch, CANCELLED_WAIT_MS)
-  } else if (waitMs > 0) {
-    const [known] = tagsOf(headerValues(call.head.headers, 'if-none-match').join(','))
-    using left = leaving(call, parts.jobs.closing)
-    const isEnough = (): boolean => known !== undefined && known !== `W/"${batchTag(batch)}"`
-    await batches.wait(batch, waitMs, { signal: left.signal, isEnough })
+    const before = batch.state.counts.cancelled
+    const cancelled = await batches.cancel(batch, (job) => isCaller(job, call.head.headers))
+    await batches.wait(batch, CANCELLED_WAIT_MS, { isEnough: () => batch.state.counts.cancelled >= before + cancelled })
+  } else if (waitMs > 0 && !batch.ended) {
+    const refused = await watching(call, parts, () => waitFor(call, parts, batch, waitMs))
+    if (refused !== undefined) return refused
   }
   if (!call.gone) sendBatch(call, parts.config, batch, { status: 200, extraHeaders })
   return undefined
+}
+
+/** As long as it lasts, its client watches. A failure: it watches as much as it may, and nothing was begun. */
+async function watching(call: Call, { clients }: BatchParts, work: () => Promise<void>): Promise<Failure | undefined> {
+  // A batch is its client's by the address that it came from.
+  const leave = clients.takeWatch(clients.nameOf(call, undefined))
+  if (typeof leave !== 'function') return leave
+  try {
+    await work()
+  } finally {
+    leave()
+  }
+  return undefined
+}
+
+async function waitFor(call: Call, { jobs }: BatchParts, batch: Batch, waitMs: Millis): Promise<void> {
+  const [known] = tagsOf(headerValues(call.head.headers, 'if-none-match').join(','))
+  using left = leaving(call, jobs.closing)
+  const isEnough = (): boolean => known !== undefined && known !== `W/"${batchTag(batch)}"`
+  await jobs.batches.wait(batch, waitMs, { signal: left.signal, isEnough })
 }
 
 async function sendJobs(call: Call, parts: BatchParts, batch: Batch, extraHeaders: readonly string[]): Promise<Failure | undefined> {
@@ -72,9 +93,10 @@ async function sendJobs(call: Call, parts: BatchParts, batch: Batch, extraHeader
   const page = await parts.jobs.batches.page(batch, first, max)
   const jobs = page.map((job, i) => {
     const index = first + i
-    if (job === undefined) return { index, id: idAt(batch.id, index), status: batch.state.statusOf(index) }
-    // The token of the batch opens no more than its own would.
-    if (!isCaller(job, call.head.headers)) return { index, id: job.id, status: job.status }
+    // Its token is for the batch: a job that is bound to somebody else it counts, and does not open.
+    if (job === undefined || !isCaller(job, call.head.headers)) {
+      return { index, id: idAt(batch.id, index), status: batch.state.statusOf(index) }
+    }
     return {
       index,
       id: job.id,
@@ -102,11 +124,12 @@ async function streamBatch(call: Call, parts: BatchParts, batch: Batch, extraHea
     call.send(204, [...PRIVATE_HEADERS, ...extraHeaders], '')
     return undefined
   }
-  const type = format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
-  call.sendHead(200, 'OK', ['Content-Type', type, ...PRIVATE_HEADERS, 'X-Accel-Buffering', 'no', ...extraHeaders], 'chunked')
-  if (call.head.method === 'HEAD') call.end()
-  else await follow(call, parts, batch, format)
-  return undefined
+  return watching(call, parts, async () => {
+    const type = format === 'sse' ? 'text/event-stream' : 'application/x-ndjson'
+    call.sendHead(200, 'OK', ['Content-Type', type, ...PRIVATE_HEADERS, 'X-Accel-Buffering', 'no', ...extraHeaders], 'chunked')
+    if (call.head.method === 'HEAD') call.end()
+    else await follow(call, parts, batch, format)
+  })
 }
 
 async function follow(call: Call, parts: BatchParts, batch: Batch, format: StreamFormat): Promise<void> {

@@ -43,7 +43,7 @@ interface Client {
   checkedAt: MonotonicMillis
 }
 
-const NO_PLACE: JobPlace = { holds: () => undefined, free: () => undefined }
+export const NO_PLACE: JobPlace = { holds: () => undefined, free: () => undefined }
 
 export class Clients {
   readonly #limits: { readonly jobs: number; readonly watchers: number }

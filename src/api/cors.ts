@@ -1,6 +1,6 @@
 /** Cross-origin answers (the Fetch standard's CORS protocol): preflights, and what a page of another origin may read of an answer. */
 import type { CorsConfig } from '../config/config.ts'
-import { headerValue } from '../http1/message.ts'
+import { type FlatHeaders, headerValue } from '../http1/message.ts'
 import type { Call } from '../net/call.ts'
 
 /** A prefix in this list does not exist in CORS: every header of ours is named. */
@@ -10,7 +10,10 @@ const EXPOSED = [
 ].join(', ')
 /** Client headers of ours: allowed wherever CORS is on at all. */
 const OUR_REQUEST_HEADERS =
-  'Prefer, Idempotency-Key, Last-Event-ID, If-None-Match, Range, If-Range, Spillway-Delay, Spillway-Key, Spillway-Priority, Spillway-Reference'
+  'Prefer, Idempotency-Key, Last-Event-ID, If-None-Match, Range, If-Range, Spillway-Delay, Spillway-Key, Spillway-Priority, Spillway-Reference, Spillway-Callback'
+
+/** By themselves, whatever page asks. */
+const SENT_BY_BROWSERS: ReadonlySet<string> = new Set(['cookie', 'authorization'])
 
 export function isPreflight(call: Call): boolean {
   const { head } = call
@@ -52,7 +55,32 @@ function allowedOrigin(cors: CorsConfig, call: Call): string | undefined {
   return cors.origins.includes(origin) ? origin : undefined
 }
 
-/** Job addresses belong to no route: whoever may call a route from an origin may follow its job from there. */
+/**
+ * What a call shows of who it is. CORS has no say in sockets: any page may open one, and its reader's credentials go with it. They count only from a
+ * page of the gateway's own name, or of an origin that may use them.
+ */
+export function shownBy(call: Call, cors: CorsConfig | undefined, publicUrl: string | undefined): FlatHeaders {
+  const { headers, host, upgrade } = call.head
+  const origin = headerValue(headers, 'origin')
+  if (upgrade === '' || origin === undefined || (cors?.credentials === true && allowedOrigin(cors, call) !== undefined)) return headers
+  const forwarded = call.peer.trusted ? headerValue(headers, 'x-forwarded-host') : undefined
+  const own = [`//${host}`, publicUrl, forwarded === undefined ? undefined : `//${forwarded}`]
+  const from = URL.parse(origin)
+  if (from !== null && own.some((url) => url !== undefined && URL.parse(url, origin)?.host === from.host)) return headers
+  return headers.filter((_, i) => !SENT_BY_BROWSERS.has((headers[i - (i % 2)] as string).toLowerCase()))
+}
+
+/** Job addresses belong to no route: whoever may call some routes from an origin may follow their jobs from there, with all that any of these allows it. */
 export function corsForJobs(all: readonly (CorsConfig | undefined)[], call: Call): CorsConfig | undefined {
-  return all.find((cors) => cors !== undefined && allowedOrigin(cors, call) !== undefined) ?? all.find((cors) => cors !== undefined)
+  const known = all.filter((cors) => cors !== undefined)
+  const [first, ...others] = known.filter((cors) => allowedOrigin(cors, call) !== undefined)
+  if (first === undefined || others.length === 0) return first ?? known[0]
+  const allowing = [first, ...others]
+  const credentials = allowing.some((cors) => cors.credentials)
+  return {
+    ...first,
+    origins: credentials ? [headerValue(call.head.headers, 'origin') as string] : allowing.flatMap(({ origins }) => origins),
+    headers: [...new Set(allowing.flatMap(({ headers }) => headers))],
+    credentials,
+  }
 }

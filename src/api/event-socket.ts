@@ -34,6 +34,12 @@ export interface SocketParts extends FollowParts {
   readonly clients: Clients
 }
 
+interface Accepting {
+  readonly extraHeaders: readonly string[]
+  /** Of the headers of the handshake, those that say who is there. */
+  readonly shown: FlatHeaders
+}
+
 /** All sockets of a gateway that are open for events. */
 export class EventSockets {
   readonly #max: number
@@ -60,14 +66,14 @@ export class EventSockets {
   }
 
   /** `job`: the one that it is about; undefined: those that its client will name. A failure: nothing was begun. */
-  accept(call: Call, parts: SocketParts, job: StoredJob | undefined, extraHeaders: readonly string[]): Failure | undefined {
+  accept(call: Call, parts: SocketParts, job: StoredJob | undefined, { extraHeaders, shown }: Accepting): Failure | undefined {
     const refused = this.#refused(call)
     if (refused !== undefined) return refused
     const leave = parts.clients.takeWatch(parts.clients.nameOf(call, job && boundBy(job)))
     if (typeof leave !== 'function') return leave
     const request = handshakeOf(call)
     // Only where a job may be bound to its caller they are of use, and they would be most of what a socket costs.
-    const headers = parts.config.routes.some(({ bind }) => bind !== undefined) ? call.head.headers : []
+    const headers = parts.config.routes.some(({ bind }) => bind !== undefined) ? shown : []
     this.#extraHeaders.set(request, [...(job === undefined ? [] : jobHeaders(job)), ...extraHeaders])
     const { socket, rest } = call.detach()
     this.#open += 1

@@ -4,7 +4,7 @@
  */
 import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { parsePreferences } from '../core/headers/prefer.ts'
-import { headerValue, headerValues } from '../http1/message.ts'
+import { type FlatHeaders, headerValue, headerValues } from '../http1/message.ts'
 import { isEnded } from '../jobs/watch.ts'
 import { parseDuration } from '../lib/duration.ts'
 import type { Millis } from '../lib/units.ts'
@@ -16,11 +16,11 @@ import { answerBatch } from './batch-endpoints.ts'
 import { handleApiCall } from './queues/call-adapter.ts'
 import type { ApiParts } from './queues/parts.ts'
 import type { ApiKeys } from './queues/rights.ts'
-import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from './cors.ts'
+import { corsForJobs, corsHeaders, isPreflight, sendPreflight, shownBy } from './cors.ts'
 import { jobHeaders } from './document.ts'
 import { type Address, isJobsPath, type JobResource, METHODS, readAddress } from './job-addresses.ts'
 import type { EventSockets, SocketParts } from './event-socket.ts'
-import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
+import { hasSeenEnd, namedFormat, streamEvents, streamFormat } from './event-stream.ts'
 import { leaving } from './leaving.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { handleReport } from './reports.ts'
@@ -38,8 +38,9 @@ export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
   call.log.mode = 'jobs'
   const cors = corsForJobs([api.config.cors, ...api.config.routes.map((route) => route.cors)], call)
   const extraHeaders = corsHeaders(cors, call)
+  const shown = shownBy(call, cors, api.config.jobs.publicUrl)
   if (call.head.path === `${api.config.jobs.path}/events` && call.head.upgrade !== '') {
-    const failed = api.eventSockets.accept(call, api, undefined, extraHeaders)
+    const failed = api.eventSockets.accept(call, api, undefined, { extraHeaders, shown })
     return failed === undefined ? undefined : sendFailure(call, failed, extraHeaders)
   }
   const address = readAddress(call.head.path, api.config.jobs.path)
@@ -50,14 +51,14 @@ export async function handleJobsCall(call: Call, api: JobsApi): Promise<void> {
     const allow = methods.join(', ')
     return sendFailure(call, failure('method_not_allowed', `Allowed here: ${allow}.`), [...extraHeaders, 'Allow', allow])
   }
-  const failed = await carryOut(call, api, address, extraHeaders)
+  const failed = await carryOut(call, api, address, { extraHeaders, shown })
   if (failed !== undefined && !call.gone) sendFailure(call, failed, extraHeaders)
 }
 
 /** Undefined: answered, or nobody is there any more. */
 type Outcome = Failure | undefined
 
-async function carryOut(call: Call, api: JobsApi, { resource, token }: Address, extraHeaders: readonly string[]): Promise<Outcome> {
+async function carryOut(call: Call, api: JobsApi, { resource, token }: Address, answering: Answering): Promise<Outcome> {
   try {
     switch (resource) {
       case 'batch':
@@ -65,12 +66,12 @@ async function carryOut(call: Call, api: JobsApi, { resource, token }: Address, 
       case 'batch-events': {
         const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
         if (typeof waitMs !== 'number') return waitMs
-        return await answerBatch(call, api, { resource, token: parseToken(token), extraHeaders, waitMs })
+        return await answerBatch(call, api, { resource, token: parseToken(token), extraHeaders: answering.extraHeaders, waitMs })
       }
       case 'status':
       case 'result':
       case 'events':
-        return await answer(call, api, { resource, token: parseToken(token), extraHeaders })
+        return await answer(call, api, { resource, token: parseToken(token), ...answering })
       default:
         return await handleReport(call, api, token, resource)
     }
@@ -84,29 +85,37 @@ function noSuchJob(): Failure {
   return failure('no_such_job', 'The address is wrong, or the job is no longer kept.')
 }
 
-interface Asked {
+interface Answering {
+  readonly extraHeaders: readonly string[]
+  /** Of the headers of the call, those that say who it is. */
+  readonly shown: FlatHeaders
+}
+
+interface Asked extends Answering {
   readonly resource: JobResource
   readonly token: TokenParts | undefined
-  readonly extraHeaders: readonly string[]
 }
 
 async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> {
   if (asked.token === undefined) return noSuchJob()
   const { id, secret } = asked.token
   const found = await api.jobs.read(id, 'status')
-  if (!secretMatches(found?.job, secret) || found === undefined || !isCaller(found.job, call.head.headers)) return noSuchJob()
+  if (!secretMatches(found?.job, secret) || found === undefined || !isCaller(found.job, asked.shown)) return noSuchJob()
   call.log.job = id
   if (call.gone) return undefined
   if (call.head.method === 'DELETE') return cancel(call, api, found.job, asked.extraHeaders)
-  if (asked.resource === 'events') return events(call, api, found.job, asked.extraHeaders)
+  if (asked.resource === 'events') return events(call, api, found.job, asked)
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
   if (asked.resource === 'result' && found.job.stream !== undefined) {
-    return sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
+    const send = (): Promise<Outcome> => sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
+    const waits = waitMs > 0 || namedFormat(headerValue(call.head.headers, 'accept')) !== undefined
+    // What is whole is read, not waited for.
+    return isEnded(found.job.status) || !waits ? send() : inTurn(call, api, found.job, send)
   }
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
   const known = waitMs === 0 || isEnded(found.job.status) || (unlike !== undefined && unlike !== found.job.version)
-  const waited = known ? found : await waitInTurn(call, api, found.job, { waitMs, unlike })
+  const waited = known ? found : await inTurn(call, api, found.job, () => waitFor(call, api, id, { waitMs, unlike }))
   if (waited !== undefined && isFailure(waited)) return waited
   const now = waited ?? (await api.jobs.read(id, 'status'))
   if (call.gone) return undefined
@@ -130,11 +139,11 @@ interface Wait {
 }
 
 /** Where the client may wait once more. */
-async function waitInTurn(call: Call, api: JobsApi, job: StoredJob, wait: Wait): Promise<ReadJob | Failure | undefined> {
+async function inTurn<T>(call: Call, api: JobsApi, job: StoredJob, wait: () => Promise<T>): Promise<T | Failure> {
   const leave = api.clients.takeWatch(api.clients.nameOf(call, boundBy(job)))
   if (typeof leave !== 'function') return leave
   try {
-    return await waitFor(call, api, job.id, wait)
+    return await wait()
   } finally {
     leave()
   }
@@ -155,8 +164,9 @@ function waitOf(call: Call, waitMaxMs: Millis): Millis | Failure {
   return Math.min(waitMs, waitMaxMs)
 }
 
-function events(call: Call, api: JobsApi, job: StoredJob, extraHeaders: readonly string[]): Outcome {
-  if (call.head.upgrade !== '') return api.eventSockets.accept(call, api, job, extraHeaders)
+function events(call: Call, api: JobsApi, job: StoredJob, answering: Answering): Outcome {
+  const { extraHeaders } = answering
+  if (call.head.upgrade !== '') return api.eventSockets.accept(call, api, job, answering)
   const format = streamFormat(headerValue(call.head.headers, 'accept'))
   if (format === undefined) return failure('not_acceptable', 'Events come as text/event-stream or application/x-ndjson.')
   if (hasSeenEnd(call, job)) {

@@ -10,7 +10,7 @@ export interface BatchJob<Result = unknown> {
   readonly index: number
   readonly id: string
   readonly status: JobStatus
-  /** Absent: the job is no longer kept. */
+  /** Absent: the job is no longer kept, or bound to somebody else. */
   readonly job?: JobHandle<Result>
 }
 

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { batchDocument, batchLinks } from '../api/batch-document.ts'
+import { bindingOf } from '../api/binding.ts'
 import { corsForJobs, corsHeaders, isPreflight, sendPreflight } from '../api/cors.ts'
 import { isJobsPath } from '../api/job-addresses.ts'
 import { PRIVATE_HEADERS, sendFailure } from '../api/problem.ts'
@@ -16,7 +17,7 @@ import { checkPath } from '../core/routing/check-path.ts'
 import { headerValue, headerValues } from '../http1/message.ts'
 import type { JobPlace } from '../api/clients.ts'
 import { idAt } from '../jobs/batch-notes.ts'
-import type { NewBatch, TakenBatch } from '../jobs/batches.ts'
+import type { NewBatch, RefusedBatch, TakenBatch } from '../jobs/batches.ts'
 import { requestOf } from '../jobs/new-job.ts'
 import { parseExactly } from '../lib/exact-json.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
@@ -106,12 +107,12 @@ async function submitWithin(call: Call, batch: NewBatch, context: CallContext): 
   const { clients } = context
   const places: JobPlace[] = []
   const free = (): void => places.forEach((place) => place.free())
-  const isCounted = clients.countsJobs && !context.jobs.batches.isTaken(batch)
-  for (let i = 0; i < batch.jobs.length && isCounted; i++) {
+  for (let i = 0; i < batch.jobs.length && clients.countsJobs; i++) {
     const place = await clients.takeJob(clients.nameOf(call, undefined))
     if (isFailure(place)) {
       free()
-      return { failed: place }
+      const before = await context.jobs.batches.repeated(batch.once)
+      return before === undefined ? { failed: place } : told(before, context)
     }
     places.push(place)
   }
@@ -129,11 +130,14 @@ async function submit(batch: NewBatch, context: CallContext): Promise<TakenBatch
     return { failed: failure('buffers_full', detail, 1) }
   }
   try {
-    const submitted = await context.jobs.batches.submit(batch).catch(() => undefined)
-    return submitted !== undefined && 'batch' in submitted ? submitted : { failed: batchRefusal(context, submitted) }
+    return told(await context.jobs.batches.submit(batch).catch(() => undefined), context)
   } finally {
     context.budget.give(bytes)
   }
+}
+
+function told(submitted: TakenBatch | RefusedBatch | undefined, context: CallContext): TakenBatch | Refused {
+  return submitted !== undefined && 'batch' in submitted ? submitted : { failed: batchRefusal(context, submitted) }
 }
 
 function lengthOf(headers: readonly string[]): Bytes {
@@ -194,7 +198,9 @@ function jobOf(call: Call, { item, index }: { readonly item: unknown; readonly i
   const parts = { queue: queueOf(config, match), policies, request: { body, headers: forwarded }, random, plan: { batch: { index } } }
   // Only the batch as a whole is told apart from a repeat.
   const { idempotency: _, ...job } = newJob(head, match, parts)
-  return job
+  // Where it does not say itself whose it is, it is whoever has sent the batch.
+  const binding = job.binding ?? (route.bind && bindingOf(route.bind, call.head.headers, random))
+  return binding === undefined ? job : { ...job, binding }
 }
 
 function limitsOf({ config: { limits } }: CallContext): DocumentLimits {

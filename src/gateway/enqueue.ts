@@ -5,7 +5,7 @@
  */
 import { acceptedHeaders, sendAccepted } from '../api/answer.ts'
 import { bindingOf } from '../api/binding.ts'
-import type { Clients } from '../api/clients.ts'
+import { type Clients, NO_PLACE } from '../api/clients.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { hasSeenEnd, streamEvents, streamFormat } from '../api/event-stream.ts'
 import type { FollowParts } from '../api/job-events.ts'
@@ -68,6 +68,9 @@ interface Hold {
 /** Whoever holds the client cancels the job by itself; this is for a gateway that has died meanwhile. */
 const HOLD_SLACK_MS: Millis = 1_000
 
+/** Who has as many jobs as it may gets no new one, but may ask again for one of those. */
+const ONLY_A_REPEAT: Admission = { fillMax: 0 }
+
 /** Undefined: it was refused, and the client has been told. */
 export async function submitCall(
   call: Call,
@@ -85,15 +88,18 @@ export async function submitCall(
   const queue = queueOf(context.config, match)
   const hold = holdOf(policies, route, context.config.jobs.waitMaxMs)
   const { clients } = context
-  const place = await clients.takeJob(clients.nameOf(call, route.bind))
-  if (isFailure(place)) {
+  const taken = await clients.takeJob(clients.nameOf(call, route.bind))
+  const isFull = isFailure(taken)
+  const refuseFull = (full: Failure): undefined => {
     const { jobs: value } = context.config.limits.perClient
     context.telemetry.event({ type: 'limit-reached', limit: 'perClient.jobs', where: route.name, value })
-    return refuse(place)
+    return refuse(full)
   }
+  if (isFull && policies.idempotencyKey === undefined) return refuseFull(taken)
+  const place = isFull ? NO_PLACE : taken
   let submitted: Submitted
   try {
-    const admission = admissionOf(policies, match, queue, context)
+    const admission = isFull ? ONLY_A_REPEAT : admissionOf(policies, match, queue, context)
     const job = newJob(call.head, match, { queue, policies, hold, request, admission, random: context.random })
     submitted = await context.jobs.submit(job, { isHeld: hold.onWait === 'cancel' && hold.waitMs > 0 })
   } catch {
@@ -108,7 +114,7 @@ export async function submitCall(
       failure('idempotency_conflict', 'The Idempotency-Key belongs to a request with another method, target, content type or body.'),
     )
   }
-  if (submitted.kind === 'refused') return refuse(refusal(context, queue, submitted))
+  if (submitted.kind === 'refused') return isFull ? refuseFull(taken) : refuse(refusal(context, queue, submitted))
   call.log.job = submitted.job.id
   return { job: submitted.job, replayed: submitted.kind === 'duplicate', match, policies, hold, cors }
 }

@@ -81,6 +81,8 @@ export interface RunningAttempt {
   readonly lease: Lease
   /** As `ended`, to be asked. */
   readonly over: boolean
+  /** The server has said for how long it keeps the lease: that is on its way to the store. */
+  readonly deferring: boolean
   /** The server has answered, failed, or been left: its slot is free. One that defers the end keeps it until that is durable. */
   readonly ended: Promise<{ readonly broke: boolean }>
   readonly settled: Promise<AttemptResult>
@@ -97,9 +99,11 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
   const attempt = send(context, target, lease)
   let discarded = false
   let over = false
+  let deferring = false
   const ended = attempt.outcome.then(async (outcome) => {
     over = true
-    if (isDeferral(outcome)) await settled
+    deferring = isDeferral(outcome)
+    if (deferring) await settled
     return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
   })
   const settled = attempt.outcome.then((outcome) => {
@@ -114,6 +118,9 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
     lease,
     get over() {
       return over
+    },
+    get deferring() {
+      return deferring
     },
     ended,
     settled,

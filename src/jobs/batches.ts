@@ -9,7 +9,7 @@ import type { JobStatus } from '../core/jobs/record.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
-import type { JobId, JobStore, NewJob, NewNote, ReadJob, StoredJob, Submitted, SubmittedWhole } from '../ports/job-store.ts'
+import type { CommandOutcome, JobId, JobStore, NewJob, NewNote, ReadJob, StoredJob, Submitted, SubmittedWhole } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { BATCH_NOTE, type BatchHead, blockNote, headNote, idAt, type KeptBatch, noNotes, placeInBatch, readNotes } from './batch-notes.ts'
 import type { EndKeeper, KeptEnds } from './follow-ups.ts'
@@ -45,7 +45,7 @@ export interface BatchesParts {
   readonly max: () => number
   readonly submitWhole: (jobs: readonly NewJob[], note: Required<NewNote>) => Promise<SubmittedWhole>
   readonly submit: (jobs: readonly NewJob[]) => Promise<readonly Submitted[]>
-  readonly cancel: (id: JobId) => Promise<unknown>
+  readonly cancel: (id: JobId) => Promise<CommandOutcome>
 }
 
 const KEEP_MIN_MS: Millis = 24 * 3_600_000
@@ -139,16 +139,19 @@ export class Batches implements EndKeeper {
 
   // --- for its clients
 
-  /** There is a batch under its key: whatever comes of it, none of its jobs will be new. */
-  isTaken({ once }: NewBatch): boolean {
-    return once !== undefined && this.#byScope.has(once.scopeKey)
+  /** What a repeat of one that is kept is answered with; undefined: it is none. */
+  async repeated(once: NewBatch['once']): Promise<TakenBatch | RefusedBatch | undefined> {
+    const known = once && this.#byScope.get(once.scopeKey)
+    if (known === undefined) return undefined
+    return known.head.once?.fingerprint === once?.fingerprint
+      ? { kind: 'duplicate', batch: await this.#current(known) }
+      : { kind: 'conflict' }
   }
 
   /** Resolved = durable. Rejects when the engine failed. */
   async submit({ jobs, reference, once }: NewBatch): Promise<TakenBatch | RefusedBatch> {
-    const known = once && this.#byScope.get(once.scopeKey)
-    if (known !== undefined && known.head.once?.fingerprint !== once?.fingerprint) return { kind: 'conflict' }
-    if (known !== undefined) return { kind: 'duplicate', batch: await this.#current(known) }
+    const before = await this.repeated(once)
+    if (before !== undefined) return before
     const max = this.#parts.max()
     if (this.#batches.size + this.#submitting >= max) return { kind: 'too-many', max }
     const head: BatchHead = {
@@ -219,15 +222,18 @@ export class Batches implements EndKeeper {
     return (await this.#parts.store.read(ids, 'status')).map((read) => read?.job)
   }
 
-  /** Ends what has not ended, of what `may` be. What it says of itself follows in a moment. */
-  async cancel(batch: Batch, may: (job: StoredJob) => boolean = () => true): Promise<void> {
+  /** Ends what has not ended, of those that whoever asks may end, and says how many those were. That they are counted follows in a moment. */
+  async cancel(batch: Batch, mayEnd: (job: StoredJob) => boolean = () => true): Promise<number> {
+    let cancelled = 0
     const open = [...batch.state.openIndexes()]
     for (let at = 0; at < open.length; at += CANCEL_MAX) {
       const ids = open.slice(at, at + CANCEL_MAX).map((index) => idAt(batch.id, index))
       const reads = await this.#parts.store.read(ids, 'status')
-      const theirs = reads.flatMap((read) => (read !== undefined && may(read.job) ? [read.job.id] : []))
-      await Promise.all(theirs.map((id) => this.#parts.cancel(id)))
+      const theirs = reads.flatMap((read) => (read !== undefined && mayEnd(read.job) ? [read.job.id] : []))
+      const outcomes = await Promise.all(theirs.map((id) => this.#parts.cancel(id)))
+      cancelled += outcomes.filter(({ kind }) => kind === 'done').length
     }
+    return cancelled
   }
 
   // --- what happens to jobs

@@ -84,9 +84,9 @@ function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, an
     sendOnce: route?.redeliver === 'safe' && !isIdempotent(request.method) && headerValue(request.headers, 'idempotency-key') === undefined,
     parent: { id: job.id, depth },
     ...orderOf(route, job, request),
-    ...(job.reference !== undefined && { reference: job.reference }),
-    // It is made of a result that only its caller may see.
+    // It holds what became of the same input: whoever may not see the one may not see the other.
     ...(job.binding !== undefined && { binding: job.binding }),
+    ...(job.reference !== undefined && { reference: job.reference }),
   }
 }
 

@@ -183,7 +183,10 @@ export class Line {
   /** To be done before the store looks for lapsed leases: an attempt ends by its own timeout, never because its lease was forgotten. */
   async extendLeases(): Promise<void> {
     const now = this.#context.clock.monotonic()
-    const near = [...this.#running.values()].filter((each) => each.leaseUntil - now <= LEASE_SLACK_MS)
+    const near = [...this.#running.values()].filter(
+      // Of one that is deferred the store knows, or hears in a moment, how long it lasts: it must not be made shorter.
+      ({ attempt, leaseUntil }) => leaseUntil - now <= LEASE_SLACK_MS && !attempt.deferring,
+    )
     if (near.length === 0) return
     const refs = near.map(({ attempt }) => attempt.lease.ref)
     const outcomes = await this.#context.store.extend(refs, LEASE_EXTENSION_MS)

@@ -75,6 +75,12 @@ export interface PreparedReload {
 export type PutOutcome = 'made' | 'changed' | 'in-file' | 'too-many'
 export type DropOutcome = 'dropped' | 'in-file' | 'not-empty' | 'missing'
 
+/**
+ * After these the store's clockwork has something to do, or to tell: whose turn it is where a job has gone that held its key. Of that queue the outcome
+ * says nothing.
+ */
+const MOVES_ON: ReadonlySet<JobCommand['kind']> = new Set(['begin', 'schedule', 'forget', 'move', 'redrive'])
+
 export class Queues {
   readonly topics: Topics
   readonly #parts: QueuesParts
@@ -315,7 +321,7 @@ export class Queues {
     const outcome = (await this.#parts.store.command([command]))[0] as CommandOutcome
     if (outcome.kind !== 'done') return outcome
     if (outcome.job !== undefined) this.#hooks.changed(outcome.job)
-    if (command.kind === 'begin' || command.kind === 'schedule') this.#hooks.dueIn(0)
+    if (MOVES_ON.has(command.kind)) this.#hooks.dueIn(0)
     if (command.kind === 'redrive' && command.delayMs !== undefined) this.#hooks.dueIn(command.delayMs)
     const queue = outcome.job?.queue ?? ('queue' in command ? command.queue : undefined)
     if (queue !== undefined) this.#parts.bus.publish({ kind: 'ready', queue })

@@ -55,6 +55,8 @@ interface Waiter {
   readonly request: LeaseRequest
   readonly until: MonotonicMillis
   left: boolean
+  /** The store is asked for it now: what it gives is on its way. */
+  asked: boolean
   /** There may be something for it. */
   hungry: boolean
   answer(leases: readonly Lease[], leasedAt?: EpochMillis): void
@@ -106,6 +108,7 @@ export class Receivers {
         request: { queue, server, buckets: this.#buckets, max, stealUnkeyed: false, leaseMs, bytesMax, keeps: true },
         until: this.#clock.monotonic() + request.waitMs,
         left: false,
+        asked: false,
         hungry: true,
         answer: (leases, leasedAt = 0) => {
           this.#remove(desk, waiter)
@@ -120,8 +123,7 @@ export class Receivers {
       this.#waiting++
       asker.onGone(() => {
         waiter.left = true
-        // While the store is asked for it, its leases are on their way.
-        if (!desk.leasing) waiter.answer([])
+        if (!waiter.asked) waiter.answer([])
       })
       this.#timer ??= this.#clock.after(SWEEP_MS, this.#sweep)
       this.#plan(desk)
@@ -198,6 +200,7 @@ export class Receivers {
     for (const waiter of desk.waiting) {
       if (!waiter.hungry) continue
       waiter.hungry = false
+      waiter.asked = true
       asking.push(waiter)
       if (asking.length === ASKED_AT_ONCE) break
     }
@@ -207,6 +210,7 @@ export class Receivers {
   /** `exact`: nothing was announced meanwhile, so nothing means that there is nothing. */
   #deliver(desk: Desk, waiter: Waiter, leases: readonly Lease[], asked: { readonly exact: boolean; readonly leasedAt: EpochMillis }): void {
     const { max, leaseMs } = waiter.request
+    waiter.asked = false
     const good: Lease[] = []
     const clashing: Lease[] = []
     for (const lease of leases) (this.#hooks.clashes(lease) ? clashing : good).push(lease)

@@ -100,6 +100,19 @@ test('every event has a line of its own', () => {
   for (const [event, line] of cases) assert.equal(eventText(event, named), line)
 })
 
+test('what a server said of its failure neither breaks the line nor steers the terminal', () => {
+  const detail = 'a\r\nb\u001b[2Jc\u009b31md\u0007e\u007ff\u2028g\u202eh'
+  assert.equal(
+    eventText({ type: 'job-dead', job: 'j1', queue: 'q', reason: 'attempts', detail }),
+    'job j1 of q is dead: attempts, a b [2Jc 31md e f g h',
+  )
+  const lines: string[] = []
+  const text = createEventText({ write: (line) => void lines.push(line) })
+  text.print({ ...down, reason: 'reset\u001b]0;title\u0007' })
+  text.flush()
+  assert.deepEqual(lines, ['127.0.0.1:3002 down: reset ]0;title '])
+})
+
 test('spans are told in the unit that fits', () => {
   assert.deepEqual([5, 999, 1000, 59_900, 60_000, 3_600_000, 5_400_000].map(spanText), [
     '5 ms',

@@ -82,9 +82,14 @@ function serverText(change: ServerChange, moves: readonly BucketsMoved[], name: 
   return `${name(change.server)} ${state}: ${change.reason}${after}${buckets.join('')}`
 }
 
-/** One event on its own. No line breaks, whatever the fields hold. */
+/** One event on its own. */
 export function eventText(event: GatewayEvent, name: (server: string) => string = (server) => server): string {
-  return describe(event, name).replace(/[\r\n]+/g, ' ')
+  return oneLine(describe(event, name))
+}
+
+/** Whatever the fields hold: what servers and clients said may neither break the line nor steer the terminal. */
+function oneLine(text: string): string {
+  return text.replaceAll(/[\p{C}\u2028\u2029]+/gu, ' ')
 }
 
 function describe(event: GatewayEvent, name: (server: string) => string): string {
@@ -148,7 +153,7 @@ export function createEventText(options: EventTextOptions): EventText {
   function flush(): void {
     clearTimeout(timer)
     if (change === undefined) return
-    const line = serverText(change, moves, name).replace(/[\r\n]+/g, ' ')
+    const line = oneLine(serverText(change, moves, name))
     change = undefined
     moves = []
     options.write(line)

@@ -159,6 +159,30 @@ export const deferRestartCases: Cases = {
     assert.equal((await rig.lease()).length, 1)
   },
 
+  async 'what the server of a deferred job has reported last is kept over restarts, until the next attempt'(rig) {
+    const [job, once] = await rig.submitAll([{}, { sendOnce: true }])
+    const leases = await rig.lease()
+    const [{ ref } = assert.fail('leased'), other = assert.fail('leased')] = leases
+    const report = (lease: LeaseRef, progress: string): Promise<unknown> =>
+      rig.command({ kind: 'progress', id: lease.id, secret: lease.secret, progress })
+    await report(ref, '1')
+    for (const lease of leases) await rig.settled(deferral(lease.ref))
+    await rig.reopen()
+    assert.equal((await rig.read(ref.id))?.progress, '1', 'from before it was deferred')
+    for (const progress of ['2', '3']) for (const lease of leases) await report(lease.ref, progress)
+    await rig.store.extend([ref], FOR_MS)
+    for (let restarts = 0; restarts < 2; restarts++) {
+      await rig.reopen()
+      assert.deepEqual([(await rig.read(job?.id ?? ''))?.progress, (await rig.read(once?.id ?? ''))?.progress], ['3', '3'])
+    }
+    assert.equal((await rig.settled(reported(other.ref))).progress, '3')
+    await rig.pass(FOR_MS)
+    assert.equal((await rig.read(ref.id))?.progress, undefined)
+    await rig.reopen()
+    await rig.pass(500)
+    assert.equal((await rig.leaseOne()).job.progress, undefined)
+  },
+
   async 'a deferral that is over after a restart is over for good'(rig) {
     const { id } = await rig.submit()
     const { ref } = await rig.leaseOne()

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { WebSocket } from 'ws'
 import type { BindSource } from '../../src/config/config.ts'
+import { type Document, startConfigRig } from '../support/config-rig.ts'
 import { type Answer, ask, open } from '../support/http-client.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
-import { testQueue, testRoute } from '../support/test-config.ts'
+import { testRoute } from '../support/test-config.ts'
+import { startTestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
 type Headers = Readonly<Record<string, string>>
@@ -90,6 +92,27 @@ for (const [what, { bind, mine, others }] of Object.entries(CASES)) {
   })
 }
 
+test("a page of another origin opens no job with its reader's cookies over a socket, unless it may use them", async () => {
+  const cors = { origins: ['https://app.example'], methods: ['POST'], headers: [], credentials: true, maxAgeMs: 0 }
+  const open = testRoute({
+    name: 'open',
+    match: { path: '/open', headers: [], query: [] },
+    cors: { ...cors, origins: ['*'], credentials: false },
+  })
+  await using rig = await startJobsRig({ routes: [open, testRoute({ name: '/*', bind: { from: 'cookie', name: 'session' }, cors })] })
+  const mine = { Cookie: 'session=mine' }
+  const job = await submit(rig, mine)
+  await rig.ended(job.split('/').at(-1)?.split('.')[0] ?? '')
+  const at = async (origin: string): Promise<readonly unknown[]> => {
+    const headers = { ...mine, Origin: origin }
+    return [await watch(rig, job, headers), await upgrade(rig, job, headers)]
+  }
+  for (const origin of [rig.url, 'https://app.example']) assert.deepEqual(await at(origin), ['end', 101], origin)
+  for (const origin of ['https://evil.example', 'null', `${rig.url}1`, 'https://app.example:8443']) {
+    assert.deepEqual(await at(origin), ['unknown', 404], origin)
+  }
+})
+
 test('the binding holds over a change of the configuration, and is no secret in clear', async () => {
   await using rig = await bound({ from: 'header', name: 'x-user' })
   const job = await submit(rig, { 'X-User': 'somebody' })
@@ -125,53 +148,61 @@ test('who submits a job may follow it at once, with what they have shown', async
   assert.match(text, /"event":"end"/)
 })
 
-test('what follows from a bound job is bound as it is', async () => {
-  const { pool: _, ...pulled } = testQueue({ name: 'next', pull: true })
-  await using rig = await startJobsRig({
-    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' }, then: { queue: 'next' } })],
-    config: { queues: [testQueue({ name: 'work' }), pulled] },
+test('what follows in a chain is bound to the same caller', async () => {
+  const server = await startTestServer()
+  await using _ = { [Symbol.asyncDispose]: () => server.kill() }
+  await using rig = await startConfigRig({
+    pools: { api: [`http://127.0.0.1:${server.port}`] },
+    routes: [
+      { match: 'POST /extract', mode: 'queue', bind: 'header:X-User', then: 'POST /translate' },
+      { match: 'POST /translate', mode: 'queue' },
+    ],
   })
-  const mine = { Authorization: 'Bearer mine' }
-  const job = await submit(rig, mine)
-  const status = async (): Promise<{ readonly next?: { readonly links: { readonly self: string } } }> =>
-    JSON.parse((await ask(rig.url + job, { headers: mine })).text)
-  await until('it is followed', async () => (await status()).next !== undefined)
-  const next = (await status()).next?.links.self ?? ''
-  assert.equal((await ask(rig.url + next, { headers: mine })).status, 200)
-  assert.equal((await ask(rig.url + next)).status, 404)
-  assert.equal((await ask(rig.url + next, { method: 'DELETE' })).status, 404)
+  const mine = { 'x-user': 'mine' }
+  const { headers } = await rig.ask('/extract', { method: 'POST', headers: mine, body: 'text' })
+  const see = async (path: string, as: Headers = {}): Promise<Document> => (await rig.ask(path, { headers: as })).document
+  let next: string | undefined
+  await until('it is followed', async () => (next = (await see(headers.location ?? '', mine)).next?.links.self) !== undefined)
+  assert.equal((await see(next ?? '', mine)).queue, 'translate')
+  for (const path of ['', '/result', '/events']) assert.equal((await see(`${next}${path}`)).code, 'no_such_job', path)
 })
 
-test('the token of a batch opens and cancels none of its bound jobs for others', async () => {
-  const bound = { allow: ['reference'], bind: { from: 'header', name: 'authorization' } } as const
-  await using rig = await startJobsRig({
-    routes: [
-      testRoute({ name: '/*', allow: ['reference'] }),
-      testRoute({ ...bound, name: '/bound', match: { path: '/bound', headers: [], query: [] } }),
-    ],
-    queue: { concurrency: 1 },
-    handle: () => undefined,
+test("a batch's token neither opens nor cancels what is bound to somebody else", async () => {
+  const done = Promise.withResolvers<void>()
+  const server = await startTestServer(async (_, response) => {
+    await done.promise
+    response.end('done')
   })
-  const mine = { Authorization: 'Bearer mine' }
-  const requests = ['/bound', '/free'].map((target) => ({ target, headers: { 'Spillway-Reference': 'a secret' } }))
-  const accepted = await ask(`${rig.url}/_spillway/batches`, {
-    ...{ method: 'POST', body: JSON.stringify({ requests }) },
-    headers: { ...mine, 'content-type': 'application/json' },
+  await using _ = { [Symbol.asyncDispose]: () => server.kill() }
+  await using rig = await startConfigRig({
+    pools: { api: [`http://127.0.0.1:${server.port}`] },
+    routes: [{ match: 'POST /work', mode: 'queue', bind: 'cookie:session', allow: ['reference'] }],
   })
-  assert.equal(accepted.status, 202, accepted.text)
-  const batch = rig.url + String(accepted.headers.location)
-  const fieldsFor = async (headers: Headers): Promise<readonly string[][]> => {
-    const { jobs } = JSON.parse((await ask(`${batch}/jobs`, { headers })).text) as { jobs: readonly object[] }
-    return jobs.map((job) => Object.keys(job))
+  const work = (more: Headers = {}): object => ({ method: 'POST', target: '/work', headers: { 'Spillway-Reference': 'r', ...more } })
+  const requests = [work(), work({ Cookie: 'session=other' })]
+  const mine = { cookie: 'session=mine' }
+  const { headers } = await rig.ask('/_spillway/batches', { method: 'POST', headers: mine, body: { requests } })
+  const batch = headers.location ?? ''
+  const shown = async (as: Headers): Promise<readonly unknown[]> => {
+    const { jobs } = (await rig.ask(`${batch}/jobs`, { headers: as })).document
+    return jobs.map(({ reference, links }: Document) => [reference, links !== undefined])
   }
-  const [all, little] = [
-    ['index', 'id', 'status', 'reference', 'links'],
-    ['index', 'id', 'status'],
+  const [open, shut] = [
+    ['r', true],
+    [undefined, false],
   ]
-  assert.deepEqual(await fieldsFor({}), [little, all])
-  assert.deepEqual(await fieldsFor(mine), [all, all])
-  const countsAfter = async (headers: Headers): Promise<number> =>
-    JSON.parse((await ask(batch, { method: 'DELETE', headers })).text).counts.cancelled as number
-  assert.equal(await countsAfter({}), 1)
-  assert.equal(await countsAfter(mine), 2)
+  assert.deepEqual(
+    [await shown({}), await shown(mine), await shown({ cookie: 'session=other' })],
+    [
+      [shut, shut],
+      [open, shut],
+      [shut, open],
+    ],
+  )
+  const cancelled = async (as: Headers): Promise<number> =>
+    (await rig.ask(batch, { method: 'DELETE', headers: as })).document.counts.cancelled
+  assert.deepEqual([await cancelled({}), await cancelled(mine)], [0, 1])
+  done.resolve()
+  const { counts } = await rig.status(batch, 'it has ended', ({ status }) => status === 'ended')
+  assert.deepEqual([counts.cancelled, counts.succeeded], [1, 1])
 })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import { test } from 'node:test'
 import { WebSocket } from 'ws'
-import type { Config } from '../../src/config/config.ts'
+import type { Config, RouteConfig } from '../../src/config/config.ts'
 import { type Answer, ask, open } from '../support/http-client.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
 import { testConfig, testRoute } from '../support/test-config.ts'
@@ -17,10 +17,14 @@ interface Limited extends AsyncDisposable {
   answer(count: number): void
 }
 
-async function limited(perClient: { readonly jobs?: number; readonly watchers?: number }, change: Partial<Config> = {}): Promise<Limited> {
+async function limited(
+  perClient: { readonly jobs?: number; readonly watchers?: number },
+  change: Partial<Config> = {},
+  route: Partial<RouteConfig> = {},
+): Promise<Limited> {
   const waiting: (() => void)[] = []
   const rig = await startJobsRig({
-    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' } })],
+    routes: [testRoute({ name: '/*', bind: { from: 'header', name: 'authorization' }, ...route })],
     config: { limits: { ...limits, perClient: { jobs: 0, watchers: 0, ...perClient } }, ...change },
     handle: (_, response) => void waiting.push(() => void response.end('done')),
   })
@@ -61,6 +65,21 @@ test('a cancelled job, and one that was there already, take no place', async () 
   assert.equal((await submit(rig)).status, 429)
   await ask(rig.url + String(first.headers.location), { method: 'DELETE' })
   assert.equal((await submit(rig)).status, 202)
+})
+
+test('who has as many jobs as it may gets those again that it has, by their keys', async () => {
+  await using bounded = await limited({ jobs: 1 })
+  const { rig } = bounded
+  const again = (key: string, body = 'x'): Promise<Answer> =>
+    ask(`${rig.url}/work`, { method: 'POST', body, headers: { 'Idempotency-Key': key } })
+  const first = await again('k')
+  const repeat = await again('k')
+  assert.deepEqual([repeat.status, repeat.headers['idempotency-replayed'], repeat.headers.location], [202, 'true', first.headers.location])
+  assert.equal((await again('k', 'y')).status, 422)
+  const other = await again('other')
+  assert.deepEqual([other.status, other.json()['code'], rig.events.at(-1)?.type], [429, 'too_many_jobs', 'limit-reached'])
+  await ask(rig.url + String(first.headers.location), { method: 'DELETE' })
+  assert.equal((await again('other')).headers['idempotency-replayed'], undefined)
 })
 
 test('what the store refuses takes no place', async () => {
@@ -147,20 +166,73 @@ test('waits, streams and sockets of a client are as many as may be; one more is 
   other.destroy()
 })
 
+test('who waits for a batch or follows its events watches as any other', async () => {
+  await using bounded = await limited({ watchers: 2 })
+  const { rig } = bounded
+  const requests = [{ method: 'POST', target: '/work', text: 'x' }]
+  const headers = { 'content-type': 'application/json' }
+  const sent = await ask(`${rig.url}/_spillway/batches`, { method: 'POST', headers, body: JSON.stringify({ requests }) })
+  const batch = rig.url + String(sent.headers.location)
+  const stream = await open(`${batch}/events`)
+  const leaving = new AbortController()
+  const wait = ask(`${batch}?wait=30s`, { signal: leaving.signal }).catch(() => undefined)
+  const codes = async (): Promise<readonly unknown[]> => {
+    const answers = await Promise.all(['?wait=1ms', '/events'].map((path) => ask(batch + path)))
+    return answers.map(({ status, json }) => [status, json()['code']])
+  }
+  const refused = [429, 'too_many_watchers']
+  await until('both watch', async () => (await ask(`${batch}?wait=1ms`)).status === 429)
+  assert.deepEqual(await codes(), [refused, refused])
+  assert.equal((await ask(batch)).status, 200, 'a look is no watch')
+  leaving.abort()
+  await wait
+  stream.destroy()
+  await until('both have gone', async () => (await ask(`${batch}?wait=1ms`)).status === 200)
+  await ask(batch, { method: 'DELETE' })
+  for (let n = 0; n < 3; n++) assert.equal((await ask(`${batch}/events`)).status, 200, 'each is over with its end')
+})
+
+test('who waits for an answer that is handed on while it comes, or for its events, watches as any other', async () => {
+  await using bounded = await limited({ watchers: 2 }, {}, { stream: { onPartial: 'fail' } })
+  const { rig, answer } = bounded
+  const job = rig.url + String((await submit(rig)).headers.location)
+  const leaving = new AbortController()
+  const wait = ask(`${job}/result?wait=30s`, { signal: leaving.signal }).catch(() => undefined)
+  const events = await open(`${job}/result`, { headers: { Accept: 'application/x-ndjson' } })
+  await until('both watch', async () => (await ask(`${job}/result?wait=1ms`)).status === 429)
+  assert.equal((await ask(`${job}/result`, { headers: { Accept: 'text/event-stream' } })).json()['code'], 'too_many_watchers')
+  assert.equal((await ask(`${job}/result`)).status, 202, 'a look is no watch')
+  leaving.abort()
+  await wait
+  await until('one has gone', async () => (await ask(`${job}/result?wait=1ms`)).status === 202)
+  await until('it runs', () => rig.servers[0]!.received.length === 1)
+  answer(1)
+  for await (const _ of events);
+  const whole = await Promise.all(Array.from({ length: 4 }, () => ask(`${job}/result?wait=30s`)))
+  assert.deepEqual(
+    whole.map(({ status }) => status),
+    [200, 200, 200, 200],
+  )
+})
+
 test('a batch takes a place for each of its jobs, or none', async () => {
   await using bounded = await limited({ jobs: 3 })
   const { rig, answer } = bounded
-  const batch = (count: number): Promise<Answer> => {
+  const batch = (count: number, headers: Readonly<Record<string, string>> = {}): Promise<Answer> => {
     const requests = Array.from({ length: count }, () => ({ method: 'POST', target: '/work', text: 'x' }))
     return ask(`${rig.url}/_spillway/batches`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ requests }),
     })
   }
   const refused = await batch(4)
   assert.deepEqual([refused.status, refused.json()['code']], [429, 'too_many_jobs'])
-  assert.equal((await batch(3)).status, 202, 'what was refused took no place')
+  const key = { 'idempotency-key': 'k' }
+  const taken = await batch(3, key)
+  assert.equal(taken.status, 202, 'what was refused took no place')
+  assert.equal((await batch(3, key)).headers.location, taken.headers.location, 'a repeat takes none')
+  assert.deepEqual([(await batch(2, key)).status, (await batch(1)).status], [422, 429])
   assert.equal((await submit(rig)).status, 429)
   await until('all run', () => rig.servers[0]!.received.length === 3)
   answer(1)

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { QueueConfig } from '../../src/config/config.ts'
+import type { JobStore } from '../../src/ports/job-store.ts'
 import { type Answer, ask, blocks, open } from '../support/http-client.ts'
 import { type JobsRig, startJobsRig } from '../support/jobs-rig.ts'
 import { testRoute } from '../support/test-config.ts'
@@ -107,6 +108,32 @@ test('a deferred job is running, says until when, and its key waits; progress an
   assert.ok(seen.at(-1)?.includes('"succeeded"'))
   assert.equal((await rig.ended(next.id)).status, 'succeeded')
   assert.ok(rig.events.some((event) => event.type === 'job-deferred' && event.forMs === DEFER_MS))
+})
+
+test('a deferral lasts as long as its server said, however slowly the store takes it', async () => {
+  await using deferrals = await deferring({ timeoutMs: 300, defer: { maxMs: 3_600_000, jobs: 2 } }, '1h')
+  const { rig, handedOut } = deferrals
+  const store = rig.store as { -readonly [K in keyof JobStore]: JobStore[K] }
+  const { settle } = store
+  const heard = Promise.withResolvers<void>()
+  let deferredUntil: number | undefined
+  store.settle = async (settlements) => {
+    const outcomes = await settle(settlements)
+    const [outcome] = outcomes
+    if (settlements[0]?.kind !== 'defer' || outcome?.kind !== 'settled') return outcomes
+    deferredUntil = outcome.job.deferredUntil
+    await heard.promise
+    return outcomes
+  }
+  const deferred = await rig.submit()
+  await handedOut()
+  await until('it is stored', () => deferredUntil !== undefined)
+  // It is handed out by a tick that comes when the deferred attempt should have been over.
+  await rig.submit({ delayMs: 600 })
+  await handedOut(2)
+  heard.resolve()
+  await until('the slot is free', () => rig.pool.servers[0]!.inFlight === 0)
+  assert.equal((await rig.status(deferred.id)).deferredUntil, deferredUntil)
 })
 
 test('completing twice is harmless, and who comes after the end is told that it is over', async () => {

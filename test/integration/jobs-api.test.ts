@@ -454,6 +454,26 @@ test('at shutdown polls are answered and streams end with a hint', async () => {
   await drained
 })
 
+test('CORS: at its address a page may do with a job what any route lets its origin do, and no other origin more', async () => {
+  const cors = { origins: ['*'], methods: ['POST'], headers: ['X-Open'], credentials: false, maxAgeMs: 0 }
+  const own = { ...cors, origins: ['https://app.example'], headers: ['X-User'], credentials: true }
+  const at = (path: string) => ({ path, methods: ['POST'], headers: [], query: [] })
+  await using rig = await startJobsRig({
+    routes: [testRoute({ name: 'open', match: at('/open'), cors }), testRoute({ name: 'own', match: at('/own'), cors: own })],
+  })
+  const allowed = async (origin: string): Promise<readonly unknown[]> => {
+    const asked = { Origin: origin, 'Access-Control-Request-Method': 'GET' }
+    const { headers } = await ask(`${rig.url}/_spillway/jobs/a.b`, { method: 'OPTIONS', headers: asked })
+    const names = String(headers['access-control-allow-headers']).split(', ')
+    const { 'access-control-allow-origin': who, 'access-control-allow-credentials': credentials, vary } = headers
+    return [who, credentials, vary, names.includes('X-Open'), names.includes('X-User')]
+  }
+  assert.deepEqual(await allowed('https://app.example'), ['https://app.example', 'true', 'Origin', true, true])
+  assert.deepEqual(await allowed('https://evil.example'), ['*', undefined, undefined, true, false])
+  const looked = await ask(`${rig.url}/_spillway/jobs/a.b`, { headers: { Origin: 'https://app.example' } })
+  assert.equal(looked.headers['access-control-allow-credentials'], 'true')
+})
+
 test('CORS: preflights of routes and job addresses, and what a page may read', async () => {
   const cors = { origins: ['https://app.example'], methods: ['GET', 'POST'], headers: ['X-Custom'], credentials: true, maxAgeMs: 600_000 }
   await using rig = await startJobsRig({

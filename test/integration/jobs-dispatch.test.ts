@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
+import type { StoredJob } from '../../src/ports/job-store.ts'
 import { startJobsRig } from '../support/jobs-rig.ts'
+import { testQueue } from '../support/test-config.ts'
 import { until } from '../support/until.ts'
 
 test('a job reaches the server as it was sent, with what tells the server that it is a job', async () => {
@@ -411,4 +413,26 @@ test('a server that came back is given its share step by step', async () => {
     await sleep(20)
   }
   assert.equal(server.inFlight, 10)
+})
+
+test('a job that is moved to another queue, or sent again there, lets the next of its key go at once', async () => {
+  let status = 500
+  const queues = [
+    testQueue({ name: 'work', onUnauthorized: 'hold', backoff: { baseMs: 3_600_000, maxMs: 3_600_000 } }),
+    testQueue({ name: 'other' }),
+  ]
+  await using rig = await startJobsRig({ config: { queues }, handle: (_, response) => void response.writeHead(status).end() })
+  const inTheWay = async (key: string, is: string): Promise<readonly StoredJob[]> => {
+    const first = await rig.submit({ key })
+    await until(`it is ${is}`, async () => (await rig.status(first.id)).status === is)
+    return [first, await rig.submit({ key })]
+  }
+  const [moved, next] = await inTheWay('a', 'retrying')
+  status = 401
+  const [held, last] = await inTheWay('b', 'failed')
+  status = 200
+  await rig.jobs.queues.command({ kind: 'move', id: moved!.id, queue: 'other' })
+  assert.equal((await rig.ended(next!.id)).status, 'succeeded')
+  await rig.jobs.queues.command({ kind: 'redrive', id: held!.id, queue: 'other' })
+  assert.equal((await rig.ended(last!.id)).status, 'succeeded')
 })

@@ -85,6 +85,21 @@ for (const status of [401, 403]) {
   })
 }
 
+test('a held job that is forgotten lets the next of its key go at once', async () => {
+  let status = 401
+  await using rig = await startJobsRig({
+    queue: { onUnauthorized: 'hold' },
+    handle: (_, response) => void response.writeHead(status).end(),
+  })
+  const held = await rig.submit({ key: 'k' })
+  await rig.ended(held.id)
+  status = 200
+  const next = await rig.submit({ key: 'k' })
+  await until('it waits', async () => (await rig.status(next.id)).blockedBy === held.id)
+  await rig.jobs.queues.command({ kind: 'forget', id: held.id })
+  assert.equal((await rig.ended(next.id)).status, 'succeeded')
+})
+
 test('a job that is answered 401 has failed with that answer, where nothing else is said', async () => {
   await using rig = await startJobsRig({ handle: (_, response) => void response.writeHead(401).end('who are you') })
   const { status, dead, error } = await rig.ended((await rig.submit({ key: 'k' })).id)

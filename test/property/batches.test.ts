@@ -11,7 +11,7 @@ import { openMemoryStore } from '../../src/engines/memory/memory-store.ts'
 import { type Batch, Batches } from '../../src/jobs/batches.ts'
 import { FollowUps } from '../../src/jobs/follow-ups.ts'
 import { createLocalBus } from '../../src/jobs/local-bus.ts'
-import type { JobStore, Lease, NewJob, StoredJob } from '../../src/ports/job-store.ts'
+import type { CommandOutcome, JobStore, Lease, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { ANSWER, FAILURE, newJob, NO_LIMITS, NO_RULES } from '../conformance/rig.ts'
 import { faultyStore } from '../support/faulty-store.ts'
@@ -37,7 +37,7 @@ class Life {
     const parts = { store, clock, random, telemetry, bus: this.bus }
     const submit = (jobs: readonly NewJob[]): ReturnType<JobStore['submit']> => store.submit(jobs)
     const submitWhole: JobStore['submitWhole'] = (jobs, note) => store.submitWhole(jobs, note)
-    const cancel = (id: string): Promise<unknown> => store.command([{ kind: 'cancel', id }])
+    const cancel = async (id: string): Promise<CommandOutcome> => (await store.command([{ kind: 'cancel', id }]))[0] as CommandOutcome
     this.batches = new Batches({ ...parts, max: () => 10, submit, submitWhole, cancel })
     this.followUps = new FollowUps({ bodyBytesMax: () => 1024 * 1024, ...parts, submit })
     this.followUps.addKeeper(this.batches)

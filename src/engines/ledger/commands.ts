@@ -4,6 +4,7 @@ import type { CommandOutcome, JobStatus, NewNote, TaskState } from '../../ports/
 import { type Acts, isRefusal, type Refusal } from './acts.ts'
 import type { PackedCommand } from './calls.ts'
 import { NO_RULES, type QueueState } from './queue-state.ts'
+import { runMark } from './run-mark.ts'
 import { sameSecret } from './same-secret.ts'
 import type { Schedules } from './schedules.ts'
 import type { QueueSettings } from './tables.ts'
@@ -110,7 +111,10 @@ function cancel(acts: Acts, record: JobRecord, onlyUnbegun: boolean): CommandOut
 function progress(acts: Acts, record: JobRecord, command: Command<'progress'>): CommandOutcome {
   if (record.lease === undefined || !sameSecret(record.lease.secret, command.secret)) return { kind: 'stale' }
   const changed = acts.step(record, { kind: 'progress', progress: command.progress })
-  return changed === undefined ? { kind: 'stale' } : { kind: 'done', job: acts.book.view(changed) }
+  if (changed === undefined) return { kind: 'stale' }
+  // Of a deferred job it is all that is told for hours: the next process is to know it.
+  if (changed.lease?.deferred !== undefined) acts.tables.markRunning(changed.seq, runMark(changed))
+  return { kind: 'done', job: acts.book.view(changed) }
 }
 
 function onQueue(parts: Parts, command: Command<'configure' | 'drop' | 'pause' | 'resume' | 'release'>): CommandOutcome {
