@@ -173,7 +173,7 @@ export class FollowUps {
     let answer: Promise<JobAnswer | undefined> | undefined
     const ended: EndedJob = {
       job,
-      answer: () => (answer ??= this.#answerOf(job)),
+      answer: () => (answer ??= this.answerOf(job)),
     }
     const jobs: NewJob[] = []
     const notes: NewNote[] = []
@@ -197,7 +197,8 @@ export class FollowUps {
     return 'full'
   }
 
-  async #answerOf({ id }: StoredJob): Promise<JobAnswer | undefined> {
+  /** As the makers get it: also one that was streamed is read, where it is small enough. */
+  async answerOf({ id }: Pick<StoredJob, 'id'>): Promise<JobAnswer | undefined> {
     const { store, bodyBytesMax } = this.#parts
     const answer = (await store.read([id], 'result'))[0]?.answer
     const blob = answer?.blob

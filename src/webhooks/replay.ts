@@ -17,7 +17,7 @@ const PAGE = 200
 const ENDED = ['succeeded', 'failed', 'cancelled', 'expired'] as const
 
 export interface ReplayParts {
-  readonly jobs: Pick<Jobs, 'queues'>
+  readonly jobs: Pick<Jobs, 'queues' | 'followUps'>
   readonly webhooks: Webhooks
   readonly clock: Clock
   readonly random: Random
@@ -102,7 +102,7 @@ function cursorOf(text: string): readonly [queue: string, after: string | undefi
 }
 
 function eventOf({ jobs, webhooks }: ReplayParts, job: StoredJob): WebhookEvent | undefined {
-  return webhooks.maker.eventOf(job, async () => (await jobs.queues.read([job.id], 'result'))[0]?.answer)
+  return webhooks.maker.eventOf(job, () => jobs.followUps.answerOf(job))
 }
 
 /** Undefined: the job is not kept, has been sent again since, or it told of something else. */

@@ -210,6 +210,21 @@ test('what was delivered is sent again under its old id: one, or all since a tim
   assert.equal((await rig.api('POST', '/webhooks/main/resend', { webhook: ids[0] })).status, 404)
 })
 
+test('what was delivered is sent again byte for byte, also with a result that was streamed', async () => {
+  await using rig = await startWebhookRig({
+    config: { routes: [{ match: '/*', mode: 'queue', queue: 'work', stream: true }] },
+    handle: (_, response) => void response.setHeader('content-type', 'text/plain').end('little by little'),
+  })
+  await rig.post('/work', {}, 'x')
+  await rig.received(1)
+  await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
+  const [{ webhook }] = (await rig.api('GET', '/webhooks/main/deliveries')).document.deliveries
+  await rig.api('POST', '/webhooks/main/resend', { webhook })
+  const [first, again] = await rig.received(2)
+  assert.equal(payloadOf(first as Received).result.body, 'little by little')
+  assert.equal(again?.body.toString(), first?.body.toString())
+})
+
 test('an endpoint is disabled and enabled; what it missed is kept, and replayed', async () => {
   await using rig = await startWebhookRig()
   const disabled = (await rig.api('POST', '/webhooks/main/disable')).document
