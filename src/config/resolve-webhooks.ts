@@ -105,13 +105,13 @@ export function resolveEndpoint(name: string, parsed: ParsedEndpoint, secrets: r
   }
 }
 
-/** What its form does not show. */
+/** What its form does not show. `rules`: of where it may be; undefined: that is not asked. */
 export function endpointProblems(
   { url, headers, signature, secret, secrets }: ParsedEndpoint,
-  rules: Pick<WebhooksConfig, 'allow' | 'https'>,
+  rules: Pick<WebhooksConfig, 'allow' | 'https'> | undefined,
 ): { readonly path: Path; readonly message: string }[] {
   const problems: { path: Path; message: string }[] = []
-  const wrong = wrongTarget(url, rules)
+  const wrong = rules === undefined ? undefined : wrongTarget(url, rules)
   if (wrong !== undefined) problems.push({ path: ['url'], message: wrong })
   for (const [name, value] of Object.entries(headers)) {
     if (OWN_HEADERS.has(name)) problems.push({ path: ['headers', name], message: 'is said by Spillway itself; leave it out' })

@@ -81,8 +81,8 @@ export class Endpoints {
       const stored = storedDefinition(text)
       if (stored === undefined) continue
       const { document, secrets } = stored.document as StoredEndpoint
-      const read = readEndpointDocument(name, document, this.#config)
-      // It is not sent to where it may no longer be, and not forgotten: the configuration may change again.
+      // Where it may no longer be nothing is sent to, attempt by attempt: so it is told of, and what it has missed is kept until it may again.
+      const read = readEndpointDocument(name, document)
       if ('wrong' in read) telemetry.event({ type: 'warning', message: `webhook endpoint ${name} is not served: ${read.wrong}` })
       else this.#made.set(name, { name, origin: 'api', config: read.value.endpoint, secrets, document })
     }

@@ -288,6 +288,21 @@ test('an endpoint that has only failed for days is disabled; one success clears 
   assert.match((await state()).disabledBecause, /disableAfter/)
 })
 
+test('an endpoint that may no longer be where it is stays, and gets what it has missed when it may again', async () => {
+  await using receiver = await startReceiver()
+  await using rig = await startWebhookRig({ main: null })
+  await rig.api('PUT', '/webhooks/made', { url: receiver.url })
+  await rig.restart({ webhooks: { retries: ['1ms'] } })
+  assert.equal((await rig.api('GET', '/webhooks/made')).document.url, receiver.url)
+  const id = await rig.submit()
+  await until('it is given up', async () => (await rig.deliveries())[0]?.dead === 'attempts')
+  assert.equal((await rig.deliveries())[0]?.error.code, 'webhook_refused_address')
+  await rig.reload({ webhooks: { allow: ['127.0.0.0/8'] } })
+  await rig.api('POST', '/webhooks/made/replay')
+  await until('it has come', () => receiver.received.length === 1)
+  assert.equal(payloadOf(receiver.received[0] as Received).id, id)
+})
+
 test('a key may make and change an endpoint only for queues that it may look into', async () => {
   const token = 'the-token-of-somebody'
   const keys = [{ name: 'some', token, queues: ['work', 'webhooks'], can: ['manage', 'browse'] as ('manage' | 'browse')[] }]
