@@ -64,7 +64,7 @@ export interface ReplayPage {
 
 /**
  * Of all jobs that were submitted since then, have ended, and are still kept: what the endpoint asks for, whether it has had it or not. Looks at
- * so many pages at once; `after` is the `next` of the page before. A text: there was no room for more.
+ * so many pages at once, and not beyond what there is room for; `after` is the `next` of the page before. A text: there was room for none.
  */
 export async function replayAll(
   parts: ReplayParts,
@@ -78,22 +78,41 @@ export async function replayAll(
   let [queue, after] = asked.after === undefined ? [queues[0], undefined] : cursorOf(asked.after)
   let sent = 0
   for (let looked = 0; queue !== undefined; looked++) {
-    if (looked === pages) return { sent, next: after === undefined ? queue : `${queue}/${after}` }
+    if (looked === pages) return { sent, next: cursorText(queue, after) }
     const filter: JobFilter = { queue, since, statuses: ENDED }
     const page = await parts.jobs.queues.browse({ filter, max: PAGE, ...(after !== undefined && { after }) })
-    const made: WebhookJob[] = []
-    for (const job of page.jobs) {
-      const event = eventOf(parts, job)
-      if (event !== undefined && asksFor(endpoint.config, event)) made.push(...(await jobsTo(parts, { endpoint }, event)))
-    }
-    const outcomes = await parts.jobs.queues.send(made.map((each) => each.job))
-    const refused = outcomes.find((outcome) => outcome.kind === 'refused')
-    if (refused !== undefined) return `${refused.detail}.`
-    sent += made.length
+    const told = await tellAgain(parts, endpoint, page.jobs)
+    sent += told.sent
+    if (told.full !== undefined) return sent === 0 ? told.full : { sent, next: cursorText(queue, told.last ?? after) }
     after = page.next
     if (after === undefined) queue = queues.find((name) => name > (queue as string))
   }
   return { sent }
+}
+
+interface ToldAgain {
+  readonly sent: number
+  /** Why there was no room for the next one. */
+  readonly full?: string
+  /** The last job of which there was room to tell. */
+  readonly last?: JobId | undefined
+}
+
+async function tellAgain(parts: ReplayParts, endpoint: Endpoint, jobs: readonly StoredJob[]): Promise<ToldAgain> {
+  const made: { readonly of: JobId; readonly job: WebhookJob['job'] }[] = []
+  for (const ended of jobs) {
+    const event = eventOf(parts, ended)
+    if (event === undefined || !asksFor(endpoint.config, event)) continue
+    made.push(...(await jobsTo(parts, { endpoint }, event)).map(({ job }) => ({ of: ended.id, job })))
+  }
+  const outcomes = await parts.jobs.queues.send(made.map(({ job }) => job))
+  const sent = outcomes.findIndex(({ kind }) => kind === 'refused')
+  const refused = outcomes[sent]
+  return refused?.kind === 'refused' ? { sent, full: `${refused.detail}.`, last: made[sent - 1]?.of } : { sent: made.length }
+}
+
+function cursorText(queue: string, after: string | undefined): string {
+  return after === undefined ? queue : `${queue}/${after}`
 }
 
 function cursorOf(text: string): readonly [queue: string, after: string | undefined] {

@@ -1,5 +1,6 @@
 /** Endpoints that are made over the API, and what can be done with all of them: rotate, switch, test, look, send again. */
 import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { Webhook } from 'standardwebhooks'
 import { ask } from '../support/http-client.ts'
@@ -223,6 +224,28 @@ test('what was delivered is sent again byte for byte, also with a result that wa
   const [first, again] = await rig.received(2)
   assert.equal(payloadOf(first as Received).result.body, 'little by little')
   assert.equal(again?.body.toString(), first?.body.toString())
+})
+
+test('where there is no room to send all again, what there is room for goes, and the rest when it is asked for, each once', async () => {
+  await using rig = await startWebhookRig({ main: null, webhooks: { limits: { jobs: 3 } } })
+  const ids: string[] = []
+  for (let n = 0; n < 5; n++) ids.push(await rig.submit())
+  await until('all have ended', async () => (await rig.api('GET', '/queues/work')).document.counts.succeeded === 5)
+  const held: ServerResponse[] = []
+  await using receiver = await startReceiver((_, response) => void held.push(response))
+  await rig.api('PUT', '/webhooks/late', { url: receiver.url })
+  const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
+  const first = (await rig.api('POST', '/webhooks/late/replay', all)).document
+  assert.deepEqual([first.sent, first.next], [3, `work/${ids[2]}`])
+  const full = await rig.api('POST', '/webhooks/late/replay', { ...all, after: first.next })
+  assert.deepEqual([full.status, full.document.code], [503, 'queue_full'])
+  receiver.handle = (_, response) => void response.end()
+  await until('three have come', () => held.length === 3)
+  for (const response of held) response.end()
+  await until('they are delivered', async () => (await statuses(rig)).every((status) => status === 'succeeded'))
+  assert.deepEqual((await rig.api('POST', '/webhooks/late/replay', { ...all, after: first.next })).document, { sent: 2 })
+  await until('all have come', () => receiver.received.length === 5)
+  assert.deepEqual(receiver.received.map((each) => payloadOf(each).id as string).sort(), [...ids].sort())
 })
 
 test('an endpoint is disabled and enabled; what it missed is kept, and replayed', async () => {
