@@ -67,6 +67,10 @@ test('what is wrong is said with its place, and never with a secret', () => {
     [`endpoints: { a: { url: "http://x.example/", secret: ${SECRET} } }`, /url {2}must begin with https/],
     [`endpoints: { a: { url: "https://10.0.0.1/", secret: ${SECRET} } }`, /url {2}is a private address; name it in webhooks\.allow/],
     [
+      `endpoints: { a: { url: "https://u:${SECRET}@x.example/", secret: ${SECRET} } }`,
+      /url {2}"https:\/\/\*\*\*@x\.example\/" must not hold a user name or a password/,
+    ],
+    [
       `endpoints: { a: { url: "https://x.example/", secret: ${SECRET}, event: [job.failed] } }`,
       /event {2}unknown key {2}\(did you mean events\?\)/,
     ],
