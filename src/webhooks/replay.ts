@@ -25,7 +25,7 @@ export interface ReplayParts {
 
 export type Sent =
   | { readonly kind: 'sent'; readonly webhook: JobId }
-  /** It has not been given up, or it is no webhook; `detail` says which. */
+  /** `detail` says why. */
   | { readonly kind: 'not-possible'; readonly detail: string }
   /** The job that it told of is no longer kept. */
   | { readonly kind: 'gone' }
@@ -43,7 +43,9 @@ export async function resend(parts: ReplayParts, job: StoredJob, endpoint: Endpo
     const outcome = await parts.jobs.queues.command({ kind: 'redrive', id: job.id })
     return outcome.kind === 'refused' ? { kind: 'not-possible', detail: `${outcome.detail}.` } : { kind: 'sent', webhook: job.id }
   }
-  const event = await eventAgain(parts, job.reference ?? '')
+  const id = job.reference ?? ''
+  if (jobOfEvent(id) === undefined) return { kind: 'not-possible', detail: 'It tells of no job, so it cannot be made again.' }
+  const event = await eventAgain(parts, id)
   const recipient = endpoint === undefined ? callbackOf(event) : { endpoint }
   if (event === undefined || recipient === undefined) return { kind: 'gone' }
   return submitted(parts, await jobsTo(parts, recipient, event))
@@ -124,7 +126,7 @@ function eventOf({ jobs, webhooks }: ReplayParts, job: StoredJob): WebhookEvent 
   return webhooks.maker.eventOf(job, () => jobs.followUps.answerOf(job))
 }
 
-/** Undefined: the job is not kept, has been sent again since, or it told of something else. */
+/** Undefined: the job is not kept, or has been sent again since. */
 async function eventAgain(parts: ReplayParts, id: string): Promise<WebhookEvent | undefined> {
   const of = jobOfEvent(id)
   const job = of === undefined ? undefined : (await parts.jobs.queues.read([of.job], 'status'))[0]?.job

@@ -288,6 +288,10 @@ test('the end of a batch is told of once, after the ends of its jobs, to who ask
   const { status, reference, total, counts, links } = ended[0] as Document
   assert.deepEqual([status, reference, total, counts.succeeded], ['ended', 'all', 3, 3])
   assert.equal((await ask(rig.url + links.self)).json()['status'], 'ended')
+  await until('all are delivered', async () => (await rig.deliveries()).every((job) => job.status === 'succeeded'))
+  const sent = (await rig.deliveries()).find((job) => (job.reference as string).startsWith('msg_batch_'))
+  const again = await rig.api('POST', '/webhooks/main/resend', { webhook: sent?.id })
+  assert.deepEqual([again.status, again.document.detail], [409, 'It tells of no job, so it cannot be made again.'])
 })
 
 test('a small result that was streamed goes along, a large one is linked to', async () => {
