@@ -204,8 +204,9 @@ export class FollowUps {
     const blob = answer?.blob
     if (answer === undefined || blob === undefined || blob.bytes > bodyBytesMax()) return answer
     const source = await store.blobs.open(id, blob)
+    const body = source && (await bytesOf(source))
     const { status, reason, headers } = answer
-    return source === undefined ? undefined : { status, reason, headers, body: await bytesOf(source) }
+    return body && { status, reason, headers, body }
   }
 
   #tellStuck(why: string): undefined {
@@ -216,11 +217,14 @@ export class FollowUps {
   }
 }
 
-async function bytesOf(source: BlobSource): Promise<Uint8Array> {
+/** Undefined: it is damaged, which the store has said. It will be tomorrow, and what follows must not wait for it. */
+async function bytesOf(source: BlobSource): Promise<Uint8Array | undefined> {
   try {
     const pieces: Uint8Array[] = []
     for (let at = 0; at < source.length; at += pieces.at(-1)?.length ?? 0) pieces.push(await source.read(at))
     return Buffer.concat(pieces)
+  } catch {
+    return undefined
   } finally {
     source.close()
   }

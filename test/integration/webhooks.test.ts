@@ -1,7 +1,9 @@
 /** Webhooks from end to end: a job ends, and real receivers are told, in a way that the libraries of Standard Webhooks and Svix verify. */
 import assert from 'node:assert/strict'
 import { createPublicKey, verify } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Webhook as StandardWebhook } from 'standardwebhooks'
@@ -308,4 +310,30 @@ test('a small result that was streamed goes along, a large one is linked to', as
   const payloads = (await rig.received(2)).map(payloadOf)
   const results = payloads.map(({ result }) => result?.body as unknown).toSorted()
   assert.deepEqual(results, ['little by little', undefined])
+})
+
+test('the end of a job whose streamed result is damaged is told of without it', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'spillway-webhooks-'))
+  t.after(() => rmSync(path, { recursive: true }))
+  const held: ServerResponse[] = []
+  await using rig = await startWebhookRig({
+    webhooks: { limits: { jobs: 1 } },
+    config: { store: { path }, routes: [{ match: '/*', mode: 'queue', queue: 'work', stream: true }] },
+    receive: (_, response) => void held.push(response),
+    handle: (_, response) => void response.setHeader('content-type', 'text/plain').end('little by little'),
+  })
+  await rig.post('/first', {}, 'x')
+  await rig.received(1)
+  // There is no room for what tells of it: its result is read later.
+  await rig.post('/second', {}, 'x')
+  const bodies = join(path, 'bodies')
+  for (const file of readdirSync(bodies).filter((name) => name.endsWith('.stream'))) {
+    const bytes = readFileSync(join(bodies, file))
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1
+    writeFileSync(join(bodies, file), bytes)
+  }
+  held[0]?.end()
+  const told = payloadOf((await rig.received(2))[1] as Received)
+  assert.deepEqual([told.type, told.result], ['job.succeeded', undefined])
+  held[1]?.end()
 })
