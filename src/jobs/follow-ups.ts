@@ -4,6 +4,7 @@
  * job that follows is made once. Where there is no room for it, the end that it follows from waits in the outbox.
  */
 import { hash } from 'node:crypto'
+import { endOf } from '../core/jobs/follow-up.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { BlobSource } from '../ports/blobs.ts'
 import type { Bus } from '../ports/bus.ts'
@@ -240,6 +241,6 @@ function nextOf(submitted: Submitted | undefined): NextJob {
 
 /** One end of one job makes each of its followers once, however often it is tried. */
 function onceFor(job: StoredJob, name: string): NonNullable<NewJob['idempotency']> {
-  const once = hash('sha256', JSON.stringify(['follow-up', job.id, job.version, name]), 'hex')
+  const once = hash('sha256', JSON.stringify(['follow-up', job.id, endOf(job), name]), 'hex')
   return { scopeKey: once, fingerprint: once, keepMs: MADE_AGAIN_MS }
 }

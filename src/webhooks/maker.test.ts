@@ -69,8 +69,10 @@ test('the end of a job is one event, whose id leads back to it; made again it is
     jobs.map(({ name }) => name),
     ['webhook all', 'webhook some'],
   )
-  assert.deepEqual(jobOfEvent(jobs[0]?.job.reference ?? ''), { job: ended.id, version: 7 })
+  assert.deepEqual(jobOfEvent(jobs[0]?.job.reference ?? ''), { job: ended.id, end: '0_2000' })
   assert.deepEqual(await made({}), jobs)
+  assert.deepEqual(await made({ version: 8 }), jobs)
+  assert.notEqual((await made({ redrives: 1 }))[0]?.job.reference, jobs[0]?.job.reference)
   assert.equal(jobOfEvent('msg_test_1'), undefined)
 })
 

@@ -3,6 +3,7 @@
  * was and runs again; of what was delivered only the event is known, so it is made anew of the job that it told of. Its id stays: a receiver
  * knows what it has had.
  */
+import { endOf } from '../core/jobs/follow-up.ts'
 import { asksFor } from '../core/webhooks/events.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { EpochMillis } from '../lib/units.ts'
@@ -130,7 +131,7 @@ function eventOf({ jobs, webhooks }: ReplayParts, job: StoredJob): WebhookEvent 
 async function eventAgain(parts: ReplayParts, id: string): Promise<WebhookEvent | undefined> {
   const of = jobOfEvent(id)
   const job = of === undefined ? undefined : (await parts.jobs.queues.read([of.job], 'status'))[0]?.job
-  return job === undefined || job.version !== of?.version ? undefined : eventOf(parts, job)
+  return job === undefined || endOf(job) !== of?.end ? undefined : eventOf(parts, job)
 }
 
 function callbackOf(event: WebhookEvent | undefined): Recipient | undefined {

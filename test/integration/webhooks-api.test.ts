@@ -226,6 +226,24 @@ test('what was delivered is sent again byte for byte, also with a result that wa
   assert.equal(again?.body.toString(), first?.body.toString())
 })
 
+test('the end of a job keeps its id when the job gives up its key', async () => {
+  await using rig = await startWebhookRig({
+    config: { queues: { work: { attempts: 1, onFailure: 'block' } } },
+    handle: (_, response) => void response.writeHead(400).end(),
+  })
+  await rig.submit('/work', { 'spillway-key': 'a' })
+  await rig.received(1)
+  await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
+  const [sent] = await rig.deliveries()
+  assert.equal((await rig.api('POST', '/queues/work/keys/release', { key: 'a' })).document.released, true)
+  assert.equal((await rig.api('POST', '/webhooks/main/resend', { webhook: sent?.id })).status, 202)
+  await rig.received(2)
+  const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
+  assert.equal((await rig.api('POST', '/webhooks/main/replay', all)).document.sent, 1)
+  const ids = (await rig.received(3)).map(({ headers }) => headers['webhook-id'])
+  assert.equal(new Set(ids).size, 1)
+})
+
 test('where there is no room to send all again, what there is room for goes, and the rest when it is asked for, each once', async () => {
   await using rig = await startWebhookRig({ main: null, webhooks: { limits: { jobs: 3 } } })
   const ids: string[] = []

@@ -63,7 +63,7 @@ test('the end of a job is told of, and the libraries of Standard Webhooks and Sv
   assert.match(links.result, /^https:\/\/api\.example\.com\/_spillway\/jobs\/[^/]+\/result$/)
   const answer = await ask(links.result.replace('https://api.example.com', rig.url))
   assert.equal(answer.text, '{"total": 12.50}')
-  assert.match(webhook.headers['webhook-id'] as string, /^msg_[0-9a-z]+_\d+$/)
+  assert.match(webhook.headers['webhook-id'] as string, /^msg_[0-9a-z]+_0_\d+$/)
   assert.deepEqual(
     [webhook.method, webhook.headers['content-type'], webhook.headers['user-agent']],
     ['POST', 'application/json', 'Spillway-Webhooks'],
