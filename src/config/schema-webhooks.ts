@@ -84,7 +84,11 @@ export const webhooksSchema = z.strictObject({
     .enum(['required', 'optional'])
     .default('required')
     .describe('`required`: http only to loopback addresses that `allow` names. `optional`: http, too.'),
-  queue: field.name.default('webhooks').describe('The queue in which they wait. No other queue may be called so.'),
+  queue: field.name
+    .default('webhooks')
+    .describe(
+      'The queue in which they wait. No other queue may be called so. What waits where it was called otherwise stays there: move it with `spillway jobs move`.',
+    ),
   retries: z
     .array(field.span)
     .min(1)
