@@ -78,7 +78,7 @@ export async function replayAll(
   const { settings } = parts.webhooks
   const queues = (await parts.jobs.queues.stats()).map(({ queue }) => queue).filter((name) => name !== settings?.queue.name)
   queues.sort()
-  let [queue, after] = asked.after === undefined ? [queues[0], undefined] : cursorOf(asked.after)
+  let { queue, after } = placeOf(queues, asked.after)
   let sent = 0
   for (let looked = 0; queue !== undefined; looked++) {
     if (looked === pages) return { sent, next: cursorText(queue, after) }
@@ -118,9 +118,11 @@ function cursorText(queue: string, after: string | undefined): string {
   return after === undefined ? queue : `${queue}/${after}`
 }
 
-function cursorOf(text: string): readonly [queue: string, after: string | undefined] {
-  const [queue = '', after] = text.split('/')
-  return [queue, after]
+/** Of a queue that is not looked at, such as that of webhooks, it goes on with the next one. */
+function placeOf(queues: readonly string[], cursor = ''): { queue: string | undefined; after: JobId | undefined } {
+  const [name = '', after] = cursor.split('/')
+  const queue = queues.find((each) => each >= name)
+  return { queue, after: queue === name ? after : undefined }
 }
 
 function eventOf({ jobs, webhooks }: ReplayParts, job: StoredJob): WebhookEvent | undefined {

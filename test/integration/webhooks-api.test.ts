@@ -226,6 +226,17 @@ test('what was delivered is sent again byte for byte, also with a result that wa
   assert.equal(again?.body.toString(), first?.body.toString())
 })
 
+test('a replay of all tells of no webhook, wherever it is to go on', async () => {
+  await using rig = await startWebhookRig()
+  await rig.submit()
+  await rig.received(1)
+  await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
+  const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
+  for (const after of ['a-queue-that-is-gone/0akvmv9ew00', 'webhooks', 'webhooks/00000000000']) {
+    assert.deepEqual((await rig.api('POST', '/webhooks/main/replay', { ...all, after })).document, { sent: 1 }, after)
+  }
+})
+
 test('the end of a job keeps its id when the job gives up its key', async () => {
   await using rig = await startWebhookRig({
     config: { queues: { work: { attempts: 1, onFailure: 'block' } } },
