@@ -78,6 +78,7 @@ test('the end of a job is one event, whose id leads back to it; made again it is
 
 test('nothing is made of the end of a webhook, or of what has not ended', async () => {
   assert.deepEqual(await made({ queue: 'webhooks' }), [])
+  assert.deepEqual(await made({ queue: 'webhooks-as-they-were-called', route: 'webhook' }), [])
   assert.deepEqual(await made({ status: 'running' }), [])
 })
 

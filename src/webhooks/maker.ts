@@ -69,10 +69,10 @@ export class WebhookMaker {
     return { jobs: this.jobsTo(recipients, event, { ...settings, answer: await this.answerFor(event, settings) }) }
   }
 
-  /** Undefined: it has not ended. */
+  /** Undefined: it has not ended, or is a webhook itself, also where it waits in a queue that was called otherwise. */
   eventOf(job: StoredJob, answer: () => Promise<JobAnswer | undefined>): WebhookEvent | undefined {
     const type = eventTypeOf(job.status)
-    if (type === undefined) return undefined
+    if (type === undefined || job.route === WEBHOOK_ROUTE) return undefined
     const { queue, route, key, submittedAt, finishedAt = submittedAt, resultBytes } = job
     const document = this.#parts.documentOf(job)
     const callback = callbackOf(job)
