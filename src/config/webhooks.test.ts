@@ -102,6 +102,12 @@ test('lists are as long as they may be, and no longer', () => {
   }
 })
 
+test('the queue has room for any webhook', () => {
+  const room = 6 * 1024 * 1024 + 256 * 1024
+  config(`{ inline: 1MiB, limits: { bytes: ${room}B } }`)
+  assert.match(errors(`{ inline: 1MiB, limits: { bytes: ${room - 1}B } }`), /webhooks\.limits\.bytes {2}must be at least 6553600 bytes/)
+})
+
 test('a route that allows callbacks needs to be told where they may go', () => {
   const route = 'pools: { api: [http://127.0.0.1:3001] }\nroutes: [{ match: POST /reports, mode: queue, allow: [callback] }]\n'
   assert.match(errors('', route), /routes\[0\]\.allow {2}callback needs webhooks\.callbacks/)
