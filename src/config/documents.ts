@@ -83,10 +83,11 @@ export interface EndpointDocument {
   readonly signature: 'v1' | 'v1a' | 'both'
 }
 
+/** `rules`: of where it may be; absent: it is not asked, because whoever connects asks again. */
 export function readEndpointDocument(
   name: string,
   document: unknown,
-  rules: Pick<WebhooksConfig, 'allow' | 'https'>,
+  rules?: Pick<WebhooksConfig, 'allow' | 'https'>,
 ): DocumentReading<EndpointDocument> {
   const read = parsed(endpointSchema, document, ['webhooks', 'endpoints', name])
   if ('wrong' in read) return read

@@ -249,7 +249,8 @@ export const networkOrHost = simpleField(
 export const webhookUrl = textField(
   (text): Reading<string> => {
     const wrong = wrongEndpointUrl(text)
-    return wrong === undefined ? { value: text } : { wrong: `${shown(text)} ${wrong}` }
+    // It may hold a password where it must not.
+    return wrong === undefined ? { value: text } : { wrong: `${shown(text.replace(/\/\/[^/?#]*@/, '//***@'))} ${wrong}` }
   },
   { title: 'URL' },
 )

@@ -4,7 +4,7 @@
  */
 import type * as z from 'zod'
 import { isLoopbackAddress, refusedAddress, readAllowList } from '../core/webhooks/addresses.ts'
-import type { Millis } from '../lib/units.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
 import type { EndpointConfig, QueueConfig, WebhooksConfig } from './config.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
@@ -17,6 +17,10 @@ type ParsedWebhooks = z.output<typeof webhooksSchema>
 
 /** Of endpoints that the API makes, as a rule. */
 const TIMEOUT_DEFAULT_MS: Millis = 30_000
+/** A byte of a result is at most six characters in JSON (`\u0000`). */
+const JSON_GROWTH_MAX = 6
+/** What else a webhook says, with room to spare. */
+const PAYLOAD_REST_MAX: Bytes = 256 * 1024
 /** Said by the one who signs and sends. */
 const OWN_HEADERS: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'content-length', 'expect'],
@@ -39,6 +43,11 @@ export function resolveWebhooks(
   if (queueNames.includes(name)) {
     const message = `a route or queues has a queue "${name}" already; call the one in which webhooks wait otherwise`
     report.error({ path: [...path, 'queue'], message }, [['queues'], ['routes']])
+  }
+  const roomMin = JSON_GROWTH_MAX * webhooks.inline + PAYLOAD_REST_MAX
+  if (webhooks.limits.bytes < roomMin) {
+    const message = `must be at least ${roomMin} bytes: a webhook that did not fit would wait for ever, and others behind it (webhooks.inline)`
+    report.error({ path: [...path, 'limits', 'bytes'], message }, [[...path, 'inline']])
   }
   const config: WebhooksConfig = {
     endpoints,
@@ -105,13 +114,13 @@ export function resolveEndpoint(name: string, parsed: ParsedEndpoint, secrets: r
   }
 }
 
-/** What its form does not show. */
+/** What its form does not show. `rules`: of where it may be; undefined: that is not asked. */
 export function endpointProblems(
   { url, headers, signature, secret, secrets }: ParsedEndpoint,
-  rules: Pick<WebhooksConfig, 'allow' | 'https'>,
+  rules: Pick<WebhooksConfig, 'allow' | 'https'> | undefined,
 ): { readonly path: Path; readonly message: string }[] {
   const problems: { path: Path; message: string }[] = []
-  const wrong = wrongTarget(url, rules)
+  const wrong = rules === undefined ? undefined : wrongTarget(url, rules)
   if (wrong !== undefined) problems.push({ path: ['url'], message: wrong })
   for (const [name, value] of Object.entries(headers)) {
     if (OWN_HEADERS.has(name)) problems.push({ path: ['headers', name], message: 'is said by Spillway itself; leave it out' })

@@ -84,7 +84,11 @@ export const webhooksSchema = z.strictObject({
     .enum(['required', 'optional'])
     .default('required')
     .describe('`required`: http only to loopback addresses that `allow` names. `optional`: http, too.'),
-  queue: field.name.default('webhooks').describe('The queue in which they wait. No other queue may be called so.'),
+  queue: field.name
+    .default('webhooks')
+    .describe(
+      'The queue in which they wait. No other queue may be called so. What waits where it was called otherwise stays there: move it with `spillway jobs move`.',
+    ),
   retries: z
     .array(field.span)
     .min(1)
@@ -100,5 +104,9 @@ export const webhooksSchema = z.strictObject({
   endpointsMax: field.count(0, MILLION).default(1000).describe('Endpoints that are made over the API; one more is refused with 409.'),
   keep: field.span.prefault('3d').describe('How long delivered webhooks can be looked at.'),
   keepDead: field.span.prefault('14d').describe('How long those that could not be delivered can be sent again.'),
-  limits: queueLimits.prefault({}).describe('How much the queue may hold. Where it is full, ended jobs wait until it is not.'),
+  limits: queueLimits
+    .prefault({})
+    .describe(
+      'How much the queue may hold. Where it is full, ended jobs wait until it is not. `bytes` is at least 6 times `inline` and 256 KiB.',
+    ),
 })

@@ -67,6 +67,10 @@ test('what is wrong is said with its place, and never with a secret', () => {
     [`endpoints: { a: { url: "http://x.example/", secret: ${SECRET} } }`, /url {2}must begin with https/],
     [`endpoints: { a: { url: "https://10.0.0.1/", secret: ${SECRET} } }`, /url {2}is a private address; name it in webhooks\.allow/],
     [
+      `endpoints: { a: { url: "https://u:${SECRET}@x.example/", secret: ${SECRET} } }`,
+      /url {2}"https:\/\/\*\*\*@x\.example\/" must not hold a user name or a password/,
+    ],
+    [
       `endpoints: { a: { url: "https://x.example/", secret: ${SECRET}, event: [job.failed] } }`,
       /event {2}unknown key {2}\(did you mean events\?\)/,
     ],
@@ -96,6 +100,12 @@ test('lists are as long as they may be, and no longer', () => {
     config(section(max))
     assert.match(errors(section(max + 1)), where)
   }
+})
+
+test('the queue has room for any webhook', () => {
+  const room = 6 * 1024 * 1024 + 256 * 1024
+  config(`{ inline: 1MiB, limits: { bytes: ${room}B } }`)
+  assert.match(errors(`{ inline: 1MiB, limits: { bytes: ${room - 1}B } }`), /webhooks\.limits\.bytes {2}must be at least 6553600 bytes/)
 })
 
 test('a route that allows callbacks needs to be told where they may go', () => {

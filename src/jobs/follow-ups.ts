@@ -4,6 +4,7 @@
  * job that follows is made once. Where there is no room for it, the end that it follows from waits in the outbox.
  */
 import { hash } from 'node:crypto'
+import { endOf } from '../core/jobs/follow-up.ts'
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import { BufferBudget } from '../net/buffer-budget.ts'
 import type { BlobSource } from '../ports/blobs.ts'
@@ -220,7 +221,7 @@ export class FollowUps {
     let held = 0
     const take = async (): Promise<JobAnswer | undefined> => {
       held = await this.#hold(job)
-      return this.#answerOf(job)
+      return this.answerOf(job)
     }
     const ended: EndedJob = {
       job,
@@ -273,15 +274,16 @@ export class FollowUps {
     return told === undefined ? { isDone } : { command: { ...command, more: true }, isDone }
   }
 
-  async #answerOf({ id }: StoredJob): Promise<JobAnswer | undefined> {
+  /** As the makers get it: also one that was streamed is read, where it is small enough. */
+  async answerOf({ id }: Pick<StoredJob, 'id'>): Promise<JobAnswer | undefined> {
     const { store, bodyBytesMax } = this.#parts
     const answer = (await store.read([id], 'result'))[0]?.answer
     const blob = answer?.blob
     if (answer === undefined || blob === undefined || blob.bytes > bodyBytesMax()) return answer
     const source = await store.blobs.open(id, blob)
+    const body = source && (await bytesOf(source))
     const { status, reason, headers } = answer
-    const body = source && (await bytesOf(source).catch(unlessDamaged))
-    return body === undefined ? undefined : { status, reason, headers, body }
+    return body && { status, reason, headers, body }
   }
 
   #tellStuck(why: string): undefined {
@@ -310,11 +312,14 @@ class Look {
   }
 }
 
-async function bytesOf(source: BlobSource): Promise<Uint8Array> {
+/** Undefined: it is damaged, which the store has said. It will be tomorrow, and what follows must not wait for it. */
+async function bytesOf(source: BlobSource): Promise<Uint8Array | undefined> {
   try {
     const pieces: Uint8Array[] = []
     for (let at = 0; at < source.length; at += pieces.at(-1)?.length ?? 0) pieces.push(await source.read(at))
     return Buffer.concat(pieces)
+  } catch (error) {
+    return unlessDamaged(error as Error)
   } finally {
     source.close()
   }
@@ -336,6 +341,6 @@ function nextOf(submitted: Submitted | undefined): NextJob | undefined {
 
 /** One end of one job makes each of its followers once, however often it is tried. */
 function onceFor(job: StoredJob, name: string): NonNullable<NewJob['idempotency']> {
-  const once = hash('sha256', JSON.stringify(['follow-up', job.id, job.version, name]), 'hex')
+  const once = hash('sha256', JSON.stringify(['follow-up', job.id, endOf(job), name]), 'hex')
   return { scopeKey: once, fingerprint: once, keepMs: MADE_AGAIN_MS }
 }

@@ -16,7 +16,7 @@ import type { Clock, Random, Timer } from '../ports/clock.ts'
 import type { JobError, Lease, Ending, StoredJob } from '../ports/job-store.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import type { Endpoints } from './endpoints.ts'
+import type { Endpoint, Endpoints } from './endpoints.ts'
 import { CALLBACK, type MakerSettings, WEBHOOK_ROUTE } from './maker.ts'
 import type { Sender, SendEnd, Sending } from './sender.ts'
 import { signaturesOf } from './signature.ts'
@@ -47,8 +47,8 @@ export interface DelivererParts {
 interface Target {
   /** In metrics and events. */
   readonly name: string
-  /** Undefined for callbacks. */
-  readonly endpoint?: string
+  /** As it was when this was sent. Undefined for callbacks. */
+  readonly endpoint?: Endpoint
   readonly url: URL
   readonly secrets: readonly string[]
   readonly headers: Readonly<Record<string, string>>
@@ -227,7 +227,7 @@ export class Deliverer {
     }
     const { url, headers, timeoutMs } = endpoint.config
     const expanded = hasParameters(url) ? expandUrl(url, topLevelOf(request.body)) : url
-    return { name, endpoint: name, url: new URL(expanded), secrets: endpoints.secretsOf(endpoint), headers, timeoutMs }
+    return { name, endpoint, url: new URL(expanded), secrets: endpoints.secretsOf(endpoint), headers, timeoutMs }
   }
 
   #headersFor({ job, request }: Lease, target: Target): Readonly<Record<string, string>> {
@@ -272,15 +272,16 @@ export class Deliverer {
   }
 
   /** Where the store cannot be told, the next attempt will. */
-  async #note({ endpoint }: Target, verdict: DeliveryVerdict, { config }: MakerSettings): Promise<void> {
+  async #note({ name, endpoint }: Target, verdict: DeliveryVerdict, { config }: MakerSettings): Promise<void> {
     const { endpoints } = this.#parts
-    if (endpoint === undefined || endpoints.get(endpoint) === undefined) return
+    // What answered may be where the endpoint no longer is: that says nothing of where it is now.
+    if (endpoint === undefined || endpoints.get(name)?.config.url !== endpoint.config.url) return
     try {
-      if (verdict.kind === 'succeed') await endpoints.succeeded(endpoint)
-      else if (verdict.kind === 'gone') await endpoints.disable(endpoint, 'its receiver answered 410')
-      else if (verdict.kind === 'retry') await endpoints.failed(endpoint, config.disableAfterMs)
+      if (verdict.kind === 'succeed') await endpoints.succeeded(name)
+      else if (verdict.kind === 'gone') await endpoints.disable(name, 'its receiver answered 410')
+      else if (verdict.kind === 'retry') await endpoints.failed(name, config.disableAfterMs)
     } catch (error) {
-      this.#parts.telemetry.event({ type: 'warning', message: `the state of webhook endpoint ${endpoint} was not kept: ${String(error)}` })
+      this.#parts.telemetry.event({ type: 'warning', message: `the state of webhook endpoint ${name} was not kept: ${String(error)}` })
     }
   }
 }

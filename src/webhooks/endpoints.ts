@@ -52,6 +52,8 @@ export class Endpoints {
   #inFile: ReadonlyMap<string, Endpoint> = new Map()
   readonly #made = new Map<string, Endpoint>()
   readonly #states = new Map<string, EndpointState>()
+  /** Of these the store does not have what is known here: it failed. */
+  readonly #unkept = new Set<string>()
   #lastTurn: Promise<unknown> = Promise.resolve()
 
   constructor(parts: EndpointsParts, config: WebhooksConfig | undefined) {
@@ -81,8 +83,8 @@ export class Endpoints {
       const stored = storedDefinition(text)
       if (stored === undefined) continue
       const { document, secrets } = stored.document as StoredEndpoint
-      const read = readEndpointDocument(name, document, this.#config)
-      // It is not sent to where it may no longer be, and not forgotten: the configuration may change again.
+      // Where it may no longer be nothing is sent to, attempt by attempt: so it is told of, and what it has missed is kept until it may again.
+      const read = readEndpointDocument(name, document)
       if ('wrong' in read) telemetry.event({ type: 'warning', message: `webhook endpoint ${name} is not served: ${read.wrong}` })
       else this.#made.set(name, { name, origin: 'api', config: read.value.endpoint, secrets, document })
     }
@@ -169,18 +171,18 @@ export class Endpoints {
     else if (failingMs >= disableAfterMs) await this.disable(name, 'it has only failed for too long (webhooks.disableAfter)')
   }
 
-  /** False: it was already. */
+  /** Resolved = durable. False: it was already. */
   async disable(name: string, reason: string): Promise<boolean> {
     const { clock, telemetry } = this.#parts
-    if (this.isDisabled(name)) return false
+    if (this.isDisabled(name)) return this.#isKept(name)
     await this.#setState(name, { ...this.stateOf(name), disabled: { at: clock.now(), reason } })
     telemetry.event({ type: 'webhook-disabled', endpoint: name, reason })
     return true
   }
 
-  /** False: it was already. */
+  /** Resolved = durable. False: it was already. */
   async enable(name: string): Promise<boolean> {
-    if (!this.isDisabled(name)) return false
+    if (!this.isDisabled(name)) return this.#isKept(name)
     await this.#setState(name, {})
     this.#parts.telemetry.event({ type: 'webhook-enabled', endpoint: name })
     return true
@@ -191,7 +193,26 @@ export class Endpoints {
     const isEmpty = state.failingSince === undefined && state.disabled === undefined
     if (isEmpty) this.#states.delete(name)
     else this.#states.set(name, state)
-    await this.#parts.store.command([{ kind: 'note', name: STATE_NOTE + name, ...(isEmpty ? {} : { text: JSON.stringify(state) }) }])
+    await this.#keepState(name)
+  }
+
+  /** Whoever asks again after the store had failed must not be told that all is done. */
+  async #isKept(name: string): Promise<false> {
+    if (this.#unkept.has(name)) await this.#keepState(name)
+    return false
+  }
+
+  async #keepState(name: string): Promise<void> {
+    const state = this.#states.get(name)
+    try {
+      await this.#parts.store.command([
+        { kind: 'note', name: STATE_NOTE + name, ...(state !== undefined && { text: JSON.stringify(state) }) },
+      ])
+    } catch (error) {
+      this.#unkept.add(name)
+      throw error
+    }
+    if (this.#states.get(name) === state) this.#unkept.delete(name)
   }
 }
 

@@ -69,13 +69,16 @@ test('the end of a job is one event, whose id leads back to it; made again it is
     jobs.map(({ name }) => name),
     ['webhook all', 'webhook some'],
   )
-  assert.deepEqual(jobOfEvent(jobs[0]?.job.reference ?? ''), { job: ended.id, version: 7 })
+  assert.deepEqual(jobOfEvent(jobs[0]?.job.reference ?? ''), { job: ended.id, end: '0_2000' })
   assert.deepEqual(await made({}), jobs)
+  assert.deepEqual(await made({ version: 8 }), jobs)
+  assert.notEqual((await made({ redrives: 1 }))[0]?.job.reference, jobs[0]?.job.reference)
   assert.equal(jobOfEvent('msg_test_1'), undefined)
 })
 
 test('nothing is made of the end of a webhook, or of what has not ended', async () => {
   assert.deepEqual(await made({ queue: 'webhooks' }), [])
+  assert.deepEqual(await made({ queue: 'webhooks-as-they-were-called', route: 'webhook' }), [])
   assert.deepEqual(await made({ status: 'running' }), [])
 })
 

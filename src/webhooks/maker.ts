@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto'
 import type { QueueConfig, WebhooksConfig } from '../config/config.ts'
-import { followUpPlan } from '../core/jobs/follow-up.ts'
+import { endOf, followUpPlan } from '../core/jobs/follow-up.ts'
 import { KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX, TENANT_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { asksFor, type EventOrigin, eventTypeOf, TEST_EVENT } from '../core/webhooks/events.ts'
 import type { EndedJob, FollowUp } from '../jobs/follow-ups.ts'
@@ -69,15 +69,15 @@ export class WebhookMaker {
     return { jobs: this.jobsTo(recipients, event, { ...settings, answer: await this.answerFor(event, settings) }) }
   }
 
-  /** Undefined: it has not ended. */
+  /** Undefined: it has not ended, or is a webhook itself, also where it waits in a queue that was called otherwise. */
   eventOf(job: StoredJob, answer: () => Promise<JobAnswer | undefined>): WebhookEvent | undefined {
     const type = eventTypeOf(job.status)
-    if (type === undefined) return undefined
-    const { id, version, queue, route, key, submittedAt, finishedAt = submittedAt, resultBytes } = job
+    if (type === undefined || job.route === WEBHOOK_ROUTE) return undefined
+    const { queue, route, key, submittedAt, finishedAt = submittedAt, resultBytes } = job
     const document = this.#parts.documentOf(job)
     const callback = callbackOf(job)
     const origin = { type, queue, route, key }
-    return { ...origin, id: eventId(id, version), at: finishedAt, document, callback, resultBytes, ...(job.hasAnswer && { answer }) }
+    return { ...origin, id: eventId(job), at: finishedAt, document, callback, resultBytes, ...(job.hasAnswer && { answer }) }
   }
 
   /** Everybody who asks for it. */
@@ -116,16 +116,16 @@ export function testEvent(endpoint: string, id: string, at: EpochMillis): Webhoo
   return { id: `msg_test_${id}`, type: TEST_EVENT, at, document: { id, endpoint } }
 }
 
-const EVENT_ID = /^msg_([0-9a-z]{11})_(\d+)$/
+const EVENT_ID = /^msg_([0-9a-z]{11})_(\d+_\d+)$/
 
-function eventId(job: string, version: number): string {
-  return `msg_${job}_${version}`
+function eventId(job: StoredJob): string {
+  return `msg_${job.id}_${endOf(job)}`
 }
 
-/** The end of which job; undefined: it tells of something else. */
-export function jobOfEvent(id: string): { readonly job: string; readonly version: number } | undefined {
-  const [, job, version] = EVENT_ID.exec(id) ?? []
-  return job === undefined ? undefined : { job, version: Number(version) }
+/** Which end of which job; undefined: it tells of something else. */
+export function jobOfEvent(id: string): { readonly job: string; readonly end: string } | undefined {
+  const [, job, end] = EVENT_ID.exec(id) ?? []
+  return job === undefined || end === undefined ? undefined : { job, end }
 }
 
 function webhookJob(recipient: Recipient, event: WebhookEvent, body: Buffer, { queue, config }: MakerSettings): WebhookJob {

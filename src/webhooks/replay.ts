@@ -3,6 +3,7 @@
  * was and runs again; of what was delivered only the event is known, so it is made anew of the job that it told of. Its id stays: a receiver
  * knows what it has had.
  */
+import { endOf } from '../core/jobs/follow-up.ts'
 import { asksFor } from '../core/webhooks/events.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { EpochMillis } from '../lib/units.ts'
@@ -17,7 +18,7 @@ const PAGE = 200
 const ENDED = ['succeeded', 'failed', 'cancelled', 'expired'] as const
 
 export interface ReplayParts {
-  readonly jobs: Pick<Jobs, 'queues'>
+  readonly jobs: Pick<Jobs, 'queues' | 'followUps'>
   readonly webhooks: Webhooks
   readonly clock: Clock
   readonly random: Random
@@ -25,7 +26,7 @@ export interface ReplayParts {
 
 export type Sent =
   | { readonly kind: 'sent'; readonly webhook: JobId }
-  /** It has not been given up, or it is no webhook; `detail` says which. */
+  /** `detail` says why. */
   | { readonly kind: 'not-possible'; readonly detail: string }
   /** The job that it told of is no longer kept. */
   | { readonly kind: 'gone' }
@@ -43,7 +44,9 @@ export async function resend(parts: ReplayParts, job: StoredJob, endpoint: Endpo
     const outcome = await parts.jobs.queues.command({ kind: 'redrive', id: job.id })
     return outcome.kind === 'refused' ? { kind: 'not-possible', detail: `${outcome.detail}.` } : { kind: 'sent', webhook: job.id }
   }
-  const event = await eventAgain(parts, job.reference ?? '')
+  const id = job.reference ?? ''
+  if (jobOfEvent(id) === undefined) return { kind: 'not-possible', detail: 'It tells of no job, so it cannot be made again.' }
+  const event = await eventAgain(parts, id)
   const recipient = endpoint === undefined ? callbackOf(event) : { endpoint }
   if (event === undefined || recipient === undefined) return { kind: 'gone' }
   return submitted(parts, await jobsTo(parts, recipient, event))
@@ -64,7 +67,7 @@ export interface ReplayPage {
 
 /**
  * Of all jobs that were submitted since then, have ended, and are still kept: what the endpoint asks for, whether it has had it or not. Looks at
- * so many pages at once; `after` is the `next` of the page before. A text: there was no room for more.
+ * so many pages at once, and not beyond what there is room for; `after` is the `next` of the page before. A text: there was room for none.
  */
 export async function replayAll(
   parts: ReplayParts,
@@ -75,41 +78,62 @@ export async function replayAll(
   const { settings } = parts.webhooks
   const queues = (await parts.jobs.queues.stats()).map(({ queue }) => queue).filter((name) => name !== settings?.queue.name)
   queues.sort()
-  let [queue, after] = asked.after === undefined ? [queues[0], undefined] : cursorOf(asked.after)
+  let { queue, after } = placeOf(queues, asked.after)
   let sent = 0
   for (let looked = 0; queue !== undefined; looked++) {
-    if (looked === pages) return { sent, next: after === undefined ? queue : `${queue}/${after}` }
+    if (looked === pages) return { sent, next: cursorText(queue, after) }
     const filter: JobFilter = { queue, since, statuses: ENDED }
     const page = await parts.jobs.queues.browse({ filter, max: PAGE, ...(after !== undefined && { after }) })
-    const made: WebhookJob[] = []
-    for (const job of page.jobs) {
-      const event = eventOf(parts, job)
-      if (event !== undefined && asksFor(endpoint.config, event)) made.push(...(await jobsTo(parts, { endpoint }, event)))
-    }
-    const outcomes = await parts.jobs.queues.send(made.map((each) => each.job))
-    const refused = outcomes.find((outcome) => outcome.kind === 'refused')
-    if (refused !== undefined) return `${refused.detail}.`
-    sent += made.length
+    const told = await tellAgain(parts, endpoint, page.jobs)
+    sent += told.sent
+    if (told.full !== undefined) return sent === 0 ? told.full : { sent, next: cursorText(queue, told.last ?? after) }
     after = page.next
     if (after === undefined) queue = queues.find((name) => name > (queue as string))
   }
   return { sent }
 }
 
-function cursorOf(text: string): readonly [queue: string, after: string | undefined] {
-  const [queue = '', after] = text.split('/')
-  return [queue, after]
+interface ToldAgain {
+  readonly sent: number
+  /** Why there was no room for the next one. */
+  readonly full?: string
+  /** The last job of which there was room to tell. */
+  readonly last?: JobId | undefined
+}
+
+async function tellAgain(parts: ReplayParts, endpoint: Endpoint, jobs: readonly StoredJob[]): Promise<ToldAgain> {
+  const made: { readonly of: JobId; readonly job: WebhookJob['job'] }[] = []
+  for (const ended of jobs) {
+    const event = eventOf(parts, ended)
+    if (event === undefined || !asksFor(endpoint.config, event)) continue
+    made.push(...(await jobsTo(parts, { endpoint }, event)).map(({ job }) => ({ of: ended.id, job })))
+  }
+  const outcomes = await parts.jobs.queues.send(made.map(({ job }) => job))
+  const sent = outcomes.findIndex(({ kind }) => kind === 'refused')
+  const refused = outcomes[sent]
+  return refused?.kind === 'refused' ? { sent, full: `${refused.detail}.`, last: made[sent - 1]?.of } : { sent: made.length }
+}
+
+function cursorText(queue: string, after: string | undefined): string {
+  return after === undefined ? queue : `${queue}/${after}`
+}
+
+/** Of a queue that is not looked at, such as that of webhooks, it goes on with the next one. */
+function placeOf(queues: readonly string[], cursor = ''): { queue: string | undefined; after: JobId | undefined } {
+  const [name = '', after] = cursor.split('/')
+  const queue = queues.find((each) => each >= name)
+  return { queue, after: queue === name ? after : undefined }
 }
 
 function eventOf({ jobs, webhooks }: ReplayParts, job: StoredJob): WebhookEvent | undefined {
-  return webhooks.maker.eventOf(job, async () => (await jobs.queues.read([job.id], 'result'))[0]?.answer)
+  return webhooks.maker.eventOf(job, () => jobs.followUps.answerOf(job))
 }
 
-/** Undefined: the job is not kept, has been sent again since, or it told of something else. */
+/** Undefined: the job is not kept, or has been sent again since. */
 async function eventAgain(parts: ReplayParts, id: string): Promise<WebhookEvent | undefined> {
   const of = jobOfEvent(id)
   const job = of === undefined ? undefined : (await parts.jobs.queues.read([of.job], 'status'))[0]?.job
-  return job === undefined || job.version !== of?.version ? undefined : eventOf(parts, job)
+  return job === undefined || endOf(job) !== of?.end ? undefined : eventOf(parts, job)
 }
 
 function callbackOf(event: WebhookEvent | undefined): Recipient | undefined {

@@ -1,5 +1,6 @@
 /** Endpoints that are made over the API, and what can be done with all of them: rotate, switch, test, look, send again. */
 import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { Webhook } from 'standardwebhooks'
 import { ask } from '../support/http-client.ts'
@@ -210,6 +211,72 @@ test('what was delivered is sent again under its old id: one, or all since a tim
   assert.equal((await rig.api('POST', '/webhooks/main/resend', { webhook: ids[0] })).status, 404)
 })
 
+test('what was delivered is sent again byte for byte, also with a result that was streamed', async () => {
+  await using rig = await startWebhookRig({
+    config: { routes: [{ match: '/*', mode: 'queue', queue: 'work', stream: true }] },
+    handle: (_, response) => void response.setHeader('content-type', 'text/plain').end('little by little'),
+  })
+  await rig.post('/work', {}, 'x')
+  await rig.received(1)
+  await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
+  const [{ webhook }] = (await rig.api('GET', '/webhooks/main/deliveries')).document.deliveries
+  await rig.api('POST', '/webhooks/main/resend', { webhook })
+  const [first, again] = await rig.received(2)
+  assert.equal(payloadOf(first as Received).result.body, 'little by little')
+  assert.equal(again?.body.toString(), first?.body.toString())
+})
+
+test('a replay of all tells of no webhook, wherever it is to go on', async () => {
+  await using rig = await startWebhookRig()
+  await rig.submit()
+  await rig.received(1)
+  await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
+  const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
+  for (const after of ['a-queue-that-is-gone/0akvmv9ew00', 'webhooks', 'webhooks/00000000000']) {
+    assert.deepEqual((await rig.api('POST', '/webhooks/main/replay', { ...all, after })).document, { sent: 1 }, after)
+  }
+})
+
+test('the end of a job keeps its id when the job gives up its key', async () => {
+  await using rig = await startWebhookRig({
+    config: { queues: { work: { attempts: 1, onFailure: 'block' } } },
+    handle: (_, response) => void response.writeHead(400).end(),
+  })
+  await rig.submit('/work', { 'spillway-key': 'a' })
+  await rig.received(1)
+  await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
+  const [sent] = await rig.deliveries()
+  assert.equal((await rig.api('POST', '/queues/work/keys/release', { key: 'a' })).document.released, true)
+  assert.equal((await rig.api('POST', '/webhooks/main/resend', { webhook: sent?.id })).status, 202)
+  await rig.received(2)
+  const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
+  assert.equal((await rig.api('POST', '/webhooks/main/replay', all)).document.sent, 1)
+  const ids = (await rig.received(3)).map(({ headers }) => headers['webhook-id'])
+  assert.equal(new Set(ids).size, 1)
+})
+
+test('where there is no room to send all again, what there is room for goes, and the rest when it is asked for, each once', async () => {
+  await using rig = await startWebhookRig({ main: null, webhooks: { limits: { jobs: 3 } } })
+  const ids: string[] = []
+  for (let n = 0; n < 5; n++) ids.push(await rig.submit())
+  await until('all have ended', async () => (await rig.api('GET', '/queues/work')).document.counts.succeeded === 5)
+  const held: ServerResponse[] = []
+  await using receiver = await startReceiver((_, response) => void held.push(response))
+  await rig.api('PUT', '/webhooks/late', { url: receiver.url })
+  const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
+  const first = (await rig.api('POST', '/webhooks/late/replay', all)).document
+  assert.deepEqual([first.sent, first.next], [3, `work/${ids[2]}`])
+  const full = await rig.api('POST', '/webhooks/late/replay', { ...all, after: first.next })
+  assert.deepEqual([full.status, full.document.code], [503, 'queue_full'])
+  receiver.handle = (_, response) => void response.end()
+  await until('three have come', () => held.length === 3)
+  for (const response of held) response.end()
+  await until('they are delivered', async () => (await statuses(rig)).every((status) => status === 'succeeded'))
+  assert.deepEqual((await rig.api('POST', '/webhooks/late/replay', { ...all, after: first.next })).document, { sent: 2 })
+  await until('all have come', () => receiver.received.length === 5)
+  assert.deepEqual(receiver.received.map((each) => payloadOf(each).id as string).sort(), [...ids].sort())
+})
+
 test('an endpoint is disabled and enabled; what it missed is kept, and replayed', async () => {
   await using rig = await startWebhookRig()
   const disabled = (await rig.api('POST', '/webhooks/main/disable')).document
@@ -273,24 +340,38 @@ test('an endpoint that has only failed for days is disabled; one success clears 
   assert.match((await state()).disabledBecause, /disableAfter/)
 })
 
-test('a key may make an endpoint only for queues that it may look into', async () => {
+test('an endpoint that may no longer be where it is stays, and gets what it has missed when it may again', async () => {
+  await using receiver = await startReceiver()
+  await using rig = await startWebhookRig({ main: null })
+  await rig.api('PUT', '/webhooks/made', { url: receiver.url })
+  await rig.restart({ webhooks: { retries: ['1ms'] } })
+  assert.equal((await rig.api('GET', '/webhooks/made')).document.url, receiver.url)
+  const id = await rig.submit()
+  await until('it is given up', async () => (await rig.deliveries())[0]?.dead === 'attempts')
+  assert.equal((await rig.deliveries())[0]?.error.code, 'webhook_refused_address')
+  await rig.reload({ webhooks: { allow: ['127.0.0.0/8'] } })
+  await rig.api('POST', '/webhooks/made/replay')
+  await until('it has come', () => receiver.received.length === 1)
+  assert.equal(payloadOf(receiver.received[0] as Received).id, id)
+})
+
+test('a key may make and change an endpoint only for queues that it may look into', async () => {
   const token = 'the-token-of-somebody'
   const keys = [{ name: 'some', token, queues: ['work', 'webhooks'], can: ['manage', 'browse'] as ('manage' | 'browse')[] }]
   await using rig = await startWebhookRig({ main: null, config: { api: { keys } } })
-  const put = async (document: object): Promise<number> => {
+  const call = async (method: string, path: string, document: object): Promise<number> => {
     const body = JSON.stringify(document)
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'content-length': String(body.length) }
-    return (await ask(`${rig.url}/_spillway/api/webhooks/mine`, { method: 'PUT', headers, body })).status
+    return (await ask(`${rig.url}/_spillway/api/webhooks/${path}`, { method, headers, body })).status
   }
   const url = 'https://example.com/'
-  assert.equal(await put({ url }), 403)
-  assert.equal(await put({ url, queues: ['work', 'other'] }), 403)
-  assert.equal(await put({ url, queues: ['work*'] }), 403)
-  assert.equal(await put({ url, queues: ['work'] }), 201)
+  assert.equal(await call('PUT', 'mine', { url }), 403)
+  assert.equal(await call('PUT', 'mine', { url, queues: ['work', 'other'] }), 403)
+  assert.equal(await call('PUT', 'mine', { url, queues: ['work*'] }), 403)
+  assert.equal(await call('PUT', 'mine', { url, queues: ['work'] }), 201)
   await rig.api('PUT', '/webhooks/theirs', { url })
-  const theirs = await ask(`${rig.url}/_spillway/api/webhooks/theirs/rotate`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}` },
-  })
-  assert.equal(theirs.status, 403)
+  assert.equal(await call('POST', 'theirs/rotate', {}), 403)
+  // Not even where what it would be then is its own: the secrets, and what waits for it, are of others.
+  assert.equal(await call('PUT', 'theirs', { url: 'https://example.com/mine', queues: ['work'] }), 403)
+  assert.equal((await rig.api('GET', '/webhooks/theirs')).document.url, url)
 })

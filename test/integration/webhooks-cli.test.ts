@@ -1,5 +1,6 @@
 /** `spillway webhooks` against a gateway: what it prints, what it changes, and that it shows no secret but a new one. */
 import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { type Outcome, runInProcess } from '../support/run-command.ts'
 import { until } from '../support/until.ts'
@@ -46,6 +47,29 @@ test('endpoints are listed, shown, disabled, enabled, tested; webhooks are sent 
     for (const secret of [SECRET.slice(6), made.newSecrets[0].slice(6), 'of-the-receiver']) assert.ok(!`${out}${err}`.includes(secret))
   }
   assert.match(await run('rotate', 'made'), /^whsec_[A-Za-z0-9+/]{43}=\n$/)
+})
+
+test('a replay of all that has found no room says how to go on with the rest', async () => {
+  const held: ServerResponse[] = []
+  await using rig = await startWebhookRig({
+    main: null,
+    webhooks: { limits: { jobs: 1 } },
+    receive: (_, response) => void held.push(response),
+  })
+  await rig.submit()
+  await rig.submit()
+  await until('both have ended', async () => (await rig.api('GET', '/queues/work')).document.counts.succeeded === 2)
+  await rig.api('PUT', '/webhooks/late', { url: `http://127.0.0.1:${rig.receiver.port}/` })
+  const stopped = await spillway(rig, 'replay', 'late', '--all', '--since', '1h')
+  assert.equal(stopped.code, 1)
+  const rest = /; 1 webhook had gone out; the others: (--all --since \S+ --after \S+)$/m.exec(stopped.err)?.[1] ?? ''
+  await until('the first is on its way', () => held.length === 1)
+  held[0]?.end()
+  await until('it is delivered', async () => (await rig.deliveries()).every(({ status }) => status === 'succeeded'))
+  assert.match((await spillway(rig, 'replay', 'late', ...rest.split(' '))).out, /^1 webhook goes out again$/m)
+  const ids = (await rig.received(2)).map(({ headers }) => headers['webhook-id'])
+  assert.equal(new Set(ids).size, 2)
+  held[1]?.end()
 })
 
 test('what cannot be done is said in one line', async () => {

@@ -129,6 +129,21 @@ test('410 is the last word: no other attempt, and the endpoint is disabled', asy
   assert.equal(rig.receiver.received.length, 1)
 })
 
+test('410 from where an endpoint no longer is does not disable it', async () => {
+  const held: ServerResponse[] = []
+  await using old = await startReceiver((_, response) => void held.push(response))
+  await using rig = await startWebhookRig({ main: null })
+  await rig.api('PUT', '/webhooks/made', { url: old.url })
+  await rig.submit()
+  await until('it is on its way', () => held.length === 1)
+  await rig.api('PUT', '/webhooks/made', { url: `http://127.0.0.1:${rig.receiver.port}/` })
+  held[0]?.writeHead(410).end()
+  await delivery(rig, isDead)
+  await rig.api('POST', '/webhooks/made/replay')
+  await rig.received(1)
+  assert.equal((await rig.api('GET', '/webhooks/made')).document.enabled, true)
+})
+
 test('an answer that is broken off is none, also one that began with 200', async () => {
   await using receiver = await startRawReceiver((socket) => {
     socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', () => socket.destroy())

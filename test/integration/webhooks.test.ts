@@ -1,7 +1,9 @@
 /** Webhooks from end to end: a job ends, and real receivers are told, in a way that the libraries of Standard Webhooks and Svix verify. */
 import assert from 'node:assert/strict'
 import { createPublicKey, verify } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Webhook as StandardWebhook } from 'standardwebhooks'
@@ -61,7 +63,7 @@ test('the end of a job is told of, and the libraries of Standard Webhooks and Sv
   assert.match(links.result, /^https:\/\/api\.example\.com\/_spillway\/jobs\/[^/]+\/result$/)
   const answer = await ask(links.result.replace('https://api.example.com', rig.url))
   assert.equal(answer.text, '{"total": 12.50}')
-  assert.match(webhook.headers['webhook-id'] as string, /^msg_[0-9a-z]+_\d+$/)
+  assert.match(webhook.headers['webhook-id'] as string, /^msg_[0-9a-z]+_0_\d+$/)
   assert.deepEqual(
     [webhook.method, webhook.headers['content-type'], webhook.headers['user-agent']],
     ['POST', 'application/json', 'Spillway-Webhooks'],
@@ -288,6 +290,10 @@ test('the end of a batch is told of once, after the ends of its jobs, to who ask
   const { status, reference, total, counts, links } = ended[0] as Document
   assert.deepEqual([status, reference, total, counts.succeeded], ['ended', 'all', 3, 3])
   assert.equal((await ask(rig.url + links.self)).json()['status'], 'ended')
+  await until('all are delivered', async () => (await rig.deliveries()).every((job) => job.status === 'succeeded'))
+  const sent = (await rig.deliveries()).find((job) => (job.reference as string).startsWith('msg_batch_'))
+  const again = await rig.api('POST', '/webhooks/main/resend', { webhook: sent?.id })
+  assert.deepEqual([again.status, again.document.detail], [409, 'It tells of no job, so it cannot be made again.'])
 })
 
 test('a small result that was streamed goes along, a large one is linked to', async () => {
@@ -304,4 +310,30 @@ test('a small result that was streamed goes along, a large one is linked to', as
   const payloads = (await rig.received(2)).map(payloadOf)
   const results = payloads.map(({ result }) => result?.body as unknown).toSorted()
   assert.deepEqual(results, ['little by little', undefined])
+})
+
+test('the end of a job whose streamed result is damaged is told of without it', async (t) => {
+  const path = mkdtempSync(join(tmpdir(), 'spillway-webhooks-'))
+  t.after(() => rmSync(path, { recursive: true }))
+  const held: ServerResponse[] = []
+  await using rig = await startWebhookRig({
+    webhooks: { limits: { jobs: 1 } },
+    config: { store: { path }, routes: [{ match: '/*', mode: 'queue', queue: 'work', stream: true }] },
+    receive: (_, response) => void held.push(response),
+    handle: (_, response) => void response.setHeader('content-type', 'text/plain').end('little by little'),
+  })
+  await rig.post('/first', {}, 'x')
+  await rig.received(1)
+  // There is no room for what tells of it: its result is read later.
+  await rig.post('/second', {}, 'x')
+  const bodies = join(path, 'bodies')
+  for (const file of readdirSync(bodies).filter((name) => name.endsWith('.stream'))) {
+    const bytes = readFileSync(join(bodies, file))
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1
+    writeFileSync(join(bodies, file), bytes)
+  }
+  held[0]?.end()
+  const told = payloadOf((await rig.received(2))[1] as Received)
+  assert.deepEqual([told.type, told.result], ['job.succeeded', undefined])
+  held[1]?.end()
 })

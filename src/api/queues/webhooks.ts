@@ -57,6 +57,9 @@ export async function putWebhook(request: ApiRequest, parts: ApiParts, name: str
   const { endpoints } = parts.webhooks
   return endpoints.inTurn(async () => {
     const known = endpoints.get(name)
+    // Its secrets and what is on its way to it come with it.
+    const notTheirs = known === undefined ? undefined : mayNotHear(request, known.config)
+    if (notTheirs !== undefined) return notTheirs
     if (known?.origin === 'file') return inFile('webhook endpoint')
     if (known === undefined && endpoints.made >= settings.config.endpointsMax) return tooMany(settings.config)
     const given = config.secrets.map((secret) => ({ secret }))

@@ -115,6 +115,7 @@ const replay: Command = {
     ...CONNECTION_OPTIONS,
     since: SINCE,
     all: { type: 'boolean', help: 'also what was delivered; needs --since' },
+    after: { type: 'string', value: 'PLACE', help: 'with --all: go on where it stopped, as it said then' },
     json: JSON_OPTION,
   },
   async run(args, io) {
@@ -141,9 +142,14 @@ async function replayFailed(api: QueueApi, args: Arguments, io: Io, since: strin
 /** Page by page. */
 async function replayAll(api: QueueApi, args: Arguments, io: Io, since: string | undefined): Promise<ExitCode> {
   let sent = 0
-  for (let after: string | undefined; ; ) {
+  for (let after = args.text('after'); ; ) {
     const told = await api.post(pathOf(args, '/replay'), { all: true, since, after })
-    if ('wrong' in told) return complain(io, 'webhooks replay', `${told.wrong}${sent > 0 ? `; ${sent} had gone out before` : ''}`)
+    if ('wrong' in told) {
+      // By the time itself: a span would mean another one then.
+      const rest =
+        after === undefined ? '' : `; ${plural(sent, 'webhook')} had gone out; the others: --all --since ${since ?? ''} --after ${after}`
+      return complain(io, 'webhooks replay', `${told.wrong}${rest}`)
+    }
     const page = isMapping(told.value.document) ? told.value.document : {}
     sent += numberOf(page['sent']) ?? 0
     after = textOf(page['next'])

@@ -3,6 +3,7 @@
  * own; what this version does not know stays as it is, and a text that is not of this form plans nothing.
  */
 import { isMapping } from '../../lib/mapping.ts'
+import type { EpochMillis } from '../../lib/units.ts'
 import type { Then } from './then.ts'
 
 export interface FollowUpPlan {
@@ -30,4 +31,12 @@ export function followUpPlan(text: string | undefined): FollowUpPlan {
 export function followUpText(plan: FollowUpPlan): string | undefined {
   const text = JSON.stringify(plan)
   return text === '{}' ? undefined : text
+}
+
+/**
+ * Tells one end of a job from the next, which it has when it is sent again, and from the one that it had before a backup was restored. What
+ * happens to a job that stays ended, such as that it gives up its key, changes its version, but not this.
+ */
+export function endOf({ redrives, finishedAt = 0 }: { readonly redrives: number; readonly finishedAt?: EpochMillis | undefined }): string {
+  return `${redrives}_${Math.floor(finishedAt)}`
 }

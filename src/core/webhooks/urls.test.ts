@@ -141,5 +141,6 @@ test('parameters of an endpoint stand in its path or query, and are known', () =
   assert.equal(wrongEndpointUrl('https://x/{queue}?r={reference}'), undefined)
   assert.match(wrongEndpointUrl('https://{queue}.x/') as string, /only in its path/)
   assert.match(wrongEndpointUrl('https://x/{token}') as string, /no parameter \{token\}/)
+  assert.match(wrongEndpointUrl('https:///{queue}/x') as string, /no http or https URL/)
   assert.match(wrongEndpointUrl('https://u:p@x/') as string, /password/)
 })

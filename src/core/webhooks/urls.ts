@@ -50,8 +50,8 @@ export function matchesUrl(pattern: UrlPattern, url: URL): boolean {
 /** A URL that a webhook can be sent to, or what is wrong with it. Nothing else is known of it yet. */
 export function readHttpUrl(text: string): URL | string {
   if (text.length > CALLBACK_LENGTH_MAX) return `has more than ${CALLBACK_LENGTH_MAX} characters`
-  // What parsing would take out or turn into something else.
-  if (!/^https?:\/\/[!-~]+$/i.test(text) || text.includes('\\')) return 'is no http or https URL in printable ASCII'
+  // What parsing would take out or turn into something else: behind more slashes, for one, the path would begin with the host.
+  if (!/^https?:\/\/(?!\/)[!-~]+$/i.test(text) || text.includes('\\')) return 'is no http or https URL in printable ASCII'
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined) return 'is no URL'
   if (url.username !== '' || url.password !== '') return 'must not hold a user name or a password'
