@@ -209,6 +209,28 @@ test('with restart another attempt answers from the beginning, and readers are t
   })
 })
 
+test('who comes back to the events of a job with what he has seen is told too that the answer broke off', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const posting = post(rig)
+    const first = await server.next()
+    begin(first, 'one ')
+    const answer = await posting
+    answer.on('error', () => undefined)
+    const { version } = await rig.status(String(answer.headers['spillway-job']))
+    const url = `${rig.url}${resultOf(answer)}`.replace('/result', '/events')
+    const events = await open(url, { headers: { Accept: 'application/x-ndjson', 'Last-Event-ID': String(version) } })
+    first.destroy()
+    begin(await server.next(2), 'anew')
+    server.responses[1]?.end()
+    const names = (await textOf(events))
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as Record<string, unknown>)['event'])
+    assert.ok(names.includes('reset'), names.join())
+  })
+})
+
 test('an answer that leads to another attempt is not handed on, and an ordinary one is kept as ever', async () => {
   await withRig({ queue: { attempts: 3 } }, async (rig, server) => {
     const posting = post(rig)
