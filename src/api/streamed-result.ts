@@ -44,6 +44,11 @@ type TakeWatch = () => Failure | undefined
 
 /** What belongs to the bytes, whichever part of the answer they are. */
 const OF_CONTENT: ReadonlySet<string> = new Set(['content-type', 'content-encoding', 'content-language', 'content-disposition'])
+/**
+ * What a client that was cut off asks by for the rest (RFC 9110, sections 8.8 and 14.3). Of an answer that is under way it would be for the rest of
+ * another, if this one breaks off: servers say the same of the next attempt's.
+ */
+const OF_THE_WHOLE: ReadonlySet<string> = new Set(['etag', 'last-modified', 'accept-ranges'])
 
 export async function sendStreamedResult(call: Call, parts: StreamedResultParts, found: StoredJob, asked: Asked): Promise<Outcome> {
   const query = new URLSearchParams(call.head.query).get('offset')
@@ -178,7 +183,8 @@ function follow(call: Call, parts: StreamedResultParts, answer: ReadableAnswer, 
     answer.close()
     return tooMany
   }
-  followAnswer(call, answer, parts.budget, [...replayHeaders(answer.head.headers), ...monitorLink(parts, answer.job), ...extraHeaders])
+  const headers = pick(replayHeaders(answer.head.headers), (name) => !OF_THE_WHOLE.has(name))
+  followAnswer(call, answer, parts.budget, [...headers, ...monitorLink(parts, answer.job), ...extraHeaders])
   return undefined
 }
 
@@ -268,8 +274,11 @@ function moreOf(
 }
 
 function contentHeaders({ head }: ReadableAnswer): string[] {
-  const { headers } = head
-  return headers.filter((_, i) => OF_CONTENT.has((headers[i - (i % 2)] as string).toLowerCase()))
+  return pick(head.headers, (name) => OF_CONTENT.has(name))
+}
+
+function pick(headers: readonly string[], isWanted: (lowerName: string) => boolean): string[] {
+  return headers.filter((_, i) => isWanted((headers[i - (i % 2)] as string).toLowerCase()))
 }
 
 function noOffset(): Failure {

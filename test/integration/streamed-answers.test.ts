@@ -317,6 +317,30 @@ test('a stored answer is read in parts', async () => {
   })
 })
 
+test('a part that broke off cannot be filled up with a range of another attempt', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const validators = { ETag: '"same"', 'Last-Modified': 'Sun, 01 Nov 2026 00:00:00 GMT', 'Accept-Ranges': 'bytes' }
+    const posting = post(rig)
+    const first = await server.next()
+    first.writeHead(200, validators).write('AAAA')
+    const held = await posting
+    const url = `${rig.url}${resultOf(held)}`
+    const part = await open(url)
+    assert.equal(await chunk(part), 'AAAA')
+    const told = Object.keys(validators).map((name) => part.headers[name.toLowerCase()])
+    assert.deepEqual(told, [undefined, undefined, undefined], 'what is under way has nothing by which to fill it up')
+    first.destroy()
+    assert.deepEqual(await Promise.all([brokenOff(held), brokenOff(part)]), [true, true])
+    ;(await server.next(2)).writeHead(200, validators).end('BBBBBBBB')
+    await rig.ended(String(held.headers['spillway-job']))
+    const blind = await ask(url, { headers: { Range: 'bytes=4-' } })
+    assert.deepEqual([blind.status, blind.text], [200, 'BBBBBBBB'])
+    const known = await ask(url, { headers: { Range: 'bytes=4-', 'If-Range': String(blind.headers['etag']) } })
+    assert.deepEqual([known.status, known.text], [206, 'BBBB'], 'who has seen the whole knows of which it is a part')
+  })
+})
+
 test('at the limit an answer is kept, one byte more fails it', async () => {
   const limits = { ...testConfig({ pools: [], queues: [], routes: [] }).limits, streamedResult: 1000 }
   await withRig({ config: { limits } }, async (rig, server) => {
