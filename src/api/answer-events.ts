@@ -5,7 +5,7 @@
  */
 import { type AnswerOffset, formatOffset, parseOffset } from '../core/jobs/answer-offset.ts'
 import type { Jobs } from '../jobs/jobs.ts'
-import type { ReadableAnswer } from '../jobs/readable-answer.ts'
+import { ordinaryAnswer, type ReadableAnswer } from '../jobs/readable-answer.ts'
 import { isEnded } from '../jobs/watch.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Call } from '../net/call.ts'
@@ -124,8 +124,10 @@ class AnswerEvents {
     const taken = await this.#parts.jobs.result({ job }, room)
     // There is no room for it now, or it is not kept any more: who comes back learns which.
     if (taken.kind !== 'result') return false
-    if (taken.stream !== undefined) return this.#tell(taken.stream)
-    taken.free()
+    const { stream, answer, free } = taken
+    if (stream !== undefined) return this.#tell(stream)
+    if (answer !== undefined && job.status === 'succeeded') return this.#tell(ordinaryAnswer(job, answer, free))
+    free()
     if (this.#at.answer !== 0) this.#reset(this.#at.answer)
     this.#end(job)
     return false

@@ -6,7 +6,7 @@
 import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { type AnswerOffset, formatOffset, parseOffset } from '../core/jobs/answer-offset.ts'
 import { headerValue } from '../http1/message.ts'
-import type { ReadableAnswer } from '../jobs/readable-answer.ts'
+import { ordinaryAnswer, type ReadableAnswer } from '../jobs/readable-answer.ts'
 import type { Result } from '../jobs/stored-results.ts'
 import { isEnded } from '../jobs/watch.ts'
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
@@ -201,13 +201,21 @@ interface AskedFrom extends Asked {
 
 function sendStored(call: Call, parts: StreamedResultParts, result: Result, asked: AskedFrom): Outcome | Promise<Outcome> {
   const { offset, extraHeaders } = asked
-  if (offset !== undefined && result.stream !== undefined) return sendFrom(call, parts, result.stream, { ...asked, offset })
+  const answer = readable(result)
+  if (offset !== undefined && answer !== undefined) return sendFrom(call, parts, answer, { ...asked, offset })
   if (offset !== undefined && offset.answer !== 0) {
     result.free()
     return wasReset(result.job)
   }
   sendEnded(call, result, { to: 'replay', extraHeaders })
   return undefined
+}
+
+/** Undefined: there are no parts of it to be had. What leads elsewhere (3xx) is told as a whole. */
+function readable({ job, stream, answer, free }: Result): ReadableAnswer | undefined {
+  if (stream !== undefined) return stream
+  const isPlain = answer !== undefined && job.status === 'succeeded' && answer.status < 300 && answer.status !== 204
+  return isPlain ? ordinaryAnswer(job, answer, free) : undefined
 }
 
 /** What there is from the offset on; where there is nothing yet, what comes within the wait. */
@@ -285,9 +293,9 @@ function noOffset(): Failure {
   return failure('bad_request', 'An offset is what Spillway-Offset or the id of an event said, such as 1-2048; 0 is the beginning.')
 }
 
-/** It is known already that nothing comes after this offset. */
+/** It is known already that nothing comes after this offset. Of a job that has ended its result decides. */
 function hasBroken({ stream, status }: StoredJob, { answer }: AnswerOffset): boolean {
-  return answer !== 0 && (answer !== stream?.answers || !(stream.answering || isEnded(status)))
+  return answer !== 0 && !isEnded(status) && !(answer === stream?.answers && stream.answering)
 }
 
 function wasReset(job: StoredJob): Failure {

@@ -260,6 +260,39 @@ test('what has no body, and what leads elsewhere, is an ordinary result', async 
   })
 })
 
+test('an ordinary result is read by offset and as events like one that was handed on', async () => {
+  const route = testRoute({ name: '/*', waitMs: 0, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const accepted = await post(rig)
+    const url = `${rig.url}${String(accepted.headers['location'])}/result`
+    begin(await server.next(), 'void')
+    await until('it can be read', async () => (await ask(`${url}?offset=0`)).text === 'void')
+    server.responses[0]?.destroy()
+    ;(await server.next(2)).writeHead(202, { 'Spillway-Defer': '30s' }).end()
+    await until('it is deferred', async () => (await rig.status(String(accepted.headers['spillway-job']))).deferredUntil !== undefined)
+    const report = String(rig.servers[0]?.received[1]?.headers['spillway-report'])
+    assert.equal((await ask(`${report}/complete`, { method: 'POST', body: 'made later' })).status, 204)
+    const told = (await ask(url, { headers: { Accept: 'application/x-ndjson' } })).text.trim().split('\n')
+    const events = told.map((line) => JSON.parse(line) as Record<string, unknown>)
+    assert.deepEqual(
+      events.map(({ event, offset, text }) => [event, offset, text]),
+      [
+        ['answer', '2-0', undefined],
+        ['data', '2-10', 'made later'],
+        ['end', '2-10', undefined],
+      ],
+    )
+    const resumed = await ask(url, { headers: { Accept: 'text/event-stream', 'Last-Event-ID': '2-5' } })
+    assert.match(resumed.text, /^event: data\nid: 2-10\ndata: .*"text":"later"/)
+    const rest = await ask(`${url}?offset=2-5`)
+    assert.deepEqual([rest.text, rest.headers['spillway-offset'], rest.headers['spillway-complete']], ['later', '2-10', 'true'])
+    const all = await ask(`${url}?offset=0`)
+    assert.deepEqual([all.text, all.headers['spillway-complete']], ['made later', 'true'])
+    assert.deepEqual([(await ask(`${url}?offset=1-4`)).status, (await ask(`${url}?offset=2-11`)).status], [409, 416])
+    await until('all of the budget is free again', () => rig.budget.used === 0)
+  })
+})
+
 test('the wait is for the first byte, not for the whole', async () => {
   const route = testRoute({ name: '/*', waitMs: 200, stream: { onPartial: 'fail' } })
   await withRig({ routes: [route] }, async (rig, server) => {
