@@ -521,6 +521,24 @@ test('where nobody has room in memory an answer waits for it, and none is lost',
   })
 })
 
+test('while the gateway takes nothing, the silence of a server is not held against it', async () => {
+  const limits = { ...testConfig({ pools: [], queues: [], routes: [] }).limits, buffered: 400_000 }
+  await withRig({ config: { limits }, queue: { timeoutMs: 300 } }, async (rig, server) => {
+    const first = post(rig)
+    begin(await server.next(), 'one ')
+    const answer = await first
+    const second = post(rig)
+    begin(await server.next(2), 'all of it')
+    for (let i = 0; i < 8; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      server.responses[0]?.write('more ')
+    }
+    for (const response of server.responses) response.end()
+    assert.deepEqual([await textOf(answer), await textOf(await second)], [`one ${'more '.repeat(8)}`, 'all of it'])
+    assert.equal(server.responses.length, 2, 'neither had to begin anew')
+  })
+})
+
 test('an EventSource reads it over a cut connection and a break, and is done at its end', async () => {
   const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
   await withRig({ routes: [route] }, async (rig, server) => {
