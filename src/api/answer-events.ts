@@ -112,11 +112,9 @@ class AnswerEvents {
     if (live !== undefined) return this.#tell(live)
     const read = await jobs.read(this.#id, 'status')
     if (read === undefined) return false
-    if (jobs.answers.open(this.#id) === undefined && !isEnded(read.job.status)) {
-      await jobs.waitAnswer(this.#id, this.#parts.config.jobs.waitMaxMs, { signal: this.#left.signal })
-      return true
-    }
-    return isEnded(read.job.status) ? this.#tellEnded(read.job) : true
+    if (isEnded(read.job.status)) return this.#tellEnded(read.job)
+    await jobs.waitAnswer(this.#id, this.#parts.config.jobs.waitMaxMs, { signal: this.#left.signal })
+    return true
   }
 
   async #tellEnded(job: StoredJob): Promise<boolean> {

@@ -133,6 +133,27 @@ test('the job goes on without the client, and who was cut off goes on where it w
   })
 })
 
+test('whoever comes for events just when the answer begins, and goes, leaves nothing open', async () => {
+  await withRig({}, async (rig, server) => {
+    for (let round = 1; round <= 3; round++) {
+      const accepted = await post(rig, { Prefer: 'respond-async' })
+      const response = await server.next(round)
+      const readers: Promise<IncomingMessage>[] = []
+      for (let n = 0; n < 60; n++) {
+        readers.push(open(`${rig.url}${String(accepted.headers['location'])}/result`, { headers: { Accept: 'text/event-stream' } }))
+        if (n === 20) begin(response, 'one ')
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      await until('it has begun', () => rig.jobs.answers.readers > 0)
+      for (const reader of await Promise.all(readers)) reader.destroy()
+      await until('nobody reads any more', () => rig.jobs.answers.readers === 0)
+      assert.equal(rig.jobs.answers.size, 1, 'while it is under way')
+      response.end()
+      await until('it has ended', () => rig.jobs.answers.size === 0)
+    }
+  })
+})
+
 test('a break fails the job: nobody takes the part for the whole, and the part is no result', async () => {
   await withRig({}, async (rig, server) => {
     const posting = post(rig)
