@@ -499,6 +499,10 @@ test('a client that repeats its request with the same idempotency key reads the 
     begin(response, 'one ')
     const first = await posting
     const second = await post(rig, key)
+    assert.deepEqual(
+      [first, second].map(({ headers }) => headers['set-cookie']),
+      [['a=1'], undefined],
+    )
     assert.equal(second.headers['idempotency-replayed'], 'true')
     response.end('two')
     assert.deepEqual([await textOf(first), await textOf(second), server.responses.length], ['one two', 'one two', 1])
