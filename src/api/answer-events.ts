@@ -122,10 +122,10 @@ class AnswerEvents {
     const taken = await this.#parts.jobs.result({ job }, room)
     // There is no room for it now, or it is not kept any more: who comes back learns which.
     if (taken.kind !== 'result') return false
-    const { stream, answer, free } = taken
+    const { stream, answer } = taken
     if (stream !== undefined) return this.#tell(stream)
-    if (answer !== undefined && job.status === 'succeeded') return this.#tell(ordinaryAnswer(job, answer, free))
-    free()
+    if (answer !== undefined && job.status === 'succeeded') return this.#tell(ordinaryAnswer(job, answer, () => taken.free()))
+    taken.free()
     if (this.#at.answer !== 0) this.#reset(this.#at.answer)
     this.#end(job)
     return false

@@ -212,10 +212,11 @@ function sendStored(call: Call, parts: StreamedResultParts, result: Result, aske
 }
 
 /** Undefined: there are no parts of it to be had. What leads elsewhere (3xx) is told as a whole. */
-function readable({ job, stream, answer, free }: Result): ReadableAnswer | undefined {
+function readable(result: Result): ReadableAnswer | undefined {
+  const { job, stream, answer } = result
   if (stream !== undefined) return stream
   const isPlain = answer !== undefined && job.status === 'succeeded' && answer.status < 300 && answer.status !== 204
-  return isPlain ? ordinaryAnswer(job, answer, free) : undefined
+  return isPlain ? ordinaryAnswer(job, answer, () => result.free()) : undefined
 }
 
 /** What there is from the offset on; where there is nothing yet, what comes within the wait. */
