@@ -5,7 +5,7 @@
  */
 import { type AnswerOffset, formatOffset, parseOffset } from '../core/jobs/answer-offset.ts'
 import type { Jobs } from '../jobs/jobs.ts'
-import type { ReadableAnswer } from '../jobs/readable-answer.ts'
+import { ordinaryAnswer, type ReadableAnswer } from '../jobs/readable-answer.ts'
 import { isEnded } from '../jobs/watch.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Call } from '../net/call.ts'
@@ -112,11 +112,9 @@ class AnswerEvents {
     if (live !== undefined) return this.#tell(live)
     const read = await jobs.read(this.#id, 'status')
     if (read === undefined) return false
-    if (jobs.answers.open(this.#id) === undefined && !isEnded(read.job.status)) {
-      await jobs.waitAnswer(this.#id, this.#parts.config.jobs.waitMaxMs, { signal: this.#left.signal })
-      return true
-    }
-    return isEnded(read.job.status) ? this.#tellEnded(read.job) : true
+    if (isEnded(read.job.status)) return this.#tellEnded(read.job)
+    await jobs.waitAnswer(this.#id, this.#parts.config.jobs.waitMaxMs, { signal: this.#left.signal })
+    return true
   }
 
   async #tellEnded(job: StoredJob): Promise<boolean> {
@@ -124,7 +122,9 @@ class AnswerEvents {
     const taken = await this.#parts.jobs.result({ job }, room)
     // There is no room for it now, or it is not kept any more: who comes back learns which.
     if (taken.kind !== 'result') return false
-    if (taken.stream !== undefined) return this.#tell(taken.stream)
+    const { stream, answer } = taken
+    if (stream !== undefined) return this.#tell(stream)
+    if (answer !== undefined && job.status === 'succeeded') return this.#tell(ordinaryAnswer(job, answer, () => taken.free()))
     taken.free()
     if (this.#at.answer !== 0) this.#reset(this.#at.answer)
     this.#end(job)

@@ -127,8 +127,9 @@ class EventSocket implements Sweepable {
   readonly #followers = new Map<string, JobFollower>()
   /** Nothing came since the last ping. */
   #silent = false
-  /** What the client says is done one after another. */
-  #reading: Promise<void> = Promise.resolve()
+  /** What the client has said, done one after another. As long as there is any, nothing more is read from it: so there is little. */
+  readonly #asked: Asked[] = []
+  #isDoing = false
 
   constructor(socket: WebSocket, stream: { on(event: 'drain', listener: () => void): unknown }, parts: SocketParts, opened: Opened) {
     this.#socket = socket
@@ -138,7 +139,9 @@ class EventSocket implements Sweepable {
     this.deadlineAt = parts.sweeper.in(parts.config.jobs.heartbeatMs)
     parts.sweeper.add(this)
     stream.on('drain', () => {
-      if (this.#hasRoom()) for (const follower of [...this.#followers.values()]) follower.drained()
+      if (!this.#hasRoom()) return
+      for (const follower of [...this.#followers.values()]) follower.drained()
+      void this.#doAsked()
     })
     socket.on('pong', () => void (this.#silent = false))
     socket.on('ping', () => void (this.#silent = false))
@@ -181,14 +184,24 @@ class EventSocket implements Sweepable {
   }
 
   #said(data: RawData, isBinary: boolean): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return
     this.#silent = false
     if (this.#single) return
     // One piece: `binaryType` is left as it is.
     const asked = isBinary ? undefined : askedOf((data as Buffer).toString())
     if (asked === undefined) return this.#close(CLOSE.wrong, 'say {"watch":"<token>"} or {"unwatch":"<token>"}')
-    // However fast it talks, it waits for its own questions to the store.
+    // However fast it talks, it waits for its own questions to the store, and takes the answers before it asks more.
     this.#socket.pause()
-    this.#reading = this.#reading.then(() => this.#do(asked)).then(() => this.#socket.resume())
+    this.#asked.push(asked)
+    void this.#doAsked()
+  }
+
+  async #doAsked(): Promise<void> {
+    if (this.#isDoing) return
+    this.#isDoing = true
+    while (this.#asked.length > 0 && this.#hasRoom()) await this.#do(this.#asked.shift() as Asked)
+    this.#isDoing = false
+    if (this.#asked.length === 0) this.#socket.resume()
   }
 
   async #do({ kind, token }: Asked): Promise<void> {
@@ -231,6 +244,9 @@ class EventSocket implements Sweepable {
   #close(code: number, reason: string): void {
     this.#leaveAll()
     this.#socket.close(code, reason)
+    // What is read now is its side of the end.
+    this.#asked.length = 0
+    this.#socket.resume()
     this.#silent = true
     this.deadlineAt = this.#parts.sweeper.in(CLOSE_MS)
   }
@@ -243,6 +259,7 @@ class EventSocket implements Sweepable {
 
   #left(): void {
     this.#parts.sweeper.delete(this)
+    this.#asked.length = 0
     this.#leaveAll()
   }
 }

@@ -20,7 +20,7 @@ import { corsForJobs, corsHeaders, isPreflight, sendPreflight, shownBy } from '.
 import { jobHeaders } from './document.ts'
 import { type Address, isJobsPath, type JobResource, METHODS, readAddress } from './job-addresses.ts'
 import type { EventSockets, SocketParts } from './event-socket.ts'
-import { hasSeenEnd, namedFormat, streamEvents, streamFormat } from './event-stream.ts'
+import { hasSeenEnd, streamEvents, streamFormat } from './event-stream.ts'
 import { leaving } from './leaving.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
 import { handleReport } from './reports.ts'
@@ -107,12 +107,8 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   if (asked.resource === 'events') return events(call, api, found.job, asked)
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
-  if (asked.resource === 'result' && found.job.stream !== undefined) {
-    const send = (): Promise<Outcome> => sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
-    const waits = waitMs > 0 || namedFormat(headerValue(call.head.headers, 'accept')) !== undefined
-    // What is whole is read, not waited for.
-    return isEnded(found.job.status) || !waits ? send() : inTurn(call, api, found.job, send)
-  }
+  if (asked.resource === 'result' && found.job.stream !== undefined)
+    return sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined
   const known = waitMs === 0 || isEnded(found.job.status) || (unlike !== undefined && unlike !== found.job.version)
   const waited = known ? found : await inTurn(call, api, found.job, () => waitFor(call, api, id, { waitMs, unlike }))

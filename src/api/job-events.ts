@@ -72,6 +72,7 @@ export class JobFollower {
       beat: (read) => this.#orBreakOff(() => this.#beat(read)),
     })
     this.#progress = job.progress
+    this.#answering = answering(job)
     if (seen) this.#orBreakOff(() => this.#beat(job))
     else this.#orBreakOff(() => this.#tell(isEnded(job.status) ? 'end' : 'status', job))
     if (jobs.closing.aborted) this.#closing()

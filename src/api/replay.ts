@@ -42,7 +42,9 @@ export function sendReplay(call: Call, replay: Replay): void {
     free()
     return call.send(304, [...only(headers, KEPT_IN_304), ...extra], '')
   }
-  const range = rangeFor(call, body.length, { tag, modified: headerValue(answer.headers, 'last-modified') })
+  const range = mayBeOfAnother(call, replay)
+    ? undefined
+    : rangeFor(call, body.length, { tag, modified: headerValue(answer.headers, 'last-modified') })
   if (range === 'outside') {
     free()
     const size = ['Content-Range', `bytes */${body.length}`]
@@ -94,6 +96,14 @@ export function sendAnswer(call: Call, { status, reason, headers, body }: Sent, 
   if (body instanceof StreamedBody) return body.sendTo(call)
   call.onGone(free)
   call.writeAll(body, free)
+}
+
+/**
+ * Of an answer that broke off somebody may have a part, which a range of this one does not fit to. Who says what he has a part of (If-Range) has it
+ * from this one: of one that is under way nobody is told.
+ */
+function mayBeOfAnother({ head }: Call, { stream }: Replay): boolean {
+  return stream !== undefined && stream.number > 1 && headerValue(head.headers, 'if-range') === undefined
 }
 
 function rangeFor(

@@ -3,10 +3,10 @@
  * waits for more where there is none. As events it is in `answer-events.ts`. Nobody gets parts of two attempts as one answer: an offset names its
  * answer, and a body that cannot be ended is broken off.
  */
-import { type Failure, failure } from '../core/errors.ts'
+import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { type AnswerOffset, formatOffset, parseOffset } from '../core/jobs/answer-offset.ts'
 import { headerValue } from '../http1/message.ts'
-import type { ReadableAnswer } from '../jobs/readable-answer.ts'
+import { ordinaryAnswer, type ReadableAnswer } from '../jobs/readable-answer.ts'
 import type { Result } from '../jobs/stored-results.ts'
 import { isEnded } from '../jobs/watch.ts'
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
@@ -17,6 +17,8 @@ import type { StoredJob } from '../ports/job-store.ts'
 import { sendEnded, sendStatus } from './answer.ts'
 import { type AnswerEventsParts, seenOf, streamAnswerEvents } from './answer-events.ts'
 import { pourAnswer } from './answer-pump.ts'
+import { boundBy } from './binding.ts'
+import type { Clients } from './clients.ts'
 import { type DocumentParts, jobHeaders, jobLinks } from './document.ts'
 import { namedFormat, type StreamFormat } from './event-stream.ts'
 import { PRIVATE_HEADERS, sendFailure } from './problem.ts'
@@ -25,6 +27,7 @@ import { leaving } from './leaving.ts'
 
 export interface StreamedResultParts extends AnswerEventsParts {
   readonly clock: Clock
+  readonly clients: Clients
 }
 
 interface Asked {
@@ -36,39 +39,69 @@ interface Asked {
 /** Undefined: answered, or nobody is there any more. */
 type Outcome = Failure | undefined
 
+/** Asked before anything is waited for or followed: undefined, and the call has a place among the watchers of its client until it is over. */
+type TakeWatch = () => Failure | undefined
+
 /** What belongs to the bytes, whichever part of the answer they are. */
 const OF_CONTENT: ReadonlySet<string> = new Set(['content-type', 'content-encoding', 'content-language', 'content-disposition'])
+/**
+ * What a client that was cut off asks by for the rest (RFC 9110, sections 8.8 and 14.3). Of an answer that is under way it would be for the rest of
+ * another, if this one breaks off: servers say the same of the next attempt's.
+ */
+const OF_THE_WHOLE: ReadonlySet<string> = new Set(['etag', 'last-modified', 'accept-ranges'])
 
 export async function sendStreamedResult(call: Call, parts: StreamedResultParts, found: StoredJob, asked: Asked): Promise<Outcome> {
   const query = new URLSearchParams(call.head.query).get('offset')
   // The answer itself may be of such a type, for a client that accepts anything: only who names one gets events.
   const format = namedFormat(headerValue(call.head.headers, 'accept'))
+  const watch = takeWatchOnce(call, parts, found)
   if (format !== undefined) {
     const seen = headerValue(call.head.headers, 'last-event-id') ?? query ?? undefined
-    return sendEvents(call, parts, found, { format, seen, extraHeaders: asked.extraHeaders })
+    return sendEvents(call, parts, found, { format, seen, watch, extraHeaders: asked.extraHeaders })
   }
   const offset = query === null ? undefined : parseOffset(query)
   if (query !== null && offset === undefined) return noOffset()
   if (offset !== undefined && hasBroken(found, offset)) return wasReset(found)
   const until = parts.clock.monotonic() + asked.waitMs
-  const got = await findAnswer(call, parts, found.id, until)
-  if (!call.gone) return sendFound(call, parts, got, { ...asked, offset, until })
+  const got = await findAnswer(call, parts, found.id, { until, watch })
+  if (!call.gone) return sendFound(call, parts, got, { ...asked, offset, until, watch })
   free(got)
   return undefined
+}
+
+function takeWatchOnce(call: Call, { clients }: StreamedResultParts, job: StoredJob): TakeWatch {
+  let taken = false
+  return () => {
+    if (taken) return undefined
+    const leave = clients.takeWatch(clients.nameOf(call, boundBy(job)))
+    if (typeof leave !== 'function') return leave
+    taken = true
+    call.onEnd(leave)
+    return undefined
+  }
 }
 
 async function sendEvents(
   call: Call,
   parts: StreamedResultParts,
   job: StoredJob,
-  asked: { readonly format: StreamFormat; readonly seen: string | undefined; readonly extraHeaders: readonly string[] },
+  asked: {
+    readonly format: StreamFormat
+    readonly seen: string | undefined
+    readonly watch: TakeWatch
+    readonly extraHeaders: readonly string[]
+  },
 ): Promise<Outcome> {
   const { format, extraHeaders } = asked
   const from = seenOf(asked.seen, job)
   if (from === undefined) return noOffset()
-  if (from === 'over') call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
-  else await streamAnswerEvents(call, parts, job, { format, from, extraHeaders })
-  return undefined
+  if (from === 'over') {
+    call.send(204, [...jobHeaders(job), ...PRIVATE_HEADERS, ...extraHeaders], '')
+    return undefined
+  }
+  const tooMany = asked.watch()
+  if (tooMany === undefined) await streamAnswerEvents(call, parts, job, { format, from, extraHeaders })
+  return tooMany
 }
 
 type Found =
@@ -77,6 +110,7 @@ type Found =
   /** The job has ended. */
   | { readonly result: Result }
   | { readonly pending: StoredJob }
+  | Failure
   | 'full'
   | undefined
 
@@ -87,7 +121,12 @@ function free(found: Found): void {
 }
 
 /** What can be read, or what ended it; waits for it. */
-async function findAnswer(call: Call, parts: StreamedResultParts, id: string, until: MonotonicMillis): Promise<Found> {
+async function findAnswer(
+  call: Call,
+  parts: StreamedResultParts,
+  id: string,
+  { until, watch }: Pick<AskedFrom, 'until' | 'watch'>,
+): Promise<Found> {
   const { jobs, clock, budget } = parts
   for (;;) {
     const live = jobs.answers.open(id)
@@ -100,6 +139,8 @@ async function findAnswer(call: Call, parts: StreamedResultParts, id: string, un
     }
     const left = until - clock.monotonic()
     if (left <= 0 || call.gone || jobs.closing.aborted) return { pending: read.job }
+    const tooMany = watch()
+    if (tooMany !== undefined) return tooMany
     using here = leaving(call, jobs.closing)
     await jobs.waitAnswer(id, left, { signal: here.signal })
   }
@@ -109,6 +150,7 @@ function sendFound(call: Call, parts: StreamedResultParts, found: Found, asked: 
   const { offset, extraHeaders } = asked
   if (found === undefined) return failure('no_such_job', 'The job is no longer kept.')
   if (found === 'full') return failure('buffers_full', 'The bodies held in memory are at their limit (limits.buffered).', 1)
+  if (isFailure(found)) return found
   if ('pending' in found) return sendPending(call, parts, found.pending, { offset, extraHeaders })
   if ('result' in found) return sendStored(call, parts, found.result, asked)
   return offset === undefined ? follow(call, parts, found.answer, asked) : sendFrom(call, parts, found.answer, { ...asked, offset })
@@ -135,8 +177,15 @@ export function followAnswer(call: Call, answer: ReadableAnswer, budget: BufferB
   pourAnswer(call, answer, budget, { from: 0 })
 }
 
-function follow(call: Call, parts: StreamedResultParts, answer: ReadableAnswer, { extraHeaders }: Asked): undefined {
-  followAnswer(call, answer, parts.budget, [...replayHeaders(answer.head.headers), ...monitorLink(parts, answer.job), ...extraHeaders])
+function follow(call: Call, parts: StreamedResultParts, answer: ReadableAnswer, { watch, extraHeaders }: AskedFrom): Outcome {
+  const tooMany = watch()
+  if (tooMany !== undefined) {
+    answer.close()
+    return tooMany
+  }
+  const headers = pick(replayHeaders(answer.head.headers), (name) => !OF_THE_WHOLE.has(name))
+  followAnswer(call, answer, parts.budget, [...headers, ...monitorLink(parts, answer.job), ...extraHeaders])
+  return undefined
 }
 
 /** RFC 5989: where what is under way can be watched. */
@@ -147,17 +196,27 @@ export function monitorLink({ config }: DocumentParts, job: StoredJob): string[]
 interface AskedFrom extends Asked {
   readonly offset: AnswerOffset | undefined
   readonly until: MonotonicMillis
+  readonly watch: TakeWatch
 }
 
 function sendStored(call: Call, parts: StreamedResultParts, result: Result, asked: AskedFrom): Outcome | Promise<Outcome> {
   const { offset, extraHeaders } = asked
-  if (offset !== undefined && result.stream !== undefined) return sendFrom(call, parts, result.stream, { ...asked, offset })
+  const answer = readable(result)
+  if (offset !== undefined && answer !== undefined) return sendFrom(call, parts, answer, { ...asked, offset })
   if (offset !== undefined && offset.answer !== 0) {
     result.free()
     return wasReset(result.job)
   }
   sendEnded(call, result, { to: 'replay', extraHeaders })
   return undefined
+}
+
+/** Undefined: there are no parts of it to be had. What leads elsewhere (3xx) is told as a whole. */
+function readable(result: Result): ReadableAnswer | undefined {
+  const { job, stream, answer } = result
+  if (stream !== undefined) return stream
+  const isPlain = answer !== undefined && job.status === 'succeeded' && answer.status < 300 && answer.status !== 204
+  return isPlain ? ordinaryAnswer(job, answer, () => result.free()) : undefined
 }
 
 /** What there is from the offset on; where there is nothing yet, what comes within the wait. */
@@ -182,6 +241,11 @@ async function sendFrom(
   }
   const left = until - parts.clock.monotonic()
   if (offset.bytes === answer.length && answer.state === 'open' && left > 0) {
+    const tooMany = asked.watch()
+    if (tooMany !== undefined) {
+      answer.close()
+      return tooMany
+    }
     using here = leaving(call, parts.jobs.closing)
     await moreOf(answer, offset.bytes, { forMs: left, signal: here.signal, clock: parts.clock })
   }
@@ -219,17 +283,20 @@ function moreOf(
 }
 
 function contentHeaders({ head }: ReadableAnswer): string[] {
-  const { headers } = head
-  return headers.filter((_, i) => OF_CONTENT.has((headers[i - (i % 2)] as string).toLowerCase()))
+  return pick(head.headers, (name) => OF_CONTENT.has(name))
+}
+
+function pick(headers: readonly string[], isWanted: (lowerName: string) => boolean): string[] {
+  return headers.filter((_, i) => isWanted((headers[i - (i % 2)] as string).toLowerCase()))
 }
 
 function noOffset(): Failure {
   return failure('bad_request', 'An offset is what Spillway-Offset or the id of an event said, such as 1-2048; 0 is the beginning.')
 }
 
-/** It is known already that nothing comes after this offset. */
+/** It is known already that nothing comes after this offset. Of a job that has ended its result decides. */
 function hasBroken({ stream, status }: StoredJob, { answer }: AnswerOffset): boolean {
-  return answer !== 0 && (answer !== stream?.answers || !(stream.answering || isEnded(status)))
+  return answer !== 0 && !isEnded(status) && !(answer === stream?.answers && stream.answering)
 }
 
 function wasReset(job: StoredJob): Failure {

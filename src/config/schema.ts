@@ -218,7 +218,9 @@ const perClient = z.strictObject({
   watchers: field
     .count(0, MILLION)
     .default(0)
-    .describe('Long polls, event streams and WebSockets of one client; one more is refused with 429. 0: no limit.'),
+    .describe(
+      'Long polls, event streams, WebSockets and readers of answers under way, of one client; one more is refused with 429. 0: no limit.',
+    ),
 })
 
 const limits = z.strictObject({

@@ -5,6 +5,7 @@
 import { sendAccepted, sendEnded } from '../api/answer.ts'
 import { type DocumentParts, jobHeaders, jobLinks } from '../api/document.ts'
 import { sendFailure } from '../api/problem.ts'
+import { replayHeaders } from '../api/replay.ts'
 import { followAnswer, monitorLink } from '../api/streamed-result.ts'
 import { failure } from '../core/errors.ts'
 import type { Jobs } from '../jobs/jobs.ts'
@@ -62,9 +63,9 @@ async function waitForNews(call: Call, context: HoldContext, held: HeldJob): Pro
   return ended
 }
 
-/** The server's own, and where to go on if this connection does not last. */
-function streamHeaders(context: HoldContext, { extraHeaders }: HeldJob, { head, job }: ReadableAnswer): string[] {
-  return [...head.headers, ...monitorLink(context, job), ...extraHeaders]
+/** The server's own, as far as they are for this client, and where to go on if this connection does not last. */
+function streamHeaders(context: HoldContext, { replayed, extraHeaders }: HeldJob, { head, job }: ReadableAnswer): string[] {
+  return [...(replayed ? replayHeaders(head.headers) : head.headers), ...monitorLink(context, job), ...extraHeaders]
 }
 
 /** For the end of the job; for the beginning of its answer, where that is handed on while it comes. */

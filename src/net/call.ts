@@ -61,7 +61,7 @@ export interface Call {
   readonly gone: boolean
   /** Called once, when the client leaves before the response was complete. */
   onGone(listener: () => void): void
-  /** Called once, when the response is complete, broken off, or pointless. One listener, the gateway's front door. */
+  /** Called once, when the response is complete, broken off, or pointless; each of those who ask, in order. */
   onEnd(listener: () => void): void
   readonly log: CallLog
 

@@ -93,7 +93,14 @@ export class DownstreamCall implements Call, RequestBody {
   }
 
   onEnd(listener: () => void): void {
-    this.#endListener = listener
+    const before = this.#endListener
+    this.#endListener =
+      before === undefined
+        ? listener
+        : () => {
+            before()
+            listener()
+          }
   }
 
   #tellEnd(): void {

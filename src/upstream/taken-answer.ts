@@ -15,6 +15,8 @@ export class TakenAnswer extends Collector {
   #taker: AnswerTaker | undefined
   #taken = 0
   #movedAt: MonotonicMillis = 0
+  /** The taker takes nothing just now: that nothing comes says nothing about the server. */
+  #held = false
 
   constructor(parts: CollectorParts, streamed: StreamedAttempt) {
     super(parts)
@@ -27,7 +29,7 @@ export class TakenAnswer extends Collector {
     if (bodyLength > this.#streamed.bytesMax) return this.#tooLarge()
     const giver = {
       budget: this.parts.budget,
-      resume: () => this.connection?.resume(),
+      resume: () => this.#resume(),
       failed: (code: ErrorCode, detail: string) => this.abort(code, detail),
     }
     this.#head = head
@@ -45,9 +47,18 @@ export class TakenAnswer extends Collector {
     if (this.#taker === undefined) return super.data(chunk)
     this.#movedAt = this.#now()
     this.#taken += chunk.length
-    if (this.#taken <= this.#streamed.bytesMax) return this.#taker.data(chunk)
-    this.#tooLarge()
-    return true
+    if (this.#taken > this.#streamed.bytesMax) {
+      this.#tooLarge()
+      return true
+    }
+    this.#held = !this.#taker.data(chunk)
+    return !this.#held
+  }
+
+  #resume(): void {
+    this.#held = false
+    this.#movedAt = this.#now()
+    this.connection?.resume()
   }
 
   #tooLarge(): void {
@@ -87,9 +98,9 @@ export class TakenAnswer extends Collector {
   /** One timer for the whole answer: it looks how long nothing has come. */
   #awaitMore(): void {
     const { timeoutMs } = this.parts.limits
-    const left = this.#movedAt + timeoutMs - this.#now()
+    const left = this.#held ? timeoutMs : this.#movedAt + timeoutMs - this.#now()
     this.expire(Math.max(left, 1), () => {
-      if (this.#now() - this.#movedAt < timeoutMs) return this.#awaitMore()
+      if (this.#held || this.#now() - this.#movedAt < timeoutMs) return this.#awaitMore()
       this.abort('attempt_timeout', `nothing of the answer came for ${timeoutMs} ms`)
     })
   }

@@ -215,6 +215,69 @@ test('who waits for an answer that is handed on while it comes, or for its event
   )
 })
 
+test('whoever follows or awaits a streamed answer watches: by body, offset or events', async () => {
+  let finish = (): void => undefined
+  await using rig = await startJobsRig({
+    routes: [testRoute({ name: '/*', stream: { onPartial: 'fail' } })],
+    config: { limits: { ...limits, perClient: { jobs: 0, watchers: 3 } } },
+    handle: (_, response) => {
+      response.write('begun')
+      finish = () => void response.end()
+    },
+  })
+  const result = `${rig.url}${String((await submit(rig)).headers.location)}/result`
+  const sse = { Accept: 'text/event-stream' }
+  await until('it answers', () => rig.jobs.answers.size === 1)
+  await until('it can be read', async () => (await ask(`${result}?offset=0`)).status === 200)
+  const body = await open(result)
+  const events = await open(result, { headers: sse })
+  const rest = ask(`${result}?offset=1-5&wait=30s`)
+  await until('all three read', () => rig.jobs.answers.readers === 3)
+  for (const [query, headers] of [
+    ['', {}],
+    ['', sse],
+    ['?offset=1-5&wait=30s', {}],
+  ] as const) {
+    const refused = await ask(result + query, { headers })
+    assert.deepEqual([refused.status, refused.json()['code']], [429, 'too_many_watchers'], query)
+  }
+  assert.equal(rig.jobs.answers.readers, 3)
+  assert.equal((await ask(`${result}?offset=1-2`)).text, 'gun', 'a look is no watch')
+  body.destroy()
+  await until('there is room when one has gone', async () => {
+    const again = await open(result, { headers: sse })
+    again.destroy()
+    return again.statusCode === 200
+  })
+  finish()
+  for await (const _ of events);
+  assert.equal((await rest).headers['spillway-complete'], 'true')
+  const after = await Promise.all(Array.from({ length: 3 }, () => open(result, { headers: sse })))
+  assert.deepEqual(
+    after.map(({ statusCode }) => statusCode),
+    [200, 200, 200],
+    'what has come to its end watches no more',
+  )
+  for (const one of after) for await (const _ of one);
+})
+
+test('who waits for a streamed answer to begin watches', async () => {
+  await using rig = await startJobsRig({
+    routes: [testRoute({ name: '/*', stream: { onPartial: 'fail' } })],
+    config: { limits: { ...limits, perClient: { jobs: 0, watchers: 1 } } },
+    handle: () => undefined,
+  })
+  const result = `${rig.url}${String((await submit(rig)).headers.location)}/result`
+  const leaving = new AbortController()
+  const waiting = ask(`${result}?wait=30s`, { signal: leaving.signal }).catch(() => undefined)
+  await until('it waits', () => rig.jobs.watchers === 1)
+  assert.equal((await ask(`${result}?wait=30s`)).status, 429)
+  assert.equal((await ask(result)).status, 202, 'a look is no watch')
+  leaving.abort()
+  await waiting
+  await until('there is room when it has gone', async () => (await ask(`${result}?wait=10ms`)).status === 202)
+})
+
 test('a batch takes a place for each of its jobs, or none', async () => {
   await using bounded = await limited({ jobs: 3 })
   const { rig, answer } = bounded

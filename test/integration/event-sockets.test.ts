@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { WebSocket as WsClient } from 'ws'
 import { ask } from '../support/http-client.ts'
@@ -261,6 +261,51 @@ test('a client that does not read is sent no more than it can hold, and has the 
   assert.ok(client.events(id).length < rounds, `${client.said.length} of ${rounds} snapshots were sent`)
   waiting[0]!.end('made')
   await until('the end', () => client.said.at(-1)?.['event'] === 'end')
+})
+
+const HANDSHAKE = `GET ${EVENTS} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n`
+
+/** A client that says the same again and again, as fast as it is read from. */
+class Talker {
+  readonly socket: Socket
+  sentBytes = 0
+  readonly #frames: Buffer
+
+  /** `text`: from 126 bytes on. */
+  constructor(port: number, text: string) {
+    const frame = Buffer.concat([Buffer.from([0x81, 0xfe, text.length >> 8, text.length & 0xff, 0, 0, 0, 0]), Buffer.from(text)])
+    this.#frames = Buffer.concat(Array.from({ length: 100 }, () => frame))
+    this.socket = connect(port, '127.0.0.1')
+    this.socket.on('error', () => undefined).on('drain', () => this.#talk())
+    this.socket.write(`${HANDSHAKE}Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`)
+    this.socket.once('data', () => this.#talk())
+  }
+
+  #talk(): void {
+    do this.sentBytes += this.#frames.length
+    while (!this.socket.destroyed && this.socket.write(this.#frames))
+  }
+}
+
+test('a client is read from no faster than its questions are answered', async () => {
+  await using rig = await startJobsRig(gate())
+  const { token } = await submit(rig)
+  const talker = new Talker(rig.port, JSON.stringify({ watch: `${token.slice(0, -1)}_`, padding: 'x'.repeat(900) }))
+  const answer = `{"event":"unknown","token":"${token}"}`
+  let heardBytes = 0
+  talker.socket.on('data', (bytes) => void (heardBytes += bytes.length))
+  await until('five hundred answers have come', () => heardBytes > 500 * answer.length)
+  talker.socket.destroy()
+  // What lies in between is in the system's buffers.
+  assert.ok(talker.sentBytes < 24_000_000, `${talker.sentBytes} bytes were taken`)
+})
+
+test('a client that talks and never listens is let go', async () => {
+  const jobs = { path: '/_spillway', waitMaxMs: 1000, heartbeatMs: 200 }
+  await using rig = await startJobsRig({ ...gate(), config: { jobs } })
+  const talker = new Talker(rig.port, JSON.stringify({ watch: 'x'.repeat(900) }))
+  talker.socket.once('data', () => talker.socket.pause())
+  await until('it is let go', () => talker.socket.destroyed)
 })
 
 test('at shutdown a client is told to come back later, and the socket is closed', async () => {

@@ -133,6 +133,27 @@ test('the job goes on without the client, and who was cut off goes on where it w
   })
 })
 
+test('whoever comes for events just when the answer begins, and goes, leaves nothing open', async () => {
+  await withRig({}, async (rig, server) => {
+    for (let round = 1; round <= 3; round++) {
+      const accepted = await post(rig, { Prefer: 'respond-async' })
+      const response = await server.next(round)
+      const readers: Promise<IncomingMessage>[] = []
+      for (let n = 0; n < 60; n++) {
+        readers.push(open(`${rig.url}${String(accepted.headers['location'])}/result`, { headers: { Accept: 'text/event-stream' } }))
+        if (n === 20) begin(response, 'one ')
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      await until('it has begun', () => rig.jobs.answers.readers > 0)
+      for (const reader of await Promise.all(readers)) reader.destroy()
+      await until('nobody reads any more', () => rig.jobs.answers.readers === 0)
+      assert.equal(rig.jobs.answers.size, 1, 'while it is under way')
+      response.end()
+      await until('it has ended', () => rig.jobs.answers.size === 0)
+    }
+  })
+})
+
 test('a break fails the job: nobody takes the part for the whole, and the part is no result', async () => {
   await withRig({}, async (rig, server) => {
     const posting = post(rig)
@@ -209,6 +230,28 @@ test('with restart another attempt answers from the beginning, and readers are t
   })
 })
 
+test('who comes back to the events of a job with what he has seen is told too that the answer broke off', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const posting = post(rig)
+    const first = await server.next()
+    begin(first, 'one ')
+    const answer = await posting
+    answer.on('error', () => undefined)
+    const { version } = await rig.status(String(answer.headers['spillway-job']))
+    const url = `${rig.url}${resultOf(answer)}`.replace('/result', '/events')
+    const events = await open(url, { headers: { Accept: 'application/x-ndjson', 'Last-Event-ID': String(version) } })
+    first.destroy()
+    begin(await server.next(2), 'anew')
+    server.responses[1]?.end()
+    const names = (await textOf(events))
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as Record<string, unknown>)['event'])
+    assert.ok(names.includes('reset'), names.join())
+  })
+})
+
 test('an answer that leads to another attempt is not handed on, and an ordinary one is kept as ever', async () => {
   await withRig({ queue: { attempts: 3 } }, async (rig, server) => {
     const posting = post(rig)
@@ -235,6 +278,39 @@ test('what has no body, and what leads elsewhere, is an ordinary result', async 
       assert.equal((await rig.status(String(answer.headers['spillway-job']))).stream?.answers, 0)
     }
     assert.deepEqual((await Promise.all(answers.map(textOf))).sort(), ['', 'over there'])
+  })
+})
+
+test('an ordinary result is read by offset and as events like one that was handed on', async () => {
+  const route = testRoute({ name: '/*', waitMs: 0, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const accepted = await post(rig)
+    const url = `${rig.url}${String(accepted.headers['location'])}/result`
+    begin(await server.next(), 'void')
+    await until('it can be read', async () => (await ask(`${url}?offset=0`)).text === 'void')
+    server.responses[0]?.destroy()
+    ;(await server.next(2)).writeHead(202, { 'Spillway-Defer': '30s' }).end()
+    await until('it is deferred', async () => (await rig.status(String(accepted.headers['spillway-job']))).deferredUntil !== undefined)
+    const report = String(rig.servers[0]?.received[1]?.headers['spillway-report'])
+    assert.equal((await ask(`${report}/complete`, { method: 'POST', body: 'made later' })).status, 204)
+    const told = (await ask(url, { headers: { Accept: 'application/x-ndjson' } })).text.trim().split('\n')
+    const events = told.map((line) => JSON.parse(line) as Record<string, unknown>)
+    assert.deepEqual(
+      events.map(({ event, offset, text }) => [event, offset, text]),
+      [
+        ['answer', '2-0', undefined],
+        ['data', '2-10', 'made later'],
+        ['end', '2-10', undefined],
+      ],
+    )
+    const resumed = await ask(url, { headers: { Accept: 'text/event-stream', 'Last-Event-ID': '2-5' } })
+    assert.match(resumed.text, /^event: data\nid: 2-10\ndata: .*"text":"later"/)
+    const rest = await ask(`${url}?offset=2-5`)
+    assert.deepEqual([rest.text, rest.headers['spillway-offset'], rest.headers['spillway-complete']], ['later', '2-10', 'true'])
+    const all = await ask(`${url}?offset=0`)
+    assert.deepEqual([all.text, all.headers['spillway-complete']], ['made later', 'true'])
+    assert.deepEqual([(await ask(`${url}?offset=1-4`)).status, (await ask(`${url}?offset=2-11`)).status], [409, 416])
+    await until('all of the budget is free again', () => rig.budget.used === 0)
   })
 })
 
@@ -292,6 +368,30 @@ test('a stored answer is read in parts', async () => {
     ] as const) {
       assert.equal((await ask(`${url}?offset=${offset}`)).status, status, offset)
     }
+  })
+})
+
+test('a part that broke off cannot be filled up with a range of another attempt', async () => {
+  const route = testRoute({ name: '/*', waitMs: 10_000, stream: { onPartial: 'restart' } })
+  await withRig({ routes: [route] }, async (rig, server) => {
+    const validators = { ETag: '"same"', 'Last-Modified': 'Sun, 01 Nov 2026 00:00:00 GMT', 'Accept-Ranges': 'bytes' }
+    const posting = post(rig)
+    const first = await server.next()
+    first.writeHead(200, validators).write('AAAA')
+    const held = await posting
+    const url = `${rig.url}${resultOf(held)}`
+    const part = await open(url)
+    assert.equal(await chunk(part), 'AAAA')
+    const told = Object.keys(validators).map((name) => part.headers[name.toLowerCase()])
+    assert.deepEqual(told, [undefined, undefined, undefined], 'what is under way has nothing by which to fill it up')
+    first.destroy()
+    assert.deepEqual(await Promise.all([brokenOff(held), brokenOff(part)]), [true, true])
+    ;(await server.next(2)).writeHead(200, validators).end('BBBBBBBB')
+    await rig.ended(String(held.headers['spillway-job']))
+    const blind = await ask(url, { headers: { Range: 'bytes=4-' } })
+    assert.deepEqual([blind.status, blind.text], [200, 'BBBBBBBB'])
+    const known = await ask(url, { headers: { Range: 'bytes=4-', 'If-Range': String(blind.headers['etag']) } })
+    assert.deepEqual([known.status, known.text], [206, 'BBBB'], 'who has seen the whole knows of which it is a part')
   })
 })
 
@@ -399,6 +499,10 @@ test('a client that repeats its request with the same idempotency key reads the 
     begin(response, 'one ')
     const first = await posting
     const second = await post(rig, key)
+    assert.deepEqual(
+      [first, second].map(({ headers }) => headers['set-cookie']),
+      [['a=1'], undefined],
+    )
     assert.equal(second.headers['idempotency-replayed'], 'true')
     response.end('two')
     assert.deepEqual([await textOf(first), await textOf(second), server.responses.length], ['one two', 'one two', 1])
@@ -439,6 +543,24 @@ test('where nobody has room in memory an answer waits for it, and none is lost',
       [1_000_000, 1_000_000, 1_000_000],
     )
     await until('all of the budget is free again', () => rig.budget.used === 0)
+  })
+})
+
+test('while the gateway takes nothing, the silence of a server is not held against it', async () => {
+  const limits = { ...testConfig({ pools: [], queues: [], routes: [] }).limits, buffered: 400_000 }
+  await withRig({ config: { limits }, queue: { timeoutMs: 300 } }, async (rig, server) => {
+    const first = post(rig)
+    begin(await server.next(), 'one ')
+    const answer = await first
+    const second = post(rig)
+    begin(await server.next(2), 'all of it')
+    for (let i = 0; i < 8; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      server.responses[0]?.write('more ')
+    }
+    for (const response of server.responses) response.end()
+    assert.deepEqual([await textOf(answer), await textOf(await second)], [`one ${'more '.repeat(8)}`, 'all of it'])
+    assert.equal(server.responses.length, 2, 'neither had to begin anew')
   })
 })
 

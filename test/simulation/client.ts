@@ -301,7 +301,9 @@ export class Client {
       rest = lines.pop() ?? ''
       for (const line of lines) {
         const event = JSON.parse(line) as Record<string, unknown> & { readonly headers?: readonly (readonly [string, string])[] }
-        if (event['event'] === 'answer') run = Number(event.headers?.find(([name]) => name.toLowerCase() === 'x-run')?.[1])
+        if (event['event'] === 'answer') {
+          run = Number(runOf({ headers: new Map(event.headers?.map(([name, value]) => [name.toLowerCase(), value])) }))
+        }
         if (event['event'] === 'data') text += String(event['text'])
         if (event['event'] === 'reset') [text, run] = ['', 0]
         if (event['event'] !== 'end') continue
@@ -410,6 +412,6 @@ function parse(body: Buffer): Record<string, unknown> {
 }
 
 /** Which run made it; one that was reported beside an answer says so in its own way. Undefined: it is the gateway's own. */
-function runOf({ headers }: Message): string | undefined {
+function runOf({ headers }: Pick<Message, 'headers'>): string | undefined {
   return headers.get('x-run') ?? headers.get('content-location')?.slice('/run/'.length)
 }

@@ -40,7 +40,7 @@ class MemoryBlob implements BlobWriter {
   length: Bytes = 0
   readonly #number: number
   readonly #remove: () => void
-  readonly #pieces: Buffer[] = []
+  readonly #pieces: Uint8Array[] = []
 
   constructor(number: number, remove: () => void) {
     this.#number = number
@@ -50,7 +50,7 @@ class MemoryBlob implements BlobWriter {
   append(bytes: Uint8Array): boolean {
     for (let at = 0; at < bytes.length; ) {
       const into = this.length % PIECE_BYTES
-      if (into === 0) this.#pieces.push(Buffer.alloc(PIECE_BYTES))
+      if (into === 0) this.#pieces.push(new Uint8Array(PIECE_BYTES))
       const taken = bytes.subarray(at, at + PIECE_BYTES - into)
       this.#pieces.at(-1)?.set(taken, into)
       this.length += taken.length
@@ -62,10 +62,13 @@ class MemoryBlob implements BlobWriter {
   read(offset: Bytes): Uint8Array {
     const piece = Math.floor(offset / PIECE_BYTES)
     const end = Math.min(PIECE_BYTES, this.length - piece * PIECE_BYTES)
-    return (this.#pieces[piece] as Buffer).subarray(offset % PIECE_BYTES, end)
+    return (this.#pieces[piece] as Uint8Array).subarray(offset % PIECE_BYTES, end)
   }
 
+  /** Most answers are short, and they are kept for long. */
   async finish(): Promise<BlobRef> {
+    const last = this.#pieces.pop()
+    if (last !== undefined) this.#pieces.push(new Uint8Array(last.subarray(0, this.length - this.#pieces.length * PIECE_BYTES)))
     return { number: this.#number, bytes: this.length, key: '' }
   }
 
