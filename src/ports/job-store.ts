@@ -142,7 +142,7 @@ export type JobCommand =
   /** Nothing is handed out until `resume`; over restarts too. */
   | { readonly kind: 'pause'; readonly queue: QueueName }
   | { readonly kind: 'resume'; readonly queue: QueueName }
-  /** The failed job that blocks the key gives it up: the next one goes. */
+  /** The failed job that blocks the key gives it up: the next one goes. Its version stays: by it its end is known, and what is told of that. */
   | { readonly kind: 'release'; readonly queue: QueueName; readonly key: string }
   /** A dead letter runs again, with all its attempts, under its own id; with another request, in another queue, where these are given. */
   | { readonly kind: 'redrive'; readonly id: JobId; readonly request?: JobRequest; readonly queue?: QueueName; readonly delayMs?: Millis }

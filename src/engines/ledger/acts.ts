@@ -188,7 +188,7 @@ export class Acts {
   /** A job that blocks its key. */
   release(record: JobRecord): JobRecord {
     this.mustSync = true
-    return this.book.release(record, this.#versionAfter(record))
+    return this.book.release(record)
   }
 
   /** What follows from its end is done. undefined: nothing was to, or it was sent again since. */

@@ -167,10 +167,10 @@ export class Book {
   }
 
   /** A job that blocks its key gives it up; it stays what it is otherwise. */
-  release(record: JobRecord, version: number): JobRecord {
+  release(record: JobRecord): JobRecord {
     const queue = this.#queueOf(record)
     this.#changing = true
-    const changed: JobRecord = { ...record, version, blocksKey: undefined }
+    const changed: JobRecord = { ...record, blocksKey: undefined }
     queue.count(record, -1)
     queue.count(changed, 1)
     if (this.line.release(queue, record)) this.becameReady.add(queue.name)
