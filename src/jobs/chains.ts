@@ -32,7 +32,8 @@ export function chains(parts: ChainParts): (ended: EndedJob) => Promise<FollowUp
   return async (ended) => {
     const { job } = ended
     const { then } = followUpPlan(job.followUp)
-    if (then === undefined || job.status !== 'succeeded') return undefined
+    // It may have been made before, where something else had no room.
+    if (then === undefined || job.status !== 'succeeded' || job.next !== undefined) return undefined
     const next = nextJob(parts, then, job, await ended.answer())
     if (!('code' in next)) return { jobs: [{ name: NAME, job: next }], next: NAME }
     parts.telemetry.event({ type: 'chain-stopped', job: job.id, queue: job.queue, detail: next.detail })

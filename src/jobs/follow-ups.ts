@@ -133,33 +133,35 @@ export class FollowUps {
 
   /** How many are done; of the others something has no room, or could not be made. */
   async #followAll(due: readonly StoredJob[]): Promise<number> {
-    const done: Followed[] = []
+    const commands: Followed[] = []
     const full = new Set<string>()
     // What follows from jobs of one key comes in the order of their ends; the others go side by side, so that the store takes them together.
     const groups = Map.groupBy(due, (job) => JSON.stringify([job.queue, job.key ?? job.id]))
-    await Promise.all([...groups.values()].map((group) => this.#followInOrder(group, done, full)))
-    await this.#tell(done, due)
-    if (done.length === due.length) this.#stuck = false
-    return done.length
+    await Promise.all([...groups.values()].map((group) => this.#followInOrder(group, commands, full)))
+    await this.#tell(commands, due)
+    const done = commands.filter(({ more }) => more !== true).length
+    if (done === due.length) this.#stuck = false
+    return done
   }
 
   /** Up to the first that has to wait. `full`: queues whose ends have found no room. */
-  async #followInOrder(group: readonly StoredJob[], done: Followed[], full: Set<string>): Promise<void> {
+  async #followInOrder(group: readonly StoredJob[], commands: Followed[], full: Set<string>): Promise<void> {
     for (const job of group) {
       // Where one has no room, the next ones of its queue hardly have: nothing of them is read in vain.
       if (full.has(job.queue)) return
       const followed = await this.#follow(job).catch((error: unknown) => this.#tellStuck(`job ${job.id}: ${String(error)}`))
-      if (followed === 'full') full.add(job.queue)
-      if (followed === undefined || followed === 'full') return
-      done.push(followed)
+      if (followed === undefined) return
+      const { command, isFull } = followed
+      if (command !== undefined) commands.push(command)
+      if (isFull) return void full.add(job.queue)
     }
   }
 
   /** In one commit, with what is kept of all these ends: an end is one, also where what follows from it has to wait. */
-  async #tell(done: readonly Followed[], ended: readonly StoredJob[]): Promise<void> {
+  async #tell(followed: readonly Followed[], ended: readonly StoredJob[]): Promise<void> {
     const kept = (await Promise.all(this.#keepers.map((keeper) => keeper.keep(ended)))).filter((each) => each !== undefined)
     const notes = kept.flatMap((each) => each.notes.map((note): JobCommand => ({ kind: 'note', ...note })))
-    const commands = [...notes, ...done]
+    const commands = [...notes, ...followed]
     if (commands.length === 0) return
     await this.#parts.store.command(commands).catch((error: unknown) => {
       for (const each of kept) each.unknown()
@@ -168,8 +170,8 @@ export class FollowUps {
     for (const each of kept) each.written()
   }
 
-  /** What to tell the store; `full`: there is no room for all of it. */
-  async #follow(job: StoredJob): Promise<Followed | 'full'> {
+  /** What to tell the store; `isFull`: there is no room for all of it. */
+  async #follow(job: StoredJob): Promise<{ readonly command?: Followed; readonly isFull: boolean }> {
     let answer: Promise<JobAnswer | undefined> | undefined
     const ended: EndedJob = {
       job,
@@ -189,12 +191,13 @@ export class FollowUps {
     }
     const submitted = jobs.length === 0 ? [] : await this.#parts.submit(jobs)
     const refused = submitted.find((outcome) => outcome.kind === 'refused')
-    if (refused === undefined) {
-      const kept = next === undefined ? {} : { next: 'at' in next ? nextOf(submitted[next.at]) : { error: next } }
-      return { kind: 'followed', id: job.id, version: job.version, notes, ...kept }
-    }
-    this.#tellStuck(`${refused.detail}; what is to follow from the end of job ${job.id} waits`)
-    return 'full'
+    const told = next === undefined ? undefined : 'at' in next ? nextOf(submitted[next.at]) : { error: next }
+    const { id, version } = job
+    const command: Followed = { kind: 'followed', id, version, ...(told !== undefined && { next: told }) }
+    if (refused === undefined) return { command: { ...command, notes }, isFull: false }
+    this.#tellStuck(`${refused.detail}; what is to follow from the end of job ${id} waits`)
+    // Kept now: when the rest has found room, the next job of the chain may long have gone, and would be made again.
+    return told === undefined ? { isFull: true } : { command: { ...command, more: true }, isFull: true }
   }
 
   async #answerOf({ id }: StoredJob): Promise<JobAnswer | undefined> {
@@ -227,8 +230,9 @@ async function bytesOf(source: BlobSource): Promise<Uint8Array> {
 
 type Followed = Extract<JobCommand, { kind: 'followed' }>
 
-/** A repeat is the same job as the first time. */
-function nextOf(submitted: Submitted | undefined): NextJob {
+/** A repeat is the same job as the first time. Undefined: it has found no room. */
+function nextOf(submitted: Submitted | undefined): NextJob | undefined {
+  if (submitted?.kind === 'refused') return undefined
   if (submitted?.kind !== 'created' && submitted?.kind !== 'duplicate') throw new Error('the next job of a chain was not made')
   return { id: submitted.job.id, secret: submitted.job.secret }
 }

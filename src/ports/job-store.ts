@@ -150,7 +150,8 @@ export type JobCommand =
   | { readonly kind: 'move'; readonly id: JobId; readonly queue: QueueName }
   /**
    * What follows from the end of a job is done, and with that in one commit these notes are written (without text: removed).
-   * `version`: the job's own then; another one means that it was sent again and does not apply. `next`: kept with the job.
+   * `version`: the job's own then; another one means that it was sent again and does not apply. `next`: kept with the job. `more`: something else
+   * is still to follow, so it stays in the outbox.
    */
   | {
       readonly kind: 'followed'
@@ -158,6 +159,7 @@ export type JobCommand =
       readonly version: number
       readonly notes?: readonly NewNote[]
       readonly next?: NextJob
+      readonly more?: boolean
     }
   /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }

@@ -132,6 +132,22 @@ export const followUpCases: Cases = {
     assert.deepEqual([kept?.parent, kept?.next, kept?.version], [parent, next, version])
   },
 
+  async 'what has followed from an end is kept while something else is still to follow, over a restart too'(rig) {
+    const job = await PLACES['succeeded']?.(rig, { ...DUE, keepMs: 1000 })
+    assert.ok(job)
+    const { id, version } = job
+    const next = { id: '0000000000b', secret: 'of its own' }
+    assert.equal((await rig.command({ kind: 'followed', id, version: version + 1, next, more: true })).kind, 'unchanged')
+    assert.equal((await rig.command({ kind: 'followed', id, version, next, more: true })).kind, 'done')
+    await rig.restart()
+    await rig.pass(100_000)
+    await rig.settleTime()
+    const [outboxed] = await rig.store.followUps(1)
+    assert.deepEqual([outboxed?.id, outboxed?.next, outboxed?.version], [id, next, version])
+    assert.equal(await followed(rig, job), 'done')
+    assert.deepEqual([await due(rig), (await rig.read(id))?.next], [[], next])
+  },
+
   async 'a dead letter that is sent again tells of its next end, not of this one'(rig) {
     const job = await rig.deadLetter(DUE)
     await rig.redrive(job.id)

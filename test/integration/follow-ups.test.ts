@@ -1,6 +1,7 @@
 /** What follows from the end of a job: made once, whatever fails in between, and late rather than never. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { QueueConfig } from '../../src/config/config.ts'
 import type { EndedJob, FollowUp } from '../../src/jobs/follow-ups.ts'
 import type { StoredJob } from '../../src/ports/job-store.ts'
 import { newJob } from '../conformance/rig.ts'
@@ -90,4 +91,26 @@ test('made again, after the store has failed to hear that it is done, it is the 
   const job = await rig.submit({ followUp: 'send on' })
   await until('it is done', () => isDone(rig, job).then((done) => done && refused > 1))
   assert.deepEqual(await bodies(rig), ['made'])
+})
+
+test('where something else that follows has no room, the next job of the chain is made once, whatever becomes of it', async () => {
+  const pulled = (name: string, jobs: number): QueueConfig => {
+    const { pool: _, ...queue } = testQueue({ name, pull: true, limits: { jobs, bytes: 2 ** 30, finished: 2 ** 30 } })
+    return queue
+  }
+  await using rig = await startJobsRig({ config: { queues: [testQueue({ name: 'work' }), pulled('chained', 1000), pulled('full', 1)] } })
+  rig.jobs.followUps.add(({ job }) => (job.queue === 'work' ? { jobs: [{ name: 'tell', job: newJob({ queue: 'full' }) }] } : undefined))
+  const filling = await rig.submit({ queue: 'full' })
+  const first = await rig.submit({ followUp: JSON.stringify({ then: { queue: 'chained' } }) })
+  const made = async (): Promise<readonly StoredJob[]> => (await rig.store.browse({ filter: { queue: 'chained' }, max: 10 })).jobs
+  await until('the next one is made', async () => (await made()).length === 1)
+  const [next] = await made()
+  await until('it is told of', async () => (await rig.status(first.id)).next !== undefined)
+  assert.equal((await rig.status(first.id)).followUpDue, true)
+  await rig.jobs.cancel(next?.id ?? '', false)
+  assert.equal((await rig.store.command([{ kind: 'forget', id: next?.id ?? '' }]))[0]?.kind, 'done')
+  await rig.jobs.cancel(filling.id, false)
+  await until('all is done', () => isDone(rig, first))
+  assert.deepEqual(await made(), [])
+  assert.deepEqual((await rig.status(first.id)).next, { id: next?.id, secret: next?.secret })
 })

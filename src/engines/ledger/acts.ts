@@ -33,6 +33,12 @@ export interface Redrive {
   readonly request?: { readonly payload: Payload; readonly method: string } | undefined
 }
 
+export interface Followed {
+  readonly version: number
+  readonly next?: NextJob | undefined
+  readonly more?: boolean | undefined
+}
+
 const VERSIONS_PER_GENERATION = 2 ** 20
 const PRIORITY_MAX = 9
 /** So many ended jobs are removed to make room for one more. */
@@ -191,11 +197,12 @@ export class Acts {
     return this.book.release(record)
   }
 
-  /** What follows from its end is done. undefined: nothing was to, or it was sent again since. */
-  followed(record: JobRecord, version: number, next: NextJob | undefined): JobRecord | undefined {
+  /** What follows from its end is done, or a part of it. undefined: nothing was to, or it was sent again since. */
+  followed(record: JobRecord, { version, next, more = false }: Followed): JobRecord | undefined {
     if (record.followUpDue !== true || record.version !== version) return undefined
     this.mustSync = true
-    return this.book.followed(record, next)
+    const after: JobRecord = next === undefined ? record : { ...record, next }
+    return more ? this.book.note(after) : this.book.followed(after)
   }
 
   /** False: it has not ended, or not everything has followed from that. */

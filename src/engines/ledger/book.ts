@@ -14,7 +14,7 @@ import {
   placeOf,
   timerOf,
 } from '../../core/jobs/record.ts'
-import type { NextJob, OnPartial, StoredJob, StreamState } from '../../ports/job-store.ts'
+import type { OnPartial, StoredJob, StreamState } from '../../ports/job-store.ts'
 import { Recent } from '../../lib/recent.ts'
 import { Leases } from './leases.ts'
 import { Line } from './line.ts'
@@ -182,14 +182,19 @@ export class Book {
   }
 
   /** Nothing more follows from its end: it goes when its time is over. */
-  followed(record: JobRecord, next: NextJob | undefined): JobRecord {
+  followed(record: JobRecord): JobRecord {
     const queue = this.#queueOf(record)
-    const changed: JobRecord = { ...record, followUpDue: undefined, ...(next !== undefined && { next }) }
+    const changed: JobRecord = { ...record, followUpDue: undefined }
     this.#unkeep(queue, record)
     if (changed.blocksKey !== true) this.#keep(queue, changed)
-    this.tables.updateRecord(changed)
-    this.#remember(changed)
-    return changed
+    return this.note(changed)
+  }
+
+  /** Of a job that stays where it is. */
+  note(record: JobRecord): JobRecord {
+    this.tables.updateRecord(record)
+    this.#remember(record)
+    return record
   }
 
   /** Removes an ended job with all that belongs to it. */

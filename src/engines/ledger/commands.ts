@@ -78,7 +78,7 @@ function onJob(acts: Acts, command: Command<'cancel' | 'progress' | 'redrive' | 
     case 'move':
       return jobOutcome(acts, record, acts.move(record, command.queue))
     case 'followed': {
-      const after = acts.followed(record, command.version, command.next)
+      const after = acts.followed(record, command)
       if (after === undefined) return { kind: 'unchanged', job: acts.book.view(record) }
       for (const note of command.notes ?? []) writeNote(acts, note)
       return { kind: 'done', job: acts.book.view(after) }
