@@ -178,15 +178,18 @@ export class FollowUps {
       answer: () => (answer ??= this.#answerOf(job)),
     }
     const jobs: NewJob[] = []
+    const names: string[] = []
     const notes: NewNote[] = []
     let next: { readonly at: number } | JobError | undefined
     for (const make of this.#makers) {
       const made = await make(ended)
       if (made === undefined) continue
       const { next: named } = made
+      const left = made.jobs.filter(({ name }) => job.followedBy?.includes(name) !== true)
       if (typeof named === 'object') next = named
-      else if (named !== undefined) next = { at: jobs.length + made.jobs.findIndex(({ name }) => name === named) }
-      jobs.push(...made.jobs.map((each) => ({ ...each.job, idempotency: onceFor(job, each.name) })))
+      else if (named !== undefined) next = { at: jobs.length + left.findIndex(({ name }) => name === named) }
+      jobs.push(...left.map((each) => ({ ...each.job, idempotency: onceFor(job, each.name) })))
+      names.push(...left.map(({ name }) => name))
       notes.push(...(made.notes ?? []))
     }
     const submitted = jobs.length === 0 ? [] : await this.#parts.submit(jobs)
@@ -196,8 +199,11 @@ export class FollowUps {
     const command: Followed = { kind: 'followed', id, version, ...(told !== undefined && { next: told }) }
     if (refused === undefined) return { command: { ...command, notes }, isFull: false }
     this.#tellStuck(`${refused.detail}; what is to follow from the end of job ${id} waits`)
-    // Kept now: when the rest has found room, the next job of the chain may long have gone, and would be made again.
-    return told === undefined ? { isFull: true } : { command: { ...command, more: true }, isFull: true }
+    // Kept now: when the rest has found room, what was made may long have gone, and would be made again.
+    const followedBy = names.filter((_, i) => submitted[i]?.kind !== 'refused')
+    return followedBy.length === 0 && told === undefined
+      ? { isFull: true }
+      : { command: { ...command, more: true, followedBy }, isFull: true }
   }
 
   async #answerOf({ id }: StoredJob): Promise<JobAnswer | undefined> {

@@ -160,6 +160,8 @@ export type JobCommand =
       readonly notes?: readonly NewNote[]
       readonly next?: NextJob
       readonly more?: boolean
+      /** With `more`: what did follow, by names of the gateway's own; kept with the job beside those from before. */
+      readonly followedBy?: readonly string[]
     }
   /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }

@@ -27,6 +27,34 @@ async function rigWith(limits: { readonly jobs?: number } = {}): Promise<JobsRig
   return rig
 }
 
+function pulled(name: string, jobs: number): QueueConfig {
+  const { pool: _, ...queue } = testQueue({ name, pull: true, limits: { jobs, bytes: 2 ** 30, finished: 2 ** 30 } })
+  return queue
+}
+
+/** With room for one job in `full`, which is there. */
+async function rigWithFull(): Promise<JobsRig & { makeRoom(): Promise<unknown> }> {
+  const rig = await startJobsRig({ config: { queues: [testQueue({ name: 'work' }), pulled('open', 1000), pulled('full', 1)] } })
+  const filling = await rig.submit({ queue: 'full' })
+  return Object.assign(rig, { makeRoom: () => rig.jobs.cancel(filling.id, false) })
+}
+
+async function jobsIn(rig: JobsRig, queue: string): Promise<readonly StoredJob[]> {
+  return (await rig.store.browse({ filter: { queue }, max: 10 })).jobs
+}
+
+const BOTH = [
+  { name: 'one', job: newJob({ queue: 'open' }) },
+  { name: 'two', job: newJob({ queue: 'full' }) },
+]
+
+/** Somebody empties the queue; what is tried again a second later must not fill it. */
+async function emptied(rig: JobsRig, queue: string): Promise<void> {
+  const [made] = await jobsIn(rig, queue)
+  await rig.jobs.cancel(made?.id ?? '', false)
+  assert.equal((await rig.store.command([{ kind: 'forget', id: made?.id ?? '' }]))[0]?.kind, 'done')
+}
+
 async function bodies(rig: JobsRig): Promise<readonly string[]> {
   const { jobs } = await rig.store.browse({ filter: { queue: 'next' }, max: 100 })
   const reads = await rig.store.read(
@@ -94,10 +122,6 @@ test('made again, after the store has failed to hear that it is done, it is the 
 })
 
 test('where something else that follows has no room, the next job of the chain is made once, whatever becomes of it', async () => {
-  const pulled = (name: string, jobs: number): QueueConfig => {
-    const { pool: _, ...queue } = testQueue({ name, pull: true, limits: { jobs, bytes: 2 ** 30, finished: 2 ** 30 } })
-    return queue
-  }
   await using rig = await startJobsRig({ config: { queues: [testQueue({ name: 'work' }), pulled('chained', 1000), pulled('full', 1)] } })
   rig.jobs.followUps.add(({ job }) => (job.queue === 'work' ? { jobs: [{ name: 'tell', job: newJob({ queue: 'full' }) }] } : undefined))
   const filling = await rig.submit({ queue: 'full' })
@@ -113,4 +137,29 @@ test('where something else that follows has no room, the next job of the chain i
   await until('all is done', () => isDone(rig, first))
   assert.deepEqual(await made(), [])
   assert.deepEqual((await rig.status(first.id)).next, { id: next?.id, secret: next?.secret })
+})
+
+test('where a part of what follows has no room, the other part is made once, whatever becomes of it', async () => {
+  await using rig = await rigWithFull()
+  rig.jobs.followUps.add(({ job }) => (job.queue === 'work' ? { jobs: BOTH } : undefined))
+  const job = await rig.submit({ followUp: 'tell' })
+  await until('what was made is kept', async () => (await rig.status(job.id)).followedBy?.includes('one') === true)
+  await emptied(rig, 'open')
+  await rig.makeRoom()
+  await until('all is done', () => isDone(rig, job))
+  assert.deepEqual([await jobsIn(rig, 'open'), (await jobsIn(rig, 'full')).length], [[], 2])
+  assert.equal((await rig.status(job.id)).followedBy, undefined)
+})
+
+test('of what follows from the end of a batch, too, each part is made once', async () => {
+  await using rig = await rigWithFull()
+  rig.jobs.batches.onEnded(() => BOTH)
+  const taken = await rig.jobs.batches.submit({ jobs: [newJob({ queue: 'work', followUp: JSON.stringify({ batch: { index: 0 } }) })] })
+  const batch = 'batch' in taken ? taken.batch : assert.fail(taken.kind)
+  await until('what was made is kept', async () => batch.head.followedBy?.includes('one') === true)
+  await emptied(rig, 'open')
+  await rig.makeRoom()
+  await until('all is done', async () => batch.head.due === undefined)
+  assert.deepEqual([await jobsIn(rig, 'open'), (await jobsIn(rig, 'full')).length], [[], 2])
+  assert.equal(batch.head.followedBy, undefined)
 })
