@@ -37,11 +37,13 @@ export function addressOf({ url }: EndpointConfig): string {
 function mannersOf(random: SeededRandom): Manners {
   if (random.chance(0.3)) return GOOD_MANNERS
   const some = (max: number): number => (random.chance(0.5) ? random.unit() * max : 0)
+  // After these an endpoint is left alone for a minute: a minute of everything else, too.
+  const rare = (): number => (random.chance(0.15) ? random.unit() * 0.05 : 0)
   return {
     refuse: some(0.5),
-    overloaded: some(0.05),
+    overloaded: rare(),
     gone: some(0.05),
-    hang: some(0.05),
+    hang: rare(),
     reset: some(0.2),
     truncate: some(0.2),
     workMsMax: random.pick([20, 300]),

@@ -50,7 +50,7 @@ const HOUR_MS = 3_600_000
 /** One seed in so many runs on the embedded engine: files cost ten times as much. */
 const EMBEDDED_EVERY = 20
 const DEFERRING_EVERY = 4
-const FOLLOWING = 0.35
+const FOLLOWING = 0.3
 
 /** `streams`, `follows`: chances of their own, so that seeds mean otherwise what they meant before answers were streamed, and before anything followed. */
 export function scenarioOf(seed: number, random: SeededRandom, streams: SeededRandom, follows: SeededRandom): Scenario {
