@@ -40,6 +40,7 @@ import { measuredStore } from './telemetry/measured-store.ts'
 import { storeTelemetry, type StoreTelemetry } from './telemetry/store-events.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import { Upstream } from './upstream/upstream.ts'
+import type { SenderParts } from './webhooks/sender.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface GatewayOptions {
@@ -50,6 +51,8 @@ export interface GatewayOptions {
   readonly network?: Network
   /** For webhooks, which are sent over node:http, outside of `network`. */
   readonly resolver?: Resolver
+  /** Instead of the system's sockets, for them, too. */
+  readonly webhookAgents?: SenderParts['agents']
   /** Reads the configuration anew, for a reload. */
   readonly readConfig?: () => Promise<LoadResult>
   /** Instead of the engine that the configuration names. */
@@ -294,8 +297,8 @@ class RunningGateway implements Gateway {
 
   #createWebhooks(jobs: Jobs, bus: Bus, store: JobStore): Webhooks {
     const documentOf = (job: StoredJob): Record<string, unknown> => endedDocument(this.#config, job)
-    const resolver = this.#options.resolver ?? systemResolver
-    const webhooks = new Webhooks({ ...this.#parts(), config: this.#config, store, jobs, bus, resolver, documentOf })
+    const { resolver = systemResolver, webhookAgents: agents } = this.#options
+    const webhooks = new Webhooks({ ...this.#parts(), config: this.#config, store, jobs, bus, resolver, agents, documentOf })
     jobs.followUps.add((ended) => webhooks.followUp(ended))
     jobs.batches.onEnded((batch) => {
       const { finishedAt: at = batch.head.submittedAt } = batch.head

@@ -24,6 +24,8 @@ export interface BatchHead {
   readonly finishedAt?: EpochMillis
   /** What follows from its end is not done yet. */
   readonly due?: true
+  /** With `due`: what of it is done all the same. */
+  readonly followedBy?: readonly string[]
 }
 
 export interface KeptBatch {

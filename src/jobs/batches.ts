@@ -377,15 +377,28 @@ export class Batches implements EndKeeper {
 
   async #announceAll(due: readonly Batch[]): Promise<void> {
     for (const batch of due) {
-      const made = this.#makers.flatMap((make) => make(batch))
-      const jobs = made.map(({ name, job }): NewJob => ({ ...job, idempotency: onceFor(batch, name) }))
-      const submitted = jobs.length === 0 ? [] : await this.#parts.submit(jobs)
-      const refused = submitted.find((outcome) => outcome.kind === 'refused')
-      if (refused !== undefined) throw new Error(refused.detail)
-      const { due: _, ...head } = batch.head
-      await this.#parts.store.command([{ kind: 'note', ...headNote(batch.id, head) }])
-      batch.head = head
+      const refused = await this.#announceEnd(batch)
+      if (refused !== undefined) throw new Error(refused)
     }
+  }
+
+  /** Undefined: all that follows is made; else why there is no room for the rest. */
+  async #announceEnd(batch: Batch): Promise<string | undefined> {
+    const { due: _, followedBy = [], ...head } = batch.head
+    const made = this.#makers.flatMap((make) => make(batch)).filter(({ name }) => !followedBy.includes(name))
+    const jobs = made.map(({ name, job }): NewJob => ({ ...job, idempotency: onceFor(batch, name) }))
+    const submitted = jobs.length === 0 ? [] : await this.#parts.submit(jobs)
+    const refused = submitted.find((outcome) => outcome.kind === 'refused')
+    // Kept now: when the rest has found room, what was made may long have gone, and would be made again.
+    const names = made.flatMap(({ name }, i) => (submitted[i]?.kind === 'refused' ? [] : [name]))
+    if (refused === undefined) await this.#setHead(batch, head)
+    else if (names.length > 0) await this.#setHead(batch, { ...head, due: true, followedBy: [...followedBy, ...names] })
+    return refused?.detail
+  }
+
+  async #setHead(batch: Batch, head: BatchHead): Promise<void> {
+    await this.#parts.store.command([{ kind: 'note', ...headNote(batch.id, head) }])
+    batch.head = head
   }
 
   #failed(what: string, error: unknown): void {

@@ -8,6 +8,7 @@ import { followUpPlan } from '../core/jobs/follow-up.ts'
 import { paramsOf, type Then } from '../core/jobs/then.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import { headerValue } from '../http1/message.ts'
+import type { Bytes } from '../lib/units.ts'
 import type { JobAnswer, JobError, JobRequest, NewJob, StoredJob } from '../ports/job-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { FollowUpMaker } from './follow-ups.ts'
@@ -74,8 +75,8 @@ function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, an
   if (bytes > limits.jobBody)
     return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than the next job may have (limits.jobBody)`)
   // It would wait for room that there will never be.
-  if (bytes > queue.limits.bytes)
-    return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than queue ${queue.name} may hold (its limits.bytes)`)
+  if (weightOf(request) > queue.limits.bytes)
+    return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than queue ${queue.name} may hold (limits.bytes)`)
   return {
     ...queueSettings(queue, route?.then === undefined ? {} : { then: route.then }),
     route: route?.name ?? 'chain',
@@ -92,6 +93,11 @@ function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, an
 
 function stopped(code: ErrorCode, detail: string): JobError {
   return { code, detail }
+}
+
+/** As the store weighs it. */
+function weightOf({ method, target, headers, body }: JobRequest): Bytes {
+  return Buffer.byteLength(JSON.stringify([method, target, headers])) + body.length
 }
 
 /** The result, as what it says it is. */

@@ -246,6 +246,7 @@ export class FollowUps {
   async #make(ended: EndedJob, look: Look): Promise<{ readonly command?: Followed; readonly isDone: boolean }> {
     const { id, version } = ended.job
     const jobs: NewJob[] = []
+    const names: string[] = []
     const notes: NewNote[] = []
     let next: { readonly at: number } | JobError | undefined
     let isDone = true
@@ -254,9 +255,11 @@ export class FollowUps {
       if (made === 'waits') isDone = false
       if (made === undefined || made === 'waits') continue
       const { next: named } = made
+      const left = made.jobs.filter(({ name }) => ended.job.followedBy?.includes(name) !== true)
       if (typeof named === 'object') next = named
-      else if (named !== undefined) next = { at: jobs.length + made.jobs.findIndex(({ name }) => name === named) }
-      jobs.push(...made.jobs.map((each) => ({ ...each.job, idempotency: onceFor(ended.job, each.name) })))
+      else if (named !== undefined) next = { at: jobs.length + left.findIndex(({ name }) => name === named) }
+      jobs.push(...left.map((each) => ({ ...each.job, idempotency: onceFor(ended.job, each.name) })))
+      names.push(...left.map(({ name }) => name))
       notes.push(...(made.notes ?? []))
     }
     const submitted = jobs.length === 0 ? [] : await this.#parts.submit(jobs)
@@ -270,8 +273,9 @@ export class FollowUps {
     const told = next === undefined ? undefined : 'at' in next ? nextOf(submitted[next.at]) : { error: next }
     const command: Followed = { kind: 'followed', id, version, ...(told !== undefined && { next: told }) }
     if (isDone) return { command: { ...command, notes }, isDone }
-    // Kept now: when the rest has found room, the next job of the chain may long have gone, and would be made again.
-    return told === undefined ? { isDone } : { command: { ...command, more: true }, isDone }
+    // Kept now: when the rest has found room, what was made may long have gone, and would be made again.
+    const followedBy = names.filter((_, i) => submitted[i]?.kind !== 'refused')
+    return followedBy.length === 0 && told === undefined ? { isDone } : { command: { ...command, more: true, followedBy }, isDone }
   }
 
   /** As the makers get it: also one that was streamed is read, where it is small enough. */

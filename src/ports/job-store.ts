@@ -142,7 +142,7 @@ export type JobCommand =
   /** Nothing is handed out until `resume`; over restarts too. */
   | { readonly kind: 'pause'; readonly queue: QueueName }
   | { readonly kind: 'resume'; readonly queue: QueueName }
-  /** The failed job that blocks the key gives it up: the next one goes. */
+  /** The failed job that blocks the key gives it up: the next one goes. Its version stays: by it its end is known, and what is told of that. */
   | { readonly kind: 'release'; readonly queue: QueueName; readonly key: string }
   /** A dead letter runs again, with all its attempts, under its own id; with another request, in another queue, where these are given. */
   | { readonly kind: 'redrive'; readonly id: JobId; readonly request?: JobRequest; readonly queue?: QueueName; readonly delayMs?: Millis }
@@ -160,6 +160,8 @@ export type JobCommand =
       readonly notes?: readonly NewNote[]
       readonly next?: NextJob
       readonly more?: boolean
+      /** With `more`: what did follow, by names of the gateway's own; kept with the job beside those from before. */
+      readonly followedBy?: readonly string[]
     }
   /** An ended job is removed before its time; not while something is still to follow from its end. */
   | { readonly kind: 'forget'; readonly id: JobId }

@@ -153,6 +153,8 @@ export interface StoredJob {
   readonly followUp?: string
   /** It has ended, and what follows from that is not done yet. */
   readonly followUpDue?: boolean
+  /** With `followUpDue`: what of it is done all the same. */
+  readonly followedBy?: readonly string[]
   /** Its server has deferred its end: until when it may report it. */
   readonly deferredUntil?: EpochMillis
   readonly parent?: ParentJob

@@ -3,7 +3,7 @@
  * an address may be reached is asked in the connector: of the addresses that a name has now, only those that may are handed to the socket, so
  * what was checked is what is connected to, and a name that changes its mind gains nothing.
  */
-import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import { Agent as HttpAgent, type AgentOptions, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import type { WebhooksConfig } from '../config/config.ts'
@@ -38,20 +38,32 @@ export interface Sending {
   abort(code: ErrorCode, detail: string): void
 }
 
+/** What connects to receivers: sockets of the system, unless somebody has a network of his own. */
+export interface WebhookAgents {
+  readonly 'http:': HttpAgent
+  readonly 'https:': HttpsAgent
+}
+
+export interface SenderParts {
+  readonly clock: Clock
+  readonly resolver: Resolver
+  readonly agents?: ((options: AgentOptions) => WebhookAgents) | undefined
+}
+
 export class Sender {
   readonly #clock: Clock
   readonly #resolver: Resolver
   readonly #rules: SenderRules
   readonly #allow: AllowList
-  readonly #agents: { readonly 'http:': HttpAgent; readonly 'https:': HttpsAgent }
+  readonly #agents: WebhookAgents
 
-  constructor(parts: { readonly clock: Clock; readonly resolver: Resolver }, rules: SenderRules) {
+  constructor(parts: SenderParts, rules: SenderRules) {
     this.#clock = parts.clock
     this.#resolver = parts.resolver
     this.#rules = rules
     this.#allow = readAllowList(rules.allow)
     const options = { keepAlive: true, maxFreeSockets: IDLE_CONNECTIONS_MAX, timeout: IDLE_MS }
-    this.#agents = { 'http:': new HttpAgent(options), 'https:': new HttpsAgent(options) }
+    this.#agents = (parts.agents ?? systemAgents)(options)
   }
 
   /** Ends connections that are idle, and those in use with what uses them. */
@@ -107,6 +119,10 @@ export class Sender {
       )
     }
   }
+}
+
+function systemAgents(options: AgentOptions): WebhookAgents {
+  return { 'http:': new HttpAgent(options), 'https:': new HttpsAgent(options) }
 }
 
 class RefusedAddress extends Error {}

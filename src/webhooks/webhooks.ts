@@ -17,7 +17,7 @@ import type { GaugeSample, Telemetry } from '../telemetry/telemetry.ts'
 import { Deliverer } from './deliverer.ts'
 import { Endpoints, type EndpointState } from './endpoints.ts'
 import { type MakerSettings, WebhookMaker, type WebhookEvent, type WebhookJob } from './maker.ts'
-import { Sender, type SenderRules } from './sender.ts'
+import { Sender, type SenderParts, type SenderRules } from './sender.ts'
 
 export interface WebhooksParts {
   readonly config: Config
@@ -28,6 +28,7 @@ export interface WebhooksParts {
   readonly random: Random
   readonly telemetry: Telemetry
   readonly resolver: Resolver
+  readonly agents?: SenderParts['agents']
   /** What clients see of a job that has ended. */
   readonly documentOf: (job: StoredJob) => Readonly<Record<string, unknown>>
 }

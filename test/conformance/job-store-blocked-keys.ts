@@ -98,11 +98,11 @@ export const blockedKeyCases: Cases = {
     assert.equal((await rig.stats()).blockedKeys, 0)
   },
 
-  async 'released, the key goes on with the next; the job stays a dead letter, visibly changed'(rig) {
+  async 'released, the key goes on with the next; the job stays the dead letter that it was'(rig) {
     const [dead, second, third] = await blocked(rig)
     const released = await rig.done({ kind: 'release', queue: 'q', key: 'k' })
     assert.deepEqual([released.id, released.status, released.dead, released.blocksKey], [dead?.id, 'failed', 'server_error', false])
-    assert.ok(released.version > (dead?.version ?? 0), 'whoever watches it sees that')
+    assert.equal(released.version, dead?.version, 'by it its end is known')
     assert.deepEqual(await rig.read(released.id), released)
     assert.deepEqual((await rig.store.tick()).ready, ['q'])
     const { ref } = await rig.leaseOne({ max: 9 })

@@ -62,6 +62,17 @@ export const followUpCases: Cases = {
     assert.deepEqual(await due(rig), [after?.id], 'what is due stays so')
   },
 
+  async 'an end is the same one when its key is released before anything has followed from it'(rig) {
+    await rig.configure({ onFailure: 'block' })
+    await rig.submitAll([{ ...DUE, key: 'k' }, { key: 'k' }])
+    const dead = await rig.fail((await rig.leaseOne()).ref, true)
+    const [outboxed] = await rig.store.followUps(1)
+    await rig.done({ kind: 'release', queue: 'q', key: 'k' })
+    assert.equal((await rig.store.followUps(1))[0]?.version, dead.version)
+    assert.equal(await followed(rig, outboxed ?? assert.fail()), 'done')
+    assert.deepEqual(await due(rig), [])
+  },
+
   async 'they come in the order in which the jobs ended, so many at a time'(rig) {
     const [a, b, c] = await rig.submitAll([DUE, DUE, DUE])
     const leases = await rig.lease()

@@ -138,6 +138,20 @@ test('a result that is as large as the next job may be is sent on, and a larger 
   assert.equal((await rig.admin('GET', `jobs/${parent.id}`)).document.next.error.code, 'chain_result_too_large')
 })
 
+test('a result for which the next queue never has room stops its chain, and nobody waits behind it', async () => {
+  const results = ['x'.repeat(1000), 'small']
+  await using server = await disposable(startTestServer((_, response) => void response.end(results.shift() ?? 'last')))
+  await using rig = await startConfigRig({
+    pools: poolOf(server.it),
+    queues: { narrow: { pool: 'api', limits: { bytes: '1000B' } } },
+    routes: [{ ...EXTRACT, then: 'narrow' }],
+  })
+  const parent = await chained(rig, '/extract')
+  assert.deepEqual([parent.status, parent.next.error.code], ['succeeded', 'chain_result_too_large'])
+  assert.match(parent.next.error.detail, /more than queue narrow may hold \(limits\.bytes\)/)
+  assert.ok('id' in (await chained(rig, '/extract')).next)
+})
+
 test('a job that is sent by the queue API says itself where its result goes, where its key may send', async () => {
   await using server = await disposable(translator())
   const token = 'the-token-of-somebody'

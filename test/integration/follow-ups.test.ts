@@ -34,6 +34,29 @@ async function rigWith(limits: { readonly jobs?: number } = {}): Promise<JobsRig
   return rig
 }
 
+/** With room for one job in `full`, which is there. */
+async function rigWithFull(): Promise<JobsRig & { makeRoom(): Promise<unknown> }> {
+  const rig = await startJobsRig({ config: { queues: [testQueue({ name: 'work' }), pulled('open', 1000), pulled('full', 1)] } })
+  const filling = await rig.submit({ queue: 'full' })
+  return Object.assign(rig, { makeRoom: () => rig.jobs.cancel(filling.id, false) })
+}
+
+async function jobsIn(rig: JobsRig, queue: string): Promise<readonly StoredJob[]> {
+  return (await rig.store.browse({ filter: { queue }, max: 10 })).jobs
+}
+
+const BOTH = [
+  { name: 'one', job: newJob({ queue: 'open' }) },
+  { name: 'two', job: newJob({ queue: 'full' }) },
+]
+
+/** Somebody empties the queue; what is tried again a second later must not fill it. */
+async function emptied(rig: JobsRig, queue: string): Promise<void> {
+  const [made] = await jobsIn(rig, queue)
+  await rig.jobs.cancel(made?.id ?? '', false)
+  assert.equal((await rig.store.command([{ kind: 'forget', id: made?.id ?? '' }]))[0]?.kind, 'done')
+}
+
 async function bodies(rig: JobsRig): Promise<readonly string[]> {
   const { jobs } = await rig.store.browse({ filter: { queue: 'next' }, max: 100 })
   const reads = await rig.store.read(
@@ -185,4 +208,29 @@ test('where a result finds no room, what is smaller goes on', async () => {
   const never = await sized(10_001)
   await until('one that is larger than the queue is done', () => isDone(rig, never))
   assert.match(JSON.stringify((await rig.status(never.id)).next), /chain_result_too_large/)
+})
+
+test('where a part of what follows has no room, the other part is made once, whatever becomes of it', async () => {
+  await using rig = await rigWithFull()
+  rig.jobs.followUps.add(({ job }) => (job.queue === 'work' ? { jobs: BOTH } : undefined))
+  const job = await rig.submit({ followUp: 'tell' })
+  await until('what was made is kept', async () => (await rig.status(job.id)).followedBy?.includes('one') === true)
+  await emptied(rig, 'open')
+  await rig.makeRoom()
+  await until('all is done', () => isDone(rig, job))
+  assert.deepEqual([await jobsIn(rig, 'open'), (await jobsIn(rig, 'full')).length], [[], 2])
+  assert.equal((await rig.status(job.id)).followedBy, undefined)
+})
+
+test('of what follows from the end of a batch, too, each part is made once', async () => {
+  await using rig = await rigWithFull()
+  rig.jobs.batches.onEnded(() => BOTH)
+  const taken = await rig.jobs.batches.submit({ jobs: [newJob({ queue: 'work', followUp: JSON.stringify({ batch: { index: 0 } }) })] })
+  const batch = 'batch' in taken ? taken.batch : assert.fail(taken.kind)
+  await until('what was made is kept', async () => batch.head.followedBy?.includes('one') === true)
+  await emptied(rig, 'open')
+  await rig.makeRoom()
+  await until('all is done', async () => batch.head.due === undefined)
+  assert.deepEqual([await jobsIn(rig, 'open'), (await jobsIn(rig, 'full')).length], [[], 2])
+  assert.equal(batch.head.followedBy, undefined)
 })

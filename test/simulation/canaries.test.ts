@@ -1,13 +1,14 @@
 /** The simulation finds mistakes: each canary within a few seeds, and every time, because a seed is a history. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { AFTERMATH_CANARIES } from './canaries-aftermath.ts'
 import { CANARIES, type Canary } from './canaries.ts'
 import { failureText } from './failure-text.ts'
 import { simulate, type SimulationResult } from './simulate.ts'
 
 const SEEDS_MAX = 60
 
-for (const canary of CANARIES) {
+for (const canary of [...CANARIES, ...AFTERMATH_CANARIES]) {
   test(`it finds ${canary.name}`, async () => {
     const found = await firstFailure(canary)
     assert.ok(found !== undefined, `not found in ${SEEDS_MAX} seeds`)

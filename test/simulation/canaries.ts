@@ -32,7 +32,7 @@ export interface Canary {
 type Change = (args: readonly unknown[], next: (args: readonly unknown[]) => Promise<unknown>) => Promise<unknown>
 
 /** One method of the store does something else. */
-function broken(method: StoreMethod, make: (store: JobStore) => Change): SimulationOptions {
+export function broken(method: StoreMethod, make: (store: JobStore) => Change): SimulationOptions {
   return {
     tamper: (store) => {
       const change = make(store)
@@ -42,7 +42,7 @@ function broken(method: StoreMethod, make: (store: JobStore) => Change): Simulat
 }
 
 /** True every so many times. */
-function every(count: number): () => boolean {
+export function every(count: number): () => boolean {
   let left = count
   return () => {
     if (--left > 0) return false
@@ -152,7 +152,7 @@ function keyIsOffByOne(): SimulationOptions {
 }
 
 /** Calls of a method that are left out, or changed. */
-function patched<T extends object, K extends keyof T>(target: T, name: K, make: (real: T[K]) => T[K]): () => () => void {
+export function patched<T extends object, K extends keyof T>(target: T, name: K, make: (real: T[K]) => T[K]): () => () => void {
   return () => {
     const real = target[name]
     target[name] = make(real)
@@ -160,7 +160,7 @@ function patched<T extends object, K extends keyof T>(target: T, name: K, make: 
   }
 }
 
-function submitted(change: (job: NewJob) => NewJob): SimulationOptions {
+export function submitted(change: (job: NewJob) => NewJob): SimulationOptions {
   return broken('submit', () => (args, next) => next([(args[0] as readonly NewJob[]).map(change)]))
 }
 
@@ -172,6 +172,7 @@ export const CANARIES: readonly Canary[] = [
       'what has succeeded is never sent again',
       'succeeded means that the result can be read',
       'counters equal a full look',
+      'what follows is one commit with the end',
     ],
     options: broken('settle', settleIsLost),
   },
@@ -283,7 +284,13 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a result that is another’s',
-    foundAs: ['an answer is what a server answered', 'a result stays what it is', 'one result per job'],
+    foundAs: [
+      'an answer is what a server answered',
+      'a result stays what it is',
+      'one result per job',
+      'the next job has the result, byte for byte',
+      'a webhook has the result, byte for byte',
+    ],
     options: broken('read', resultsAreMixed),
   },
   {

@@ -1,7 +1,8 @@
 /** What clients asked for, what servers were asked to do, and what was answered: the material that the promises are checked on. */
 import type { Link } from './link.ts'
 
-export type RouteKind = 'queue' | 'held' | 'spill' | 'direct' | 'pulled'
+/** `chain`: no client has sent it, it is the result of another job. */
+export type RouteKind = 'queue' | 'held' | 'spill' | 'direct' | 'pulled' | 'chain'
 
 /** One thing that a client wants done, however often it sends it. */
 export interface Intent {
@@ -56,6 +57,11 @@ export interface Run {
   answer: { readonly status: number; readonly body: string; readonly whole: boolean } | undefined
   /** The server has said "not now", or asked to get it again. */
   mayBeSentAgain: boolean
+}
+
+/** What nobody has sent yet. */
+export function newIntent(wanted: Omit<Intent, 'sentAt' | 'jobs' | 'results' | 'nothingDone' | 'waiting'>): Intent {
+  return { ...wanted, sentAt: [], jobs: new Map(), results: [], nothingDone: false, waiting: false }
 }
 
 export class Facts {

@@ -3,10 +3,12 @@ import type { AdminOptions } from '../../src/admin/admin.ts'
 import { type Gateway, startGateway } from '../../src/gateway.ts'
 import type { JobStore } from '../../src/ports/job-store.ts'
 import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
+import type { Ends } from './ends.ts'
 import { faultyStore, type StoreFaults } from './faulty-store.ts'
 import type { KeptStore } from './kept-store.ts'
 import type { SimNetwork } from './network.ts'
 import type { Oracle } from './oracle.ts'
+import { agentsOver } from './receiver.ts'
 import type { Scenario } from './scenario.ts'
 import { Process, type World } from './world.ts'
 
@@ -16,6 +18,7 @@ export interface LivesParts {
   readonly scenario: Scenario
   readonly kept: KeptStore
   readonly oracle: Oracle
+  readonly ends: Ends | undefined
   readonly storeFaults: StoreFaults
   /** Between the engine and all that looks at it: where a canary sits. */
   readonly tamper: ((store: JobStore, world: World) => JobStore) | undefined
@@ -74,7 +77,7 @@ export class GatewayLives {
   }
 
   async #open(process: Process): Promise<Life> {
-    const { world, network, scenario, oracle, kept, tamper, storeFaults } = this.#parts
+    const { world, network, scenario, oracle, ends, kept, tamper, storeFaults } = this.#parts
     const gauges = new Map<string, () => Iterable<{ readonly value: number }>>()
     let store: JobStore | undefined
     let fatal: (error: Error) => void = () => undefined
@@ -82,14 +85,16 @@ export class GatewayLives {
       clock: world.clockOf(process),
       random: world.stream(100 + this.#count),
       network: network.of(process),
-      telemetry: telemetryOf(world, gauges),
+      webhookAgents: agentsOver(network.of(process)),
+      telemetry: telemetryOf(world, gauges, ends),
       startAdmin: async ({ address }: AdminOptions) => ({ address, close: async () => undefined }),
       openStore: async (options) => {
         const opened = kept.open(options)
         fatal = (error) => options.events.onFatal?.(error)
         const engine = tamper === undefined ? opened : tamper(opened, world)
         await oracle.reopened(engine)
-        store = oracle.watch(engine)
+        const watched = oracle.watch(engine)
+        store = ends === undefined ? watched : ends.watch(watched)
         return faultyStore(store, process, world, storeFaults)
       },
     })
@@ -168,7 +173,7 @@ const START_AGAIN_MS = 500
 /** For answers of a slow store, and of clients that are slow to leave; a pause comes on top. */
 const STOP_SLACK_MS = 90_000
 
-function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly value: number }>>): Telemetry {
+function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly value: number }>>, ends: Ends | undefined): Telemetry {
   const nothing = { inc: () => undefined, observe: () => undefined }
   return {
     metrics: {
@@ -178,7 +183,10 @@ function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly
       render: () => '',
     },
     accessLog: false,
-    event: (event) => told(world, event),
+    event: (event) => {
+      told(world, event)
+      ends?.told(event)
+    },
     access: () => undefined,
     attempt: () => undefined,
   }

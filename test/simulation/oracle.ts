@@ -17,8 +17,10 @@ import type {
   SettleOutcome,
   StoredJob,
   Submitted,
+  SubmittedWhole,
   Tick,
 } from '../../src/ports/job-store.ts'
+import { idAt } from '../../src/jobs/batch-notes.ts'
 import { intercept } from './intercept.ts'
 import type { World } from './world.ts'
 
@@ -26,13 +28,16 @@ export interface ModelJob {
   readonly id: string
   readonly queue: string
   readonly target: string
+  /** Of the intent that it came from. What follows from other jobs comes from none, and has a number of its own. */
+  readonly tag: number
   readonly key: string | undefined
-  readonly delayed: boolean
+  /** It has no place in the order of its key. */
+  delayed: boolean
   readonly acceptedAt: number
   readonly attempts: number
   readonly sendOnce: boolean
   readonly scopeKey: string | undefined
-  readonly expiresAt: number | undefined
+  expiresAt: number | undefined
   readonly body: Buffer
   place: 'waiting' | 'running' | 'ended'
   status: string
@@ -54,8 +59,21 @@ export interface ModelJob {
   forgotten: boolean
   /** It failed, and its key waits for somebody. */
   blocksKey: boolean
+  redrives: number
 }
 
+/** Who wants to know more than the oracle does. */
+export interface Onlooker {
+  /** Its lease ran out. */
+  lapsed?(job: ModelJob): void
+  created?(job: ModelJob, submitted: NewJob): void
+  ended?(job: ModelJob, view: StoredJob): void
+  /** Somebody has sent a dead letter again. */
+  redriven?(job: ModelJob): void
+}
+
+/** Above all tags of intents. */
+const OWN_TAGS = 1_000_000
 const ENDED = new Set(['succeeded', 'failed', 'cancelled', 'expired'])
 
 export class Oracle {
@@ -68,12 +86,11 @@ export class Oracle {
   #lastId = ''
   #lastFence = 0
   unfinished = 0
-  /** Its lease ran out. */
-  onLapse: (job: ModelJob) => void = () => undefined
+  readonly onlookers: Onlooker[] = []
   readonly #paused = new Set<string>()
 
-  /** Queues whose ended jobs may go at any time, because there is little room for them. */
-  readonly #evicting: ReadonlySet<string>
+  /** Queues whose ended jobs may go at any time, because there is little room for them, or because somebody empties them. */
+  readonly #evicting: Set<string>
 
   constructor(world: World, evicting: readonly string[]) {
     this.#world = world
@@ -126,6 +143,8 @@ export class Oracle {
     switch (method) {
       case 'submit':
         return each(args[0], result, (job: NewJob, submitted: Submitted) => this.#submitted(job, submitted))
+      case 'submitWhole':
+        return this.#submittedWhole(args[0] as readonly NewJob[], result as SubmittedWhole)
       case 'lease':
         return each(args[0], result, (request: LeaseRequest, leases: readonly Lease[]) => this.#leased(request, leases))
       case 'settle':
@@ -136,6 +155,10 @@ export class Oracle {
         return each(args[0], result, (command: JobCommand, outcome: CommandOutcome) => this.#commanded(command, outcome))
       case 'read':
         return each(args[0], result, (id: string, read: ReadJob | undefined) => this.#read(id, read))
+      case 'followUps':
+        // Of an end that nobody was told of yet it is known here first.
+        for (const job of result as readonly StoredJob[]) this.#see(job)
+        return
       case 'tick':
         for (const job of (result as Tick).changed) this.#ticked(job)
         return
@@ -154,12 +177,27 @@ export class Oracle {
       return this.#see(submitted.job)
     }
     if (submitted.kind !== 'created') return
-    const { id } = submitted.job
-    this.#check(before === undefined, 'one job per idempotency key', () => `${id} repeats ${before}`)
+    this.#check(before === undefined, 'one job per idempotency key', () => `${submitted.job.id} repeats ${before}`)
+    this.#created(job, submitted.job)
+  }
+
+  /** All of them or none; only the first one's idempotency counts. */
+  #submittedWhole(jobs: readonly NewJob[], submitted: SubmittedWhole): void {
+    const [first, ...rest] = jobs
+    if (first === undefined) return
+    if (submitted.kind === 'duplicate') return this.#submitted(first, { kind: 'duplicate', job: submitted.first })
+    if (submitted.kind !== 'created') return
+    this.#submitted(first, { kind: 'created', job: submitted.first })
+    for (const [i, { idempotency: _, ...job }] of rest.entries())
+      this.#created(job, { id: idAt(submitted.first.id, i + 1), status: 'queued', version: 0 })
+  }
+
+  #created(job: NewJob, view: Pick<StoredJob, 'id' | 'status' | 'version'>): void {
+    const { id } = view
     this.#check(id > this.#lastId, 'ids are in order of acceptance', () => `${id} after ${this.#lastId}`)
     this.#lastId = id
-    if (scopeKey !== undefined) this.#scopes.set(scopeKey, id)
-    this.#add(job, submitted.job)
+    if (job.idempotency !== undefined) this.#scopes.set(job.idempotency.scopeKey, id)
+    this.#add(job, view)
   }
 
   /** An evicted job takes its idempotency key with it. */
@@ -169,11 +207,13 @@ export class Oracle {
     return job?.place === 'ended' && this.#evicting.has(job.queue) ? undefined : id
   }
 
-  #add(job: NewJob, view: StoredJob): void {
+  #add(job: NewJob, view: Pick<StoredJob, 'id' | 'status' | 'version'>): void {
+    const tag = Number(job.request.target.split('/')[2])
     const model: ModelJob = {
       id: view.id,
       queue: job.queue,
       target: job.request.target,
+      tag: Number.isSafeInteger(tag) ? tag : OWN_TAGS + this.jobs.size,
       key: job.key,
       delayed: (job.delayMs ?? 0) > 0,
       acceptedAt: this.#world.now,
@@ -200,12 +240,14 @@ export class Oracle {
       keptUntil: job.idempotency === undefined ? 0 : Math.floor(this.#world.wall) + job.idempotency.keepMs,
       forgotten: false,
       blocksKey: false,
+      redrives: 0,
     }
     this.#world.history.log(
       `store has ${view.id} for ${job.request.target} in ${job.queue}${job.key === undefined ? '' : ` key ${job.key}`}${model.delayed ? ` after ${job.delayMs} ms` : ''}${job.sendOnce ? ', once' : ''}`,
     )
     this.jobs.set(view.id, model)
     this.unfinished++
+    for (const onlooker of this.onlookers) onlooker.created?.(model, job)
     if (job.key === undefined) return
     const place = `${job.queue} ${job.key}`
     const same = this.#jobsOfKey.get(place)
@@ -325,7 +367,7 @@ export class Oracle {
       if (outcome.kind === 'done' && outcome.job !== undefined && job !== undefined) this.#note(job, outcome.job)
     }
     if (command.kind === 'answer') this.#answering(command.lease, outcome)
-    if (outcome.kind === 'done') this.#operated(command)
+    if (outcome.kind === 'done') this.#operated(command, outcome.job)
     if (command.kind !== 'cancel') return
     const job = this.jobs.get(command.id)
     if (job === undefined) return this.#violated('nothing invented', `${command.id} is cancelled`)
@@ -357,15 +399,15 @@ export class Oracle {
     this.#note(job, outcome.job)
   }
 
-  #operated(command: JobCommand): void {
+  #operated(command: JobCommand, view: StoredJob | undefined): void {
+    if (command.kind === 'begin' && command.task.kind === 'forget') this.#evicting.add(command.task.filter.queue)
+    if (command.kind === 'redrive' && view !== undefined) this.#see(view)
     if (command.kind === 'pause') this.#paused.add(command.queue)
     if (command.kind === 'resume') this.#paused.delete(command.queue)
     if (command.kind !== 'release') return
     for (const job of this.jobsOfKey(command.queue, command.key)) {
       if (!job.blocksKey) continue
       job.blocksKey = false
-      // It is told as a change of the job.
-      job.version = Number.NaN
     }
   }
 
@@ -375,8 +417,10 @@ export class Oracle {
     const job = this.jobs.get(view.id)
     if (job === undefined) return this.#violated('nothing invented', `${view.id} changed, which nobody submitted`)
     this.#world.history.log(`store tells that ${view.id} is ${view.status} now`)
+    // A task ends what waits.
+    if (job.place === 'waiting' && ENDED.has(view.status) && view.status !== 'succeeded') return this.#left(job, view)
     if (job.place !== 'running' || view.status === 'running') return this.#see(view)
-    this.onLapse(job)
+    for (const onlooker of this.onlookers) onlooker.lapsed?.(job)
     const early = (job.deferred?.until ?? 0) - this.#world.now
     this.#check(early <= 0, 'a deferred job is left to its server', () => `${job.id} is taken back ${early} ms before its time`)
     job.counted++
@@ -404,6 +448,16 @@ export class Oracle {
     job.blocksKey = view.blocksKey
     const keepMs = view.dead === undefined ? job.keepMs : job.keepDeadMs
     job.keptUntil = Math.max(job.keptUntil, (view.finishedAt ?? 0) + keepMs)
+    for (const onlooker of this.onlookers) onlooker.ended?.(job, view)
+  }
+
+  /** It runs again, with all its attempts; its place in the order of its key it had before. */
+  #redriven(job: ModelJob, view: StoredJob): void {
+    this.#world.history.log(`store has ${job.id} run again, for the ${view.redrives}th time`)
+    this.#check(job.status === 'failed' || job.status === 'expired', 'an end is an end', () => `${job.id} was ${job.status} and runs again`)
+    for (const onlooker of this.onlookers) onlooker.redriven?.(job)
+    Object.assign(job, { place: 'waiting', counted: 0, expiresAt: undefined, blocksKey: false, delayed: true, redrives: view.redrives })
+    this.unfinished++
   }
 
   #read(id: string, read: ReadJob | undefined): void {
@@ -437,8 +491,8 @@ export class Oracle {
   #see(view: StoredJob): void {
     const job = this.jobs.get(view.id)
     if (job === undefined) return this.#violated('nothing invented', `${view.id} is there, and nobody submitted it`)
+    if (view.redrives > job.redrives) this.#redriven(job, view)
     if (job.place === 'ended') {
-      if (Number.isNaN(job.version)) job.version = view.version
       const same = view.status === job.status && view.version === job.version
       return this.#check(
         same,

@@ -161,8 +161,7 @@ export class Promises {
   }
 
   #runsOfJob(job: ModelJob): readonly { readonly fence: number }[] {
-    const tag = Number(job.target.split('/')[2])
-    return this.#facts.runsOf(tag).flatMap((run) => (run.job?.id === job.id ? [run.job] : []))
+    return this.#facts.runsOf(job.tag).flatMap((run) => (run.job?.id === job.id ? [run.job] : []))
   }
 
   /**
@@ -170,8 +169,9 @@ export class Promises {
    * a lease has to spare finds both over when it goes on, the attempt and its lease.
    */
   lapsed(job: ModelJob): void {
-    const tag = Number(job.target.split('/')[2])
-    const run = this.#facts.runsOf(tag).find((each) => each.job?.id === job.id && each.job.fence === job.lease?.fence)
+    // The exchange was over when its server deferred the end.
+    if (job.deferred !== undefined) return
+    const run = this.#facts.runsOf(job.tag).find((each) => each.job?.id === job.id && each.job.fence === job.lease?.fence)
     const process = run?.link?.process
     const working = run !== undefined && process?.alive === true && process.longestPauseMs < LEASE_SLACK_MS && isUnderWay(run)
     this.#check(!working, 'no lease lapses under an attempt', () => `${job.id} fence ${job.lease?.fence}, run ${run?.id}`)

@@ -3,6 +3,7 @@ import type { Config, QueueConfig, RouteConfig } from '../../src/config/config.t
 import type { SeededRandom } from '../support/seeded-random.ts'
 import { testConfig, testPool, testQueue, testRoute } from '../support/test-config.ts'
 import { API_TOKEN } from './exchange.ts'
+import { type Following, withFollowing } from './following.ts'
 import type { StoreFaults } from './faulty-store.ts'
 import { NO_STORE_FAULTS } from './faulty-store.ts'
 import type { Weather } from './link.ts'
@@ -37,6 +38,8 @@ export interface Scenario {
   readonly lateness: number
   /** Somebody pauses queues. */
   readonly operated: boolean
+  /** What follows from ends of jobs. Absent: nothing. */
+  readonly following?: Following
 }
 
 export const GATEWAY = { host: '10.0.0.1', port: 8080 }
@@ -47,10 +50,15 @@ const HOUR_MS = 3_600_000
 /** One seed in so many runs on the embedded engine: files cost ten times as much. */
 const EMBEDDED_EVERY = 20
 const DEFERRING_EVERY = 4
+const FOLLOWING = 0.3
 
-/** `streams`: chance of its own, so that seeds mean otherwise what they meant before answers were streamed. */
-export function scenarioOf(seed: number, random: SeededRandom, streams: SeededRandom): Scenario {
-  const scenario = drawn(seed, random)
+/** `streams`, `follows`: chances of their own, so that seeds mean otherwise what they meant before answers were streamed, and before anything followed. */
+export function scenarioOf(seed: number, random: SeededRandom, streams: SeededRandom, follows: SeededRandom): Scenario {
+  const scenario = streaming(drawn(seed, random), streams)
+  return follows.chance(FOLLOWING) ? withFollowing(scenario, follows) : scenario
+}
+
+function streaming(scenario: Scenario, streams: SeededRandom): Scenario {
   // What the embedded engine writes while an answer comes takes real time.
   if (scenario.engine === 'embedded' || streams.chance(0.6)) return scenario
   const { config } = scenario

@@ -60,6 +60,7 @@ export interface ServerParts {
   readonly random: SeededRandom
   /** Told of every request that reaches a server, before it is answered. */
   readonly arrived: (run: Run, message: Message) => void
+  readonly jobOf: (id: string) => { readonly tag: number; readonly queue: string } | undefined
 }
 
 interface Answer {
@@ -138,10 +139,12 @@ export class SimServer implements SimHost {
 
   #begin(message: Message, peer: PeerEnd): Run | undefined {
     const [method = '', target = ''] = message.start.split(' ')
-    const tag = Number(/^\/(?:queue|held|spill|direct)\/(\d+)/.exec(target)?.[1])
-    if (!Number.isInteger(tag)) return undefined
-    const { facts, world, arrived } = this.#parts
+    const { facts, world, arrived, jobOf } = this.#parts
     const id = message.headers.get('spillway-job')
+    const known = id === undefined ? undefined : jobOf(id)
+    const own = /^\/(?:queue|held|spill|direct)\/(\d+)/.exec(target)?.[1]
+    const tag = own === undefined ? known?.tag : Number(own)
+    if (tag === undefined) return undefined
     const job =
       id === undefined
         ? undefined
@@ -149,7 +152,7 @@ export class SimServer implements SimHost {
             id,
             attempt: Number(message.headers.get('spillway-attempt')),
             fence: Number(message.headers.get('spillway-fence')),
-            queue: target.startsWith('/spill') ? 'spilled' : 'work',
+            queue: known?.queue ?? '',
           }
     const run = facts.addRun({ tag, server: this.address, at: world.now, link: peer.link, job })
     const said = job === undefined ? 'live' : `job ${job.id} attempt ${job.attempt} fence ${job.fence}`

@@ -3,8 +3,9 @@
  * and the promises are checked. The same seed gives the same history.
  */
 import type { JobStore, StoredJob } from '../../src/ports/job-store.ts'
+import { Aftermath } from './aftermath.ts'
 import { Client, type ClientParts } from './client.ts'
-import { Facts, type Intent, type Run } from './facts.ts'
+import { Facts, type Intent, newIntent, type Run } from './facts.ts'
 import { NO_STORE_FAULTS } from './faulty-store.ts'
 import { GatewayLives } from './gateway-lives.ts'
 import type { History, Violation } from './history.ts'
@@ -58,8 +59,16 @@ const LEFT_OVER = [
   'spillway_job_watchers',
   'spillway_buffered_bytes',
   'spillway_connections',
+  'spillway_webhooks_in_flight',
+  'spillway_batches_running',
+  'spillway_streamed_answers',
+  'spillway_streamed_answer_readers',
 ] as const
 const HOUR_MS = 3_600_000
+/** Longer than anything is kept; and how long it may take until batches and jobs of that time are gone. */
+const LONG_MS = 1000 * HOUR_MS
+const SWEPT_MS = 90_000
+const TICKED_MS = 31_000
 
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const world = new World(seed)
@@ -81,6 +90,7 @@ class Simulation {
   readonly #lives: GatewayLives
   readonly #servers: readonly SimServer[]
   readonly #promises: Promises
+  readonly #aftermath: Aftermath | undefined
   readonly #kept
   readonly #storeFaults
   #clients = 0
@@ -89,7 +99,7 @@ class Simulation {
   #readySince = new Map<string, number>()
 
   constructor(world: World, seed: number, options: SimulationOptions) {
-    const drawn = scenarioOf(seed, world.stream(2), world.stream(7))
+    const drawn = scenarioOf(seed, world.stream(2), world.stream(7), world.stream(16))
     const scenario = options.change?.(drawn) ?? drawn
     this.#world = world
     this.#scenario = scenario
@@ -97,11 +107,14 @@ class Simulation {
     this.#network = new SimNetwork(world, { ...scenario.weather })
     this.#kept = scenario.engine === 'memory' ? keptMemory(options.tamperTables) : keptFiles()
     this.#storeFaults = { ...scenario.storeFaults }
-    const parts = { world, network: this.#network, scenario, kept: this.#kept, oracle: this.#oracle, storeFaults: this.#storeFaults }
+    const { following } = scenario
+    const common = { world, network: this.#network, facts: this.#facts, oracle: this.#oracle, scenario }
+    if (following !== undefined) this.#aftermath = new Aftermath({ ...common, following })
+    const parts = { ...common, ends: this.#aftermath?.ends, kept: this.#kept, storeFaults: this.#storeFaults }
     this.#lives = new GatewayLives({ ...parts, tamper: options.tamper })
     this.#promises = new Promises(world, this.#facts, this.#oracle, scenario.config)
     const { before, after, slow } = scenario.storeFaults
-    if (before + after + slow === 0) this.#oracle.onLapse = (job) => this.#promises.lapsed(job)
+    if (before + after + slow === 0) this.#oracle.onlookers.push({ lapsed: (job) => this.#promises.lapsed(job) })
     this.#servers = scenario.servers.map(
       (address, i) =>
         new SimServer(address, scenario.temper, {
@@ -110,6 +123,7 @@ class Simulation {
           facts: this.#facts,
           random: world.stream(20 + i),
           arrived: (run, message) => this.#promises.arrived(run, message),
+          jobOf: (id) => this.#oracle.jobs.get(id),
         }),
     )
   }
@@ -200,6 +214,7 @@ class Simulation {
       const parts = { ...common, facts: this.#facts, random: world.stream(50 + i), lateness, received }
       world.after(i, () => begin(new PullConsumer(`pull-${i}`, 'pulled', parts), `consumer ${i}`))
     }
+    this.#aftermath?.plan({ ...common, begin })
     const queues = config.queues.map(({ name }) => name)
     const blocks = config.queues.some(({ rules }) => rules.onFailure === 'block')
     if (!operated && !blocks) return
@@ -212,7 +227,7 @@ class Simulation {
     const { keys, consumers } = this.#scenario
     const pulled = consumers > 0 ? (['pulled', 'pulled', 'pulled'] as const) : []
     const size = random.chance(0.05) ? random.integer(60_000) : random.integer(200)
-    return {
+    return newIntent({
       tag,
       route: random.pick(['queue', 'queue', 'queue', 'held', 'held', 'spill', 'spill', 'direct', ...pulled]),
       method: random.chance(0.8) ? 'POST' : 'PUT',
@@ -221,12 +236,7 @@ class Simulation {
       idempotencyKey: random.chance(0.4) ? `i${tag}` : undefined,
       delayMs: random.chance(0.1) ? random.integer(6000) : 0,
       priority: random.chance(0.2) ? random.integer(10) : 0,
-      sentAt: [],
-      jobs: new Map(),
-      results: [],
-      nothingDone: false,
-      waiting: false,
-    }
+    })
   }
 
   // --- faults
@@ -280,14 +290,22 @@ class Simulation {
       server.temper = GOOD_TEMPER
       this.#mend(server)
     }
+    if (this.#aftermath !== undefined) this.#becomeCalmAfter(this.#aftermath)
     this.#world.after(0, () => void this.#lives.start())
     this.#world.after(LATE_MS, () => void this.#look())
+  }
+
+  #becomeCalmAfter(aftermath: Aftermath): void {
+    const world = this.#world
+    aftermath.becomeCalm()
+    // What ended in an hour to come is nothing that could be replayed now.
+    world.jumpWall(world.wallMax - world.wall)
   }
 
   // --- the end
 
   #drained(): boolean {
-    return this.#clients === 0 && this.#oracle.unfinished === 0
+    return this.#clients === 0 && this.#oracle.unfinished === 0 && (this.#aftermath?.isQuiet ?? true)
   }
 
   /** When all is well, a job that is ready and a server that is free meet soon. */
@@ -333,6 +351,19 @@ class Simulation {
     this.#world.jumpWall(HOUR_MS)
   }
 
+  /** What was kept for its time goes when that is over, on the disk and in memory. */
+  async #checkForgotten({ ends }: Aftermath): Promise<void> {
+    const world = this.#world
+    const { store } = this.#lives
+    world.history.log('everything is long ago')
+    world.jumpWall(LONG_MS)
+    const kept = (): number => this.#lives.gauge('spillway_batches')
+    await world.runUntil(() => kept() === 0, SWEPT_MS)
+    await world.runUntil(() => false, TICKED_MS)
+    if (store !== undefined) await ends.checkForgotten(store)
+    world.history.check(kept() === 0, 'nothing is kept for ever', () => `${kept()} batches are in memory`)
+  }
+
   async #end(): Promise<void> {
     const world = this.#world
     this.#promises.ended()
@@ -340,6 +371,7 @@ class Simulation {
     await world.runUntil(() => false, 2_000)
     const { store } = this.#lives
     if (store !== undefined) await this.#oracle.checkCounters(store)
+    if (store !== undefined) await this.#aftermath?.check(store)
     const left = (): readonly string[] => LEFT_OVER.filter((gauge) => this.#lives.gauge(gauge) !== 0)
     // Slots are reserved for a moment whenever the store is asked for jobs, and of clients that vanished the gateway learns by its timeouts.
     const none = await world.runUntil(() => left().length === 0, LEFT_OVER_MS)
@@ -348,6 +380,7 @@ class Simulation {
         .map((gauge) => `${gauge} is ${this.#lives.gauge(gauge)}`)
         .join(', '),
     )
+    if (this.#aftermath !== undefined) await this.#checkForgotten(this.#aftermath)
     let down = false
     world.after(0, () => {
       void this.#lives.stop().then(() => {

@@ -30,6 +30,10 @@ export class SimSocket extends Duplex implements NetworkSocket {
     this.#onread = options.onread
   }
 
+  get connecting(): boolean {
+    return this.#connecting
+  }
+
   // --- from the network
 
   established(): void {

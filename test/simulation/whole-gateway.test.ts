@@ -7,8 +7,8 @@ import { test } from 'node:test'
 import { failureText } from './failure-text.ts'
 import { simulate } from './simulate.ts'
 
-const SEEDS = 500
-const SEEDS_AT_ONCE = 100
+const SEEDS = 300
+const SEEDS_AT_ONCE = 60
 const given = process.env['SEED']
 
 for (const first of given === undefined

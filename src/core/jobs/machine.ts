@@ -201,6 +201,7 @@ function redriven(record: JobRecord, how: Extract<JobEvent, { kind: 'redrive' }>
     reportedBy: undefined,
     blocksKey: undefined,
     followUpDue: undefined,
+    followedBy: undefined,
     startedAt: undefined,
     finishedAt: undefined,
     expiresAt: undefined,

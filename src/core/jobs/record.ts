@@ -101,6 +101,8 @@ export interface JobRecord {
   readonly followUp?: string
   /** It has ended, and what follows from that is not done yet: until then it is not removed. */
   readonly followUpDue?: true | undefined
+  /** What of it is done all the same: the gateway's own names. */
+  readonly followedBy?: readonly string[] | undefined
   /** Hand-outs before the last that the storage keeps the story of. */
   readonly told?: number
   /** Bytes of the stored answer; -1: there is none. */

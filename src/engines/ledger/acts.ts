@@ -37,6 +37,7 @@ export interface Followed {
   readonly version: number
   readonly next?: NextJob | undefined
   readonly more?: boolean | undefined
+  readonly followedBy?: readonly string[] | undefined
 }
 
 const VERSIONS_PER_GENERATION = 2 ** 20
@@ -194,15 +195,17 @@ export class Acts {
   /** A job that blocks its key. */
   release(record: JobRecord): JobRecord {
     this.mustSync = true
-    return this.book.release(record, this.#versionAfter(record))
+    return this.book.release(record)
   }
 
   /** What follows from its end is done, or a part of it. undefined: nothing was to, or it was sent again since. */
-  followed(record: JobRecord, { version, next, more = false }: Followed): JobRecord | undefined {
+  followed(record: JobRecord, { version, next, more = false, followedBy = [] }: Followed): JobRecord | undefined {
     if (record.followUpDue !== true || record.version !== version) return undefined
     this.mustSync = true
     const after: JobRecord = next === undefined ? record : { ...record, next }
-    return more ? this.book.note(after) : this.book.followed(after)
+    if (!more) return this.book.followed(after)
+    const names = [...new Set([...(record.followedBy ?? []), ...followedBy])]
+    return this.book.note(names.length === 0 ? after : { ...after, followedBy: names })
   }
 
   /** False: it has not ended, or not everything has followed from that. */

@@ -167,10 +167,10 @@ export class Book {
   }
 
   /** A job that blocks its key gives it up; it stays what it is otherwise. */
-  release(record: JobRecord, version: number): JobRecord {
+  release(record: JobRecord): JobRecord {
     const queue = this.#queueOf(record)
     this.#changing = true
-    const changed: JobRecord = { ...record, version, blocksKey: undefined }
+    const changed: JobRecord = { ...record, blocksKey: undefined }
     queue.count(record, -1)
     queue.count(changed, 1)
     if (this.line.release(queue, record)) this.becameReady.add(queue.name)
@@ -184,7 +184,7 @@ export class Book {
   /** Nothing more follows from its end: it goes when its time is over. */
   followed(record: JobRecord): JobRecord {
     const queue = this.#queueOf(record)
-    const changed: JobRecord = { ...record, followUpDue: undefined }
+    const changed: JobRecord = { ...record, followUpDue: undefined, followedBy: undefined }
     this.#unkeep(queue, record)
     if (changed.blocksKey !== true) this.#keep(queue, changed)
     return this.note(changed)
@@ -263,6 +263,7 @@ export class Book {
     if (record.server !== undefined) view.server = record.server
     if (record.followUp !== undefined) view.followUp = record.followUp
     if (record.followUpDue === true) view.followUpDue = true
+    if (record.followedBy !== undefined) view.followedBy = record.followedBy
     if (record.lease?.deferred !== undefined) view.deferredUntil = record.lease.deferred.until
     if (record.parent !== undefined) view.parent = record.parent
     if (record.next !== undefined) view.next = record.next
