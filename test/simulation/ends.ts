@@ -21,6 +21,8 @@ interface Plan {
 interface End {
   readonly job: ModelJob
   readonly version: number
+  /** How webhooks name it. */
+  readonly event: string
   readonly status: string
   /** Its result is to be sent on. */
   readonly then: boolean
@@ -52,6 +54,7 @@ export class Ends implements Onlooker {
   readonly #depths = new Map<string, number>()
   /** By id and version. */
   readonly #ends = new Map<string, End>()
+  readonly #byEvent = new Map<string, End>()
   readonly #nextOf = new Map<string, ModelJob>()
   /** By id of the event and name of the endpoint. */
   readonly #webhooks = new Map<string, ModelJob>()
@@ -145,8 +148,7 @@ export class Ends implements Onlooker {
     this.#webhooks.set(name, job)
     const batch = this.batches.get(/^msg_batch_(\w+)$/.exec(event)?.[1] ?? '')
     if (batch !== undefined) return this.#batchOver(batch, job)
-    const [, id, version] = /^msg_(\w{11})_(\d+)$/.exec(event) ?? []
-    const end = this.#ends.get(`${id} ${version}`)
+    const end = this.#byEvent.get(event)
     this.#check(end?.endpoints.includes(endpoint) === true, 'a webhook tells of an end', () => `${job.id} tells ${endpoint} of ${event}`)
     if (end === undefined) return
     const { type, status, id: told } = JSON.parse(job.body.toString('utf8')) as Record<string, unknown>
@@ -175,7 +177,7 @@ export class Ends implements Onlooker {
   // --- what ends
 
   ended(job: ModelJob, view: StoredJob): void {
-    const { version, status, followUpDue, queue } = view
+    const { version, status, followUpDue, queue, redrives, finishedAt = 0 } = view
     const plan = this.#plans.get(job.id)
     const asking = this.#endpoints.filter(({ events, queues }) => events.includes(`job.${status}`) && (queues?.some(isOf(queue)) ?? true))
     const endpoints = queue === WEBHOOKS ? [] : asking.map(({ name }) => name)
@@ -186,7 +188,9 @@ export class Ends implements Onlooker {
       'what follows is one commit with the end',
       () => `${job.id} is ${status}, and nothing is to follow`,
     )
-    this.#ends.set(`${job.id} ${version}`, { job, version, status, then, endpoints, due })
+    const end: End = { job, version, event: `msg_${job.id}_${redrives}_${Math.floor(finishedAt)}`, status, then, endpoints, due }
+    this.#ends.set(`${job.id} ${version}`, end)
+    this.#byEvent.set(end.event, end)
   }
 
   /** What was to follow from the end that nobody knew yet does not. */
@@ -205,7 +209,7 @@ export class Ends implements Onlooker {
     // Something of it has no room.
     if (more) return
     end.due = false
-    const missing = end.endpoints.filter((name) => !this.#webhooks.has(`msg_${id}_${version} ${name}`))
+    const missing = end.endpoints.filter((name) => !this.#webhooks.has(`${end.event} ${name}`))
     this.#check(missing.length === 0, 'an end waits until all has followed', () => `${id}: ${missing.join(', ')} were not told`)
     const kept = outcome.job?.next
     const named = kept !== undefined && 'id' in kept ? kept.id : undefined
