@@ -39,10 +39,11 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
   if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? newKey() : idempotencyKey)
   const method = (init.method ?? 'POST').toUpperCase()
   const mayRepeat = IDEMPOTENT.has(method) || headers.has('idempotency-key') ? isPassing : isRefused
-  // A stream can be read once.
-  const attempts = init.body instanceof ReadableStream ? 1 : http.options.retry.attempts
+  const body = await repeatable(init.body, headers)
+  const attempts = isReadOnce(body) ? 1 : http.options.retry.attempts
   const request = {
     ...rest,
+    ...(body !== undefined && { body }),
     method,
     headers,
     headMs: headLimitMs(http, headers),
@@ -58,6 +59,19 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
       await sleep(pauseMs(failures, retry, meaning.retryAfterMs), signal ?? undefined)
     }
   }
+}
+
+/** What is made of a form has another boundary each time, and would be another request under the same key. */
+async function repeatable(body: RequestInit['body'], headers: Headers): Promise<RequestInit['body']> {
+  if (!(body instanceof FormData)) return body
+  const written = new Response(body)
+  headers.set('content-type', written.headers.get('content-type') as string)
+  return await written.arrayBuffer()
+}
+
+/** A stream, a generator, a file as it is read: a second time nothing would come of it, and that would be sent. */
+function isReadOnce(body: unknown): boolean {
+  return body instanceof ReadableStream || (typeof body === 'object' && body !== null && Symbol.asyncIterator in body)
 }
 
 /** Held, the answer may take as long as the route lets it; asked for at once, it must not. */
