@@ -1,5 +1,5 @@
 /** One queue, by its name: send, receive and settle, look into it, mend it. What the calls do is said in docs/queue-api.md. */
-import type { Http } from './http.ts'
+import type { Api } from './api.ts'
 import { type BatchHandle, followBatch } from './batch.ts'
 import { followJob, type JobHandle, type JobUrls } from './job-handle.ts'
 import type {
@@ -28,7 +28,7 @@ import { BATCH, type BatchLimits, Sender } from './sender.ts'
 import { type Duration, durationMs } from './timing.ts'
 
 export interface QueueParts {
-  readonly http: Http
+  readonly http: Api
   readonly urls: JobUrls
   readonly batch?: Partial<BatchLimits>
 }

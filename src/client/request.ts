@@ -189,8 +189,6 @@ function following(url: string, asked: Request, { init, options }: How): Followe
   const fetcher = init.fetch ?? ((input: string | URL | Request, more?: RequestInit) => fetch(input, more))
   const own = identityIn(asked, url)
   const http = new Http({
-    apiUrl: '',
-    token: undefined,
     fetch: (input, more) => fetcher(input, { credentials: asked.credentials, ...more, headers: { ...own, ...(more?.headers as object) } }),
     retry: { ...RETRY, ...init.retry },
     timeoutMs: TIMEOUT_MS,

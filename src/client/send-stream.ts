@@ -4,7 +4,8 @@
  * keys. Memory is bounded: at most `unansweredMax` jobs are under way, then the source waits.
  */
 import { isPassing, parseJson, unknownAnswer } from './errors.ts'
-import { type Http, refusalIn } from './http.ts'
+import type { Api } from './api.ts'
+import { refusalIn } from './http.ts'
 import { JobSource, orAborted } from './job-source.ts'
 import type { CallOptions, NewJob } from './jobs.ts'
 import { handedOver, meaningOf } from './open.ts'
@@ -13,7 +14,7 @@ import { decodeResult, type Encoded } from './encoded-job.ts'
 import { pauseMs, sleep } from './timing.ts'
 
 export interface StreamTarget<Result> {
-  readonly http: Http
+  readonly http: Api
   readonly path: string
   batch(jobs: readonly Encoded[]): Promise<Result[]>
 }
@@ -106,7 +107,7 @@ async function* streamed<Payload, Result>(sending: Sending<Payload, Result>): As
   const headers = http.headers({ 'content-type': 'application/x-ndjson', accept: 'application/x-ndjson' })
   const request = { method: 'POST', headers, body: body.stream, duplex: 'half' as const, headMs: HEAD_MS }
   try {
-    const answer = await http.open(`${http.options.apiUrl}${target.path}`, signal === undefined ? request : { ...request, signal })
+    const answer = await http.open(http.urlOf(target.path), signal === undefined ? request : { ...request, signal })
     body.answered()
     if (!answer.response.ok) {
       const { refused, response } = await refusalIn(handedOver(answer))
