@@ -31,6 +31,14 @@ test('pauses double up to the longest, at least half is kept, and Retry-After is
   }
 })
 
+test('a pause that is longer than a timer can count is not over at once', async () => {
+  const leaving = new AbortController()
+  const pause = sleep(2 ** 31, leaving.signal)
+  assert.equal(await Promise.race([pause, sleep(20).then(() => 'it goes on')]), 'it goes on')
+  leaving.abort()
+  await assert.rejects(pause, { name: 'AbortError' })
+})
+
 test('with full jitter nothing of a pause is certain but what was asked for', () => {
   const policy = { attempts: 5, baseMs: 100, maxMs: 1000 }
   const pauses = Array.from({ length: 500 }, () => pauseMs(3, policy, 0, 0))

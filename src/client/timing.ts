@@ -37,7 +37,10 @@ export function pauseMs(failures: number, policy: RetryPolicy, retryAfterMs = 0,
   return Math.max(grown * (certain + Math.random() * (1 - certain)), retryAfterMs * (1 + Math.random() * JITTER))
 }
 
-/** Rejects with the signal's reason. */
+/** What a timer can count; one that is set to more is over at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1
+
+/** Rejects with the signal's reason. After some weeks it is over early. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) return reject(reasonOf(signal))
@@ -45,10 +48,13 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       clearTimeout(timer)
       reject(reasonOf(signal as AbortSignal))
     }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', abort)
-      resolve()
-    }, ms)
+    const timer = setTimeout(
+      () => {
+        signal?.removeEventListener('abort', abort)
+        resolve()
+      },
+      Math.min(ms, TIMER_MAX_MS),
+    )
     signal?.addEventListener('abort', abort, { once: true })
   })
 }
@@ -85,8 +91,6 @@ export function reasonOf(signal: AbortSignal): Error {
 /** A timer that fires this late was held up by a blocked event loop; the answer that it waits for may lie in the socket, unread. */
 const STALL_MS = 500
 const GRACE_MS = 1000
-/** What a timer can count. */
-const TIMER_MAX_MS = 2 ** 31 - 1
 
 /**
  * Calls `onOver` once, `ms` from the last `restart`, unless it was cleared. Time in which the event loop was blocked is not held against

@@ -61,6 +61,8 @@ async function poll({ http, url, last, signal, told }: Asked, longMs: number): P
   const headers: Record<string, string> = last === undefined ? {} : { 'if-none-match': `W/"${last.version}"` }
   const query = heldMs === 0 ? '' : `?wait=${heldMs}ms`
   const { document, response } = await http.jobDocumentOnce<JobDocument>({ method: 'GET', url: url + query, heldMs, headers, signal })
+  // What anybody else answers with JSON is no news of the job.
+  if (response.headers.get('spillway-status') === null) throw unknownAnswer(response, '')
   const now = document === undefined ? last : snapshot(document, response, last)
   if (now !== undefined) told(now)
   const retryAfterMs = retryAfterMsOf(response)
