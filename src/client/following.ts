@@ -99,7 +99,7 @@ export class Following {
       }
       try {
         const answer = await this.#http.open(`${this.#url}/result`, { headMs: this.#http.options.timeoutMs, ...(signal && { signal }) })
-        const response = await this.#resultIn(answer)
+        const response = await this.#resultIn(answer, signal)
         if (response !== undefined) return response
         // A dead letter that was sent again.
         this.#last = undefined
@@ -111,9 +111,18 @@ export class Following {
   }
 
   /** Undefined: it has not ended. */
-  async #resultIn(answer: OpenAnswer): Promise<Response | undefined> {
+  async #resultIn(answer: OpenAnswer, signal = new AbortController().signal): Promise<Response | undefined> {
     const { response } = answer
     const status = response.headers.get('spillway-status')
+    if (response.redirected) {
+      // A result that leads on was followed, as `fetch` does. But a network may send all to its log-in page: then this question ends there, too.
+      const asked = { http: this.#http, url: this.#url, heartbeatMs: 0, last: undefined, signal, told: () => undefined }
+      await WAYS.poll(asked).catch((error: Error) => {
+        answer.abort(error)
+        throw error
+      })
+      return handedOver(answer)
+    }
     if (status === null) {
       const { refused, response: read } = await refusalIn(handedOver(answer))
       const error = refused ?? unknownAnswer(read, '')

@@ -216,6 +216,31 @@ for (const [what, [code, headers, page]] of Object.entries(NOT_OURS)) {
   }
 }
 
+test('a result that leads elsewhere is followed there, as fetch does; the way to the log-in page of a network is none', async () => {
+  await using rig = await startRouteRig()
+  let seen = 0
+  const portal = await startTestServer(({ url }, answer) => {
+    if (url === '/login') return void answer.writeHead(200, { 'content-type': 'text/html' }).end('Welcome')
+    seen++
+    answer.writeHead(302, { location: '/login' }).end()
+  })
+  const gateway = rig.line.target
+  const onStatus = ({ status }: JobDocument): void => {
+    if (status === 'succeeded') rig.line.target = `http://127.0.0.1:${portal.port}`
+  }
+  const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry, onStatus })
+  const response = await rig.nextOwed()
+  await until('it streams', async () => (await asked.job)?.document?.status === 'running')
+  response.writeHead(303, { location: '/made/7' }).end()
+  await until('its result was looked for behind the page', () => seen > 3)
+  rig.line.target = gateway
+  await portal.kill()
+  void rig.nextOwed().then((made) => sendJson(made, 200, 'made'))
+  const answer = await asked
+  assert.deepEqual([answer.status, await answer.json()], [200, 'made'])
+  assert.equal(rig.server.received.at(-1)?.url, '/made/7')
+})
+
 test('streams that are cut anywhere lose nothing and tell nothing twice', async (t) => {
   const seed = seedOf()
   t.diagnostic(`SEED=${seed}`)
