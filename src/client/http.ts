@@ -1,7 +1,7 @@
 /** Requests to the addresses of jobs, which hold their own secret: how long we wait, what is repeated. Those of the API are in `api.ts`. */
 import { isPassing, isProblem, parseJson, problemOf, type SpillwayError, unknownAnswer } from './errors.ts'
-import { limited, openAnswer, type OpenAnswer, type OpenCall, withBody } from './open.ts'
-import { pauseMs, type RetryPolicy, sleep } from './timing.ts'
+import { handedOver, limited, openAnswer, type OpenAnswer, type OpenCall, withBody } from './open.ts'
+import { pauseMs, type RetryPolicy, rest } from './timing.ts'
 
 export interface CallParts {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
@@ -40,7 +40,7 @@ export class Http {
   }
 
   async jobDocumentOnce<T>(call: JobCall): Promise<JsonAnswer<T>> {
-    return await askOnce<T>(this.options, call.url, call, call.headers === undefined ? {} : { headers: call.headers })
+    return await askOnce<T>(this.options, call.url, call, { ...(call.headers && { headers: call.headers }) })
   }
 
   /** One request, for its head; the body is the caller's, and so is the end of the connection. */
@@ -61,7 +61,7 @@ export async function repeated<T>(
       return await ask()
     } catch (error) {
       if (!mayRepeat(error) || failures >= retry.attempts || (error.retryAfterMs ?? 0) > retry.maxMs) throw error
-      await sleep(pauseMs(failures, retry, error.retryAfterMs), signal)
+      await rest(pauseMs(failures, retry, error.retryAfterMs), signal)
     }
   }
 }
@@ -83,11 +83,18 @@ export async function askOnce<T>(
   })
 }
 
+/** What an answer that is not the expected one means, and the answer itself, whole. */
+export async function refusalOf(answer: OpenAnswer): Promise<{ readonly error: SpillwayError; readonly response: Response }> {
+  const { refused, response } = await refusalIn(handedOver(answer))
+  return { error: refused ?? unknownAnswer(response, ''), response }
+}
+
 /** The gateway's own error in an answer; its body is read only where it may be one. The answer that comes back is whole. */
-export async function refusalIn(response: Response): Promise<{ readonly refused?: SpillwayError; readonly response: Response }> {
+export async function refusalIn(
+  response: Response,
+): Promise<{ readonly refused?: SpillwayError | undefined; readonly response: Response }> {
   if (response.ok || !isProblem(response)) return { response }
   const text = await response.text()
   const refused = problemOf(response, text)
-  const whole = withBody(response, text)
-  return refused === undefined ? { response: whole } : { refused, response: whole }
+  return { refused, response: withBody(response, text) }
 }

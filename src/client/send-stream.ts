@@ -11,7 +11,7 @@ import type { CallOptions, NewJob } from './jobs.ts'
 import { handedOver, meaningOf } from './open.ts'
 import { readLines } from './lines.ts'
 import { decodeResult, type Encoded } from './encoded-job.ts'
-import { pauseMs, sleep } from './timing.ts'
+import { pauseMs, rest } from './timing.ts'
 
 export interface StreamTarget<Result> {
   readonly http: Api
@@ -89,7 +89,7 @@ function streamsRequests(): boolean {
 
 async function fill<Payload, Result>(sending: Sending<Payload, Result>): Promise<void> {
   const { source, signal, unanswered, unansweredMax } = sending
-  const enough = sleep(FILL_MS, signal).then(() => undefined)
+  const enough = rest(FILL_MS, signal).then(() => undefined)
   enough.catch(() => undefined)
   while (unanswered.length < Math.min(FILL_MAX, unansweredMax)) {
     const job = await Promise.race([source.peek(), enough])
@@ -143,7 +143,7 @@ async function orGiveUp<Payload, Result>(
   // An idle connection may be closed at any time.
   if (body.wasAnswered && sending.unanswered.length === 0) return
   if (++sending.failures >= retry.attempts) throw meaning
-  await sleep(pauseMs(sending.failures, retry, meaning.retryAfterMs), signal)
+  await rest(pauseMs(sending.failures, retry, meaning.retryAfterMs), signal)
 }
 
 /** The jobs of the source as lines, no faster than they are answered. */

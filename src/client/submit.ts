@@ -10,7 +10,7 @@ import { jobUrlIn } from './job-url.ts'
 import type { JobDocument, JobStatus } from './jobs.ts'
 import { newKey } from './new-key.ts'
 import { handedOver, meaningOf } from './open.ts'
-import { pauseMs, sleep } from './timing.ts'
+import { pauseMs, rest } from './timing.ts'
 
 export interface SubmitOptions {
   /** What the client would like (RFC 7240), within what the route allows. Default `respond-async`: 202 at once; `wait=10`: hold me for ten seconds. */
@@ -33,7 +33,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
 
 export async function submit<Result>(http: Http, url: URL, init: RequestInit, options: SubmitOptions): Promise<Submitted<Result>> {
   const { prefer = 'respond-async', idempotencyKey } = options
-  const { signal, ...rest } = init
+  const { signal, ...more } = init
   const headers = new Headers(init.headers)
   if (!headers.has('prefer')) headers.set('prefer', prefer)
   if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? newKey() : idempotencyKey)
@@ -42,7 +42,7 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
   const body = await repeatable(init.body, headers)
   const attempts = isReadOnce(body) ? 1 : http.options.retry.attempts
   const request = {
-    ...rest,
+    ...more,
     ...(body !== undefined && { body }),
     method,
     headers,
@@ -56,7 +56,7 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
     } catch (error) {
       const meaning = meaningOf(error, signal ?? new AbortController().signal)
       if (!mayRepeat(meaning) || failures >= attempts || (meaning.retryAfterMs ?? 0) > retry.maxMs) throw meaning
-      await sleep(pauseMs(failures, retry, meaning.retryAfterMs), signal ?? undefined)
+      await rest(pauseMs(failures, retry, meaning.retryAfterMs), signal ?? undefined)
     }
   }
 }
