@@ -22,6 +22,7 @@ import type {
   Settlement,
   TaskView,
 } from './jobs.ts'
+import { newKey } from './new-key.ts'
 import { decodeBody, encodeBody, type WireBody } from './payload.ts'
 import type { StreamOptions } from './send-stream.ts'
 import { BATCH, type BatchLimits, Sender } from './sender.ts'
@@ -61,7 +62,7 @@ export class Queue<Payload = unknown, Result = unknown> {
 
   /** All of them are taken together, or none, and followed as one. Rejects when they were not taken. */
   async batch(jobs: NewBatch<Payload>['jobs'], options: Omit<NewBatch<Payload>, 'jobs'> & CallOptions = {}): Promise<BatchHandle<Result>> {
-    const { signal, idempotencyKey = crypto.randomUUID(), ...more } = options
+    const { signal, idempotencyKey = newKey(), ...more } = options
     const encoded = jobs.map(({ payload, contentType, ...job }) => ({ ...encodeBody(payload, contentType), ...job }))
     const body = { jobs: encoded, idempotencyKey, ...more }
     const call = { method: 'POST', path: `${this.#path}/batches`, body, repeat: 'safe', signal } as const
