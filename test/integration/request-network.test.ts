@@ -218,13 +218,15 @@ for (const [what, [code, headers, page]] of Object.entries(NOT_OURS)) {
 
 test('a result that leads elsewhere is followed there, as fetch does; the way to the log-in page of a network is none', async () => {
   await using rig = await startRouteRig()
-  let seen = 0
-  const portal = await startTestServer(({ url }, answer) => {
-    if (url === '/login') return void answer.writeHead(200, { 'content-type': 'text/html' }).end('Welcome')
-    seen++
-    answer.writeHead(302, { location: '/login' }).end()
-  })
   const gateway = rig.line.target
+  let results = 0
+  const portal = await startTestServer(({ url = '' }, answer) => {
+    if (url === '/login') return void answer.writeHead(200, { 'content-type': 'text/html' }).end('Welcome')
+    if (!url.endsWith('/result') || ++results < 3) return void answer.writeHead(302, { location: '/login' }).end()
+    // Somebody has logged in.
+    rig.line.target = gateway
+    answer.destroy()
+  })
   const onStatus = ({ status }: JobDocument): void => {
     if (status === 'succeeded') rig.line.target = `http://127.0.0.1:${portal.port}`
   }
@@ -232,13 +234,14 @@ test('a result that leads elsewhere is followed there, as fetch does; the way to
   const response = await rig.nextOwed()
   await until('it streams', async () => (await asked.job)?.document?.status === 'running')
   response.writeHead(303, { location: '/made/7' }).end()
-  await until('its result was looked for behind the page', () => seen > 3)
-  rig.line.target = gateway
-  await portal.kill()
-  void rig.nextOwed().then((made) => sendJson(made, 200, 'made'))
+  sendJson(await rig.nextOwed(), 200, 'made')
   const answer = await asked
-  assert.deepEqual([answer.status, await answer.json()], [200, 'made'])
-  assert.equal(rig.server.received.at(-1)?.url, '/made/7')
+  assert.deepEqual([answer.status, await answer.json(), results], [200, 'made', 3])
+  assert.deepEqual(
+    rig.server.received.map(({ url }) => url),
+    ['/reports', '/made/7'],
+  )
+  await portal.kill()
 })
 
 test('streams that are cut anywhere lose nothing and tell nothing twice', async (t) => {
