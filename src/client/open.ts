@@ -78,9 +78,9 @@ export function handedOver({ response, abort, done }: OpenAnswer, { idleMs = FOR
     async pull(controller) {
       try {
         for (;;) {
-          let broken: unknown
+          let broken: Error | undefined
           const limit = new TimeLimit(idleMs, () => abort(timedOut(idleMs)))
-          const read = await reader?.read().catch((error: unknown) => void (broken = error))
+          const read = await reader?.read().catch((error: Error) => void (broken = error))
           limit.clear()
           if (read?.value !== undefined) {
             at += read.value.length

@@ -220,7 +220,7 @@ test('a result that leads elsewhere is followed there, as fetch does; the way to
   await using rig = await startRouteRig()
   const gateway = rig.line.target
   let results = 0
-  const portal = await startTestServer(({ url = '' }, answer) => {
+  const portal = await startTestServer(({ url }, answer) => {
     if (url === '/login') return void answer.writeHead(200, { 'content-type': 'text/html' }).end('Welcome')
     if (!url.endsWith('/result') || ++results < 3) return void answer.writeHead(302, { location: '/login' }).end()
     // Somebody has logged in.
