@@ -2,9 +2,9 @@
  * The client of Spillway: queues, topics and schedules by the queue API, and requests to routes that may become jobs. For browsers and
  * servers: it uses what the web platform has (fetch, streams, AbortSignal) and imports nothing but its own folder.
  */
+import { Api } from './api.ts'
 import { apiUrlOf, batchesUrlOf, jobsUrlOf } from './addresses.ts'
 import { type BatchHandle, followBatch } from './batch.ts'
-import { Http } from './http.ts'
 import { followJob, type JobHandle, type JobUrls } from './job-handle.ts'
 import type { CallOptions, JobView, NewJob, PublishedJob, PublishResult, Schedule, ScheduleView, SendOptions, TaskView } from './jobs.ts'
 import { encodeBody } from './payload.ts'
@@ -109,14 +109,15 @@ export function createClient(options: ClientOptions): Client {
   const { token, fetch: ownFetch, retry, timeout = TIMEOUT, batch } = options
   const apiUrl = apiUrlOf(options.url)
   const jobsUrl = options.jobsUrl?.replace(/\/+$/, '') ?? jobsUrlOf(apiUrl)
-  const http = new Http({
-    apiUrl,
-    token,
-    // Called as a function of nobody: browsers refuse their own fetch as anybody's method.
-    fetch: ownFetch ?? ((input, init) => fetch(input, init)),
-    retry: retry === false ? { ...RETRY, attempts: 1 } : { ...RETRY, ...retry },
-    timeoutMs: durationMs(timeout, 'timeout'),
-  })
+  const http = new Api(
+    { apiUrl, token },
+    {
+      // Called as a function of nobody: browsers refuse their own fetch as anybody's method.
+      fetch: ownFetch ?? ((input, init) => fetch(input, init)),
+      retry: retry === false ? { ...RETRY, attempts: 1 } : { ...RETRY, ...retry },
+      timeoutMs: durationMs(timeout, 'timeout'),
+    },
+  )
   const urls: JobUrls = {
     ofToken: (jobToken) => `${jobsUrl}/${jobToken}`,
     ofBatch: (batchToken) => `${batchesUrlOf(jobsUrl)}/${batchToken}`,
@@ -134,7 +135,7 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
-function topicOf<Payload>(http: Http, name: string, limits: BatchLimits): Topic<Payload> {
+function topicOf<Payload>(http: Api, name: string, limits: BatchLimits): Topic<Payload> {
   const sender = new Sender<PublishedJob>(http, `/topics/${encodeURIComponent(name)}/publish`, limits)
   return {
     publish: async (payload, options = {}) => {
@@ -146,7 +147,7 @@ function topicOf<Payload>(http: Http, name: string, limits: BatchLimits): Topic<
   }
 }
 
-function jobOf(http: Http, id: string): Job {
+function jobOf(http: Api, id: string): Job {
   const path = `/jobs/${encodeURIComponent(id)}`
   return {
     id,
@@ -164,7 +165,7 @@ function jobOf(http: Http, id: string): Job {
   }
 }
 
-function schedulesOf(http: Http): Schedules {
+function schedulesOf(http: Api): Schedules {
   const pathOf = (name: string): string => `/schedules/${encodeURIComponent(name)}`
   return {
     put: async (name, schedule, options) => {
@@ -180,7 +181,7 @@ function schedulesOf(http: Http): Schedules {
   }
 }
 
-function tasksOf(http: Http): Tasks {
+function tasksOf(http: Api): Tasks {
   return {
     list: async (options) =>
       (await http.json<{ tasks: readonly TaskView[] }>({ method: 'GET', path: '/tasks', repeat: 'safe', ...options })).tasks,

@@ -3,7 +3,7 @@
 export interface ErrorParts {
   /** HTTP status of the answer; 0: there was none. */
   readonly status?: number
-  readonly retryAfterMs?: number
+  readonly retryAfterMs?: number | undefined
   readonly cause?: unknown
 }
 
@@ -19,7 +19,7 @@ export class SpillwayError extends Error {
   readonly retryAfterMs: number | undefined
 
   constructor(code: string, detail: string, parts: ErrorParts = {}) {
-    super(`${code}: ${detail}`, parts.cause === undefined ? undefined : { cause: parts.cause })
+    super(`${code}: ${detail}`, parts)
     this.code = code
     this.status = parts.status ?? 0
     this.detail = detail
@@ -65,7 +65,7 @@ export function problemOf(response: Response, text: string): SpillwayError | und
   const { type, code, detail, title } = document as Readonly<Record<string, unknown>>
   if (typeof type !== 'string' || !type.startsWith(OUR_TYPE) || typeof code !== 'string') return undefined
   const said = typeof detail === 'string' ? detail : typeof title === 'string' ? title : ''
-  return new SpillwayError(code, said, { status: response.status, ...retryAfterOf(response) })
+  return new SpillwayError(code, said, { status: response.status, retryAfterMs: retryAfterMsOf(response) })
 }
 
 /** For an answer that is not ours: what a proxy, or a wrong address, answers. Its path is left out, it may hold a token. */
@@ -74,13 +74,8 @@ export function unknownAnswer(response: Response, text: string): SpillwayError {
   const detail = `${response.status} ${response.statusText} from ${from}: ${text.slice(0, 200)}`
   return new SpillwayError(PASSING_STATUSES.has(response.status) ? 'unavailable' : 'bad_answer', detail, {
     status: response.status,
-    ...retryAfterOf(response),
+    retryAfterMs: retryAfterMsOf(response),
   })
-}
-
-function retryAfterOf(response: Response): { retryAfterMs?: number } {
-  const retryAfterMs = retryAfterMsOf(response)
-  return retryAfterMs === undefined ? {} : { retryAfterMs }
 }
 
 /** Retry-After in its two forms (RFC 9110, section 10.2.3). */

@@ -18,7 +18,7 @@ function answerOf(pieces: readonly Uint8Array[], type: string): OpenAnswer {
 
 async function eventsIn(pieces: readonly Uint8Array[], type = 'text/event-stream'): Promise<(JobEvent | Reconnect)[]> {
   const read: (JobEvent | Reconnect)[] = []
-  for await (const event of readEvents(answerOf(pieces, type))) read.push(event)
+  for await (const event of readEvents(answerOf(pieces, type), 45_000)) read.push(event)
   return read
 }
 

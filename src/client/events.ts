@@ -16,13 +16,11 @@ export interface Reconnect {
   readonly retryMs: number
 }
 
-/** Three heartbeats of the gateway's default. */
-const IDLE_MS = 45_000
 /** Of one snapshot, progress included. */
 const LINE_MAX = 1 << 20
 
 /** Rejects with `timeout` when nothing comes for `idleMs`, heartbeats counted. */
-export async function* readEvents(answer: OpenAnswer, idleMs: number = IDLE_MS): AsyncGenerator<JobEvent | Reconnect, void> {
+export async function* readEvents(answer: OpenAnswer, idleMs: number): AsyncGenerator<JobEvent | Reconnect, void> {
   const sse = (answer.response.headers.get('content-type') ?? '').startsWith('text/event-stream')
   const blocks = new EventBlocks()
   for await (const line of readLines(answer, { idleMs, lengthMax: LINE_MAX })) {

@@ -2,12 +2,12 @@
  * Follows one job to its end, for any number of readers, by one connection at a time: over lost connections and restarts of the gateway, and
  * by another way where one does not get through.
  */
-import { isPassing, SpillwayError, unknownAnswer } from './errors.ts'
+import { isPassing, SpillwayError } from './errors.ts'
 import type { JobEvent } from './events.ts'
-import { type Http, refusalIn } from './http.ts'
+import { type Http, refusalOf } from './http.ts'
 import { isEnded } from './jobs.ts'
-import { handedOver, type OpenAnswer, withBody } from './open.ts'
-import { pauseMs, reasonOf, rest, TimeLimit } from './timing.ts'
+import { handedOver, linked, meaningOf, type OpenAnswer, withBody } from './open.ts'
+import { FOREVER, pauseMs, reasonOf, rest } from './timing.ts'
 import { type Way, WAYS } from './ways.ts'
 
 export interface FollowOptions {
@@ -22,11 +22,11 @@ export interface FollowOptions {
 export const FOLLOW: FollowOptions = {
   ways: ['sse', 'long-poll', 'poll'],
   heartbeatMs: 15_000,
-  failuresMax: Number.POSITIVE_INFINITY,
+  failuresMax: FOREVER,
 }
 
 /** Browsers have six connections to one address (HTTP/1.1), for all tabs together: a page holds so many, and polls for the rest of its jobs. */
-const HELD_MAX = 'location' in globalThis ? 3 : Number.POSITIVE_INFINITY
+const HELD_MAX = 'location' in globalThis ? 3 : FOREVER
 let held = 0
 
 /** So often a way may fail while another gets through. */
@@ -35,6 +35,9 @@ const STRIKES_MAX = 2
 const PENDING_MAX = 100
 /** A result of this size is read before it is handed on, so that a cut connection costs a request and nothing else. */
 const READ_AHEAD_MAX = 1 << 20
+
+/** Between parts of an answer that is under way. */
+const PART_MS = 200
 
 /** How it goes with the ways to hear of the job. */
 interface Course {
@@ -99,48 +102,89 @@ export class Following {
       }
       try {
         const answer = await this.#http.open(`${this.#url}/result`, { headMs: this.#http.options.timeoutMs, ...(signal && { signal }) })
-        const response = await this.#resultIn(answer)
+        const response = await this.#resultIn(answer, signal)
         if (response !== undefined) return response
         // A dead letter that was sent again.
         this.#last = undefined
       } catch (error) {
-        if (!mayPass(error) || ++failures > this.#options.failuresMax) throw error
-        await rest(this.#pauseMs(failures, error.retryAfterMs), signal)
+        await this.#again(error, ++failures, signal)
       }
     }
   }
 
   /** Undefined: it has not ended. */
-  async #resultIn(answer: OpenAnswer): Promise<Response | undefined> {
+  async #resultIn(answer: OpenAnswer, signal = new AbortController().signal): Promise<Response | undefined> {
     const { response } = answer
     const status = response.headers.get('spillway-status')
+    if (response.redirected) {
+      // A result that leads on was followed, as `fetch` does. But a network may send all to its log-in page: then this question ends there, too.
+      const asked = { http: this.#http, url: this.#url, heartbeatMs: 0, last: undefined, signal, told: () => undefined }
+      await WAYS.poll(asked)
+      return handedOver(answer)
+    }
     if (status === null) {
-      const { refused, response: read } = await refusalIn(handedOver(answer))
-      const error = refused ?? unknownAnswer(read, '')
+      const { error, response: read } = await refusalOf(answer)
       if (mayPass(error)) throw error
       return read
     }
-    if (isEnded(status)) return await this.#readAhead(answer)
+    if (isEnded(status)) return await this.#readAhead(answer, signal)
     answer.done()
     await response.body?.cancel()
     return undefined
   }
 
-  async #readAhead(answer: OpenAnswer): Promise<Response> {
-    const { response, abort, done } = answer
-    const length = response.headers.get('content-length')
-    if (response.body === null || length === null || Number(length) > READ_AHEAD_MAX) return handedOver(answer)
-    const { timeoutMs } = this.#http.options
-    const cut = (error?: unknown): SpillwayError => new SpillwayError('network', 'the result was cut off', { cause: error })
-    const limit = new TimeLimit(timeoutMs, () => abort(cut()))
+  async #readAhead(answer: OpenAnswer, signal: AbortSignal): Promise<Response> {
+    const length = answer.response.headers.get('content-length')
+    const response = this.goingOn(answer, signal)
+    if (response.body === null || Number(length ?? FOREVER) > READ_AHEAD_MAX) return response
     try {
       return withBody(response, await response.arrayBuffer())
     } catch (error) {
-      throw cut(error)
-    } finally {
-      limit.clear()
-      done()
+      throw meaningOf(error, signal)
     }
+  }
+
+  /** The answer as it comes. Where it is cut off it goes on with what is missing, of the same answer and no other. */
+  goingOn(answer: OpenAnswer, signal?: AbortSignal): Response {
+    const { response } = answer
+    const { headers } = response
+    // Under way it has a number. Else it can be had in parts, and stays as it is when it succeeded.
+    const number = /^\d+-/.exec(headers.get('spillway-offset') ?? '')?.[0]
+    const inParts = number !== undefined || (response.status === 200 && headers.get('spillway-status') === 'succeeded')
+    const idleMs = this.#http.options.timeoutMs
+    // What was packed is counted unpacked here.
+    if (!inParts || headers.has('content-encoding')) return handedOver(answer, { idleMs })
+    const own = linked(signal)
+    const done = (): void => {
+      answer.done()
+      own.abort(new SpillwayError('network', 'the reader has left'))
+      own.done()
+    }
+    let isWhole = true
+    let from = 0
+    let failures = 0
+    const goOn = async (at: number, broken: unknown): Promise<Response | undefined> => {
+      if (broken === undefined && isWhole) return undefined
+      if (at > from) failures = 0
+      from = at
+      for (let error = broken; ; ) {
+        if (error !== undefined) await this.#again(meaningOf(error, own.signal), ++failures, own.signal)
+        // A gateway that stops ends a part at once.
+        else await rest(PART_MS, own.signal)
+        try {
+          const query = number === undefined ? '' : `?offset=${number}${at}&wait=${idleMs}ms`
+          const call = { headers: { range: `bytes=${at}-` }, headMs: 2 * idleMs, signal: own.signal }
+          const next = await this.#http.open(`${this.#url}/result${query}`, call)
+          const complete = next.response.headers.get('spillway-complete')
+          isWhole = complete !== 'false'
+          if (complete !== null || next.response.status === 206) return handedOver(next, { idleMs })
+          throw (await refusalOf(next)).error
+        } catch (caught) {
+          error = caught
+        }
+      }
+    }
+    return handedOver({ ...answer, done }, { goOn, ...(number === undefined && { idleMs }) })
   }
 
   #start(): AbortController {
@@ -208,6 +252,12 @@ export class Following {
     else course.strikes += passing && error.code !== 'timeout' ? 1 : STRIKES_MAX
     course.checking = true
     return this.#pauseMs(course.failures, passing ? error.retryAfterMs : 0)
+  }
+
+  /** A pause, unless there is no use in another question. */
+  async #again(error: unknown, failures: number, signal: AbortSignal | undefined): Promise<void> {
+    if (!mayPass(error) || failures > this.#options.failuresMax) throw error
+    await rest(this.#pauseMs(failures, error.retryAfterMs), signal)
   }
 
   #pauseMs(failures: number, retryAfterMs: number | undefined): number {

@@ -1,7 +1,7 @@
 /** A body as lines, as they come. Bounded: a line that is too long, and a sender that is silent for too long, end it. */
 import { SpillwayError } from './errors.ts'
-import type { OpenAnswer } from './open.ts'
-import { TimeLimit } from './timing.ts'
+import { type OpenAnswer, timedOut } from './open.ts'
+import { FOREVER, TimeLimit } from './timing.ts'
 
 export interface LineLimits {
   /** Silence, heartbeats counted as sound. Absent: for ever. */
@@ -13,24 +13,23 @@ export interface LineLimits {
 export async function* readLines(answer: OpenAnswer, limits: LineLimits): AsyncGenerator<string, void> {
   const { body } = answer.response
   if (body === null) return answer.done()
-  const { idleMs, lengthMax } = limits
-  const limit =
-    idleMs === undefined ? undefined : new TimeLimit(idleMs, () => answer.abort(new SpillwayError('timeout', `silent for ${idleMs} ms`)))
+  const { idleMs = FOREVER, lengthMax } = limits
+  const limit = new TimeLimit(idleMs, () => answer.abort(timedOut(idleMs)))
   const reader = body.getReader()
   const decoder = new TextDecoder()
   const splitter = new LineSplitter()
   try {
     for (;;) {
       const { done, value } = await reader.read()
-      limit?.restart()
+      limit.restart()
       yield* splitter.push(done ? decoder.decode() : decoder.decode(value, { stream: true }))
-      if (splitter.rest.length > lengthMax) throw new SpillwayError('bad_answer', `a line of more than ${lengthMax} characters`)
+      if (splitter.rest.length > lengthMax) throw new SpillwayError('bad_answer', 'a line is too long')
       if (!done) continue
       if (splitter.rest !== '') yield splitter.rest
       return
     }
   } finally {
-    limit?.clear()
+    limit.clear()
     // Of a body that has been read this ends nothing.
     answer.abort(new SpillwayError('network', 'the reader has left'))
     answer.done()

@@ -1,5 +1,5 @@
 /** One queue, by its name: send, receive and settle, look into it, mend it. What the calls do is said in docs/queue-api.md. */
-import type { Http } from './http.ts'
+import type { Api } from './api.ts'
 import { type BatchHandle, followBatch } from './batch.ts'
 import { followJob, type JobHandle, type JobUrls } from './job-handle.ts'
 import type {
@@ -22,13 +22,14 @@ import type {
   Settlement,
   TaskView,
 } from './jobs.ts'
+import { newKey } from './new-key.ts'
 import { decodeBody, encodeBody, type WireBody } from './payload.ts'
 import type { StreamOptions } from './send-stream.ts'
 import { BATCH, type BatchLimits, Sender } from './sender.ts'
 import { type Duration, durationMs } from './timing.ts'
 
 export interface QueueParts {
-  readonly http: Http
+  readonly http: Api
   readonly urls: JobUrls
   readonly batch?: Partial<BatchLimits>
 }
@@ -61,7 +62,7 @@ export class Queue<Payload = unknown, Result = unknown> {
 
   /** All of them are taken together, or none, and followed as one. Rejects when they were not taken. */
   async batch(jobs: NewBatch<Payload>['jobs'], options: Omit<NewBatch<Payload>, 'jobs'> & CallOptions = {}): Promise<BatchHandle<Result>> {
-    const { signal, idempotencyKey = crypto.randomUUID(), ...more } = options
+    const { signal, idempotencyKey = newKey(), ...more } = options
     const encoded = jobs.map(({ payload, contentType, ...job }) => ({ ...encodeBody(payload, contentType), ...job }))
     const body = { jobs: encoded, idempotencyKey, ...more }
     const call = { method: 'POST', path: `${this.#path}/batches`, body, repeat: 'safe', signal } as const

@@ -11,7 +11,7 @@ export class RequestError extends TypeError {
   readonly job: RequestedJob | undefined
 
   constructor(code: string, message: string, parts: { readonly job?: RequestedJob | undefined; readonly cause?: unknown }) {
-    super(message, { cause: parts.cause })
+    super(message, parts)
     this.code = code
     this.job = parts.job
   }

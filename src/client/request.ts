@@ -5,14 +5,14 @@
 import { retryAfterMsOf, SpillwayError } from './errors.ts'
 import { FOLLOW, Following, type FollowOptions } from './following.ts'
 import { Http } from './http.ts'
-import { jobUrlIn } from './job-url.ts'
+import { jobUrlIn, liveJobUrlIn } from './job-url.ts'
 import type { JobDocument } from './jobs.ts'
 import { newKey } from './new-key.ts'
 import { meaningOf } from './open.ts'
 import { RequestError } from './request-error.ts'
 import { RequestedJob } from './requested-job.ts'
 import { durationMs, type Duration, pauseMs, rest, RETRY, type RetryPolicy } from './timing.ts'
-import type { Way } from './ways.ts'
+import { hasMoved, type Way } from './ways.ts'
 
 export interface FollowInit {
   /** Ends the waiting; the job goes on, unless `cancelOnAbort`. */
@@ -56,17 +56,20 @@ const WRITES: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 const TIMEOUT_MS = 30_000
 const FOLLOW_FAILURES = 100
 
-/** `job`: undefined when the answer came at once. */
+/** `job`: undefined when the answer came at once; there is one when it is under way. */
 export function request(input: string | URL | Request, init: SpillwayRequestInit = {}): Requested<RequestedJob | undefined> {
   const signal = init.signal ?? (input instanceof Request ? input.signal : undefined)
   return requested(init, signal, async () => {
     const asked = requestOf(input, init)
     const options = followOptions(init)
     const response = await send(asked, init, signal)
-    const url = jobUrlIn(response, asked.url)
+    const later = jobUrlIn(response, asked.url)
+    const url = later ?? liveJobUrlIn(response, asked.url)
     if (url === undefined) return { response }
+    const followed = following(url, asked, { init, options })
+    if (later === undefined) return { following: followed, response: followed.following.goingOn({ response, abort, done: abort }, signal) }
     await response.body?.cancel()
-    return { following: following(url, asked, { init, options }) }
+    return { following: followed }
   })
 }
 
@@ -78,11 +81,15 @@ export function follow(url: string | URL, init: FollowInit = {}): Requested<Requ
   })
 }
 
+/** What ends with the caller's signal needs no other. */
+function abort(): void {}
+
 interface Followed {
   readonly job: RequestedJob
   readonly following: Following
 }
-type Begun = { readonly response: Response; readonly following?: never } | { readonly response?: never; readonly following: Followed }
+/** With both it is the job's answer, under way. */
+type Begun = { readonly response: Response; readonly following?: Followed } | { readonly response?: never; readonly following: Followed }
 
 function requested<Job extends RequestedJob | undefined>(
   init: FollowInit,
@@ -94,10 +101,14 @@ function requested<Job extends RequestedJob | undefined>(
   const job = begun.then(({ following: followed }) => followed?.job as Job)
   // Whoever does not ask for the job hears of the failure by the answer.
   job.catch(() => undefined)
-  return Object.assign(
-    begun.then(async ({ response, following: followed }) => response ?? (await finish(followed, init, signal))),
-    { job },
-  )
+  const answer = begun.then(async ({ response, following: followed }) => response ?? (await finish(followed, init, signal)))
+  return Object.defineProperty(answer, 'job', {
+    get() {
+      // And whoever asks for it may hear of it by the job alone: a program must not end over an answer that it then does not wait for.
+      answer.catch(() => undefined)
+      return job
+    },
+  }) as Requested<Job>
 }
 
 async function finish({ job, following: source }: Followed, init: FollowInit, signal: AbortSignal | undefined): Promise<Response> {
@@ -106,8 +117,7 @@ async function finish({ job, following: source }: Followed, init: FollowInit, si
     const told = (event: JobDocument): void => {
       if (event.status !== last?.status || event.attempt !== last.attempt) init.onStatus?.(event)
       // A new attempt begins without any: nothing was reported.
-      const reported = event.progress !== undefined && JSON.stringify(event.progress) !== JSON.stringify(last?.progress)
-      if (reported) init.onProgress?.(event.progress, event)
+      if (event.progress !== undefined && hasMoved(event, last)) init.onProgress?.(event.progress, event)
       last = event
     }
     return await source.result(signal, told)
@@ -164,7 +174,7 @@ function isNotNow({ status, headers }: Response): boolean {
 }
 
 /** What a request says about itself; the rest of its headers are about who sends it. */
-const ABOUT_THE_REQUEST = /^(?:accept|content-.*|idempotency-key|if-.*|prefer|range|spillway-.*)$/
+const ABOUT_THE_REQUEST = /^(accept$|content-|idempotency-key$|if-|prefer$|range$|spillway-)/
 
 /** A job may be bound to who sent it, by whatever header. It goes to where the request went, and nowhere else. */
 function identityIn(asked: Request, url: string): Record<string, string> {
@@ -186,12 +196,10 @@ interface How {
 }
 
 function following(url: string, asked: Request, { init, options }: How): Followed {
-  const fetcher = init.fetch ?? ((input: string | URL | Request, more?: RequestInit) => fetch(input, more))
   const own = identityIn(asked, url)
   const http = new Http({
-    apiUrl: '',
-    token: undefined,
-    fetch: (input, more) => fetcher(input, { credentials: asked.credentials, ...more, headers: { ...own, ...(more?.headers as object) } }),
+    fetch: (input, more) =>
+      (init.fetch ?? fetch)(input, { credentials: asked.credentials, ...more, headers: { ...own, ...(more?.headers as object) } }),
     retry: { ...RETRY, ...init.retry },
     timeoutMs: TIMEOUT_MS,
   })

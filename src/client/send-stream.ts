@@ -4,16 +4,17 @@
  * keys. Memory is bounded: at most `unansweredMax` jobs are under way, then the source waits.
  */
 import { isPassing, parseJson, unknownAnswer } from './errors.ts'
-import { type Http, refusalIn } from './http.ts'
+import type { Api } from './api.ts'
+import { refusalIn } from './http.ts'
 import { JobSource, orAborted } from './job-source.ts'
 import type { CallOptions, NewJob } from './jobs.ts'
 import { handedOver, meaningOf } from './open.ts'
 import { readLines } from './lines.ts'
 import { decodeResult, type Encoded } from './encoded-job.ts'
-import { pauseMs, sleep } from './timing.ts'
+import { pauseMs, rest } from './timing.ts'
 
 export interface StreamTarget<Result> {
-  readonly http: Http
+  readonly http: Api
   readonly path: string
   batch(jobs: readonly Encoded[]): Promise<Result[]>
 }
@@ -88,7 +89,7 @@ function streamsRequests(): boolean {
 
 async function fill<Payload, Result>(sending: Sending<Payload, Result>): Promise<void> {
   const { source, signal, unanswered, unansweredMax } = sending
-  const enough = sleep(FILL_MS, signal).then(() => undefined)
+  const enough = rest(FILL_MS, signal).then(() => undefined)
   enough.catch(() => undefined)
   while (unanswered.length < Math.min(FILL_MAX, unansweredMax)) {
     const job = await Promise.race([source.peek(), enough])
@@ -106,7 +107,7 @@ async function* streamed<Payload, Result>(sending: Sending<Payload, Result>): As
   const headers = http.headers({ 'content-type': 'application/x-ndjson', accept: 'application/x-ndjson' })
   const request = { method: 'POST', headers, body: body.stream, duplex: 'half' as const, headMs: HEAD_MS }
   try {
-    const answer = await http.open(`${http.options.apiUrl}${target.path}`, signal === undefined ? request : { ...request, signal })
+    const answer = await http.open(http.urlOf(target.path), signal === undefined ? request : { ...request, signal })
     body.answered()
     if (!answer.response.ok) {
       const { refused, response } = await refusalIn(handedOver(answer))
@@ -142,7 +143,7 @@ async function orGiveUp<Payload, Result>(
   // An idle connection may be closed at any time.
   if (body.wasAnswered && sending.unanswered.length === 0) return
   if (++sending.failures >= retry.attempts) throw meaning
-  await sleep(pauseMs(sending.failures, retry, meaning.retryAfterMs), signal)
+  await rest(pauseMs(sending.failures, retry, meaning.retryAfterMs), signal)
 }
 
 /** The jobs of the source as lines, no faster than they are answered. */

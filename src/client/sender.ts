@@ -4,7 +4,7 @@
  */
 import { decodeResult, type Encoded, encodeJob } from './encoded-job.ts'
 import { SpillwayError } from './errors.ts'
-import type { Http } from './http.ts'
+import type { Api } from './api.ts'
 import type { CallOptions, NewJob, NotSent } from './jobs.ts'
 import { sendStream } from './send-stream.ts'
 
@@ -31,11 +31,11 @@ export class PartialSendError extends SpillwayError {
 
 /** `Accepted`: what a job that was taken gives. */
 export class Sender<Accepted extends { readonly status: string }> {
-  readonly #http: Http
+  readonly #http: Api
   readonly #path: string
   readonly #limits: BatchLimits
 
-  constructor(http: Http, path: string, limits: BatchLimits) {
+  constructor(http: Api, path: string, limits: BatchLimits) {
     this.#http = http
     this.#path = path
     this.#limits = limits

@@ -10,7 +10,7 @@ import { jobUrlIn } from './job-url.ts'
 import type { JobDocument, JobStatus } from './jobs.ts'
 import { newKey } from './new-key.ts'
 import { handedOver, meaningOf } from './open.ts'
-import { pauseMs, sleep } from './timing.ts'
+import { pauseMs, rest } from './timing.ts'
 
 export interface SubmitOptions {
   /** What the client would like (RFC 7240), within what the route allows. Default `respond-async`: 202 at once; `wait=10`: hold me for ten seconds. */
@@ -33,16 +33,17 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
 
 export async function submit<Result>(http: Http, url: URL, init: RequestInit, options: SubmitOptions): Promise<Submitted<Result>> {
   const { prefer = 'respond-async', idempotencyKey } = options
-  const { signal, ...rest } = init
+  const { signal, ...more } = init
   const headers = new Headers(init.headers)
   if (!headers.has('prefer')) headers.set('prefer', prefer)
   if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey === true ? newKey() : idempotencyKey)
   const method = (init.method ?? 'POST').toUpperCase()
   const mayRepeat = IDEMPOTENT.has(method) || headers.has('idempotency-key') ? isPassing : isRefused
-  // A stream can be read once.
-  const attempts = init.body instanceof ReadableStream ? 1 : http.options.retry.attempts
+  const body = await repeatable(init.body, headers)
+  const attempts = isReadOnce(body) ? 1 : http.options.retry.attempts
   const request = {
-    ...rest,
+    ...more,
+    ...(body !== undefined && { body }),
     method,
     headers,
     headMs: headLimitMs(http, headers),
@@ -55,9 +56,22 @@ export async function submit<Result>(http: Http, url: URL, init: RequestInit, op
     } catch (error) {
       const meaning = meaningOf(error, signal ?? new AbortController().signal)
       if (!mayRepeat(meaning) || failures >= attempts || (meaning.retryAfterMs ?? 0) > retry.maxMs) throw meaning
-      await sleep(pauseMs(failures, retry, meaning.retryAfterMs), signal ?? undefined)
+      await rest(pauseMs(failures, retry, meaning.retryAfterMs), signal ?? undefined)
     }
   }
+}
+
+/** What is made of a form has another boundary each time, and would be another request under the same key. */
+async function repeatable(body: RequestInit['body'], headers: Headers): Promise<RequestInit['body']> {
+  if (!(body instanceof FormData)) return body
+  const written = new Response(body)
+  headers.set('content-type', written.headers.get('content-type') as string)
+  return await written.arrayBuffer()
+}
+
+/** A stream, a generator, a file as it is read: a second time nothing would come of it, and that would be sent. */
+function isReadOnce(body: unknown): boolean {
+  return body instanceof ReadableStream || (typeof body === 'object' && body !== null && Symbol.asyncIterator in body)
 }
 
 /** Held, the answer may take as long as the route lets it; asked for at once, it must not. */

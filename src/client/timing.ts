@@ -1,5 +1,7 @@
 /** Durations as people write them, pauses that end with a signal, growing delays with chance in them. */
 
+export const FOREVER = Number.POSITIVE_INFINITY
+
 /** Milliseconds, or a text such as `500ms`, `30s`, `5m`, `1h`, `14d`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 
@@ -8,7 +10,7 @@ const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h
 export function durationMs(duration: Duration, what: string): number {
   const match = typeof duration === 'number' ? null : /^(\d{1,9})(ms|s|m|h|d)$/.exec(duration)
   const ms = typeof duration === 'number' ? duration : Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ''] ?? Number.NaN)
-  if (!Number.isFinite(ms) || ms < 0) throw new TypeError(`${what}: ${String(duration)} is not a duration such as 500ms, 30s, 5m, 1h, 14d`)
+  if (!Number.isFinite(ms) || ms < 0) throw new TypeError(`${what}: ${String(duration)} is not a duration such as 30s`)
   return ms
 }
 
@@ -37,45 +39,32 @@ export function pauseMs(failures: number, policy: RetryPolicy, retryAfterMs = 0,
   return Math.max(grown * (certain + Math.random() * (1 - certain)), retryAfterMs * (1 + Math.random() * JITTER))
 }
 
-/** Rejects with the signal's reason. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) return reject(reasonOf(signal))
-    const abort = (): void => {
-      clearTimeout(timer)
-      reject(reasonOf(signal as AbortSignal))
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', abort)
-      resolve()
-    }, ms)
-    signal?.addEventListener('abort', abort, { once: true })
-  })
-}
+/** What a timer can count; one that is set to more is over at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1
 
 /** What a browser's page has, and a server's program has not. */
 type Page = Pick<AbortSignal, 'addEventListener' | 'removeEventListener'>
 
-/** A pause before asking again. It is over at once when the browser hears that the network is back. Rejects with the signal's reason. */
-export async function rest(ms: number, signal?: AbortSignal): Promise<void> {
+/**
+ * A pause. It is over at once when the browser hears that the network is back, and early when it would take weeks. Rejects with the signal's
+ * reason.
+ */
+export function rest(ms: number, signal?: AbortSignal): Promise<void> {
   const page = globalThis as unknown as Partial<Page>
-  const back = new AbortController()
-  const wake = (): void => back.abort(ONLINE)
-  const leave = (): void => back.abort(signal?.reason)
-  if (signal?.aborted === true) leave()
-  page.addEventListener?.('online' as 'abort', wake)
-  signal?.addEventListener('abort', leave)
-  try {
-    await sleep(ms, back.signal)
-  } catch (error) {
-    if (error !== ONLINE) throw error
-  } finally {
-    page.removeEventListener?.('online' as 'abort', wake)
-    signal?.removeEventListener('abort', leave)
-  }
+  return new Promise((resolve, reject) => {
+    const over = (): void => {
+      clearTimeout(timer)
+      page.removeEventListener?.('online' as 'abort', over)
+      signal?.removeEventListener('abort', over)
+      if (signal?.aborted === true) reject(reasonOf(signal))
+      else resolve()
+    }
+    const timer = setTimeout(over, Math.min(ms, TIMER_MAX_MS))
+    page.addEventListener?.('online' as 'abort', over)
+    signal?.addEventListener('abort', over)
+    if (signal?.aborted === true) over()
+  })
 }
-
-const ONLINE = new Error('online')
 
 export function reasonOf(signal: AbortSignal): Error {
   const reason: unknown = signal.reason
@@ -85,8 +74,6 @@ export function reasonOf(signal: AbortSignal): Error {
 /** A timer that fires this late was held up by a blocked event loop; the answer that it waits for may lie in the socket, unread. */
 const STALL_MS = 500
 const GRACE_MS = 1000
-/** What a timer can count. */
-const TIMER_MAX_MS = 2 ** 31 - 1
 
 /**
  * Calls `onOver` once, `ms` from the last `restart`, unless it was cleared. Time in which the event loop was blocked is not held against

@@ -2,7 +2,7 @@
 import { isPassing, SpillwayError } from './errors.ts'
 import type { Http } from './http.ts'
 import type { CallOptions } from './jobs.ts'
-import { durationMs, type Duration, pauseMs, sleep } from './timing.ts'
+import { durationMs, type Duration, pauseMs, rest } from './timing.ts'
 
 export interface WaitOptions extends CallOptions {
   /** Rejects with `timeout` after it. Default: for as long as it takes. */
@@ -38,6 +38,6 @@ export async function untilEnded<T>(http: Http, options: WaitOptions, ask: (held
       if (!isPassing(error)) throw error
       pause = pauseMs(++failures, retry, error.retryAfterMs)
     }
-    await sleep(Math.min(pause, Math.max(0, endsAt - performance.now())), signal)
+    await rest(Math.min(pause, Math.max(0, endsAt - performance.now())), signal)
   }
 }

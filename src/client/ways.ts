@@ -4,9 +4,8 @@
  */
 import { retryAfterMsOf, SpillwayError, unknownAnswer } from './errors.ts'
 import { type JobEvent, readEvents } from './events.ts'
-import { type Http, refusalIn } from './http.ts'
+import { type Http, refusalOf } from './http.ts'
 import { isEnded, type JobDocument } from './jobs.ts'
-import { handedOver } from './open.ts'
 import { pauseMs } from './timing.ts'
 
 export type Way = 'sse' | 'long-poll' | 'poll'
@@ -42,8 +41,7 @@ async function stream({ http, url, heartbeatMs, signal, told }: Asked): Promise<
   const answer = await http.open(`${url}/events`, { headers: { accept: 'text/event-stream' }, headMs: idleMs, signal })
   const { response } = answer
   if (response.status !== 200 || response.body === null) {
-    const { refused, response: read } = await refusalIn(handedOver(answer))
-    throw refused ?? unknownAnswer(read, '')
+    throw (await refusalOf(answer)).error
   }
   for await (const event of readEvents(answer, idleMs)) {
     // The gateway shuts down, and says when its successor will be there.
@@ -51,7 +49,7 @@ async function stream({ http, url, heartbeatMs, signal, told }: Asked): Promise<
     told(event)
     if (event.event === 'end') return 0
   }
-  throw new SpillwayError('network', 'the stream ended before the job')
+  throw new SpillwayError('network', 'the stream ended')
 }
 
 async function poll({ http, url, last, signal, told }: Asked, longMs: number): Promise<number> {
@@ -61,6 +59,8 @@ async function poll({ http, url, last, signal, told }: Asked, longMs: number): P
   const headers: Record<string, string> = last === undefined ? {} : { 'if-none-match': `W/"${last.version}"` }
   const query = heldMs === 0 ? '' : `?wait=${heldMs}ms`
   const { document, response } = await http.jobDocumentOnce<JobDocument>({ method: 'GET', url: url + query, heldMs, headers, signal })
+  // What anybody else answers with JSON is no news of the job.
+  if (response.headers.get('spillway-status') === null) throw unknownAnswer(response, '')
   const now = document === undefined ? last : snapshot(document, response, last)
   if (now !== undefined) told(now)
   const retryAfterMs = retryAfterMsOf(response)
@@ -70,10 +70,14 @@ async function poll({ http, url, last, signal, told }: Asked, longMs: number): P
   return sentAway ? pauseMs(1, http.options.retry, retryAfterMs) : 0
 }
 
+/** Another progress than before, or none any more. */
+export function hasMoved(now: JobDocument, last: JobDocument | undefined): boolean {
+  return JSON.stringify(now.progress) !== JSON.stringify(last?.progress)
+}
+
 /** The same as an event of the stream would be: its version stands in the ETag. */
 function snapshot(document: JobDocument, { headers }: Response, last: JobEvent | undefined): JobEvent {
   const version = Number(/"(\d+)/.exec(headers.get('etag') ?? '')?.[1] ?? (last?.version ?? 0) + 1)
-  const moved = JSON.stringify(document.progress) !== JSON.stringify(last?.progress)
-  const event = isEnded(document.status) ? 'end' : last !== undefined && moved ? 'progress' : 'status'
+  const event = isEnded(document.status) ? 'end' : last !== undefined && hasMoved(document, last) ? 'progress' : 'status'
   return { ...document, event, version }
 }

@@ -108,7 +108,7 @@ const gateway = decodeURIComponent(location.hash.slice(1))
 
 function Shown({ job }) {
   const [text, setText] = useState('')
-  useEffect(() => { job.response?.clone().text().then(setText) }, [job.response])
+  useEffect(() => { job.response ? job.response.clone().text().then(setText) : setText("") }, [job.response])
   return [job.phase, job.document?.status, job.progress, job.response?.status, text].join(' ')
 }
 
@@ -119,12 +119,14 @@ function Kept({ url }) {
 function App() {
   const job = useRequest({ transport: 'sse' })
   const [shown, setShown] = useState(true)
+  const [forgotten, setForgotten] = useState(false)
   return createElement('div', null,
     createElement('button', { id: 'send', onClick: () => job.send(gateway + '/reports', { method: 'POST', body: 'x' }) }, 'send'),
     createElement('button', { id: 'cancel', onClick: job.cancel }, 'cancel'),
+    createElement('button', { id: 'forget', onClick: () => setForgotten(true) }, 'forget'),
     createElement('button', { id: 'toggle', onClick: () => setShown(!shown) }, 'toggle'),
     createElement('p', { id: 'sent' }, createElement(Shown, { job })),
-    shown && createElement(Kept, { url: job.url }))
+    shown && createElement(Kept, { url: forgotten ? undefined : job.url }))
 }
 createRoot(document.getElementById('root')).render(createElement(App))
 `
@@ -163,6 +165,8 @@ test('the React hooks show a request and a job that was kept, and end their wait
   await untilShown('sent', 'answered succeeded 50 200 "done"')
   await page.click('#toggle')
   await untilShown('kept', 'answered succeeded 50 200 "done"')
+  await page.click('#forget')
+  await untilShown('kept', 'idle')
 
   const untilBegins = (text: string): Promise<void> =>
     until(`it begins with ${text}`, async () => String(await page.locator('#sent').textContent()).startsWith(text))

@@ -138,6 +138,37 @@ test('whoever waits for a result gets it over lost answers and a gateway that is
   assert.equal(results, 3)
 })
 
+test('a form that is sent again under its key is the same request', async () => {
+  await using rig = await startRig()
+  let lose = 1
+  rig.line.fault = ({ path }) => (path === '/reports' && lose-- > 0 ? 'lose-answer' : undefined)
+  const body = new FormData()
+  body.set('title', 'Q3')
+  const job = await rig.client.submit('/reports', { body }, { idempotencyKey: true })
+  sendJson(await rig.nextOwed(), 200, 'one')
+  assert.equal(await job.value(), 'one')
+  const [received, ...others] = rig.server.received
+  assert.deepEqual([rig.line.passed.filter(({ path }) => path === '/reports').length, others], [2, []])
+  const { body: sent, headers } = received ?? assert.fail('nothing came')
+  const form = await new Response(new Uint8Array(sent), { headers: { 'content-type': String(headers['content-type']) } }).formData()
+  assert.equal(form.get('title'), 'Q3')
+})
+
+test('a body that is made while it is sent is sent once: what is left of it is never taken for it', async () => {
+  await using rig = await startRig()
+  rig.line.fault = ({ path }) => (path === '/reports' ? 'lose-request' : undefined)
+  async function* parts(): AsyncGenerator<Uint8Array> {
+    for (const part of ['one ', 'two']) yield new TextEncoder().encode(part)
+  }
+  for (const body of [parts(), new Blob(['one two']).stream()]) {
+    const before = rig.line.passed.length
+    // Node asks for it, browsers know it.
+    const init = { method: 'PUT', body, duplex: 'half' } as RequestInit
+    await assert.rejects(rig.client.submit('/reports', init, { idempotencyKey: true }), isError('network'))
+    assert.equal(rig.line.passed.length, before + 1)
+  }
+})
+
 test('a lost answer to a submission: with an idempotency key it is sent again and is one job, without one it is an error', async () => {
   await using rig = await startRig()
   let lose = 1

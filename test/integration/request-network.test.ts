@@ -6,6 +6,7 @@ import { startCuttingLine } from '../support/cutting-line.ts'
 import type { Fault } from '../support/faulty-line.ts'
 import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
+import { startTestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 
 const retry = { baseMs: 10, maxMs: 200 }
@@ -186,22 +187,61 @@ test('a gateway that never comes back is given up, and the error holds the job',
   assert.equal(await (await follow(job?.url as string)).json(), 'done')
 })
 
-test('the log-in page of a network is no news of the job', async () => {
+const NOT_OURS: Readonly<Record<string, readonly [number, Record<string, string>, string]>> = {
+  'the log-in page of a network': [200, { 'content-type': 'text/html' }, '<h1>Welcome to our network</h1>'],
+  'JSON of somebody else': [200, { 'content-type': 'application/json', etag: '"12345678-9"' }, '{"maintenance":true}'],
+}
+
+for (const [what, [code, headers, page]] of Object.entries(NOT_OURS)) {
+  for (const transport of ['auto', 'long-poll', 'poll'] as const) {
+    test(`${what} is no news of the job, by ${transport}`, async () => {
+      await using rig = await startRouteRig()
+      const told = new Set<unknown>()
+      const onStatus = ({ status }: JobDocument): void => void told.add(status)
+      const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry, transport, onStatus })
+      const response = await rig.nextOwed()
+      await until('it is seen running', () => told.has('running'))
+      const portal = await startTestServer((_, answer) => void answer.writeHead(code, headers).end(page))
+      const before = rig.line.passed.length
+      const gateway = rig.line.target
+      rig.line.target = `http://127.0.0.1:${portal.port}`
+      rig.line.breakAll()
+      await until('it saw the page', () => rig.line.passed.length > before + 4)
+      rig.line.target = gateway
+      await portal.kill()
+      sendJson(response, 200, 'done')
+      assert.equal(await (await asked).json(), 'done')
+      assert.ok(!told.has(undefined))
+    })
+  }
+}
+
+test('a result that leads elsewhere is followed there, as fetch does; the way to the log-in page of a network is none', async () => {
   await using rig = await startRouteRig()
-  const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry })
+  const gateway = rig.line.target
+  let results = 0
+  const portal = await startTestServer(({ url }, answer) => {
+    if (url === '/login') return void answer.writeHead(200, { 'content-type': 'text/html' }).end('Welcome')
+    if (!url.endsWith('/result') || ++results < 3) return void answer.writeHead(302, { location: '/login' }).end()
+    // Somebody has logged in.
+    rig.line.target = gateway
+    answer.destroy()
+  })
+  const onStatus = ({ status }: JobDocument): void => {
+    if (status === 'succeeded') rig.line.target = `http://127.0.0.1:${portal.port}`
+  }
+  const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry, onStatus })
   const response = await rig.nextOwed()
   await until('it streams', async () => (await asked.job)?.document?.status === 'running')
-  const portal = await startRouteRig({ routes: [{ match: '/*' }] })
-  portal.server.handle = (_, page) => void page.writeHead(200, { 'content-type': 'text/html' }).end('<h1>Welcome to our network</h1>')
-  const before = rig.line.passed.length
-  const gateway = rig.line.target
-  rig.line.target = `http://127.0.0.1:${portal.server.port}`
-  rig.line.breakAll()
-  await until('it saw the page', () => rig.line.passed.length > before + 4)
-  rig.line.target = gateway
-  await portal[Symbol.asyncDispose]()
-  sendJson(response, 200, 'done')
-  assert.equal(await (await asked).json(), 'done')
+  response.writeHead(303, { location: '/made/7' }).end()
+  sendJson(await rig.nextOwed(), 200, 'made')
+  const answer = await asked
+  assert.deepEqual([answer.status, await answer.json(), results], [200, 'made', 3])
+  assert.deepEqual(
+    rig.server.received.map(({ url }) => url),
+    ['/reports', '/made/7'],
+  )
+  await portal.kill()
 })
 
 test('streams that are cut anywhere lose nothing and tell nothing twice', async (t) => {

@@ -354,6 +354,19 @@ test('a lost answer to a settlement: it is told again, and the job is settled on
   )
 })
 
+test('an answer that is not of the gateway says nothing of a result: it is told again', async () => {
+  await using rig = await startQueueRig()
+  let made = false
+  let refused = 0
+  rig.line.fault = ({ path }) => (made && /\/(receive|settle)$/.test(path) && refused++ < 5 ? 'refuse' : undefined)
+  const handler = (): string => ((made = true), 'made')
+  await using under = startWorker(rig, handler, { concurrency: 1 })
+  const sent = await rig.client.queue<number, string>('mail').send(1)
+  assert.equal(await rig.client.queue<number, string>('mail').follow(sent.token).value(), 'made')
+  assert.ok(refused > 5)
+  assert.ok(!under.reported.some(({ code }) => code === 'not_settled'))
+})
+
 test('options that make no sense are refused when the worker is made', () => {
   const options = { url: 'http://127.0.0.1:1', queue: 'mail', handler: () => undefined }
   assert.throws(() => createWorker({ ...options, concurrency: 0 }), /concurrency/)

@@ -44,7 +44,7 @@ const IDLE: JobState = { phase: 'idle' }
 
 /** Sends when `send` is called; what was sent before is left alone, and no longer shown. `init` holds for all of them. */
 export function useRequest(init: SpillwayRequestInit = {}): UsedRequest {
-  const { begin, ...used } = useRequested(init)
+  const { begin, leave: _, ...used } = useRequested(init)
   const defaults = useLatest(init)
   const send = useCallback<UsedRequest['send']>(
     (input, own) => begin((watching) => request(input, { ...defaults.current, ...own, ...watching })),
@@ -55,15 +55,23 @@ export function useRequest(init: SpillwayRequestInit = {}): UsedRequest {
 
 /** Follows the job at an address that was kept. Undefined: there is none, and nothing is asked. */
 export function useJob(url: string | undefined, init: FollowInit = {}): UsedJob {
-  const { begin, ...used } = useRequested(init)
+  const { begin, leave, ...used } = useRequested(init)
   const options = useLatest(init)
   useEffect(() => {
-    if (url !== undefined) void begin((watching) => follow(url, { ...options.current, ...watching }))
-  }, [url, begin, options])
+    if (url === undefined) return undefined
+    void begin((watching) => follow(url, { ...options.current, ...watching }))
+    return leave
+  }, [url, begin, leave, options])
   return used
 }
 
-function useRequested(init: FollowInit): UsedJob & { readonly begin: (begin: Begin) => ReturnType<Begin> } {
+interface Requesting {
+  readonly begin: (begin: Begin) => ReturnType<Begin>
+  /** Ends the waiting, and shows nothing any more. */
+  readonly leave: () => void
+}
+
+function useRequested(init: FollowInit): UsedJob & Requesting {
   const [state, setState] = useState(IDLE)
   const callbacks = useLatest(init)
   const waiting = useRef<AbortController>(undefined)
@@ -108,8 +116,13 @@ function useRequested(init: FollowInit): UsedJob & { readonly begin: (begin: Beg
     },
     [callbacks],
   )
+  const leave = useCallback(() => {
+    waiting.current?.abort()
+    job.current = undefined
+    setState(IDLE)
+  }, [])
   const cancel = useCallback(async () => void (await job.current?.cancel()), [])
-  return { ...state, begin, cancel }
+  return { ...state, begin, leave, cancel }
 }
 
 /** Callers write their options in place, which makes new ones with every rendering. */

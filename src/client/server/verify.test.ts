@@ -1,5 +1,6 @@
 /** The signature against vectors that another implementation has made, and against changes of them. */
 import assert from 'node:assert/strict'
+import { createHash, createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -111,4 +112,17 @@ test('a job may be as old as the server allows', () => {
   const verify = (now: number) => (): unknown => verifySignature(request, first.secrets, { toleranceMs: 1000, now })
   assert.equal(problemOf(verify(submitted + 1000)), 'none')
   assert.equal(problemOf(verify(submitted + 1001)), 'too-old')
+})
+
+test('an empty secret proves nothing: what anybody can sign is not accepted', () => {
+  const { body, ...request } = requestOf(first)
+  const { authorization } = request.headers
+  const digest = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+  const { 'spillway-job': job, 'spillway-submitted-at': submitted } = request.headers
+  const hashed = authorization === undefined ? '-' : digest(authorization)
+  const text = ['spillway-v1', job, submitted, request.method, request.target, hashed, digest(body)].join('\n')
+  const signed = { ...request.headers, 'spillway-signature': `v1,${createHmac('sha256', '').update(text).digest('base64')}` }
+  for (const secrets of ['', 'whsec_', ['', 'a good one']]) {
+    assert.throws(() => verifySignature({ ...request, body, headers: signed }, secrets), TypeError)
+  }
 })

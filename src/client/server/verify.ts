@@ -92,8 +92,11 @@ function isFetchHeaders(headers: HeaderFields): headers is { get(name: string): 
   return typeof headers['get'] === 'function'
 }
 
+/** An empty one (a variable that is not set) anybody has: what it signs proves nothing. */
 function keyOf(secret: string): Buffer {
-  return secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : Buffer.from(secret)
+  const key = secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : Buffer.from(secret)
+  if (key.length === 0) throw new TypeError('verifySignature needs a secret that is not empty')
+  return key
 }
 
 function sha256(bytes: Uint8Array | string): string {

@@ -5,7 +5,7 @@
 import { isPassing } from '../errors.ts'
 import type { Outcome, Received, ReceivedJob, Settlement } from '../jobs.ts'
 import type { Queue } from '../queue.ts'
-import { pauseMs, type RetryPolicy, sleep } from '../timing.ts'
+import { pauseMs, type RetryPolicy, rest } from '../timing.ts'
 import { Changes } from './changes.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { WorkerError } from './outcomes.ts'
@@ -227,7 +227,7 @@ export class Consumer<Payload, Result> {
         await this.#changes.next()
         continue
       }
-      if (!this.#held && !this.#stopping.signal.aborted) await sleep(RIDE_MS)
+      if (!this.#held && !this.#stopping.signal.aborted) await rest(RIDE_MS)
       const batch = this.#settler.take()
       const error = batch.length === 0 ? undefined : await this.#settle(batch)
       failures = error === undefined ? 0 : failures + 1
@@ -267,8 +267,8 @@ export class Consumer<Payload, Result> {
   /** Short when the worker is about to stop. */
   async #rest(ms: number): Promise<void> {
     const stopping = this.#stopping.signal.aborted
-    const rest = stopping ? sleep(Math.min(ms, REST_STOPPING_MS), this.#closing.signal) : sleep(ms, this.#stopping.signal)
-    await rest.catch(() => undefined)
+    const resting = stopping ? rest(Math.min(ms, REST_STOPPING_MS), this.#closing.signal) : rest(ms, this.#stopping.signal)
+    await resting.catch(() => undefined)
   }
 
   async #stopWithin({ timeoutMs, settleTimeoutMs }: StopLimits): Promise<Stopped> {
@@ -276,7 +276,7 @@ export class Consumer<Payload, Result> {
     this.#stopping.abort(new WorkerError('stopping', 'the worker stops'))
     this.#changes.notify()
     const ended = this.#pulled.then(() => this.#until(() => this.#running.size === 0, over.signal))
-    await Promise.race([ended, sleep(timeoutMs, over.signal).catch(() => undefined)])
+    await Promise.race([ended, rest(timeoutMs, over.signal).catch(() => undefined)])
     over.abort()
     const left = [...this.#running.values()].filter((run) => !run.decided)
     for (const run of left) run.release()
@@ -294,7 +294,7 @@ export class Consumer<Payload, Result> {
   async #flush(withinMs: number): Promise<number> {
     const over = new AbortController()
     const sent = this.#until(() => this.#settler.open === 0, over.signal)
-    await Promise.race([sent, sleep(withinMs, over.signal).catch(() => undefined)])
+    await Promise.race([sent, rest(withinMs, over.signal).catch(() => undefined)])
     over.abort()
     const { open } = this.#settler
     if (open > 0) this.#report(new WorkerError('not_settled', `${open} outcomes could not be told before the worker stopped`))

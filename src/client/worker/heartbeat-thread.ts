@@ -4,7 +4,7 @@
  * and their keys, for ever.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { Http } from '../http.ts'
+import { Api } from '../api.ts'
 import { Queue } from '../queue.ts'
 import { RETRY } from '../timing.ts'
 import type { FromHeartbeat, HeartbeatData, ToHeartbeat } from './heartbeat-messages.ts'
@@ -23,7 +23,8 @@ const LOOK_MS = 1000
 const data = workerData as HeartbeatData
 const beat = new Int32Array(data.beat)
 // One try: what failed is due again in a moment, together with what has become due by then.
-const http = new Http({ apiUrl: data.apiUrl, token: data.token, fetch, retry: { ...RETRY, attempts: 1 }, timeoutMs: data.timeoutMs })
+const { apiUrl, token, timeoutMs } = data
+const http = new Api({ apiUrl, token }, { fetch, retry: { ...RETRY, attempts: 1 }, timeoutMs })
 const queue = new Queue(data.queue, { http, urls: { ofToken: () => '', ofBatch: () => '' } })
 const leases = new LeaseTable()
 

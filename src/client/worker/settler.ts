@@ -63,13 +63,14 @@ export class Settler {
 
   /**
    * The request failed. When it may go better, all are sent again, before what came later. When the gateway will never take it (a right that
-   * is missing, a body too large), each goes alone, so that one does not hold up the others, and what is refused alone is given up.
+   * is missing, a body too large), each goes alone, so that one does not hold up the others, and what is refused alone is given up. What was
+   * not answered by a gateway at all (a proxy's own 403 or 404) says nothing of them.
    */
   failed(batch: readonly PendingSettlement[], error: Error): void {
     this.#sent -= batch.length
     const [only] = batch
     const { message } = error
-    const never = error instanceof SpillwayError && !isPassing(error)
+    const never = error instanceof SpillwayError && error.code !== 'bad_answer' && !isPassing(error)
     if (never && batch.length === 1 && only !== undefined) return this.#refused(only, message)
     for (const each of batch) each.repeated = true
     this.#pending.unshift(...batch)

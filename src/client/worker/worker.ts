@@ -3,7 +3,7 @@
  * jobs are in its hands, settlements that are not confirmed counted, so its memory is bounded also while the gateway is away.
  */
 import { apiUrlOf } from '../addresses.ts'
-import { Http } from '../http.ts'
+import { Api } from '../api.ts'
 import { Queue } from '../queue.ts'
 import { type Duration, durationMs, RETRY, type RetryPolicy } from '../timing.ts'
 import { type ConsumerLimits, Consumer, type ErrorContext, type StopLimits, type Stopped } from './consumer.ts'
@@ -63,8 +63,8 @@ const BACKOFF = { baseMs: 200, maxMs: 10_000 }
 export function createWorker<Payload = unknown, Result = unknown>(options: WorkerOptions<Payload, Result>): Worker {
   const { token, fetch: ownFetch = fetch, name, handler, onError = printError } = options
   const limits = limitsOf(options)
-  const http = (retry: RetryPolicy): Http =>
-    new Http({ apiUrl: apiUrlOf(options.url), token, fetch: ownFetch, retry, timeoutMs: limits.requestTimeoutMs })
+  const http = (retry: RetryPolicy): Api =>
+    new Api({ apiUrl: apiUrlOf(options.url), token }, { fetch: ownFetch, retry, timeoutMs: limits.requestTimeoutMs })
   const urls = { ofToken: () => '', ofBatch: () => '' }
   const consumer = new Consumer<Payload, Result>({
     // The consumer repeats by itself: it knows what has changed in the meantime.
