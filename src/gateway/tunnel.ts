@@ -44,6 +44,8 @@ class Handshake implements ResponseSink {
   readonly #server: Server
   readonly #context: CallContext
   #released = false
+  /** What the Connection fields of the answer said. */
+  #answerConnection = ''
 
   constructor(call: DownstreamCall, pool: Pool, server: Server, context: CallContext) {
     this.#call = call
@@ -63,6 +65,7 @@ class Handshake implements ResponseSink {
   head(head: ResponseHead): void {
     if (head.status === 101) return this.#join(head)
     if (head.status >= 200) this.#call.closeAfter()
+    this.#answerConnection = head.connection
     passHead(this.#call, head)
   }
 
@@ -91,7 +94,7 @@ class Handshake implements ResponseSink {
 
   end(trailers: readonly string[]): void {
     this.#release()
-    this.#call.end(forwardTrailers(trailers))
+    this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
   fail(failed: UpstreamFailure): void {

@@ -7,7 +7,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createSocketServer } from 'node:net'
 import { forwardTrailers } from '../../src/core/headers/forward.ts'
 import { checkPath } from '../../src/core/routing/check-path.ts'
-import { headerValue } from '../../src/http1/message.ts'
+import { headerValue, headerValues } from '../../src/http1/message.ts'
 import { parseAnswers, type RawAnswer } from '../support/raw-answers.ts'
 import { type Reading, seenByNode, type SeenRequest } from './http1-readers.ts'
 
@@ -172,10 +172,11 @@ export function forwardingFault(understood: Reading, answers: readonly RawAnswer
 }
 
 function difference(understood: SeenRequest, reached: SeenRequest): string {
+  const connection = headerValues(understood.headers, 'connection').join(', ')
   if (understood.method !== reached.method) return 'method'
   if (understood.target !== reached.target) return 'target'
   if (understood.body !== reached.body) return 'body'
-  if (JSON.stringify(forwardTrailers(understood.trailers)) !== JSON.stringify(reached.trailers)) return 'trailers'
+  if (JSON.stringify(forwardTrailers(understood.trailers, connection)) !== JSON.stringify(reached.trailers)) return 'trailers'
   // HTTP/1.0 has no need of a Host; towards the server there is one.
   const host = headerValue(understood.headers, 'host') ?? 'spillway'
   if (headerValue(reached.headers, 'host') !== host) return 'host'

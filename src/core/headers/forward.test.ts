@@ -188,8 +188,9 @@ test('trailers pass without what frames, routes, authenticates or forges', () =>
     ...['Keep-Alive: m'],
     ...['Spillway-Fence: 9', 'spillway_fence: 9', ...ADDRESSES, 'X_Forwarded_For: 9.9.9.9', 'x-real_ip: 9.9.9.9'],
   ]
-  assert.deepEqual(lines(forwardTrailers(flat([...stay, ...pass]))), pass)
-  assert.deepEqual(forwardTrailers([]), [])
+  assert.deepEqual(lines(forwardTrailers(flat([...stay, ...pass]), '')), pass)
+  assert.deepEqual(forwardTrailers([], 'x'), [])
+  assert.deepEqual(lines(forwardTrailers(flat(pass), 'close, DIGEST,x')), pass.slice(2))
 })
 
 test('the same gateway up to eight times is a chain, nine times a loop', () => {

@@ -182,12 +182,15 @@ const NOT_IN_TRAILERS = new Set([
   ...['host', 'authorization', 'cookie', 'set-cookie', 'cache-control', 'content-type', 'content-encoding', 'content-range', 'trailer'],
 ])
 
-export function forwardTrailers(trailers: FlatHeaders): readonly string[] {
+/** `connection`: what the Connection fields of their message said; it names trailers as well (RFC 9110, section 7.6.1). */
+export function forwardTrailers(trailers: FlatHeaders, connection: string): readonly string[] {
   if (trailers.length === 0) return trailers
+  const named = connectionNames(connection)
   const out: string[] = []
   for (let i = 0; i < trailers.length; i += 2) {
     const lower = canonical(trailers[i] as string)
     if (ENDS_HERE.has(lower) || NOT_IN_TRAILERS.has(lower) || CLIENT_ADDRESS.has(lower) || lower.startsWith('spillway-')) continue
+    if (named?.has(lower) === true) continue
     out.push(trailers[i] as string, trailers[i + 1] as string)
   }
   return out
