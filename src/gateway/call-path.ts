@@ -87,6 +87,7 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   const wrongPath = head.path === '*' ? undefined : checkPath(head.path)
   if (wrongPath !== undefined) return wrongPath
   if (head.hasVia && isLoop(head.headers, context.config.name)) return failure('loop', `Via names ${context.config.name} too often`)
+  if (head.https && !call.peer.trusted) return failure('misdirected', 'an https URL is served over TLS only')
   const { body } = context.config.limits
   if (body > 0 && head.bodyLength > body) return failure('body_too_large', `the body is larger than ${body} bytes (limits.body)`)
   return undefined

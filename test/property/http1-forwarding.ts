@@ -108,7 +108,7 @@ export async function exchange(port: number, pieces: readonly Buffer[], methods:
 function isRefusedByGateway(request: SeenRequest): boolean {
   const [path = ''] = request.target.split('?')
   // No route stands for `*`.
-  if (['TRACE', 'CONNECT'].includes(request.method) || path === '*' || checkPath(path) !== undefined) return true
+  if (['TRACE', 'CONNECT'].includes(request.method) || path === '*' || request.https === true || checkPath(path) !== undefined) return true
   const { headers } = request
   return (
     isUpgrade(request) && (headerValue(headers, 'transfer-encoding') !== undefined || Number(headerValue(headers, 'content-length')) > 0)
