@@ -107,7 +107,7 @@ export async function exchange(port: number, pieces: readonly Buffer[], methods:
 /** What the gateway answers by itself, though it understood it. */
 function isRefusedByGateway(request: SeenRequest): boolean {
   const [path = ''] = request.target.split('?')
-  // No route stands for `*`.
+  // `*` is about the gateway; and there is no TLS here.
   if (['TRACE', 'CONNECT'].includes(request.method) || path === '*' || request.https === true || checkPath(path) !== undefined) return true
   const { headers } = request
   return (
@@ -156,7 +156,8 @@ export function forwardingFault(understood: Reading, answers: readonly RawAnswer
   const [refusal, ...beyond] = answers.slice(whole.length)
   const partial = understood.requests[whole.length]
   const mayRefuse = understood.refusal !== '' || (partial !== undefined && isRefusedByGateway(partial))
-  if (refusal !== undefined && (!mayRefuse || refusal.status < 400)) return `nothing was asked, but answered with ${refusal.status}`
+  if (refusal !== undefined && (!mayRefuse || (refusal.status < 400 && refusal.status !== 204)))
+    return `nothing was asked, but answered with ${refusal.status}`
   if (beyond.length > 0) return 'there were answers that nobody asked for'
   const reached = seen.filter(({ complete }) => complete)
   for (const [i, request] of passed.entries()) {
