@@ -98,7 +98,7 @@ export const CONTENT_LENGTH: readonly Case[] = [
     },
     {
       title: 'equal Content-Lengths in an answer are taken for one',
-      why: 'as above; a client is not made to pay for it',
+      why: 'they may be taken for one, and a client is not made to pay for its server',
       pitfall: 'content-length',
       client: get(),
       server: answered('200 OK', ['Content-Length: 2', 'Content-Length: 2'], OK_BODY),

@@ -98,7 +98,7 @@ export const HOP_BY_HOP: readonly Case[] = [
     },
     {
       title: 'what the gateway says about the client cannot be named away',
-      why: 'as above: a client could hide its address',
+      why: 'with it a client could hide its address',
       pitfall: 'client-address',
       client: get('Connection: x-forwarded-for, forwarded, via, x-forwarded-proto'),
       got: { fields: { 'x-forwarded-for': '127.0.0.1', forwarded: /for=127\.0\.0\.1/, via: '1.1 spillway', 'x-forwarded-proto': 'http' } },

@@ -87,7 +87,7 @@ export const STATUSES: readonly Case[] = [
       ends: 'closed',
     },
     {
-      title: 'no route: 404, http_request_denied',
+      title: 'nothing at that address: 404, http_request_denied',
       why: 'the type for it',
       pitfall: 'proxy-status',
       client: request('GET /_spillway/jobs/none'),
