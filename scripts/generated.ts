@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cliPage } from './cli-page.ts'
+import { conformancePage } from './conformance-page.ts'
 import { lintConfig } from './layers.ts'
 import { referencePages } from './reference-pages.ts'
 
@@ -11,7 +12,12 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** What each file must hold now, by its path in the repository. */
 export function generatedFiles(): Readonly<Record<string, string>> {
   const pages = Object.entries(referencePages()).map(([name, text]) => [`docs/reference/${name}`, text] as const)
-  return { '.oxlintrc.json': `${JSON.stringify(lintConfig(), undefined, 2)}\n`, 'docs/cli.md': cliPage(), ...Object.fromEntries(pages) }
+  return {
+    '.oxlintrc.json': `${JSON.stringify(lintConfig(), undefined, 2)}\n`,
+    'docs/cli.md': cliPage(),
+    'docs/reference/conformance.md': conformancePage(),
+    ...Object.fromEntries(pages),
+  }
 }
 
 /** Undefined: it is not there. */

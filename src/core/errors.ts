@@ -199,6 +199,13 @@ const REGISTRY = {
     proxy: 'connection_limit_reached',
   },
 
+  misdirected: {
+    status: 421,
+    title: 'This connection is not the one for that address',
+    source: 'downstream',
+    retry: 'no',
+    proxy: 'http_request_error',
+  },
   idempotency_conflict: {
     status: 422,
     title: 'This Idempotency-Key was used for a different request',

@@ -8,6 +8,7 @@ import { handleJobsCall } from '../api/job-endpoints.ts'
 import { sendFailure } from '../api/problem.ts'
 import { type Failure, failure } from '../core/errors.ts'
 import { forwardRequestHeaders, isLoop } from '../core/headers/forward.ts'
+import { endsHere } from '../core/headers/max-forwards.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import { retryAfterSeconds } from '../jobs/estimate.ts'
@@ -41,7 +42,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
   if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
 
-  if (answerPreflight(call, context.router)) return
+  if (answerOptions(call) || answerPreflight(call, context.router)) return
   const match = context.router.find(call.head)
   if (match === undefined) return sendFailure(call, failure('not_found', 'no route matches this host, path, method, headers and query'))
   const { route } = match
@@ -88,9 +89,18 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   const wrongPath = head.path === '*' ? undefined : checkPath(head.path)
   if (wrongPath !== undefined) return wrongPath
   if (head.hasVia && isLoop(head.headers, context.config.name)) return failure('loop', `Via names ${context.config.name} too often`)
+  if (head.https && !call.peer.trusted) return failure('misdirected', 'an https URL is served over TLS only')
   const { body } = context.config.limits
   if (body > 0 && head.bodyLength > body) return failure('body_too_large', `the body is larger than ${body} bytes (limits.body)`)
   return undefined
+}
+
+/** What asks about the gateway itself: as a whole, or as the last that a request shall come to (RFC 9110, sections 9.3.7 and 7.6.2). */
+function answerOptions(call: DownstreamCall): boolean {
+  const { head } = call
+  if (head.method !== 'OPTIONS' || (head.target !== '*' && !endsHere(head.headers))) return false
+  call.send(204, [], '')
+  return true
 }
 
 function switchedOff({ random }: CallContext): Failure {

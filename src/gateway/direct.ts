@@ -75,6 +75,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #tries = 0
   /** A kept connection had gone stale: no other one is trusted. */
   #onlyFresh = false
+  /** What the Connection fields of the answer said. */
+  #answerConnection = ''
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
@@ -208,6 +210,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   head(head: ResponseHead): void {
     if (this.#sentAt > 0) this.#measure()
+    this.#answerConnection = head.connection
     if (head.status === 101) {
       this.#connection?.destroy()
       return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
@@ -240,7 +243,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   end(trailers: readonly string[]): void {
     this.#releaseSlot()
     this.#finish()
-    this.#call.end(forwardTrailers(trailers))
+    this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
   fail(failed: UpstreamFailure): void {
@@ -411,7 +414,7 @@ class RequestStream implements BodySink {
   end(trailers: readonly string[]): void {
     this.ended = true
     if (this.#rest !== undefined) return this.#rest.end(trailers)
-    this.#trailers = forwardTrailers(trailers)
+    this.#trailers = forwardTrailers(trailers, this.#call.head.connection)
     this.#connection?.end(this.#trailers)
   }
 

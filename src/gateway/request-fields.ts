@@ -13,10 +13,10 @@ let last = { address: '', host: '', minor: 1, options: undefined as ForwardOptio
 
 /** Via, Forwarded, X-Forwarded-*: the same for all requests of a client to a host, so the last ones are kept. */
 function hopLines(head: RequestHead, peer: ForwardingPeer, options: ForwardOptions): string {
-  const { host, minor } = head
+  const { method, host, minor } = head
   const { address } = peer
   if (last.address !== address || last.host !== host || last.minor !== minor || last.options !== options) {
-    const lines = fieldLines(forwardRequestHeaders({ headers: [], connection: '', host, minor }, peer, options))
+    const lines = fieldLines(forwardRequestHeaders({ method, headers: [], connection: '', host, minor }, peer, options))
     last = { address, host, minor, options, lines }
   }
   return last.lines

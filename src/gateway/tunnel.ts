@@ -5,7 +5,8 @@
 import { sendFailure } from '../api/problem.ts'
 import { failure } from '../core/errors.ts'
 import { forwardResponseHeaders, forwardTrailers } from '../core/headers/forward.ts'
-import type { ResponseHead } from '../http1/message.ts'
+import { listHas } from '../http1/fields.ts'
+import { headerValues, type ResponseHead } from '../http1/message.ts'
 import { fieldLines, statusLine } from '../http1/write.ts'
 import type { Millis } from '../lib/units.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
@@ -44,6 +45,8 @@ class Handshake implements ResponseSink {
   readonly #server: Server
   readonly #context: CallContext
   #released = false
+  /** What the Connection fields of the answer said. */
+  #answerConnection = ''
 
   constructor(call: DownstreamCall, pool: Pool, server: Server, context: CallContext) {
     this.#call = call
@@ -63,16 +66,27 @@ class Handshake implements ResponseSink {
   head(head: ResponseHead): void {
     if (head.status === 101) return this.#join(head)
     if (head.status >= 200) this.#call.closeAfter()
+    this.#answerConnection = head.connection
     passHead(this.#call, head)
   }
 
   #join(head: ResponseHead): void {
+    const connection = this.connection as UpstreamConnection
+    const protocol = headerValues(head.headers, 'upgrade').join(', ')
+    if (!isOffered(protocol, this.#call.head.upgrade)) {
+      connection.destroy()
+      return this.fail({
+        code: 'bad_response',
+        detail: 'the server switched to a protocol that was not offered',
+        sent: true,
+        reused: false,
+      })
+    }
     const headers = forwardResponseHeaders(head.headers, head.connection)
+    if (!head.hasDate) headers.push('Date', this.#call.date)
+    if (this.#call.head.expectContinue) this.#call.sendInformational(100, 'Continue', [])
     // What was answered before goes first.
     this.#call.uncork()
-    const connection = this.connection as UpstreamConnection
-    const upgrade = head.headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'upgrade')
-    const protocol = upgrade < 0 ? this.#call.head.upgrade : (head.headers[upgrade + 1] as string)
     const up = connection.detach()
     const down = this.#call.detach()
     down.socket.write(
@@ -91,11 +105,13 @@ class Handshake implements ResponseSink {
 
   end(trailers: readonly string[]): void {
     this.#release()
-    this.#call.end(forwardTrailers(trailers))
+    this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
   fail(failed: UpstreamFailure): void {
     this.#release()
+    // A client that did not wait may speak the new protocol already.
+    this.#call.closeAfter()
     if (this.#call.responseStarted) this.#call.abort()
     else sendFailure(this.#call, failure(failed.code, `${this.#server.name}: ${failed.detail}`))
   }
@@ -110,6 +126,11 @@ class Handshake implements ResponseSink {
     this.#released = true
     this.#pool.releaseTunnel(this.#server)
   }
+}
+
+/** Each protocol of the list is one of those that the client named (RFC 9110, section 7.8). */
+function isOffered(protocols: string, offered: string): boolean {
+  return protocols !== '' && protocols.split(',').every((protocol) => listHas(offered, protocol.trim().toLowerCase()))
 }
 
 interface End {

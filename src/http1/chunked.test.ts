@@ -143,7 +143,8 @@ const WRONG: readonly (readonly [text: string, why: RegExp])[] = [
   ['g\r\n', /missing/],
   ['0x5\r\n', /not hexadecimal/],
   ['5 \r\n', /not hexadecimal/],
-  ['5\t;a\r\n', /not hexadecimal/],
+  ['5 5;a\r\n', /not hexadecimal/],
+  ['5 \n', /not hexadecimal/],
   ['5_0\r\n', /not hexadecimal/],
   ['5.0\r\n', /not hexadecimal/],
   ['5,5\r\n', /not hexadecimal/],
@@ -174,6 +175,14 @@ test('what is not exactly chunked is refused, whole or byte by byte', () => {
     assert.match(decodeText(text).wrong, why, JSON.stringify(text))
     assert.match(decode(cutAt(text, BYTE_BY_BYTE)).wrong, why, JSON.stringify(text))
   }
+})
+
+test('blanks before an extension are read over, and count as a part of it', () => {
+  const text = '5 ;a=b\r\nhello\r\n0\t \t; z\r\n\r\n'
+  for (const places of [[], BYTE_BY_BYTE])
+    assert.deepEqual(decode(cutAt(text, places)), { body: 'hello', trailers: [], rest: '', wrong: '' })
+  assert.equal(decodeText(`1${' '.repeat(1023)};e\r\nx\r\n`).wrong, '')
+  assert.match(decodeText(`1${' '.repeat(1024)};e\r\nx\r\n`).wrong, /longer than 1024/)
 })
 
 test('a size has 12 digits at most, zeros included', () => {

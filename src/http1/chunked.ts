@@ -2,7 +2,7 @@
  * The chunked transfer coding (RFC 9112, section 7.1), read strictly and incrementally: any split of the input gives the same
  * output. Chunk data is passed on as views of the input, never copied.
  */
-import { CR, FIELD_VALUE, HEX, LF } from './chars.ts'
+import { CR, FIELD_VALUE, HEX, HTAB, LF, SP } from './chars.ts'
 import { parseFields } from './fields.ts'
 
 export interface ChunkedSink {
@@ -18,6 +18,8 @@ const DATA_CR = 4
 const DATA_LF = 5
 const TRAILERS = 6
 const DONE = 7
+/** Behind a size, before its extension. */
+const BLANK = 8
 
 const SIZE_DIGITS_MAX = 12
 const EXTENSION_BYTES_MAX = 1024
@@ -72,10 +74,14 @@ export class ChunkedDecoder {
     switch (this.#state) {
       case SIZE:
         return this.#readSize(byte)
+      case BLANK:
+        if (byte === SEMICOLON) this.#state = EXTENSION
+        else if (byte !== SP && byte !== HTAB) return 'a chunk size is not hexadecimal'
+        return this.#countExtension()
       case EXTENSION:
         if (byte === CR) this.#state = SIZE_LF
         else if (FIELD_VALUE[byte] !== 1) return 'a chunk extension has a control character'
-        else if (++this.#extensionBytes > EXTENSION_BYTES_MAX) return `chunk extensions are longer than ${EXTENSION_BYTES_MAX} bytes`
+        else return this.#countExtension()
         return ''
       case SIZE_LF:
         if (byte !== LF) return 'a chunk size does not end in CRLF'
@@ -104,8 +110,13 @@ export class ChunkedDecoder {
     if (this.#digits === 0) return 'a chunk size is missing'
     if (byte === CR) this.#state = SIZE_LF
     else if (byte === SEMICOLON) this.#state = EXTENSION
+    else if (byte === SP || byte === HTAB) this.#state = BLANK
     else return 'a chunk size is not hexadecimal'
     return ''
+  }
+
+  #countExtension(): string {
+    return ++this.#extensionBytes > EXTENSION_BYTES_MAX ? `chunk extensions are longer than ${EXTENSION_BYTES_MAX} bytes` : ''
   }
 
   /** Collects until the empty line; returns the position behind it. */

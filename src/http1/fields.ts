@@ -132,6 +132,8 @@ function isOfInterest(first: number, length: number): boolean {
       return length === 9
     case 0x6b: // keep-alive
       return length === 10
+    case 0x6d: // max-forwards
+      return length === 12
     case 0x70: // proxy-connection
       return length === 16
     case 0x73: // spillway-…
@@ -186,6 +188,8 @@ function note(fields: Fields, lower: string, value: string): Fate {
       return 'ends'
     case 'via':
       fields.hasVia = true
+      return 'decide'
+    case 'max-forwards':
       return 'decide'
     default:
       return namesHopOrUs(lower) ? 'decide' : 'passes'

@@ -19,6 +19,8 @@ export interface RequestHead {
   readonly verbatim: string | undefined
   /** Lower case, with port as it came; '' for an HTTP/1.0 request without Host. */
   readonly host: string
+  /** It was asked for as an https URL. */
+  readonly https: boolean
   /** Body bytes that follow; -1: chunked. 0: none. */
   readonly bodyLength: number
   readonly keepAlive: boolean

@@ -89,6 +89,7 @@ interface Place {
   readonly target: string
   /** Of an absolute-form target; else ''. */
   readonly authority: string
+  readonly https: boolean
 }
 
 /** A class for its one lazy field: most requests go on without anyone reading their headers. */
@@ -99,6 +100,7 @@ class ParsedRequest implements RequestHead {
   readonly query: string
   readonly minor: 0 | 1
   readonly host: string
+  readonly https: boolean
   readonly bodyLength: number
   readonly keepAlive: boolean
   readonly connection: string
@@ -118,6 +120,7 @@ class ParsedRequest implements RequestHead {
     this.query = question < 0 ? '' : target.slice(question + 1)
     this.minor = minor
     this.host = (authority === '' ? fields.host : authority).toLowerCase()
+    this.https = place.https
     this.bodyLength = place.bodyLength
     this.keepAlive = staysOpen(minor, connection)
     this.connection = connection
@@ -147,18 +150,19 @@ function isTunnelUpgrade(facts: Fields): boolean {
 
 /** RFC 9112, section 3.2: origin-form, absolute-form (its authority outranks Host), asterisk-form. */
 function splitTarget(method: string, target: string): Place | HeadError {
-  if (target.charCodeAt(0) === 47) return { target, authority: '' }
+  if (target.charCodeAt(0) === 47) return { target, authority: '', https: false }
   if (target === '*') {
-    return method === 'OPTIONS' ? { target, authority: '' } : refuse('bad_request', 'the target * is for OPTIONS only')
+    return method === 'OPTIONS' ? { target, authority: '', https: false } : refuse('bad_request', 'the target * is for OPTIONS only')
   }
   if (method === 'CONNECT') return refuse('not_implemented', 'CONNECT is not served here')
-  const absolute = /^https?:\/\/([^/?#]+)(.*)$/i.exec(target)
-  if (absolute === null || !isAuthority(absolute[1] as string))
+  const absolute = /^http(s?):\/\/([^/?#]+)(.*)$/i.exec(target)
+  if (absolute === null || !isAuthority(absolute[2] as string))
     return refuse('bad_request', 'the request target is neither a path nor an http URL')
-  const [, authority = '', rest = ''] = absolute
+  const [, secure = '', authority = '', rest = ''] = absolute
+  const https = secure !== ''
   // RFC 9112, section 3.2.4: this is how a client asks about the server as a whole through a proxy.
-  if (rest === '' && method === 'OPTIONS') return { target: '*', authority }
-  return { target: rest.startsWith('/') ? rest : `/${rest}`, authority }
+  if (rest === '' && method === 'OPTIONS') return { target: '*', authority, https }
+  return { target: rest.startsWith('/') ? rest : `/${rest}`, authority, https }
 }
 
 function replaceHost(headers: string[], authority: string): void {

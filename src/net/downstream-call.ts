@@ -54,6 +54,11 @@ export class DownstreamCall implements Call, RequestBody {
     return this.#connection.peer
   }
 
+  /** The Date header of a message that is passed on now without one (RFC 9110, section 6.6.1). */
+  get date(): string {
+    return this.#connection.date
+  }
+
   get gateway(): string {
     return this.#connection.name
   }
@@ -123,7 +128,8 @@ export class DownstreamCall implements Call, RequestBody {
 
   sendInformational(status: number, reason: string, headers: readonly string[]): void {
     if (this.gone || this.responseStarted || this.head.minor === 0 || this.#out.blocked) return
-    this.#out.write(`${statusLine(status, reason)}${fieldLines(headers)}\r\n`)
+    const date = hasDate(headers) ? '' : `Date: ${this.date}\r\n`
+    this.#out.write(`${statusLine(status, reason)}${fieldLines(headers)}${date}\r\n`)
   }
 
   send(status: number, headers: readonly string[], body: string | Uint8Array): void {
@@ -147,7 +153,7 @@ export class DownstreamCall implements Call, RequestBody {
     this.status = status
     this.#bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
     let text = statusLine(status, head.reason) + (head.verbatim ?? '')
-    if (!head.hasDate) text += `Date: ${this.#connection.date}\r\n`
+    if (!head.hasDate) text += `Date: ${this.date}\r\n`
     text += this.#frame(framing, status)
     this.bytesOut += text.length
     this.#out.write(text)

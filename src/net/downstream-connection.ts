@@ -36,6 +36,8 @@ const PIPELINE_BYTES_MAX = 64 * 1024
 /** After the last response: how much and how long we still read, so that the client sees it before a reset (RFC 9112, section 9.6). */
 const LINGER_MS: Millis = 2_000
 const LINGER_BYTES_MAX = 1024 * 1024
+const HEAD_START = 'HEAD '
+const EMPTY = Buffer.alloc(0)
 
 export class DownstreamConnection implements Sweepable {
   readonly peer: Peer
@@ -140,7 +142,7 @@ export class DownstreamConnection implements Sweepable {
 
   /** False: more bytes are needed. */
   #readHead(input: Buffer): boolean {
-    const at = input[0] === 13 && input[1] === 10 ? 2 : 0
+    const at = leadingLineEnd(input)
     const text = findHead(input, at, this.#scanned)
     const max = this.#options.limits.headBytesMax
     if (text === undefined || text.length > max) {
@@ -238,7 +240,7 @@ export class DownstreamConnection implements Sweepable {
   /** The call is counted by its owner, with the status that we answered for it. */
   #refuseCall(call: DownstreamCall, failed: Failure): void {
     call.status = ERRORS[failed.code].status
-    this.#answerRefusal(failed)
+    this.#answerRefusal(failed, call.head.method === 'HEAD')
   }
 
   #awaitBody(call: DownstreamCall): void {
@@ -330,10 +332,12 @@ export class DownstreamConnection implements Sweepable {
 
   #refuse(failed: Failure): void {
     this.#options.onRefused(failed, this.peer)
-    this.#answerRefusal(failed)
+    const input = this.#input ?? EMPTY
+    this.#answerRefusal(failed, input.toString('latin1', leadingLineEnd(input), HEAD_START.length + 2).startsWith(HEAD_START))
   }
 
-  #answerRefusal(failed: Failure): void {
+  /** `toHead`: without content, also where the request is not worth more than its method (RFC 9110, section 9.3.2). */
+  #answerRefusal(failed: Failure, toHead: boolean): void {
     const kind = ERRORS[failed.code]
     const body = JSON.stringify(problem(failed))
     const headers = fieldLines([
@@ -347,7 +351,7 @@ export class DownstreamConnection implements Sweepable {
       ],
       ...['Date', this.date, 'Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'],
     ])
-    this.#out.write(`${statusLine(kind.status, reasonPhrase(kind.status))}${headers}\r\n${body}`)
+    this.#out.write(`${statusLine(kind.status, reasonPhrase(kind.status))}${headers}\r\n${toHead ? '' : body}`)
     this.#linger()
   }
 
@@ -410,6 +414,11 @@ export class DownstreamConnection implements Sweepable {
     this.#input = undefined
     return { socket, rest }
   }
+}
+
+/** Bytes of an empty line before the request line (RFC 9112, section 2.2). */
+function leadingLineEnd(input: Buffer): number {
+  return input[0] === 13 && input[1] === 10 ? 2 : 0
 }
 
 /** What there is of a head can still become one: it begins with a method's character and has no bare LF. */

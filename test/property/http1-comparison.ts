@@ -144,6 +144,13 @@ export const KNOWN: readonly KnownDifference[] = [
     covers: (found, text) => refusedWith(found, 'HPE_STRICT', 'HPE_INVALID_CHUNK_SIZE') && hasOddExtension(text),
   },
   {
+    name: 'a blank before a chunk extension',
+    reason: 'the grammar has one there, and whoever reads it has to read over it (RFC 9110, section 5.6.3); no extension is passed on',
+    example: `${CHUNKED}\r\n5 ;a=b\r\nhello\r\n0\r\n\r\n`,
+    covers: (found, text) =>
+      refusedWith(found, 'HPE_STRICT', 'HPE_INVALID_CHUNK_SIZE') && /\r\n[0-9a-f]+[ \t]+;[^\r\n]*(?=\r\n)/i.test(text),
+  },
+  {
     name: 'a length or coding among the trailers',
     reason: 'trailers frame nothing (RFC 9110, section 6.5.1); these two are not passed on',
     example: `${CHUNKED}\r\n0\r\nContent-Length: 5\r\n\r\n`,

@@ -7,7 +7,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createSocketServer } from 'node:net'
 import { forwardTrailers } from '../../src/core/headers/forward.ts'
 import { checkPath } from '../../src/core/routing/check-path.ts'
-import { headerValue } from '../../src/http1/message.ts'
+import { headerValue, headerValues } from '../../src/http1/message.ts'
 import { parseAnswers, type RawAnswer } from '../support/raw-answers.ts'
 import { type Reading, seenByNode, type SeenRequest } from './http1-readers.ts'
 
@@ -107,8 +107,8 @@ export async function exchange(port: number, pieces: readonly Buffer[], methods:
 /** What the gateway answers by itself, though it understood it. */
 function isRefusedByGateway(request: SeenRequest): boolean {
   const [path = ''] = request.target.split('?')
-  // No route stands for `*`.
-  if (['TRACE', 'CONNECT'].includes(request.method) || path === '*' || checkPath(path) !== undefined) return true
+  // `*` is about the gateway; and there is no TLS here.
+  if (['TRACE', 'CONNECT'].includes(request.method) || path === '*' || request.https === true || checkPath(path) !== undefined) return true
   const { headers } = request
   return (
     isUpgrade(request) && (headerValue(headers, 'transfer-encoding') !== undefined || Number(headerValue(headers, 'content-length')) > 0)
@@ -156,7 +156,8 @@ export function forwardingFault(understood: Reading, answers: readonly RawAnswer
   const [refusal, ...beyond] = answers.slice(whole.length)
   const partial = understood.requests[whole.length]
   const mayRefuse = understood.refusal !== '' || (partial !== undefined && isRefusedByGateway(partial))
-  if (refusal !== undefined && (!mayRefuse || refusal.status < 400)) return `nothing was asked, but answered with ${refusal.status}`
+  if (refusal !== undefined && (!mayRefuse || (refusal.status < 400 && refusal.status !== 204)))
+    return `nothing was asked, but answered with ${refusal.status}`
   if (beyond.length > 0) return 'there were answers that nobody asked for'
   const reached = seen.filter(({ complete }) => complete)
   for (const [i, request] of passed.entries()) {
@@ -172,10 +173,11 @@ export function forwardingFault(understood: Reading, answers: readonly RawAnswer
 }
 
 function difference(understood: SeenRequest, reached: SeenRequest): string {
+  const connection = headerValues(understood.headers, 'connection').join(', ')
   if (understood.method !== reached.method) return 'method'
   if (understood.target !== reached.target) return 'target'
   if (understood.body !== reached.body) return 'body'
-  if (JSON.stringify(forwardTrailers(understood.trailers)) !== JSON.stringify(reached.trailers)) return 'trailers'
+  if (JSON.stringify(forwardTrailers(understood.trailers, connection)) !== JSON.stringify(reached.trailers)) return 'trailers'
   // HTTP/1.0 has no need of a Host; towards the server there is one.
   const host = headerValue(understood.headers, 'host') ?? 'spillway'
   if (headerValue(reached.headers, 'host') !== host) return 'host'

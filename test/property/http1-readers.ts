@@ -15,6 +15,8 @@ export interface SeenRequest {
   readonly method: string
   readonly target: string
   readonly minor: number
+  /** Asked for as an https URL, as far as a reader tells. */
+  readonly https?: boolean
   /** Name, value, name, value … */
   readonly headers: readonly string[]
   body: string
@@ -74,8 +76,8 @@ export function gatewayReader(): Reader {
     const requests: SeenRequest[] = []
     let refusal = ''
     const onCall: DownstreamOptions['onCall'] = (call) => {
-      const { method, target, minor, headers } = call.head
-      const seen: SeenRequest = { method, target, minor, headers, body: '', trailers: [], complete: false }
+      const { method, target, minor, https, headers } = call.head
+      const seen: SeenRequest = { method, target, minor, https, headers, body: '', trailers: [], complete: false }
       requests.push(seen)
       call.body.start({
         data(chunk) {

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../../test/support/seed-fast-check.ts'
 import { endToEndHeaders, forwardRequestHeaders, forwardResponseHeaders, forwardTrailers, isLoop } from './forward.ts'
+import { endsHere } from './max-forwards.ts'
 
 const PEER = { address: '10.0.0.1', trusted: false }
 const TRUSTED = { ...PEER, trusted: true }
@@ -23,9 +24,15 @@ function connectionOf(headers: readonly string[]): string {
   return headers.filter((_, i) => i % 2 === 1 && headers[i - 1]?.toLowerCase() === 'connection').join(', ')
 }
 
-function forward(came: readonly string[], peer: typeof PEER = PEER, facts: { host?: string; minor?: 0 | 1 } = {}): string[] {
+function forward(
+  came: readonly string[],
+  peer: typeof PEER = PEER,
+  facts: { method?: string; host?: string; minor?: 0 | 1 } = {},
+): string[] {
   const headers = flat(came)
-  return lines(forwardRequestHeaders({ headers, host: 'a', minor: 1, connection: connectionOf(headers), ...facts }, peer, OPTIONS))
+  return lines(
+    forwardRequestHeaders({ method: 'GET', headers, host: 'a', minor: 1, connection: connectionOf(headers), ...facts }, peer, OPTIONS),
+  )
 }
 
 /** What is left of what came, without what we add. */
@@ -188,8 +195,34 @@ test('trailers pass without what frames, routes, authenticates or forges', () =>
     ...['Keep-Alive: m'],
     ...['Spillway-Fence: 9', 'spillway_fence: 9', ...ADDRESSES, 'X_Forwarded_For: 9.9.9.9', 'x-real_ip: 9.9.9.9'],
   ]
-  assert.deepEqual(lines(forwardTrailers(flat([...stay, ...pass]))), pass)
-  assert.deepEqual(forwardTrailers([]), [])
+  assert.deepEqual(lines(forwardTrailers(flat([...stay, ...pass]), '')), pass)
+  assert.deepEqual(forwardTrailers([], 'x'), [])
+  assert.deepEqual(lines(forwardTrailers(flat(pass), 'close, DIGEST,x')), pass.slice(2))
+})
+
+test('OPTIONS counts its hops down, the others do not', () => {
+  for (const [came, goes] of [
+    ['1', '0'],
+    ['010', '9'],
+    ['9'.repeat(400), '65535'],
+    ['-1', '-1'],
+    ['x', 'x'],
+    ['', ''],
+  ]) {
+    assert.deepEqual(forward([`Max-Forwards: ${came}`], PEER, { method: 'OPTIONS' }).slice(0, -OURS), [`Max-Forwards: ${goes}`])
+    assert.deepEqual(passed([`Max-Forwards: ${came}`]), [`Max-Forwards: ${came}`])
+  }
+})
+
+test('a request ends where its number is 0, in whichever line', () => {
+  for (const headers of [
+    ['Max-Forwards', '0'],
+    ['max-forwards', '000'],
+    ['Max-Forwards', '5', 'MAX-FORWARDS', '0'],
+  ])
+    assert.ok(endsHere(headers))
+  for (const headers of [[], ['Max-Forwards', '1'], ['Max-Forwards', ''], ['Max-Forwards', '-0'], ['X-Max-Forwards', '0']])
+    assert.ok(!endsHere(headers))
 })
 
 test('the same gateway up to eight times is a chain, nine times a loop', () => {

@@ -3,6 +3,7 @@
  * the client's address cannot be forged, everything else passes as it came, in its order.
  */
 import type { FlatHeaders } from '../../http1/message.ts'
+import { oneForwardLess } from './max-forwards.ts'
 
 /** Hop-by-hop, or written anew by us (Content-Length with the framing, Expect answered here). */
 const ENDS_HERE = new Set([
@@ -24,6 +25,8 @@ export interface ForwardOptions {
 }
 
 interface RequestFacts {
+  /** Only OPTIONS counts its hops. */
+  readonly method: string
   readonly headers: FlatHeaders
   readonly host: string
   readonly connection: string
@@ -47,6 +50,7 @@ export function forwardRequestHeaders(head: RequestFacts, peer: ForwardingPeer, 
     if (ENDS_HERE.has(lower) || lower.startsWith('spillway-')) continue
     if (named?.has(lower) === true && !NOT_BY_CONNECTION.has(lower)) continue
     if (lower === 'via') came.via += member(value)
+    else if (lower === 'max-forwards' && head.method === 'OPTIONS') out.push(name, oneForwardLess(value))
     // `X_Forwarded_For` is not `X-Forwarded-For`, but many servers read it so: it goes in any case.
     else if (!CLIENT_ADDRESS.has(lower)) out.push(name, value)
     else if (peer.trusted && !name.includes('_') && !keepForwarded(came, lower, value)) out.push(name, value)
@@ -97,6 +101,8 @@ function mayMatter(name: string): boolean {
       return name.length === 9
     case 0x6b: // keep-alive
       return name.length === 10
+    case 0x6d: // max-forwards
+      return name.length === 12
     case 0x70: // proxy-connection
       return name.length === 16
     case 0x73: // spillway-…
@@ -182,12 +188,15 @@ const NOT_IN_TRAILERS = new Set([
   ...['host', 'authorization', 'cookie', 'set-cookie', 'cache-control', 'content-type', 'content-encoding', 'content-range', 'trailer'],
 ])
 
-export function forwardTrailers(trailers: FlatHeaders): readonly string[] {
+/** `connection`: what the Connection fields of their message said; it names trailers as well (RFC 9110, section 7.6.1). */
+export function forwardTrailers(trailers: FlatHeaders, connection: string): readonly string[] {
   if (trailers.length === 0) return trailers
+  const named = connectionNames(connection)
   const out: string[] = []
   for (let i = 0; i < trailers.length; i += 2) {
     const lower = canonical(trailers[i] as string)
     if (ENDS_HERE.has(lower) || NOT_IN_TRAILERS.has(lower) || CLIENT_ADDRESS.has(lower) || lower.startsWith('spillway-')) continue
+    if (named?.has(lower) === true) continue
     out.push(trailers[i] as string, trailers[i + 1] as string)
   }
   return out

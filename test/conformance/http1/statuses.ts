@@ -1,0 +1,192 @@
+import { answered, type Case, cases, declined, get, okWith, post, refused, request } from './case.ts'
+
+const JOB = `${request('POST /jobs', 'Prefer: respond-async', 'Content-Length: 5')}hello`
+const PASSED = ['401', '407', '408', '421', '425', '428', '429', '431', '451', '500', '502', '503', '504', '511'] as const
+
+export const STATUSES: readonly Case[] = [
+  ...cases('RFC 9209 §2', 'choice', [
+    {
+      title: 'every error of the gateway is a problem document (RFC 9457) with Proxy-Status, a Date and a length',
+      why: 'so that a client can tell who failed, and a machine why',
+      pitfall: 'proxy-status',
+      client: request('GET /a/../b'),
+      got: [],
+      answer: {
+        status: 400,
+        fields: {
+          'content-type': 'application/problem+json',
+          'proxy-status': /^spillway; error=http_request_error; details="the path has .*"$/,
+          'cache-control': 'private, no-store',
+          'content-length': /^\d+$/,
+          date: / GMT$/,
+          server: [],
+          via: [],
+        },
+        body: /^\{"type":"urn:spillway:error:bad_path","title":"[^"]+","status":400,"code":"bad_path"/,
+      },
+    },
+    {
+      title: 'so is what cannot be read as a request',
+      why: 'as above',
+      pitfall: 'proxy-status',
+      client: 'nonsense\r\n\r\n',
+      ...refused(400),
+      answer: { status: 400, fields: { 'proxy-status': 'spillway; error=http_request_error' }, body: /"code":"bad_request"/ },
+    },
+    {
+      title: 'answers of a server have no Proxy-Status of ours',
+      why: 'nothing failed here',
+      pitfall: 'proxy-status',
+      client: get(),
+      server: answered('502 Bad Gateway', ['Content-Length: 0']),
+      answer: { status: 502, fields: { 'proxy-status': [] } },
+    },
+    {
+      title: 'Proxy-Status of a proxy behind goes on as it came',
+      why: 'it is end to end',
+      pitfall: 'proxy-status',
+      client: get(),
+      server: okWith('Proxy-Status: inner; received-status=200'),
+      answer: { fields: { 'proxy-status': 'inner; received-status=200' } },
+    },
+  ]),
+  ...cases('RFC 9209 §2.3', 'choice', [
+    {
+      title: 'a server that cannot be connected to: 502, connection_refused',
+      why: 'the type for it',
+      pitfall: 'proxy-status',
+      gateway: 'deserted',
+      client: get('Connection: close'),
+      ...refused(502, 'connection_refused'),
+    },
+    {
+      title: 'a server that closes without an answer: 502, connection_terminated',
+      why: 'the type for it',
+      pitfall: 'proxy-status',
+      client: post('Content-Length: 5', 'hello'),
+      server: { bytes: '', then: 'close' },
+      answer: { status: 502, fields: { 'proxy-status': /^spillway; error=connection_terminated/ } },
+    },
+    {
+      title: 'an answer that is no HTTP: 502, http_protocol_error',
+      why: 'the type for it',
+      pitfall: 'proxy-status',
+      client: get(),
+      server: 'nonsense\r\n\r\n',
+      answer: { status: 502, fields: { 'proxy-status': /^spillway; error=http_protocol_error/ } },
+    },
+    {
+      title: 'no answer in time: 504, http_response_timeout',
+      why: 'the type for it; timeouts.firstByte',
+      pitfall: 'proxy-status',
+      gateway: 'hasty',
+      client: post('Content-Length: 5', 'hello').replace('Host: a', 'Host: a\r\nConnection: close'),
+      server: '',
+      got: { body: 'hello', cut: true },
+      answer: { status: 504, fields: { 'proxy-status': /^spillway; error=http_response_timeout/ } },
+      ends: 'closed',
+    },
+    {
+      title: 'nothing at that address: 404, http_request_denied',
+      why: 'the type for it',
+      pitfall: 'proxy-status',
+      client: request('GET /_spillway/jobs/none'),
+      ...declined(404, 'http_request_denied'),
+    },
+  ]),
+  ...cases('RFC 9110 §15.6.4', 'choice', [
+    {
+      title: 'no slot at any server: 503, with a Retry-After',
+      why: 'it may be sent; when the rush is over is a guess, and each client gets another',
+      pitfall: 'statuses',
+      gateway: 'full',
+      client: get('Connection: close'),
+      got: [],
+      answer: { status: 503, fields: { 'retry-after': /^[1-9]\d*$/, 'proxy-status': /^spillway; error=connection_limit_reached/ } },
+      ends: 'closed',
+    },
+  ]),
+  ...cases('RFC 9110 §7.6', 'choice', [
+    ...PASSED.map((status) => ({
+      why: 'whoever sent it knows why',
+      title: `${status} of a server is its answer, and goes on`,
+      pitfall: 'statuses' as const,
+      client: get(),
+      server: answered(`${status} Its own`, ['Content-Length: 2', 'X-Its: own'], 'no'),
+      answer: { status: Number(status), reason: 'Its own', fields: { 'x-its': 'own', 'proxy-status': [] }, body: 'no' },
+    })),
+  ]),
+  ...cases('RFC 9110 §15.5.6', 'MUST', [
+    {
+      title: 'a 405 of the gateway says in Allow what would do',
+      client: request('PUT /_spillway/jobs/none'),
+      got: [],
+      answer: { status: 405, fields: { allow: /GET/ } },
+    },
+  ]),
+  ...cases('RFC 9110 §15.3.3', 'choice', [
+    {
+      title: 'a request that becomes a job is answered with 202: where it stands, and when to look',
+      why: 'the content of a 202 ought to say so',
+      gateway: 'queueing',
+      client: JOB,
+      got: [],
+      answer: {
+        status: 202,
+        fields: {
+          location: /^\/_spillway\/jobs\//,
+          'retry-after': /^\d+$/,
+          'cache-control': 'private, no-store',
+          'content-type': 'application/json',
+        },
+        body: /"status":"queued"/,
+      },
+    },
+    {
+      title: 'a chunked request that becomes a job is the same job',
+      why: 'as above',
+      gateway: 'queueing',
+      client: `${request('POST /jobs', 'Transfer-Encoding: chunked')}5\r\nhello\r\n0\r\n\r\n`,
+      got: [],
+      answer: { status: 202 },
+    },
+    {
+      title: 'a client that waits for 100 to send a job gets it',
+      why: 'as above',
+      pitfall: 'expect',
+      gateway: 'queueing',
+      client: [request('POST /jobs', 'Content-Length: 5', 'Expect: 100-continue'), { reads: '100 Continue' }, 'hello'],
+      got: [],
+      answer: [{ status: 100 }, { status: 202 }],
+    },
+    {
+      title: 'a request that cannot be read becomes no job',
+      why: 'as above',
+      gateway: 'queueing',
+      client: `${request('POST /jobs', 'Transfer-Encoding: chunked')}zz\r\n`,
+      got: [],
+      answer: { status: 400, fields: { connection: 'close' } },
+      ends: 'closed',
+    },
+  ]),
+  ...cases('RFC 7240 §3', 'choice', [
+    {
+      title: 'a preference that was honoured is said in Preference-Applied',
+      why: 'it may be said; who is held or not wants to know why',
+      gateway: 'queueing',
+      client: JOB,
+      got: [],
+      answer: { status: 202, fields: { 'preference-applied': 'respond-async' } },
+    },
+  ]),
+  ...cases('RFC 9110 §15.5.14', 'choice', [
+    {
+      title: 'a body too large for a job is refused with 413, and the connection closes',
+      why: 'limits.jobBody',
+      pitfall: 'statuses',
+      gateway: 'queueing',
+      client: request('POST /jobs', 'Content-Length: 1048577'),
+      ...refused(413),
+    },
+  ]),
+]

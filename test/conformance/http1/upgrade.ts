@@ -1,0 +1,228 @@
+import { answered, type Case, cases, get, OK_BODY, refused, request } from './case.ts'
+
+const KEY = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+const WS = get('Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', KEY)
+const ACCEPT = 'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+const SWITCHING = answered('101 Switching Protocols', ['Connection: Upgrade', 'Upgrade: websocket', ACCEPT])
+const NOTHING = answered('200 OK', ['Content-Length: 2'], OK_BODY)
+const SWITCHED = { status: 101, fields: { upgrade: 'websocket', connection: 'Upgrade' } } as const
+
+export const UPGRADE: readonly Case[] = [
+  ...cases('RFC 6455 §4.2', 'choice', [
+    {
+      title: 'the handshake goes through: key and version to the server, accept to the client',
+      why: 'it is between client and server',
+      pitfall: 'upgrade',
+      client: [WS, { reads: ACCEPT }],
+      server: SWITCHING,
+      got: {
+        fields: {
+          connection: 'Upgrade',
+          upgrade: 'websocket',
+          'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+          'sec-websocket-version': '13',
+        },
+      },
+      answer: { ...SWITCHED, fields: { ...SWITCHED.fields, 'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=' } },
+      ends: 'tunnel',
+    },
+    {
+      title: 'extensions and subprotocols go through',
+      why: 'as above',
+      pitfall: 'upgrade',
+      client: [
+        get(
+          'Connection: Upgrade',
+          'Upgrade: websocket',
+          KEY,
+          'Sec-WebSocket-Extensions: permessage-deflate',
+          'Sec-WebSocket-Protocol: chat, superchat',
+        ),
+        { reads: '101' },
+      ],
+      server: answered('101 Switching Protocols', [
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Protocol: chat',
+        'Sec-WebSocket-Extensions: permessage-deflate',
+      ]),
+      got: { fields: { 'sec-websocket-extensions': 'permessage-deflate', 'sec-websocket-protocol': 'chat, superchat' } },
+      answer: {
+        ...SWITCHED,
+        fields: { ...SWITCHED.fields, 'sec-websocket-protocol': 'chat', 'sec-websocket-extensions': 'permessage-deflate' },
+      },
+      ends: 'tunnel',
+    },
+  ]),
+  ...cases('RFC 9110 §7.8', 'MUST', [
+    {
+      title: 'an Upgrade in an HTTP/1.0 request is ignored',
+      pitfall: 'upgrade',
+      client: 'GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      got: { fields: { upgrade: [], connection: [] } },
+      answer: { status: 200 },
+    },
+    {
+      title: 'a 101 that nobody asked for is no answer: 502',
+      pitfall: 'upgrade',
+      client: get(),
+      server: SWITCHING,
+      answer: { status: 502, fields: { 'proxy-status': /http_protocol_error/ } },
+      connections: 2,
+    },
+    {
+      title: 'a 101 to a protocol that the client did not offer is no answer: 502',
+      pitfall: 'upgrade',
+      client: WS,
+      server: answered('101 Switching Protocols', ['Connection: Upgrade', 'Upgrade: h2c']),
+      answer: { status: 502, fields: { 'proxy-status': /http_protocol_error/ } },
+      ends: 'closed',
+    },
+    {
+      title: 'a 101 that names no protocol is no answer: 502',
+      pitfall: 'upgrade',
+      client: WS,
+      server: answered('101 Switching Protocols', ['Connection: Upgrade']),
+      answer: { status: 502, fields: { 'proxy-status': /http_protocol_error/ } },
+      ends: 'closed',
+    },
+    {
+      title: 'Upgrade with an expectation: 100 goes before 101',
+      pitfall: 'upgrade',
+      client: [get('Connection: Upgrade', 'Upgrade: websocket', 'Expect: 100-continue', KEY), { reads: '101' }],
+      server: SWITCHING,
+      answer: [{ status: 100 }, SWITCHED],
+      ends: 'tunnel',
+    },
+  ]),
+  ...cases('RFC 9110 §15.5.22', 'MUST', [
+    {
+      title: 'a 426 keeps its Upgrade: it says what the server wants',
+      pitfall: 'upgrade',
+      client: get(),
+      server: answered('426 Upgrade Required', ['Connection: Upgrade', 'Upgrade: websocket', 'Content-Length: 0']),
+      answer: { status: 426, fields: { upgrade: 'websocket', connection: 'Upgrade' } },
+    },
+  ]),
+  ...cases('RFC 9110 §7.6.1', 'SHOULD', [
+    {
+      title: 'an Upgrade that Connection does not name does not go on',
+      pitfall: 'upgrade',
+      client: get('Upgrade: websocket', KEY),
+      got: { fields: { upgrade: [], connection: [] } },
+      answer: { status: 200 },
+    },
+  ]),
+  ...cases('RFC 9110 §7.8', 'SHOULD', [
+    {
+      title: 'protocols are compared in any case',
+      pitfall: 'upgrade',
+      client: [get('Connection: keep-alive, UPGRADE', 'Upgrade: WebSocket', KEY), { reads: '101' }],
+      server: SWITCHING,
+      got: { fields: { connection: 'Upgrade', upgrade: 'WebSocket' } },
+      answer: SWITCHED,
+      ends: 'tunnel',
+    },
+  ]),
+  ...cases('RFC 9110 §7.8', 'choice', [
+    {
+      title: 'behind 101 bytes go both ways as they come, those that came early, too',
+      why: 'behind it the gateway only carries',
+      pitfall: 'upgrade',
+      client: [
+        `${WS}early \0\xff`,
+        { reached: 'early \0\xff' },
+        { reads: 'first \0\xfe' },
+        'later',
+        { reached: 'later' },
+        { adds: 'GET / HTTP/1.1\r\n\r\n' },
+        { reads: 'GET / HTTP/1.1\r\n\r\n' },
+      ],
+      server: `${SWITCHING}first \0\xfe`,
+      got: { body: 'early \0\xfflater' },
+      answer: SWITCHED,
+      ends: 'tunnel',
+    },
+    {
+      title: 'a server that wants nothing of it gives an ordinary answer',
+      why: 'an Upgrade may be ignored',
+      pitfall: 'upgrade',
+      client: WS,
+      server: NOTHING,
+      answer: { status: 200, body: OK_BODY, fields: { upgrade: [] } },
+      ends: 'closed',
+    },
+    {
+      title: 'a server that refuses is heard',
+      why: 'as above',
+      pitfall: 'upgrade',
+      client: WS,
+      server: answered('403 Forbidden', ['Content-Length: 2', 'X-Why: origin'], 'no'),
+      answer: { status: 403, body: 'no', fields: { 'x-why': 'origin' } },
+      ends: 'closed',
+    },
+    {
+      title: 'of several protocols that are offered the server takes one, and the client hears which',
+      why: 'they may be offered in a list',
+      pitfall: 'upgrade',
+      client: [get('Connection: upgrade', 'Upgrade: foo/2, websocket'), { reads: '101' }],
+      server: SWITCHING,
+      got: { fields: { upgrade: 'foo/2, websocket' } },
+      answer: SWITCHED,
+      ends: 'tunnel',
+    },
+    {
+      title: 'an upgrade to cleartext HTTP/2 is not offered to a server',
+      why: 'an Upgrade may be ignored; through that tunnel a client could ask for anything, past every route',
+      pitfall: 'upgrade',
+      client: get('Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk'),
+      got: { fields: { upgrade: [], connection: [], 'http2-settings': [] } },
+      answer: { status: 200 },
+    },
+    {
+      title: 'an Upgrade with a body is refused with 400',
+      why: 'the new protocol could begin only behind the body, and no client sends one',
+      pitfall: 'upgrade',
+      client: request('POST /', 'Connection: Upgrade', 'Upgrade: websocket', 'Content-Length: 5') + 'hello',
+      got: [],
+      answer: { status: 400, fields: { connection: 'close' } },
+      ends: 'closed',
+    },
+    {
+      title: 'behind an Upgrade that failed the connection closes, and what was sent early is no request',
+      why: 'a client may have gone on in the new protocol already',
+      pitfall: 'upgrade',
+      client: `${WS}${request('GET /hidden')}`,
+      server: NOTHING,
+      got: { line: 'GET / HTTP/1.1' },
+      answer: { status: 200, fields: { connection: 'close' } },
+      ends: 'closed',
+    },
+    {
+      title: 'key and version of a handshake are for the server to judge',
+      why: 'a gateway that passes any protocol has no opinion on one',
+      pitfall: 'upgrade',
+      client: get('Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 8'),
+      server: answered('400 Bad Request', ['Sec-WebSocket-Version: 13', 'Content-Length: 0']),
+      answer: { status: 400, fields: { 'sec-websocket-version': '13' } },
+      ends: 'closed',
+    },
+    {
+      title: 'other protocols than WebSocket go through, too',
+      why: 'the bytes behind 101 are nobody’s but theirs',
+      pitfall: 'upgrade',
+      client: [get('Connection: Upgrade', 'Upgrade: chat/2'), { reads: '101' }],
+      server: answered('101 Switching Protocols', ['Connection: Upgrade', 'Upgrade: chat/2']),
+      answer: { status: 101, fields: { upgrade: 'chat/2' } },
+      ends: 'tunnel',
+    },
+    {
+      title: 'where no tunnel is free an Upgrade is refused with 503',
+      why: 'maxTunnels of a pool',
+      pitfall: 'statuses',
+      gateway: 'full',
+      client: get('Connection: Upgrade, close', 'Upgrade: websocket'),
+      ...refused(503, 'connection_limit_reached'),
+    },
+  ]),
+]
