@@ -273,7 +273,11 @@ test('a wrong token, an unknown one, and what is none are the same 404', async (
 })
 
 test('a wait ends with the batch, or, for whoever knows a status, with another one', async () => {
-  await using all = await world({ routes: [{ match: 'POST /{name}', mode: 'queue', queue: 'work' }], queues: { work: {} } })
+  await using all = await world({
+    routes: [{ match: 'POST /{name}', mode: 'queue', queue: 'work' }],
+    // However long it takes until the server is well: not as much longer once it is.
+    queues: { work: { backoff: { base: '50ms', max: '1s' } } },
+  })
   const { rig } = all
   const self = await sent(rig, [work('a'), work('b', { target: '/held' })])
   const running = await rig.status(self, 'one has ended and one runs', ({ counts }) => counts.succeeded === 1 && counts.running === 1)
