@@ -2,7 +2,7 @@
  * Servers that do the same work: who is up, who has a free slot, who waits for one. Requests that find none wait here, in one bounded line
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
-import { pickLeastRequests, pickRoundRobin } from '../core/balancing/balancing.ts'
+import { pickLeastRequests, pickRoundRobin } from '../core/balancing/turns.ts'
 import { WaitList } from '../core/balancing/wait-list.ts'
 import { afterConnectFailure, afterProbe, type Health, nextProbeMs, ownShortage, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
 import { RetryBudget } from '../core/retry/budget.ts'

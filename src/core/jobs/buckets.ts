@@ -5,6 +5,8 @@
  * Thorup, Zadimoghaddam: Consistent Hashing with Bounded Loads, 2016). Every bucket has a home among all servers, up or not, that only a
  * change of the servers themselves moves. When a server fails, its buckets alone go to others, and come back with it.
  */
+import { hash32, mix32 } from '../../lib/hash.ts'
+import { rendezvousScore } from '../balancing/rendezvous.ts'
 
 export const BUCKETS = 256
 /** One bit per bucket. */
@@ -20,28 +22,6 @@ export interface WeightedServer {
 
 /** A server has at most so much of its share, rounded up. */
 const LOAD_MAX = 1.15
-
-const FNV_OFFSET = 0x811c9dc5
-const FNV_PRIME = 0x01000193
-
-/** 32 bits of FNV-1a over the string's UTF-16 units, then the finaliser of MurmurHash3, which spreads every bit over all. */
-export function hash32(text: string, seed = 0): number {
-  let hash = FNV_OFFSET ^ seed
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at)
-    hash = Math.imul(hash ^ (unit & 0xff), FNV_PRIME)
-    // The high byte goes in only where there is one: ASCII hashes as plain FNV-1a does.
-    if (unit > 0xff) hash = Math.imul(hash ^ (unit >>> 8), FNV_PRIME)
-  }
-  return mix(hash)
-}
-
-function mix(value: number): number {
-  let hash = value
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return (hash ^ (hash >>> 16)) >>> 0
-}
 
 /** The bucket of a key, or of the id of a job without one. Stored with the job: must never change. */
 export function bucketOf(keyOrId: string): number {
@@ -87,7 +67,7 @@ function place(servers: readonly Candidate[], owners: Int16Array): void {
     let bestScore = -1
     for (const server of servers) {
       if (server.load >= server.cap) continue
-      const score = rendezvousScore(server.hash, bucket, server.weight)
+      const score = rendezvousScore(server.hash, mix32(bucket + 1), server.weight)
       if (score > bestScore) {
         best = server
         bestScore = score
@@ -97,12 +77,6 @@ function place(servers: readonly Candidate[], owners: Int16Array): void {
     best.load += 1
     owners[bucket] = best.index
   }
-}
-
-/** weight / -ln(u), u uniform in (0, 1): the highest of these falls to a server with a chance in proportion to its weight. */
-function rendezvousScore(serverHash: number, bucket: number, weight: number): number {
-  const uniform = (mix(serverHash ^ mix(bucket + 1)) + 0.5) / 0x1_0000_0000
-  return weight / -Math.log(uniform)
 }
 
 /** The buckets of one server as a bitmap. */

@@ -4,7 +4,7 @@
  * hour has come is emptied from its beginning, in steps, after the entries of jobs that still deduplicate were carried over.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { hash32 } from '../../core/jobs/buckets.ts'
+import { hash32 } from '../../lib/hash.ts'
 import { Bloom } from '../../lib/bloom.ts'
 import type { EpochMillis } from '../../lib/units.ts'
 import type { DedupEntry } from '../ledger/tables.ts'
