@@ -3,7 +3,7 @@
  * The store answers asynchronously and gauges are read synchronously, so its figures are fetched before a scrape and kept until the next.
  */
 import process from 'node:process'
-import type { Config, RouteConfig } from '../config/config.ts'
+import type { Balance, Config, RouteConfig } from '../config/config.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
@@ -138,7 +138,13 @@ function refusalOf({ refusing, freeBytes, floorBytes }: StoreInfo): StoreInfo['r
 function poolStatus(pool: Pool, clock: Clock): PoolStatus {
   const { name, waiting } = pool
   const { balance, maxInFlight } = pool.config
-  return { name, balance, waiting, maxInFlight, servers: pool.servers.map((server) => serverStatus(server, clock)) }
+  return { name, balance: balanceText(balance), waiting, maxInFlight, servers: pool.servers.map((server) => serverStatus(server, clock)) }
+}
+
+function balanceText(balance: Balance): string {
+  if (typeof balance === 'string') return balance
+  const { from, name } = balance.by
+  return `hash ${from === 'target' ? 'path' : name === '' ? from : `${from}:${name}`}`
 }
 
 function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueStatus[] {

@@ -1,5 +1,5 @@
 /** What the admin address tells: plain data, and where it comes from. */
-import type { Balance, Mode } from '../config/config.ts'
+import type { Mode } from '../config/config.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { JobStatus, QueueLimits, StoreInfo } from '../ports/job-store.ts'
 import type { RecentSyncs } from '../telemetry/store-events.ts'
@@ -26,7 +26,8 @@ export interface ServerStatus {
 
 export interface PoolStatus {
   readonly name: string
-  readonly balance: Balance
+  /** As in the configuration; by hash: what is hashed, as in `hash address`. */
+  readonly balance: string
   /** Direct requests that wait for a slot. */
   readonly waiting: number
   /** Requests and attempts that each server may have in flight. */

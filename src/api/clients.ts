@@ -70,11 +70,17 @@ export class Clients {
   }
 
   /** Who calls. No credential stays in memory by it. */
-  nameOf({ head, peer }: Pick<Call, 'head' | 'peer'>, source: BindSource | undefined): string {
+  nameOf(call: Pick<Call, 'head' | 'peer'>, source: BindSource | undefined): string {
+    const { head } = call
     const identity = source === undefined ? undefined : identityOf(source, head.headers)
     if (source !== undefined && identity !== undefined) {
       return createHash('sha256').update(`${source.from}:${source.name}\n${identity}`).digest('base64url')
     }
+    return this.addressOf(call)
+  }
+
+  /** Of who called, behind proxies that are trusted. */
+  addressOf({ head, peer }: Pick<Call, 'head' | 'peer'>): string {
     return clientBehind(peer.address, headerValues(head.headers, 'x-forwarded-for'), (address) => isInside(this.#trusted, address))
   }
 

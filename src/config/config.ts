@@ -15,7 +15,20 @@ export interface HostPort {
 }
 
 export type Mode = 'direct' | 'queue' | 'spill'
-export type Balance = 'round-robin' | 'least-requests'
+export type Balance = 'round-robin' | 'least-requests' | 'random' | 'peak-ewma' | HashBalance
+
+/** Requests that show the same go to the same server. */
+export interface HashBalance {
+  readonly by: BalanceSource
+  /** Nobody has more than so many times its share of the requests in flight; Infinity: no bound. Default 1.25. */
+  readonly loadMax: number
+}
+
+export interface BalanceSource {
+  /** `address`: of the client. `target`: the path as a whole, without the query. These two have no name. */
+  readonly from: Exclude<KeySource['from'], 'json'> | 'address' | 'target'
+  readonly name: string
+}
 
 export interface Config {
   /** The file it came from, for messages. */

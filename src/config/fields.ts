@@ -8,7 +8,7 @@ import { parsePercent } from '../lib/percent.ts'
 import { parseRate } from '../lib/rate.ts'
 import { parseSize } from '../lib/size.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
-import type { HostPort, BindSource, KeySource, ServerConfig, StoreKey } from './config.ts'
+import type { BalanceSource, HostPort, BindSource, KeySource, ServerConfig, StoreKey } from './config.ts'
 
 export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 /** A token of RFC 9110: header names, methods, pseudonyms. */
@@ -200,6 +200,17 @@ function readBind(text: string): Reading<BindSource> {
   if (from === 'header' || from === 'cookie') return { value: { from, name } }
   return { wrong: `must be header:<name> or cookie:<name>, not ${shown(text)}` }
 }
+
+function readBalance(text: string): Reading<BalanceSource> {
+  if (text === 'address') return { value: { from: 'address', name: '' } }
+  if (text === 'path') return { value: { from: 'target', name: '' } }
+  const read = readKey(text)
+  if ('value' in read && read.value.from !== 'json') return { value: { ...read.value, from: read.value.from } }
+  if ('wrong' in read && /^(header|cookie):/.test(text)) return read
+  return { wrong: `must be address, path, header:<name>, cookie:<name>, query:<name> or path:<parameter>, not ${shown(text)}` }
+}
+
+export const balanceSource = textField(readBalance, { title: 'what binds a request' })
 
 export const bindSource = textField(readBind, { title: 'header or cookie' })
 

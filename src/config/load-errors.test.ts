@@ -36,6 +36,22 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
   'a fraction': [`${BASE}${ROUTE}limits: { headers: 1.5 }`, '3:20  limits.headers  must be a whole number, not 1.5'],
   'a number that is too small': [`${BASE}${ROUTE}limits: { headers: 0 }`, '3:20  limits.headers  must be at least 1, not 0'],
   'a number that is too large': [`${BASE}${ROUTE}limits: { headers: 10001 }`, '3:20  limits.headers  must be at most 10000, not 10001'],
+  'an algorithm that is nearly one': [
+    `pools: { a: { servers: [http://a], balance: peak_ewma } }\n${ROUTE}`,
+    '1:45  pools.a.balance  must be round-robin or least-requests or random or peak-ewma or a mapping, not "peak_ewma"  (did you mean peak-ewma?)',
+  ],
+  'a hash of what is not known before the body': [
+    `pools: { a: { servers: [http://a], balance: { hash: json:/id } } }\n${ROUTE}`,
+    '1:53  pools.a.balance.hash  must be address, path, header:<name>, cookie:<name>, query:<name> or path:<parameter>, not "json:/id"',
+  ],
+  'a hash of nothing': [
+    `pools: { a: { servers: [http://a], balance: { over: 10% } } }\n${ROUTE}`,
+    '1:45  pools.a.balance.hash  is missing',
+  ],
+  'a bound that is too large': [
+    `pools: { a: { servers: [http://a], balance: { hash: address, over: 101% } } }\n${ROUTE}`,
+    '1:68  pools.a.balance.over  must be a share such as 20%, not "101%"',
+  ],
   'a duration without unit': [
     `${BASE}${ROUTE}drainTimeout: 30`,
     '3:15  drainTimeout  must be a duration such as 500ms, 2s, 5m, 1h or 14d, not 30',
@@ -197,7 +213,7 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
   ],
   'neither off nor a mapping': [
     `${BASE}queues: { a: { sideline: on } }\n${SPILL} }`,
-    '2:26  queues.a.sideline  must be off or a mapping, not text',
+    '2:26  queues.a.sideline  must be off or a mapping, not "on"',
   ],
   'a wait longer than any may be': [`${BASE}${SPILL}, wait: 61s }`, '3:42  routes[0].wait  is longer than jobs.waitMax'],
   'a key of a parameter that is not there': [

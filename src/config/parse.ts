@@ -107,7 +107,14 @@ function message(issue: z.core.$ZodRawIssue): string | undefined {
       inner.code === 'invalid_value' ? inner.values.map(String) : 'expected' in inner ? TYPE_WORDS[String(inner.expected)] : [],
     ),
   )
-  return `must be ${[...new Set(expected)].filter((word) => word !== undefined).join(' or ')}, not ${kindOf(issue.input)}`
+  const got = wordsOf(issue).length > 0 ? shown(issue.input) : kindOf(issue.input)
+  return `must be ${[...new Set(expected)].filter((word) => word !== undefined).join(' or ')}, not ${got}`
+}
+
+/** Those that may stand there as they are. */
+function wordsOf(issue: Pick<z.core.$ZodIssue, 'code'>): string[] {
+  const { code, values = [], errors = [] } = issue as { code: string; values?: readonly unknown[]; errors?: readonly z.core.$ZodIssue[][] }
+  return code === 'invalid_union' ? errors.flat().flatMap(wordsOf) : code === 'invalid_value' ? values.map(String) : []
 }
 
 function rangeMessage(issue: z.core.$ZodRawIssue<z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig>): string {
@@ -124,8 +131,7 @@ function toProblems({ path, issue }: Leaf): Problem[] {
     return issue.keys.map((key) => ({ path: [...path, key], message: 'unknown key', suggestion: nearest(key, known), onKey: true }))
   }
   if (issue.code === 'invalid_key') return [{ path, message: issue.issues[0]?.message ?? issue.message, onKey: true }]
-  const suggestion =
-    issue.code === 'invalid_value' && typeof issue.input === 'string' ? nearest(issue.input, issue.values.map(String)) : undefined
+  const suggestion = typeof issue.input === 'string' ? nearest(issue.input, wordsOf(issue)) : undefined
   return [{ path, message: issue.message, suggestion }]
 }
 

@@ -102,7 +102,7 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
   return {
     name,
     servers: resolveServers(name, servers, report),
-    balance: rest.balance,
+    balance: typeof rest.balance === 'string' ? rest.balance : { by: rest.balance.hash, loadMax: 1 + rest.balance.over },
     maxInFlight: rest.maxInFlight,
     maxTunnels: rest.maxTunnels,
     waitMs: rest.wait,

@@ -68,9 +68,23 @@ const retries = z.strictObject({
   min: field.count(0, MILLION).default(3).describe('So many in a second are allowed in any case.'),
 })
 
+const hash = z.strictObject({
+  hash: field.balanceSource.describe(
+    'Requests that show the same go to the same server: `address` (of the client), `path`, `header:X-Account`, `cookie:session`, `query:id`, or `path:id` for a parameter of the route. Who shows nothing goes where there is least to do.',
+  ),
+  over: field.percent
+    .prefault('25%')
+    .describe('How much more than its share of the requests in flight a server may have; then its next ones go to others.'),
+})
+
 const pool = z.strictObject({
   servers: servers.describe('URLs, or mappings with `url` and `weight`.'),
-  balance: z.enum(['round-robin', 'least-requests']).default('least-requests').describe('Which server takes a direct request.'),
+  balance: z
+    .union([z.enum(['round-robin', 'least-requests', 'random', 'peak-ewma']), hash])
+    .default('peak-ewma')
+    .describe(
+      'Which server takes a direct request. `peak-ewma`: of two drawn by weight, the one that would answer sooner. `random`: of two, the one with less to do. `least-requests`: of all, the one with least to do. `round-robin`: in turns. Or `{ hash: header:X-Account }`: always the same one.',
+    ),
   maxInFlight: field.count(1, MILLION).default(64).describe('Requests in flight per server, direct ones and jobs together.'),
   maxTunnels: field
     .count(0, MILLION)

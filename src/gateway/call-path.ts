@@ -23,6 +23,7 @@ import { answerPreflight } from './cors.ts'
 import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
+import { balanceHash } from './balance-hash.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
@@ -123,7 +124,9 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = requestFields(call.head, call.peer, context.forwarding)
-  new DirectCall(call, { route, pool: serversOf(match, context), fields, cors, order, spill }, context).start()
+  const pool = serversOf(match, context)
+  const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
+  new DirectCall(call, { route, pool, fields, cors, keyHash, order, spill }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */

@@ -30,6 +30,8 @@ export interface DirectRequest {
   readonly fields: string
   /** Set when the route answers for CORS: replaces what the server says about it. */
   readonly cors: readonly string[] | undefined
+  /** Hash of what binds it to a server, where the pool balances by that. */
+  readonly keyHash: number | undefined
   /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
   readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
@@ -103,8 +105,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   // --- a server with a free slot
 
   #findServer(): void {
-    const { pool, route } = this.#request
-    const server = pool.acquire(this.#tried)
+    const { pool, route, keyHash } = this.#request
+    const server = pool.acquire(this.#tried, keyHash)
     if (server !== undefined) {
       if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
       return this.#take(server)
@@ -220,7 +222,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   }
 
   #measure(): void {
-    this.#request.pool.live.took(this.#context.clock.monotonic() - this.#sentAt)
+    this.#request.pool.answered(this.#server as Server, this.#sentAt)
     this.#sentAt = 0
   }
 

@@ -2,11 +2,14 @@
  * Servers that do the same work: who is up, who has a free slot, who waits for one. Requests that find none wait here, in one bounded line
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
-import { pickLeastRequests, pickRoundRobin } from '../core/balancing/turns.ts'
+import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
+import { PeakEwma } from '../core/balancing/peak-ewma.ts'
 import { WaitList } from '../core/balancing/wait-list.ts'
 import { afterConnectFailure, afterProbe, type Health, nextProbeMs, ownShortage, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
+import { slowStartShare } from '../core/health/slow-start.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
+import { hash32 } from '../lib/hash.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import { probe } from '../net/probe.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
@@ -39,17 +42,25 @@ export class Server {
   pausedUntil: MonotonicMillis = 0
 
   // For balancing and checks; the pool's own.
-  readonly weight: number
+  readonly configuredWeight: number
+  readonly hash: number
+  readonly latency: PeakEwma = new PeakEwma()
+  /** As configured; less while it starts slowly. */
+  weight: number
+  slots: number
   credit = 0
   health: Health = UNKNOWN
   probing = false
   probeTimer: Timer | undefined
 
-  constructor(pool: string, config: ServerConfig) {
+  constructor({ name: pool, maxInFlight }: PoolConfig, config: ServerConfig) {
     this.pool = pool
     this.config = config
     this.name = config.name
+    this.hash = hash32(config.name)
+    this.configuredWeight = config.weight
     this.weight = config.weight
+    this.slots = maxInFlight
   }
 }
 
@@ -113,6 +124,9 @@ export class Pool {
   /** What its requests meet. */
   readonly live: LiveTraffic = new LiveTraffic()
   readonly retries: RetryBudget
+  readonly #balancer: Balancer<Server>
+  /** Some server starts slowly. */
+  #ramping = false
   readonly #waiting = new WaitList<WaitEntry>()
   readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
@@ -125,9 +139,11 @@ export class Pool {
   constructor(config: PoolConfig, ports: PoolPorts) {
     this.name = config.name
     this.config = config
-    this.servers = config.servers.map((server) => new Server(config.name, server))
+    this.servers = config.servers.map((server) => new Server(config, server))
     this.#ports = ports
     this.retries = new RetryBudget(config.retries)
+    if (config.balance === 'peak-ewma') this.live.measured = true
+    this.#balancer = createBalancer(config.balance, this.servers, () => ports.random.unit())
     const counter = (outcome: string): Counter =>
       ports.telemetry.metrics.counter('spillway_retries_total', METRICS.spillway_retries_total.help, { pool: config.name, outcome })
     this.#retried = { sent: counter('sent'), refused: counter('refused') }
@@ -163,7 +179,8 @@ export class Pool {
 
   freeSlots(server: Server): number {
     if (server.state !== 'up' || this.#rests(server)) return 0
-    return Math.max(0, this.config.maxInFlight - server.inFlight)
+    if (this.#ramping) this.#ramp(this.#ports.clock.monotonic())
+    return Math.max(0, server.slots - server.inFlight)
   }
 
   #rests(server: Server): boolean {
@@ -209,20 +226,33 @@ export class Pool {
     return up.filter((server) => this.freeSlots(server) === 0).length * 2 > up.length
   }
 
-  /** Chooses a server with a free slot and takes the slot. */
-  acquire(excluded?: ReadonlySet<Server>): Server | undefined {
+  /** Chooses a server with a free slot and takes the slot. `keyHash`: of what binds the request to a server, where the pool balances by it. */
+  acquire(excluded?: ReadonlySet<Server>, keyHash?: number): Server | undefined {
+    const now = this.#ports.clock.monotonic()
+    if (this.#ramping) this.#ramp(now)
     this.live.came++
     let up = false
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true
-      if (server.state !== 'up' || server.inFlight >= this.config.maxInFlight || this.#rests(server)) continue
+      if (server.state !== 'up' || server.inFlight >= server.slots || this.#rests(server)) continue
       if (excluded?.has(server) !== true) candidates.push(server)
     }
-    const chosen = this.config.balance === 'round-robin' ? pickRoundRobin(candidates) : pickLeastRequests(candidates)
+    const chosen = this.#balancer.pick(candidates, { now, keyHash })
     if (chosen !== undefined) chosen.inFlight++
     else if (up && excluded === undefined) this.live.waited++
     return chosen
+  }
+
+  /** Servers that came back have a share of their weight and slots that grows. */
+  #ramp(now: MonotonicMillis): void {
+    this.#ramping = false
+    for (const server of this.servers) {
+      const share = server.returned ? slowStartShare(now - server.upSince, this.config.slowStartMs) : 1
+      server.weight = server.configuredWeight * share
+      server.slots = Math.ceil(this.config.maxInFlight * share)
+      if (share < 1) this.#ramping = true
+    }
   }
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. */
@@ -255,6 +285,13 @@ export class Pool {
   release(server: Server): void {
     server.inFlight--
     this.#offer(server)
+  }
+
+  /** It began to answer a live request that was sent at that moment. */
+  answered(server: Server, sentAt: MonotonicMillis): void {
+    const now = this.#ports.clock.monotonic()
+    this.live.took(now - sentAt)
+    server.latency.observe(now - sentAt, now)
   }
 
   /** It said "not now": its share rests; requests in flight go on. */
@@ -394,6 +431,9 @@ export class Pool {
       server.upSince = now
       // What said so is no more.
       server.pausedUntil = 0
+      // What it took before says nothing about what came back.
+      server.latency.forget()
+      this.#ramp(now)
     } else {
       server.downSince = now
       server.downReason = reason

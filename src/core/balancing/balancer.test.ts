@@ -10,13 +10,7 @@ interface TestServer extends Member {
   inFlight: number
 }
 
-const RULES: readonly BalanceRule[] = [
-  { kind: 'round-robin' },
-  { kind: 'least-requests' },
-  { kind: 'random' },
-  { kind: 'peak-ewma' },
-  { kind: 'hash', loadMax: 1.25 },
-]
+const RULES: readonly BalanceRule[] = ['round-robin', 'least-requests', 'random', 'peak-ewma', { loadMax: 1.25 }]
 
 function server(name: string, weight = 1): TestServer {
   return { name, weight, configuredWeight: weight, inFlight: 0, latency: new PeakEwma(), hash: hash32(name), credit: 0 }
@@ -60,7 +54,7 @@ test('round-robin: in one cycle everybody is chosen as often as its weight says,
   fc.assert(
     fc.property(weights, (all) => {
       const members = servers(all.length, (n) => all[n] ?? 1)
-      const balancer = createBalancer({ kind: 'round-robin' }, members, uniform())
+      const balancer = createBalancer('round-robin', members, uniform())
       const cycle = all.reduce((sum, weight) => sum + weight, 0)
       const chosen = new Map<TestServer, number>()
       for (let n = 1; n <= 2 * cycle; n++) {
@@ -80,7 +74,7 @@ test('least-requests: nobody has more per weight than another one would with one
   fc.assert(
     fc.property(weights, fc.array(fc.nat({ max: 99 }), { maxLength: 200 }), (all, ends) => {
       const members = servers(all.length, (n) => all[n] ?? 1)
-      const balancer = createBalancer({ kind: 'least-requests' }, members, uniform())
+      const balancer = createBalancer('least-requests', members, uniform())
       for (const end of ends) {
         const least = Math.min(...members.map(({ inFlight, weight }) => inFlight / weight))
         const picked = balancer.pick(members, { now: 0 }) as TestServer
@@ -93,15 +87,15 @@ test('least-requests: nobody has more per weight than another one would with one
   )
 })
 
-for (const rule of [{ kind: 'random' }, { kind: 'peak-ewma' }] as const) {
-  test(`${rule.kind}: equal servers that are idle get as much as their weights say`, () => {
+for (const rule of ['random', 'peak-ewma'] as const) {
+  test(`${rule}: equal servers that are idle get as much as their weights say`, () => {
     const members = servers(4, (n) => n + 1)
     const balancer = createBalancer(rule, members, uniform())
     const chosen = new Map<TestServer, number>()
     for (let n = 0; n < 20_000; n++) {
       const picked = balancer.pick(members, { now: n }) as TestServer
       chosen.set(picked, (chosen.get(picked) ?? 0) + 1)
-      if (rule.kind === 'peak-ewma') picked.latency.observe(10, n)
+      if (rule === 'peak-ewma') picked.latency.observe(10, n)
     }
     for (const member of members) {
       const share = (chosen.get(member) ?? 0) / 20_000
@@ -109,7 +103,7 @@ for (const rule of [{ kind: 'random' }, { kind: 'peak-ewma' }] as const) {
     }
   })
 
-  test(`${rule.kind}: with all of them busy, what is in flight follows the weights`, () => {
+  test(`${rule}: with all of them busy, what is in flight follows the weights`, () => {
     const members = servers(5, (n) => (n === 0 ? 3 : 1))
     const balancer = createBalancer(rule, members, uniform())
     for (const member of members) member.latency.observe(10, 0)
@@ -125,7 +119,7 @@ function simulate(
   untilMs: number,
   countFrom: number,
 ): number[] {
-  const balancer = createBalancer({ kind: 'peak-ewma' }, members, uniform())
+  const balancer = createBalancer('peak-ewma', members, uniform())
   const counts = members.map(() => 0)
   let running: { endsAt: number; took: number; server: TestServer }[] = []
   for (let now = 0; now < untilMs; now++) {
@@ -175,7 +169,7 @@ test('peak-ewma: nobody starves, however slow it was', () => {
 
 test('peak-ewma: of servers that nothing is known of, none gets a second request before the others have one', () => {
   const members = servers(3)
-  const balancer = createBalancer({ kind: 'peak-ewma' }, members, uniform())
+  const balancer = createBalancer('peak-ewma', members, uniform())
   for (let n = 0; n < 30; n++) (balancer.pick(members, { now: 0 }) as TestServer).inFlight += 1
   for (const { inFlight } of members) assert.ok(inFlight >= 5, `${inFlight}`)
 })
@@ -184,7 +178,7 @@ const KEYS = 20_000
 const LARGE = 100
 
 for (const count of [10, LARGE]) {
-  const rule: BalanceRule = { kind: 'hash', loadMax: Number.POSITIVE_INFINITY }
+  const rule: BalanceRule = { loadMax: Number.POSITIVE_INFINITY }
   const which = count === LARGE ? 'in a large pool' : 'in a small pool'
   const owners = (members: readonly TestServer[], usable: readonly TestServer[] = members): string[] => {
     const balancer = createBalancer(rule, members, uniform())
@@ -238,7 +232,7 @@ test('hash: nobody has more than the bound over its share of what is in flight, 
       (count, loadMax, keys) => {
         const members = servers(count, (n) => (n % 3) + 1)
         const total = members.reduce((sum, { weight }) => sum + weight, 0)
-        const balancer = createBalancer({ kind: 'hash', loadMax }, members, uniform())
+        const balancer = createBalancer({ loadMax }, members, uniform())
         for (const [n, key] of keys.entries()) {
           const picked = balancer.pick(members, { now: 0, keyHash: hash32(`key ${key}`) }) as TestServer
           picked.inFlight += 1
@@ -253,6 +247,6 @@ test('hash: who shows nothing to be bound by goes where there is least to do', (
   const members = servers(2)
   const [busy, idle] = members as [TestServer, TestServer]
   busy.inFlight = 5
-  const balancer = createBalancer({ kind: 'hash', loadMax: 1.25 }, members, uniform())
+  const balancer = createBalancer({ loadMax: 1.25 }, members, uniform())
   for (let n = 0; n < 20; n++) assert.equal(balancer.pick(members, { now: 0 }), idle)
 })

@@ -9,9 +9,12 @@ import { pickLeastRequests, pickRoundRobin } from './turns.ts'
 import { busyness, expectedMs, pickOfTwo } from './two-choices.ts'
 
 export type BalanceRule =
-  | { readonly kind: 'round-robin' | 'least-requests' | 'random' | 'peak-ewma' }
-  /** `loadMax`: nobody has more than so many times its share of what is in flight. */
-  | { readonly kind: 'hash'; readonly loadMax: number }
+  | 'round-robin'
+  | 'least-requests'
+  | 'random'
+  | 'peak-ewma'
+  /** By hash: nobody has more than so many times its share of what is in flight. */
+  | { readonly loadMax: number }
 
 export interface Choice {
   readonly now: MonotonicMillis
@@ -32,7 +35,7 @@ const LARGE_POOL = 64
 
 /** `members`: all servers of the pool, usable or not. `unit`: uniform in [0, 1), anew with each call. */
 export function createBalancer<T extends Member>(rule: BalanceRule, members: readonly T[], unit: () => number): Balancer<T> {
-  switch (rule.kind) {
+  switch (rule) {
     case 'round-robin':
       return { pick: pickRoundRobin }
     case 'least-requests':
@@ -41,7 +44,7 @@ export function createBalancer<T extends Member>(rule: BalanceRule, members: rea
       return { pick: (candidates) => pickOfTwo(candidates, unit, busyness) }
     case 'peak-ewma':
       return { pick: (candidates, { now }) => pickOfTwo(candidates, unit, (candidate) => expectedMs(candidate, now)) }
-    case 'hash':
+    default:
       return new HashBalancer(rule.loadMax, members, unit)
   }
 }
