@@ -3,7 +3,7 @@
  * behind them, a page after the other up to the last one and then from the beginning again: so what cannot go on hides nothing that can. What
  * follows from jobs of one key still comes in the order of their ends: behind one that waits, those of its key wait as well.
  */
-import { hash32 } from '../core/jobs/buckets.ts'
+import { hash32 } from '../lib/hash.ts'
 import type { OutboxPlace, QueueName, StoredJob } from '../ports/job-store.ts'
 
 interface Place {
