@@ -7,7 +7,8 @@ import type { Balance, Config, RouteConfig } from '../config/config.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
-import type { Pool, Server } from '../pools/pool.ts'
+import type { Pool } from '../pools/pool.ts'
+import type { Server } from '../pools/server.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { QueueStats, StoreInfo } from '../ports/job-store.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
@@ -106,12 +107,14 @@ export function createSources(view: GatewayView): AdminSources {
 }
 
 function serverStatus(server: Server, clock: Clock): ServerStatus {
-  const { name, weight, state, inFlight, tunnels } = server
+  const { name, configuredWeight: weight, state, inFlight, tunnels } = server
   const restsMs = Math.round(restOf(server, clock))
-  const status = { name, weight, state, inFlight, tunnels, ...(restsMs > 0 && { restsMs }) }
+  const isOnProbation = server.conduct.standing === 'probation'
+  const status = { name, weight, state, inFlight, tunnels, ...(restsMs > 0 && { restsMs }), ...(isOnProbation && { onProbation: true }) }
   if (state === 'unknown') return status
-  const since = Math.round(clock.now() - (clock.monotonic() - (state === 'down' ? server.downSince : server.upSince)))
-  return state === 'down' ? { ...status, since, reason: server.downReason } : { ...status, since }
+  const isOut = state === 'down' || state === 'ejected'
+  const since = Math.round(clock.now() - (clock.monotonic() - (isOut ? server.downSince : server.upSince)))
+  return isOut ? { ...status, since, reason: server.downReason } : { ...status, since }
 }
 
 /** How much longer it gets no new work because it answered 429 or 503. */

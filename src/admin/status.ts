@@ -14,12 +14,14 @@ export interface ServerStatus {
   readonly name: string
   readonly weight: number
   readonly state: string
-  /** Why it is down. */
+  /** Why it is down or ejected. */
   readonly reason?: string
   /** Of the current state. */
   readonly since?: EpochMillis
   /** It answered 429 or 503 and gets no new work for so long. */
   readonly restsMs?: Millis
+  /** It was ejected, and gets one request at a time until some have gone well. */
+  readonly onProbation?: boolean
   readonly inFlight: number
   readonly tunnels: number
 }

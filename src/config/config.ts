@@ -2,6 +2,7 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { OutlierRules } from '../core/health/outliers.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
@@ -129,6 +130,8 @@ export interface PoolConfig {
   /** Share of `maxInFlight` that jobs leave to direct requests while these come. Default 0.2. */
   readonly reserve: number
   readonly retries: RetryBudget
+  /** When servers are taken out by how their requests end. Absent: never. */
+  readonly outliers?: OutlierRules
 }
 
 export interface RetryBudget {

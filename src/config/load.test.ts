@@ -61,6 +61,10 @@ describe('good files', () => {
   test('the long form of the handbook, which spells out the defaults', () => {
     const health = { path: '/healthz', intervalMs: 2000, timeoutMs: 1000, fall: 3, rise: 2 }
     const pool = { balance: 'least-requests' as const, maxInFlight: 64, maxTunnels: 1024, waitMs: 2000, maxWaiting: 1024 }
+    const outliers = {
+      ...{ consecutive: 5, failureRate: 0.5, volumeMin: 50, slowerThan: Number.POSITIVE_INFINITY, windowMs: 10_000 },
+      ...{ ejectMs: 30_000, ejectMaxMs: 300_000, ejectedMax: 0.1 },
+    }
     assert.deepEqual(good(LONG), {
       file: 'spillway.yaml',
       listeners: [{ address: { host: '127.0.0.1', port: 8080 } }],
@@ -72,6 +76,7 @@ describe('good files', () => {
           servers: [{ name: '127.0.0.1:3001', host: '127.0.0.1', port: 3001, weight: 1 }],
           ...pool,
           health,
+          outliers,
           slowStartMs: 10_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
@@ -167,7 +172,7 @@ listeners: [0.0.0.0:80, { address: "[::1]:8080" }]
 admin: { address: 0.0.0.0:9900, token: secret }
 store: { engine: memory, path: /var/lib/spillway }
 pools:
-  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, maxInFlight: 1, maxTunnels: 0, wait: 0s,
+  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
        maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s,
        reserve: 0%, retries: { budget: 2.5%, min: 0 } }
   b: [http://b.example]
@@ -209,6 +214,7 @@ drainTimeout: 0s
       maxAgeMs: 0,
     })
     assert.deepEqual(direct?.match.methods, ['GET', 'HEAD'])
+    assert.equal(config.pools[0]?.outliers, undefined)
     assert.deepEqual(config.pools[0]?.servers, [
       { name: 'a.example:80', host: 'a.example', port: 80, weight: 1 },
       { name: '[::1]:3000', host: '::1', port: 3000, weight: 3 },

@@ -2,6 +2,7 @@
  * From the parsed file to the configuration that the program reads: short forms become long ones, names are implied and followed, and keys that
  * contradict each other are found. Problems are reported, all of them; the result counts only when there are none.
  */
+import type { OutlierRules } from '../core/health/outliers.ts'
 import { isAbsolute, join } from 'node:path'
 import type { Bytes } from '../lib/units.ts'
 import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
@@ -112,6 +113,22 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     failoverGraceMs: rest.failoverGrace,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
+    ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
+  }
+}
+
+/** What is off is never reached. */
+function resolveOutliers(eject: Exclude<typeof POOL_DEFAULTS.eject, 'off'>): OutlierRules {
+  const { failures, rate, volume, slower, window, time, maxTime, max } = eject
+  return {
+    consecutive: failures,
+    failureRate: rate === 'off' ? Number.POSITIVE_INFINITY : rate,
+    volumeMin: volume,
+    slowerThan: slower === 'off' ? Number.POSITIVE_INFINITY : slower,
+    windowMs: window,
+    ejectMs: time,
+    ejectMaxMs: Math.max(time, maxTime),
+    ejectedMax: max,
   }
 }
 

@@ -68,6 +68,20 @@ const retries = z.strictObject({
   min: field.count(0, MILLION).default(3).describe('So many in a second are allowed in any case.'),
 })
 
+const eject = z.strictObject({
+  failures: field.count(0, 1000).default(5).describe('Failures in a row until a server is ejected. 0: these are not counted.'),
+  rate: z.union([field.off, field.share]).prefault('50%').describe('Share of its requests in a `window` that failed, or `off`.'),
+  volume: field.count(1, MILLION).default(50).describe('Fewer requests in a window say nothing about `rate` and `slower`.'),
+  slower: z
+    .union([field.off, field.count(2, 1000)])
+    .default('off')
+    .describe('So many times slower until it begins to answer than the middle one of the others. Needs `balance: peak-ewma`.'),
+  window: field.span.prefault('10s').describe('What `rate` and `slower` look back on.'),
+  time: field.span.prefault('30s').describe('How long it is out; the second time in a row twice as long, and so on.'),
+  maxTime: field.span.prefault('5m').describe('At most so long.'),
+  max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
+})
+
 const hash = z.strictObject({
   hash: field.balanceSource.describe(
     'Requests that show the same go to the same server: `address` (of the client), `path`, `header:X-Account`, `cookie:session`, `query:id`, or `path:id` for a parameter of the route. Who shows nothing goes where there is least to do.',
@@ -99,6 +113,12 @@ const pool = z.strictObject({
     .prefault({})
     .describe('How many direct requests may be sent to a server a second time, where the first try reached one and failed.'),
   health: health.prefault({}).describe('How servers are checked.'),
+  eject: z
+    .union([field.off, eject])
+    .prefault({})
+    .describe(
+      'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505. Or `off`.',
+    ),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
     .prefault('10s')

@@ -6,6 +6,7 @@
 import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
+import { isServerFailure, isServerFault } from '../core/health/outliers.ts'
 import { forwardTrailers } from '../core/headers/forward.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
 import { mayTryAgain } from '../core/retry/retry.ts'
@@ -16,7 +17,9 @@ import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
-import type { Pool, Server, Waiter } from '../pools/pool.ts'
+import type { Pool } from '../pools/pool.ts'
+import type { Server } from '../pools/server.ts'
+import type { Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
 import { passHead } from './answer-head.ts'
@@ -70,6 +73,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #endsAt: MonotonicMillis = Number.POSITIVE_INFINITY
   /** 0: it is not measured, or was answered. */
   #sentAt: MonotonicMillis = 0
+  /** Of the answer. */
+  #status = 0
   #leaveLine: (() => void) | undefined
   /** Time has passed since the store was asked for others of its key. */
   #late = false
@@ -106,14 +111,14 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   #findServer(): void {
     const { pool, route, keyHash } = this.#request
-    const server = pool.acquire(this.#tried, keyHash)
+    const spillable = this.#canSpill()
+    const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: spillable })
     if (server !== undefined) {
       if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
       return this.#take(server)
     }
     this.#late = true
-    const spillable = this.#canSpill()
-    if (spillable && pool.servers.every((candidate) => candidate.state === 'down')) return this.#spill('no server is up')
+    if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
       return this.#noServer('no_server', 'every server of the pool was tried')
@@ -218,6 +223,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
     }
     if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(head)
+    this.#status = head.status
     passHead(this.#call, head, this.#request.cors)
   }
 
@@ -243,6 +249,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   }
 
   end(trailers: readonly string[]): void {
+    const { pool } = this.#request
+    pool.observe(this.#server as Server, !isServerFault(this.#status))
     this.#releaseSlot()
     this.#finish()
     this.#call.end(forwardTrailers(trailers, this.#answerConnection))
@@ -252,6 +260,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     if (this.#ended) return
     this.#releaseSlot()
     const server = this.#server as Server
+    // A kept connection that had gone stale says nothing about it.
+    if (!failed.reused && isServerFailure(failed.code)) this.#request.pool.observe(server, false)
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
     this.#connection = undefined
     this.#body?.hold()

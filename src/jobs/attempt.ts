@@ -4,6 +4,7 @@
  */
 import type { QueueConfig, SigningKey } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
+import { isServerFailure, isServerFault } from '../core/health/outliers.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
 import {
   type AttemptEnd,
@@ -16,7 +17,8 @@ import {
 } from '../core/jobs/settlement.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
-import type { Pool, Server } from '../pools/pool.ts'
+import type { Pool } from '../pools/pool.ts'
+import type { Server } from '../pools/server.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { JobAnswer, JobStore, Lease, LeaseRef, Settlement, SettleOutcome, StoredJob } from '../ports/job-store.ts'
@@ -102,6 +104,7 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
   let deferring = false
   const ended = attempt.outcome.then(async (outcome) => {
     over = true
+    judge(target, outcome)
     deferring = isDeferral(outcome)
     if (deferring) await settled
     return { broke: outcome.kind === 'failed' && BROKEN.has(outcome.code) }
@@ -131,6 +134,16 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
       attempt.abort('job_cancelled', 'The lease was gone while it ran.')
     },
   }
+}
+
+/** What its end says of the server. One that says 429 or 503 rests, and is no worse for that. */
+function judge({ pool, server }: AttemptTarget, outcome: AttemptOutcome): void {
+  if (outcome.kind === 'failed') {
+    if (isServerFailure(outcome.code)) pool.observe(server, false)
+    return
+  }
+  const { status } = outcome.answer
+  if (status !== 429 && status !== 503) pool.observe(server, !isServerFault(status))
 }
 
 function send(context: AttemptContext, target: AttemptTarget, lease: Lease): Attempt {

@@ -8,7 +8,9 @@ import { SeededRandom } from '../../test/support/seeded-random.ts'
 import { LIVE_QUIET_MS } from '../core/jobs/drain-pace.ts'
 import { systemNetwork } from '../ports/system.ts'
 import { createTelemetry } from '../telemetry/create-telemetry.ts'
-import { Pool, type Server, type Waiter } from './pool.ts'
+import { Pool } from './pool.ts'
+import type { Server } from './server.ts'
+import type { Waiter } from './line.ts'
 
 interface Rig {
   readonly pool: Pool

@@ -1,97 +1,29 @@
 /**
- * Servers that do the same work: who is up, who has a free slot, who waits for one. Requests that find none wait here, in one bounded line
+ * Servers that do the same work: who may be used, who has a free slot, who waits for one. Requests that find none wait in one bounded line
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
-import { PeakEwma } from '../core/balancing/peak-ewma.ts'
-import { WaitList } from '../core/balancing/wait-list.ts'
-import { afterConnectFailure, afterProbe, type Health, nextProbeMs, ownShortage, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
+import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
+import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
 import { slowStartShare } from '../core/health/slow-start.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
-import type { PoolConfig, ServerConfig } from '../config/config.ts'
-import { hash32 } from '../lib/hash.ts'
+import type { PoolConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import { probe } from '../net/probe.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import { Checks } from './checks.ts'
+import { Judge } from './judge.ts'
+import { Line, type Wait, type Waiter } from './line.ts'
 import { LiveTraffic } from './live-traffic.ts'
-
-export type ServerState = 'unknown' | 'up' | 'down' | 'draining'
-
-export class Server {
-  readonly name: string
-  readonly pool: string
-  readonly config: ServerConfig
-  state: ServerState = 'unknown'
-  inFlight = 0
-  /** Of these, attempts of jobs. */
-  jobs = 0
-  /** When a job got a slot the last time, and since when none has one. */
-  jobsFrom: MonotonicMillis = 0
-  jobsUntil: MonotonicMillis = 0
-  tunnels = 0
-  /** Of the current up phase. */
-  upSince: MonotonicMillis = 0
-  /** This up phase followed a seen failure: slow start applies. */
-  returned = false
-  downSince: MonotonicMillis = 0
-  downReason = ''
-  /** It said 429 or 503: its share is paused until then, or until it has been down. */
-  pausedUntil: MonotonicMillis = 0
-
-  // For balancing and checks; the pool's own.
-  readonly configuredWeight: number
-  readonly hash: number
-  readonly latency: PeakEwma = new PeakEwma()
-  /** As configured; less while it starts slowly. */
-  weight: number
-  slots: number
-  credit = 0
-  health: Health = UNKNOWN
-  probing = false
-  probeTimer: Timer | undefined
-
-  constructor({ name: pool, maxInFlight }: PoolConfig, config: ServerConfig) {
-    this.pool = pool
-    this.config = config
-    this.name = config.name
-    this.hash = hash32(config.name)
-    this.configuredWeight = config.weight
-    this.weight = config.weight
-    this.slots = maxInFlight
-  }
-}
+import { Server } from './server.ts'
 
 export interface PoolChange {
   readonly server: Server
   readonly to: 'up' | 'down'
   readonly reason: string
-  readonly cause: 'check' | 'connection'
-}
-
-export interface Waiter {
-  /** A slot of this server is yours. */
-  grant(server: Server): void
-  /** Time is up. */
-  expire(): void
-  /** False: nobody is left whom it would serve. It gets no slot, and leaves by itself. */
-  readonly wanted: boolean
-}
-
-export interface Wait {
-  readonly forMs: Millis
-  /** Servers that are of no use to it. */
-  readonly excluded?: ReadonlySet<Server> | undefined
-  /** It must not be passed by others that have an order. */
-  readonly ordered?: boolean
-}
-
-interface WaitEntry {
-  readonly waiter: Waiter
-  readonly excluded: ReadonlySet<Server> | undefined
-  readonly untilAt: MonotonicMillis
+  readonly cause: 'check' | 'connection' | 'conduct'
 }
 
 /** Who hands out jobs. */
@@ -100,6 +32,15 @@ export interface SlotSeeker {
   slotFree(server: Server): void
   /** It would take one as soon as it can. */
   wants(server: Server): boolean
+}
+
+export interface Wanted {
+  /** Servers that are of no use to it. */
+  readonly excluded?: ReadonlySet<Server> | undefined
+  /** Of what binds it to a server, where the pool balances by that. */
+  readonly keyHash?: number | undefined
+  /** It can wait in a queue: then it is not sent to a server that looks bad. */
+  readonly isSpillable?: boolean
 }
 
 export interface PoolPorts {
@@ -112,7 +53,6 @@ export interface PoolPorts {
 /** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
 const JOBS_TURN_MS: Millis = 1_000
 const JOBS_TURN_TIMES = 4
-const EXPIRY_RESOLUTION_MS: Millis = 20
 /** A shortage of ours meets every connect; it is told of once in a while. */
 const SHORTAGE_EVERY_MS: Millis = 10_000
 
@@ -127,11 +67,14 @@ export class Pool {
   readonly #balancer: Balancer<Server>
   /** Some server starts slowly. */
   #ramping = false
-  readonly #waiting = new WaitList<WaitEntry>()
+  readonly #line: Line
+  readonly #checks: Checks
+  readonly #judge: Judge | undefined
   readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
   readonly #seekers = new Set<SlotSeeker>()
-  #expiryTimer: Timer | undefined
+  /** No server is up, and some are only thought to be bad: then nobody's opinion counts. */
+  #panics = false
   #resumeTimer: Timer | undefined
   #shortageToldAt: MonotonicMillis = Number.NEGATIVE_INFINITY
   #closed = false
@@ -143,6 +86,9 @@ export class Pool {
     this.#ports = ports
     this.retries = new RetryBudget(config.retries)
     if (config.balance === 'peak-ewma') this.live.measured = true
+    this.#line = new Line(ports.clock)
+    this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
+    this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = createBalancer(config.balance, this.servers, () => ports.random.unit())
     const counter = (outcome: string): Counter =>
       ports.telemetry.metrics.counter('spillway_retries_total', METRICS.spillway_retries_total.help, { pool: config.name, outcome })
@@ -151,23 +97,28 @@ export class Pool {
 
   /** Begins to check the servers. */
   start(): void {
-    for (const server of this.servers) this.#probeNow(server)
+    for (const server of this.servers) this.#checks.now(server)
   }
 
   close(): void {
     this.#closed = true
-    for (const server of this.servers) server.probeTimer?.cancel()
-    this.#expiryTimer?.cancel()
+    this.#checks.close()
+    this.#judge?.close()
     this.#resumeTimer?.cancel()
-    this.#expire(() => true)
+    this.#line.close()
   }
 
   get waiting(): number {
-    return this.#waiting.size
+    return this.#line.size
   }
 
   upServers(): readonly Server[] {
     return this.servers.filter((server) => server.state === 'up')
+  }
+
+  /** Checked, and none of them is good. */
+  get isLost(): boolean {
+    return this.servers.every(({ state }) => state === 'down' || state === 'ejected')
   }
 
   /** The panic rule's question: do more than half of the servers look bad? */
@@ -177,8 +128,13 @@ export class Pool {
     return down * 2 > this.servers.length
   }
 
+  /** For jobs: these wait where no server is good enough. */
   freeSlots(server: Server): number {
-    if (server.state !== 'up' || this.#rests(server)) return 0
+    return server.state === 'up' ? this.#slotsOf(server) : 0
+  }
+
+  #slotsOf(server: Server): number {
+    if (this.#rests(server)) return 0
     if (this.#ramping) this.#ramp(this.#ports.clock.monotonic())
     return Math.max(0, server.slots - server.inFlight)
   }
@@ -226,8 +182,8 @@ export class Pool {
     return up.filter((server) => this.freeSlots(server) === 0).length * 2 > up.length
   }
 
-  /** Chooses a server with a free slot and takes the slot. `keyHash`: of what binds the request to a server, where the pool balances by it. */
-  acquire(excluded?: ReadonlySet<Server>, keyHash?: number): Server | undefined {
+  /** Chooses a server with a free slot and takes the slot. */
+  acquire({ excluded, keyHash, isSpillable = false }: Wanted = {}): Server | undefined {
     const now = this.#ports.clock.monotonic()
     if (this.#ramping) this.#ramp(now)
     this.live.came++
@@ -235,7 +191,8 @@ export class Pool {
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true
-      if (server.state !== 'up' || server.inFlight >= server.slots || this.#rests(server)) continue
+      else if (isSpillable || !this.#isLastHope(server)) continue
+      if (server.inFlight >= server.slots || this.#rests(server)) continue
       if (excluded?.has(server) !== true) candidates.push(server)
     }
     const chosen = this.#balancer.pick(candidates, { now, keyHash })
@@ -244,13 +201,19 @@ export class Pool {
     return chosen
   }
 
+  /** It looks bad, as all of them do: what has nowhere else to go is sent there. */
+  #isLastHope({ state, refused }: Server): boolean {
+    return this.#panics && (state === 'ejected' || (state === 'down' && !refused))
+  }
+
   /** Servers that came back have a share of their weight and slots that grows. */
   #ramp(now: MonotonicMillis): void {
     this.#ramping = false
     for (const server of this.servers) {
       const share = server.returned ? slowStartShare(now - server.upSince, this.config.slowStartMs) : 1
       server.weight = server.configuredWeight * share
-      server.slots = Math.ceil(this.config.maxInFlight * share)
+      // On probation one at a time shows how it is.
+      server.slots = server.conduct.standing === 'probation' ? 1 : Math.ceil(this.config.maxInFlight * share)
       if (share < 1) this.#ramping = true
     }
   }
@@ -271,15 +234,10 @@ export class Pool {
   }
 
   /** Gets in line. Undefined: the line is full. The returned function leaves the line. */
-  wait(waiter: Waiter, { forMs, excluded, ordered = false }: Wait): (() => void) | undefined {
-    if (this.#waiting.size >= this.config.maxWaiting) {
-      this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.config.maxWaiting })
-      return undefined
-    }
-    const now = this.#ports.clock.monotonic()
-    const place = this.#waiting.add({ waiter, excluded, untilAt: now + forMs }, ordered, now)
-    this.#expiryTimer ??= this.#ports.clock.after(EXPIRY_RESOLUTION_MS, this.#expireWaiters)
-    return () => this.#waiting.remove(place)
+  wait(waiter: Waiter, wait: Wait): (() => void) | undefined {
+    if (this.#line.size < this.config.maxWaiting) return this.#line.join(waiter, wait)
+    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.config.maxWaiting })
+    return undefined
   }
 
   release(server: Server): void {
@@ -317,8 +275,9 @@ export class Pool {
   connectFailed(server: Server, reason: string): void {
     const before = server.health.state
     server.health = afterConnectFailure(server.health)
+    server.refused = true
     if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
-    this.#schedule(server)
+    this.#checks.later(server)
   }
 
   /** The gateway itself lacked what a connection takes: no server is judged by that. */
@@ -332,14 +291,19 @@ export class Pool {
 
   /** A connection broke while it was in use: look now instead of at the next interval. */
   connectionBroke(server: Server): void {
-    this.#probeNow(server)
+    this.#checks.now(server)
+  }
+
+  /** A request or an attempt that reached the server has ended: by an answer that is its own, or not. */
+  observe(server: Server, ok: boolean): void {
+    this.#judge?.observe(server, ok)
   }
 
   // --- the line
 
   /** Slots that became free go to who waits, and only then to jobs, unless these wait for ever. */
   #offer(server: Server): void {
-    if (this.#waiting.size > 0) this.#serveLine(server, this.#isJobsTurn(server) ? 1 : 0)
+    if (this.#line.size > 0) this.#serveLine(server, this.#isJobsTurn(server) ? 1 : 0)
     if (this.freeSlots(server) > 0) for (const seeker of this.#seekers) seeker.slotFree(server)
   }
 
@@ -354,27 +318,12 @@ export class Pool {
 
   /** All of its free slots but `kept`. */
   #serveLine(server: Server, kept: number): void {
-    const canUse = ({ excluded, waiter }: WaitEntry): boolean => excluded?.has(server) !== true && waiter.wanted
-    while (this.freeSlots(server) > kept) {
-      const entry = this.#waiting.take(this.#ports.clock.monotonic(), canUse)
-      if (entry === undefined) return
+    const isUsable = server.state === 'up' || this.#isLastHope(server)
+    while (isUsable && this.#slotsOf(server) > kept) {
+      const waiter = this.#line.next(server)
+      if (waiter === undefined) return
       server.inFlight++
-      entry.waiter.grant(server)
-    }
-  }
-
-  readonly #expireWaiters = (): void => {
-    const now = this.#ports.clock.monotonic()
-    this.#expire(({ untilAt }) => untilAt <= now)
-    this.#expiryTimer =
-      this.#waiting.size === 0 || this.#closed ? undefined : this.#ports.clock.after(EXPIRY_RESOLUTION_MS, this.#expireWaiters)
-  }
-
-  #expire(isOver: (entry: WaitEntry) => boolean): void {
-    for (const place of this.#waiting) {
-      if (!isOver(place.value)) continue
-      this.#waiting.remove(place)
-      place.value.waiter.expire()
+      waiter.grant(server)
     }
   }
 
@@ -389,59 +338,78 @@ export class Pool {
     })
   }
 
-  // --- checks
+  // --- what is thought of servers
 
-  #schedule(server: Server): void {
-    server.probeTimer?.cancel()
-    if (this.#closed || server.probing) return
-    const delay = nextProbeMs(server.health, this.config.health.intervalMs, this.#ports.random.unit())
-    server.probeTimer = this.#ports.clock.after(delay, () => this.#probeNow(server))
-  }
-
-  #probeNow(server: Server): void {
-    if (server.probing || this.#closed) return
-    server.probing = true
-    server.probeTimer?.cancel()
-    const { path, timeoutMs } = this.config.health
-    const { host, port } = server.config
-    const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
-    void probe(target, this.#ports).then((result) => {
-      server.probing = false
-      if (this.#closed) return
-      this.#probed(server, result)
-      this.#schedule(server)
+  #createJudge(rules: OutlierRules): Judge {
+    const { clock, telemetry } = this.#ports
+    return new Judge({
+      ...{ rules, servers: this.servers, clock },
+      ejected: (server, reason, forMs) => {
+        telemetry.metrics
+          .counter('spillway_ejections_total', METRICS.spillway_ejections_total.help, { pool: this.name, server: server.name })
+          .inc()
+        telemetry.event({ type: 'server-ejected', pool: this.name, server: server.name, reason, forMs })
+        if (server.state === 'up') this.#enter(server, 'ejected', reason, 'conduct')
+      },
+      onProbation: (server) => {
+        if (server.state !== 'ejected') return
+        telemetry.event({ type: 'server-on-probation', pool: this.name, server: server.name })
+        this.#enter(server, 'up', 'on probation', 'conduct')
+      },
+      acquitted: (server) => this.#beginUp(server, true),
     })
   }
 
-  #probed(server: Server, result: ProbeResult): void {
+  #checked(server: Server, result: ProbeResult): void {
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
+    server.refused = result.kind === 'failed' && result.refused
     if (server.health.state === before) return
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
     else this.#become(server, 'down', result.kind === 'failed' ? result.reason : '', 'check')
   }
 
-  #become(server: Server, to: 'up' | 'down', reason: string, cause: 'check' | 'connection'): void {
-    const now = this.#ports.clock.monotonic()
-    const downForMs = server.state === 'down' ? now - server.downSince : undefined
+  /** Its checks say so. */
+  #become(server: Server, to: 'up' | 'down', reason: string, cause: PoolChange['cause']): void {
+    const downForMs = server.state === 'down' ? this.#ports.clock.monotonic() - server.downSince : undefined
     const event = { pool: this.name, server: server.name, reason }
-    if (to === 'up') {
-      server.returned = server.state === 'down'
-      server.upSince = now
-      // What said so is no more.
-      server.pausedUntil = 0
-      // What it took before says nothing about what came back.
-      server.latency.forget()
-      this.#ramp(now)
-    } else {
-      server.downSince = now
-      server.downReason = reason
-    }
-    server.state = to
     if (to === 'down') this.#ports.telemetry.event({ type: 'server-down', ...event })
     else this.#ports.telemetry.event(downForMs === undefined ? { type: 'server-up', ...event } : { type: 'server-up', ...event, downForMs })
-    for (const listener of this.#changeListeners) listener({ server, to, reason, cause })
-    if (to === 'up') this.#offer(server)
+    // Whatever it did before, this is another one, or it has been mended.
+    if (to === 'up' && downForMs !== undefined) server.conduct = new Conduct()
+    this.#enter(server, to, reason, cause)
+  }
+
+  #enter(server: Server, to: 'up' | 'down' | 'ejected', reason: string, cause: PoolChange['cause']): void {
+    const wasOut = server.state === 'down' || server.state === 'ejected'
+    server.state = to
+    if (to === 'up') this.#beginUp(server, wasOut)
+    else {
+      server.downSince = this.#ports.clock.monotonic()
+      server.downReason = reason
+    }
+    this.#lookForPanic()
+    for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
+    this.#offer(server)
+  }
+
+  #beginUp(server: Server, returned: boolean): void {
+    server.returned = returned
+    server.upSince = this.#ports.clock.monotonic()
+    // What said so is no more.
+    server.pausedUntil = 0
+    // What it took before says nothing about what came back.
+    server.latency.forget()
+    this.#ramp(server.upSince)
+  }
+
+  /** Checks that all fail at once say more about the checks, or about us, than about the servers. */
+  #lookForPanic(): void {
+    const panics = this.isLost && this.servers.some(({ state, refused }) => state === 'ejected' || (state === 'down' && !refused))
+    if (panics === this.#panics) return
+    this.#panics = panics
+    this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
+    if (panics) for (const server of this.servers) this.#offer(server)
   }
 }

@@ -30,6 +30,10 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   stopped: 'info',
   'server-up': 'info',
   'server-down': 'warn',
+  'server-ejected': 'warn',
+  'server-on-probation': 'info',
+  'pool-panics': 'error',
+  'pool-calm': 'info',
   'buckets-moved': 'info',
   'mode-flipped': 'info',
   'mode-switched': 'warn',
@@ -103,6 +107,14 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     case 'server-up':
     case 'server-down':
       return serverText(event, [], name)
+    case 'server-ejected':
+      return `${name(event.server)} is taken out for ${spanText(event.forMs)}: ${event.reason}`
+    case 'server-on-probation':
+      return `${name(event.server)} is tried again, one request at a time`
+    case 'pool-panics':
+      return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
+    case 'pool-calm':
+      return `pool ${event.pool}: servers are chosen by their state again`
     case 'buckets-moved':
       return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
     case 'mode-flipped':

@@ -64,7 +64,7 @@ const SPECS = {
   },
   spillway_server_up: {
     type: 'gauge',
-    help: '1 when the server takes requests, 0 when it is down, draining or not checked yet.',
+    help: '1 when the server takes requests, 0 when it is down, ejected, draining or not checked yet.',
     labels: 'pool server',
   },
   spillway_server_in_flight: {
@@ -80,6 +80,11 @@ const SPECS = {
   spillway_server_resting: {
     type: 'gauge',
     help: '1 while the server gets no new work because it answered 429 or 503.',
+    labels: 'pool server',
+  },
+  spillway_ejections_total: {
+    type: 'counter',
+    help: 'Times that a server was taken out because its requests failed or were far slower than those of the others.',
     labels: 'pool server',
   },
   spillway_retries_total: {

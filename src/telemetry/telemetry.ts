@@ -10,6 +10,12 @@ export type GatewayEvent =
   | { readonly type: 'stopped' }
   | { readonly type: 'server-up'; readonly pool: string; readonly server: string; readonly reason: string; readonly downForMs?: Millis }
   | { readonly type: 'server-down'; readonly pool: string; readonly server: string; readonly reason: string }
+  /** Its requests fail, or are far slower than those of the others: it gets nothing for so long. */
+  | { readonly type: 'server-ejected'; readonly pool: string; readonly server: string; readonly reason: string; readonly forMs: Millis }
+  | { readonly type: 'server-on-probation'; readonly pool: string; readonly server: string }
+  /** No server is good, and some only look bad: they get requests all the same. */
+  | { readonly type: 'pool-panics'; readonly pool: string }
+  | { readonly type: 'pool-calm'; readonly pool: string }
   | {
       readonly type: 'buckets-moved'
       readonly queue: string

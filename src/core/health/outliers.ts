@@ -5,6 +5,7 @@
  * breaker's half-open state.)
  */
 import type { Millis, MonotonicMillis } from '../../lib/units.ts'
+import type { ErrorCode } from '../errors.ts'
 
 export interface OutlierRules {
   /** Failures in a row that are enough. 0: they are not counted. */
@@ -21,6 +22,18 @@ export interface OutlierRules {
   readonly ejectMaxMs: Millis
   /** Share of the pool that may be out at once; one server may in any case, where there is another one. */
   readonly ejectedMax: number
+}
+
+/** Its own doing, and not the client's, nor that of what it was asked for: 501 and 505 are the same on every server. */
+export function isServerFault(status: number): boolean {
+  return status >= 500 && status !== 501 && status !== 505
+}
+
+/** An exchange that broke off or took too long on the server's side. Connections that it refuses are a matter of its health. */
+const SERVER_FAULTS: ReadonlySet<ErrorCode> = new Set(['connection_reset', 'first_byte_timeout', 'attempt_timeout', 'bad_response'])
+
+export function isServerFailure(code: ErrorCode): boolean {
+  return SERVER_FAULTS.has(code)
 }
 
 /** On probation: so many good answers in a row, and it is one of them again. */

@@ -1,0 +1,62 @@
+/** When each server of a pool is checked: all along, sooner where its state is in doubt, at once when a connection to it broke. */
+import type { HealthConfig } from '../config/config.ts'
+import { nextProbeMs, type ProbeResult } from '../core/health/health.ts'
+import { probe, type ProbePorts } from '../net/probe.ts'
+import type { Random, Timer } from '../ports/clock.ts'
+import type { Server } from './server.ts'
+
+interface Check {
+  running: boolean
+  timer: Timer | undefined
+}
+
+export class Checks {
+  readonly #config: HealthConfig
+  readonly #ports: ProbePorts & { readonly random: Random }
+  readonly #told: (server: Server, result: ProbeResult) => void
+  readonly #checks = new Map<Server, Check>()
+  #closed = false
+
+  constructor(config: HealthConfig, ports: ProbePorts & { readonly random: Random }, told: (server: Server, result: ProbeResult) => void) {
+    this.#config = config
+    this.#ports = ports
+    this.#told = told
+  }
+
+  /** Unless one is under way. */
+  now(server: Server): void {
+    const check = this.#of(server)
+    if (check.running || this.#closed) return
+    check.running = true
+    check.timer?.cancel()
+    const { path, timeoutMs } = this.#config
+    const { host, port } = server.config
+    const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
+    void probe(target, this.#ports).then((result) => {
+      check.running = false
+      if (this.#closed) return
+      this.#told(server, result)
+      this.later(server)
+    })
+  }
+
+  /** As its health asks for. */
+  later(server: Server): void {
+    const check = this.#of(server)
+    check.timer?.cancel()
+    if (this.#closed || check.running) return
+    const delay = nextProbeMs(server.health, this.#config.intervalMs, this.#ports.random.unit())
+    check.timer = this.#ports.clock.after(delay, () => this.now(server))
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const { timer } of this.#checks.values()) timer?.cancel()
+  }
+
+  #of(server: Server): Check {
+    let check = this.#checks.get(server)
+    if (check === undefined) this.#checks.set(server, (check = { running: false, timer: undefined }))
+    return check
+  }
+}

@@ -1,0 +1,81 @@
+/** Watches how the requests of a pool's servers end, and takes out those that fail theirs, for a while. The rules are in `core/health/outliers.ts`. */
+import { beginProbation, eject, judgeWindow, mayEject, observe, type OutlierRules } from '../core/health/outliers.ts'
+import type { Millis } from '../lib/units.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { Server } from './server.ts'
+
+export interface JudgeParts {
+  readonly rules: OutlierRules
+  readonly servers: readonly Server[]
+  readonly clock: Clock
+  readonly ejected: (server: Server, reason: string, forMs: Millis) => void
+  /** Its time is over: it is tried again. */
+  readonly onProbation: (server: Server) => void
+  /** It is one of them again. */
+  readonly acquitted: (server: Server) => void
+}
+
+export class Judge {
+  readonly #parts: JudgeParts
+  readonly #out = new Map<Server, Timer>()
+  #window: Timer | undefined
+  #closed = false
+
+  constructor(parts: JudgeParts) {
+    this.#parts = parts
+  }
+
+  /** A request to it has ended well, or not. */
+  observe(server: Server, ok: boolean): void {
+    if (this.#closed) return
+    const { conduct } = server
+    const was = conduct.standing
+    const reason = observe(conduct, ok, this.#parts.rules)
+    // Who was out already takes nobody's place.
+    if (reason !== undefined && (was === 'probation' || this.#mayEject())) this.#eject(server, reason)
+    else if (was === 'probation' && conduct.standing === 'good') this.#parts.acquitted(server)
+    this.#window ??= this.#parts.clock.after(this.#parts.rules.windowMs, () => this.#windowOver())
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#window?.cancel()
+    for (const timer of this.#out.values()) timer.cancel()
+  }
+
+  #windowOver(): void {
+    const { rules, servers, clock } = this.#parts
+    this.#window = undefined
+    const now = clock.monotonic()
+    const judged = servers.map(({ conduct, latency }) => ({ conduct, latencyMs: latency.known ? latency.ms(now) : undefined }))
+    for (const [i, reason] of judgeWindow(judged, rules).entries()) {
+      if (reason !== undefined && this.#mayEject()) this.#eject(servers[i] as Server, reason)
+    }
+  }
+
+  /** A server that is down is out as well. */
+  #mayEject(): boolean {
+    const inUse = this.#parts.servers.filter(({ health }) => health.state === 'up')
+    return mayEject(
+      inUse.map(({ conduct }) => conduct),
+      this.#parts.rules,
+    )
+  }
+
+  #eject(server: Server, reason: string): void {
+    const { rules, clock } = this.#parts
+    const forMs = eject(server.conduct, reason, clock.monotonic(), rules)
+    this.#out.get(server)?.cancel()
+    this.#out.set(
+      server,
+      clock.after(forMs, () => {
+        this.#out.delete(server)
+        // It may have been down meanwhile, and come back as another one.
+        if (server.conduct.standing !== 'ejected') return
+        beginProbation(server.conduct)
+        this.#parts.onProbation(server)
+      }),
+    )
+    this.#parts.ejected(server, reason, forMs)
+  }
+}
