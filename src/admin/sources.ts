@@ -106,11 +106,21 @@ export function createSources(view: GatewayView): AdminSources {
   return { ready: () => view.ready(), status, refresh }
 }
 
-function serverStatus(server: Server, clock: Clock): ServerStatus {
-  const { name, configuredWeight: weight, state, inFlight, tunnels } = server
+function serverStatus(server: Server, maxInFlight: number, clock: Clock): ServerStatus {
+  const { name, configuredWeight: weight, state, inFlight, tunnels, slots } = server
   const restsMs = Math.round(restOf(server, clock))
   const isOnProbation = server.conduct.standing === 'probation'
-  const status = { name, weight, state, inFlight, tunnels, ...(restsMs > 0 && { restsMs }), ...(isOnProbation && { onProbation: true }) }
+  const fewer = slots < maxInFlight && { slots }
+  const status = {
+    name,
+    weight,
+    state,
+    inFlight,
+    tunnels,
+    ...fewer,
+    ...(restsMs > 0 && { restsMs }),
+    ...(isOnProbation && { onProbation: true }),
+  }
   if (state === 'unknown') return status
   const isOut = state === 'down' || state === 'ejected'
   const since = Math.round(clock.now() - (clock.monotonic() - (isOut ? server.downSince : server.upSince)))
@@ -141,7 +151,13 @@ function refusalOf({ refusing, freeBytes, floorBytes }: StoreInfo): StoreInfo['r
 function poolStatus(pool: Pool, clock: Clock): PoolStatus {
   const { name, waiting } = pool
   const { balance, maxInFlight } = pool.config
-  return { name, balance: balanceText(balance), waiting, maxInFlight, servers: pool.servers.map((server) => serverStatus(server, clock)) }
+  return {
+    name,
+    balance: balanceText(balance),
+    waiting,
+    maxInFlight,
+    servers: pool.servers.map((server) => serverStatus(server, maxInFlight, clock)),
+  }
 }
 
 function balanceText(balance: Balance): string {

@@ -20,6 +20,8 @@ export interface ServerStatus {
   readonly since?: EpochMillis
   /** It answered 429 or 503 and gets no new work for so long. */
   readonly restsMs?: Millis
+  /** Requests that it may have in flight now, where that is less than the pool's `maxInFlight`: learnt, or because it starts slowly. */
+  readonly slots?: number
   /** It was ejected, and gets one request at a time until some have gone well. */
   readonly onProbation?: boolean
   readonly inFlight: number

@@ -117,6 +117,8 @@ export interface PoolConfig {
   readonly servers: readonly ServerConfig[]
   readonly balance: Balance
   readonly maxInFlight: number
+  /** How many a server bears is learnt, from so many up to `maxInFlight`. Absent: it is always that. */
+  readonly adaptiveMin?: number
   readonly maxTunnels: number
   /** How long a direct request may wait for a slot. */
   readonly waitMs: Millis

@@ -52,6 +52,10 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `pools: { a: { servers: [http://a], balance: { hash: address, over: 101% } } }\n${ROUTE}`,
     '1:68  pools.a.balance.over  must be a share such as 20%, not "101%"',
   ],
+  'a floor above the ceiling': [
+    `pools: { a: { servers: [http://a], maxInFlight: 3, adaptive: { min: 4 } } }\n${ROUTE}`,
+    '1:69  pools.a.adaptive.min  must be at most maxInFlight, which is 3, not 4',
+  ],
   'a duration without unit': [
     `${BASE}${ROUTE}drainTimeout: 30`,
     '3:15  drainTimeout  must be a duration such as 500ms, 2s, 5m, 1h or 14d, not 30',

@@ -105,6 +105,7 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     servers: resolveServers(name, servers, report),
     balance: typeof rest.balance === 'string' ? rest.balance : { by: rest.balance.hash, loadMax: 1 + rest.balance.over },
     maxInFlight: rest.maxInFlight,
+    ...(rest.adaptive !== 'off' && { adaptiveMin: adaptiveMin(name, rest, report) }),
     maxTunnels: rest.maxTunnels,
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
@@ -115,6 +116,15 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
   }
+}
+
+function adaptiveMin(pool: string, { adaptive, maxInFlight }: typeof POOL_DEFAULTS, report: Report): number {
+  const min = adaptive === 'off' ? maxInFlight : adaptive.min
+  if (min > maxInFlight) {
+    const message = `must be at most maxInFlight, which is ${maxInFlight}, not ${min}`
+    report.error({ path: ['pools', pool, 'adaptive', 'min'], message }, [['pools', pool, 'maxInFlight']])
+  }
+  return min
 }
 
 /** What is off is never reached. */

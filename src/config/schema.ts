@@ -82,6 +82,10 @@ const eject = z.strictObject({
   max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
 })
 
+const adaptive = z.strictObject({
+  min: field.count(1, MILLION).default(4).describe('At least so many requests in flight, however long they take. At most `maxInFlight`.'),
+})
+
 const hash = z.strictObject({
   hash: field.balanceSource.describe(
     'Requests that show the same go to the same server: `address` (of the client), `path`, `header:X-Account`, `cookie:session`, `query:id`, or `path:id` for a parameter of the route. Who shows nothing goes where there is least to do.',
@@ -100,6 +104,12 @@ const pool = z.strictObject({
       'Which server takes a direct request. `peak-ewma`: of two drawn by weight, the one that would answer sooner. `random`: of two, the one with less to do. `least-requests`: of all, the one with least to do. `round-robin`: in turns. Or `{ hash: header:X-Account }`: always the same one.',
     ),
   maxInFlight: field.count(1, MILLION).default(64).describe('Requests in flight per server, direct ones and jobs together.'),
+  adaptive: z
+    .union([field.off, adaptive])
+    .default('off')
+    .describe(
+      'How many requests a server bears is learnt from how long direct ones take until they are answered: between `min` and `maxInFlight`. `off`: always `maxInFlight`.',
+    ),
   maxTunnels: field
     .count(0, MILLION)
     .default(1024)

@@ -85,7 +85,7 @@ export class Pool {
     this.servers = config.servers.map((server) => new Server(config, server))
     this.#ports = ports
     this.retries = new RetryBudget(config.retries)
-    if (config.balance === 'peak-ewma') this.live.measured = true
+    if (config.balance === 'peak-ewma' || config.adaptiveMin !== undefined) this.live.measured = true
     this.#line = new Line(ports.clock)
     this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
@@ -147,7 +147,7 @@ export class Pool {
   reserve(server: Server): boolean {
     if (this.freeSlots(server) === 0) return false
     const now = this.#ports.clock.monotonic()
-    if (server.jobs >= this.#jobsMax && this.live.comes(now)) return false
+    if (server.jobs >= this.#jobsMax(server) && this.live.comes(now)) return false
     server.inFlight++
     server.jobs++
     server.jobsFrom = now
@@ -161,9 +161,8 @@ export class Pool {
   }
 
   /** Jobs on a server, while live requests come. */
-  get #jobsMax(): number {
-    const { maxInFlight, reserve } = this.config
-    return Math.max(1, maxInFlight - Math.floor(maxInFlight * reserve))
+  #jobsMax({ slots }: Server): number {
+    return Math.max(1, slots - Math.floor(slots * this.config.reserve))
   }
 
   /**
@@ -213,7 +212,8 @@ export class Pool {
       const share = server.returned ? slowStartShare(now - server.upSince, this.config.slowStartMs) : 1
       server.weight = server.configuredWeight * share
       // On probation one at a time shows how it is.
-      server.slots = server.conduct.standing === 'probation' ? 1 : Math.ceil(this.config.maxInFlight * share)
+      const most = server.limit?.limit ?? this.config.maxInFlight
+      server.slots = server.conduct.standing === 'probation' ? 1 : Math.ceil(most * share)
       if (share < 1) this.#ramping = true
     }
   }
@@ -250,6 +250,9 @@ export class Pool {
     const now = this.#ports.clock.monotonic()
     this.live.took(now - sentAt)
     server.latency.observe(now - sentAt, now)
+    if (server.limit?.answered(now - sentAt, server.inFlight, now) !== true) return
+    this.#ramp(now)
+    this.#offer(server)
   }
 
   /** It said "not now": its share rests; requests in flight go on. */

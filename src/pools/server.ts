@@ -1,5 +1,6 @@
 /** One server of a pool: what is known of it, and what it has to do. The pool changes it; everybody else looks. */
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
+import { GradientLimit } from '../core/admission/gradient-limit.ts'
 import { PeakEwma } from '../core/balancing/peak-ewma.ts'
 import { type Health, UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
@@ -34,22 +35,25 @@ export class Server {
   readonly configuredWeight: number
   readonly hash: number
   readonly latency: PeakEwma = new PeakEwma()
-  /** As configured; less while it starts slowly. */
+  /** As configured; less while it starts slowly, or on probation. */
   weight: number
   slots: number
+  /** How many it bears, where that is learnt. */
+  readonly limit: GradientLimit | undefined
   credit = 0
   health: Health = UNKNOWN
   /** It refused a connection: that is no opinion. */
   refused = false
   conduct: Conduct = new Conduct()
 
-  constructor({ name: pool, maxInFlight }: PoolConfig, config: ServerConfig) {
+  constructor({ name: pool, maxInFlight, adaptiveMin }: PoolConfig, config: ServerConfig) {
     this.pool = pool
     this.config = config
     this.name = config.name
     this.hash = hash32(config.name)
     this.configuredWeight = config.weight
     this.weight = config.weight
-    this.slots = maxInFlight
+    this.limit = adaptiveMin === undefined ? undefined : new GradientLimit({ min: adaptiveMin, max: maxInFlight })
+    this.slots = this.limit?.limit ?? maxInFlight
   }
 }

@@ -81,7 +81,7 @@ test('a server that really takes longer now is not held down for ever', () => {
 
 test('a limit that nobody comes near to does not grow', () => {
   const [last] = run(new GradientLimit(BOUNDS), 60_000, 0.1, () => ({ slots: 1000, workMs: 20 })).slice(-1)
-  assert.equal(last?.limit, 16)
+  assert.ok((last?.limit ?? 99) <= 6, `${last?.limit} for two at a time`)
 })
 
 test('it stays within its bounds', () => {

@@ -22,7 +22,6 @@ const WINDOW_MS: Millis = 100
 const SAMPLES_MIN = 10
 const WINDOW_ANSWERS = 2
 const REMEASURE_MS: Millis = 30_000
-const START = 16
 
 type Phase = 'steady' | 'settling' | 'measuring'
 
@@ -42,7 +41,8 @@ export class GradientLimit {
 
   constructor(rules: GradientRules) {
     this.#rules = rules
-    this.#limit = this.#bounded(START)
+    // How long an answer takes without a queue can only be seen where there is none: under an overload more would never show it.
+    this.#limit = rules.min
   }
 
   /** Whole requests. */
