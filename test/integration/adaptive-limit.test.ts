@@ -27,7 +27,7 @@ test('with more than a server bears it gets what it can work on and a little mor
     const enough = answered + 500
     await until('it has gone on like that', () => answered >= enough)
     assert.ok((await slots()) <= 3 * SLOTS, `a limit of ${await slots()} for ${SLOTS}`)
-    const [{ inFlight = 0 } = {}] = (await rig.pool()).servers
+    const inFlight = (await rig.pool()).servers[0]?.inFlight ?? CLIENTS
     assert.ok(inFlight <= 3 * SLOTS + 1, `${inFlight} in flight`)
     assert.ok((await rig.pool()).waiting >= CLIENTS - 4 * SLOTS, 'the others wait in line')
   } finally {

@@ -55,6 +55,9 @@ class SimPool {
     return this.servers.filter((server) => server.state === 'up')
   }
 
+  /** Nobody is judged here. */
+  observe(): void {}
+
   majorityDown(): boolean {
     return this.upServers().length * 2 < this.servers.length
   }
