@@ -7,8 +7,8 @@ import { runTests } from './run-tests.ts'
 process.exitCode = await runTests({
   patterns: ['src/**/*.test.ts', 'test/**/*.test.ts'],
   filters: process.argv.slice(2),
-  // A third of the time a test waits for somebody.
-  concurrency: availableParallelism() + 1,
+  // Nearly half of the time a test waits for somebody.
+  concurrency: availableParallelism() * 2,
   timeoutMs: 300_000,
   figures: false,
 })

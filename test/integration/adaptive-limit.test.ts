@@ -10,8 +10,9 @@ const SLOTS = 5
 const WORK_MS = 20
 const CLIENTS = 80
 
-test('with more than a server bears it gets what it can work on and a little more, and the rest waits where others can take it', async () => {
+test('with more than a server bears it gets what it can work on and a little more, and the rest waits where others can take it', async (t) => {
   const server = await startTimedServer(SLOTS, () => WORK_MS)
+  t.after(() => server.close())
   await using rig = await startGatewayRig([Number(new URL(server.url).port)], {
     pool: { maxInFlight: 200, adaptiveMin: 4, waitMs: 10_000 },
   })
@@ -35,19 +36,21 @@ test('with more than a server bears it gets what it can work on and a little mor
     await Promise.all(clients)
   }
   await rig.untilIdle()
-  server.close()
 })
 
-test('a server that bears more gets more than it had at first', async () => {
+test('a server that bears more gets more than it had at first', async (t) => {
   const server = await startTimedServer(1000, () => WORK_MS)
+  t.after(() => server.close())
   await using rig = await startGatewayRig([Number(new URL(server.url).port)], { pool: { maxInFlight: 60, adaptiveMin: 4, waitMs: 10_000 } })
   assert.equal((await rig.pool()).servers[0]?.slots, 4)
   let stopped = false
   const clients = Array.from({ length: CLIENTS }, async () => {
     while (!stopped) await ask(rig.url)
   })
-  await until('it may have half as many again', async () => ((await rig.pool()).servers[0]?.slots ?? 60) >= 24)
-  stopped = true
-  await Promise.all(clients)
-  server.close()
+  try {
+    await until('it has learnt', async () => ((await rig.pool()).servers[0]?.slots ?? 60) >= 24)
+  } finally {
+    stopped = true
+    await Promise.all(clients)
+  }
 })

@@ -83,9 +83,10 @@ test('by hash: of a server that is gone the keys go to the others, come back wit
   assert.deepEqual(await owners(), before)
 })
 
-test('by hash: who would have more than the bound over its share leaves its next ones to others', async () => {
+test('by hash: who would have more than the bound over its share leaves its next ones to others', async (t) => {
   const held: { end(): unknown }[] = []
   const busy = await Promise.all([1, 2].map(() => startTestServer((_, response) => void held.push(response))))
+  t.after(() => Promise.all(busy.map((server) => server.kill())))
   await using rig = await startGatewayRig(
     busy.map(({ port }) => port),
     { pool: { balance: { by: { from: 'target', name: '' }, loadMax: 1.25 } } },
@@ -96,7 +97,6 @@ test('by hash: who would have more than the bound over its share leaves its next
   assert.ok(most > 10 && most <= Math.ceil((1.25 * 20) / 2), `one server has ${most} of 20`)
   for (const response of held) response.end()
   await Promise.all(answers)
-  await Promise.all(busy.map((server) => server.kill()))
 })
 
 for (const balance of ['peak-ewma', 'random', 'least-requests', 'round-robin'] as const) {
@@ -109,33 +109,33 @@ for (const balance of ['peak-ewma', 'random', 'least-requests', 'round-robin'] a
   })
 }
 
-test('peak-ewma: of two servers the one that takes long to answer gets little', async () => {
+test('peak-ewma: of two servers the one that takes long to answer gets little', async (t) => {
   const slow = await startTestServer((_, response) => void setTimeout(() => response.end('slow'), 60))
+  t.after(() => slow.kill())
   const quick = servers[0] as TestServer
   await using rig = await startGatewayRig([slow.port, quick.port], { pool: { balance: 'peak-ewma' } })
   const answers: string[] = []
   for (let n = 0; n < 100; n++) answers.push((await ask(rig.url)).text)
   const ofSlow = answers.filter((text) => text === 'slow').length
   assert.ok(ofSlow >= 1 && ofSlow <= 10, `the slow one got ${ofSlow} of 100`)
-  await slow.kill()
 })
 
-test('a server that came back has a tenth of its slots at first, and all of them in the end; one that is new has all', async () => {
+test('a server that came back has a tenth of its slots at first, and all of them in the end; one that is new has all', async (t) => {
   const held: { end(text: string): unknown }[] = []
   const server = await startTestServer((_, response) => void held.push(response))
-  await using rig = await startGatewayRig([server.port], { pool: { maxInFlight: 20, slowStartMs: 1_000 } })
+  t.after(() => server.kill())
+  await using rig = await startGatewayRig([server.port], { pool: { maxInFlight: 20, slowStartMs: 6_000, waitMs: 60_000 } })
   const asked: Promise<unknown>[] = []
   const fill = async (count: number): Promise<void> => {
     for (let n = 0; n < count; n++) asked.push(ask(rig.url).catch(() => undefined))
     await until('all of them are somewhere', async () => server.inFlight + (await rig.pool()).waiting === count)
   }
-  const letGo = async (): Promise<void> => {
-    while (held.length > 0 || server.inFlight > 0) {
+  const letGo = (): Promise<void> =>
+    until('nobody waits and nothing runs', async () => {
       for (const response of held.splice(0)) response.end('done')
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
-    await rig.untilIdle()
-  }
+      const { waiting, servers: known } = await rig.pool()
+      return waiting + server.inFlight + (known[0]?.inFlight ?? 0) === 0
+    })
   await fill(22)
   assert.equal(server.inFlight, 20)
   await letGo()
@@ -146,11 +146,11 @@ test('a server that came back has a tenth of its slots at first, and all of them
   await fill(22)
   const first = server.inFlight
   assert.ok(first >= 2 && first < 20, `${first} at first`)
-  await until('slots come with time, as others end', async () => {
-    held.shift()?.end('done')
-    return server.inFlight === 20 || (await rig.pool()).waiting === 0
+  await until('slots come with time', async () => {
+    await letGo()
+    await fill(22)
+    return server.inFlight === 20
   })
   await letGo()
   await Promise.all(asked)
-  await server.kill()
 })
