@@ -127,7 +127,7 @@ const pool = z.strictObject({
     .union([field.off, eject])
     .prefault({})
     .describe(
-      'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505. Or `off`.',
+      'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration

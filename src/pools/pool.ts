@@ -280,6 +280,7 @@ export class Pool {
     server.health = afterConnectFailure(server.health)
     server.refused = true
     if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
+    else this.#lookForPanic()
     this.#checks.later(server)
   }
 
@@ -367,8 +368,9 @@ export class Pool {
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
-    server.refused = result.kind === 'failed' && result.refused
-    if (server.health.state === before) return
+    // A check that only connects has nothing but that to say.
+    server.refused = result.kind === 'failed' && (result.refused || this.config.health.path === undefined)
+    if (server.health.state === before) return this.#lookForPanic()
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
     else this.#become(server, 'down', result.kind === 'failed' ? result.reason : '', 'check')
   }

@@ -42,7 +42,7 @@ export class Server {
   readonly limit: GradientLimit | undefined
   credit = 0
   health: Health = UNKNOWN
-  /** It refused a connection: that is no opinion. */
+  /** It could not be reached, the last time: that is no opinion. */
   refused = false
   conduct: Conduct = new Conduct()
 

@@ -170,3 +170,22 @@ test('where no server can be reached there is nothing to hope for: 503, and no p
   assert.equal((await ask(all.rig.url)).status, 503)
   assert.deepEqual(all.told(), [])
 })
+
+test('servers that come back with checks that fail are the last hope from then on, and those that go again are not', async () => {
+  await using all = await scene(
+    [well, well],
+    {},
+    { health: { path: '/healthz', intervalMs: 50, timeoutMs: 500, fall: 1, rise: 1 }, waitMs: 100 },
+  )
+  await Promise.all(all.servers.map((server) => server.kill()))
+  await until('both are down', async () => (await all.rig.pool()).servers.every(({ state }) => state === 'down'))
+  for (const server of all.servers) {
+    server.healthStatus = 500
+    await server.revive()
+  }
+  await until('they are served', async () => (await ask(all.rig.url)).status === 200)
+  assert.deepEqual(all.told(), ['pool-panics'])
+  await Promise.all(all.servers.map((server) => server.kill()))
+  await until('there is no hope any more', () => all.told().at(-1) === 'pool-calm')
+  assert.equal((await ask(all.rig.url)).status, 503)
+})

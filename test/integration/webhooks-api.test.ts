@@ -10,6 +10,8 @@ import type { Received } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 import { SECRET, startReceiver, startWebhookRig, type WebhookRig } from '../support/webhook-rig.ts'
 
+const WORK_QUEUE = '/queues/work'
+
 const payloadOf = ({ body }: Received): Document => JSON.parse(body.toString()) as Document
 
 function verified(received: Received, secret: string): Document {
@@ -246,7 +248,7 @@ test('the end of a job keeps its id when the job gives up its key', async () => 
   await rig.received(1)
   await until('it is settled', async () => (await statuses(rig))[0] === 'succeeded')
   const [sent] = await rig.deliveries()
-  assert.equal((await rig.api('POST', '/queues/work/keys/release', { key: 'a' })).document.released, true)
+  assert.equal((await rig.api('POST', `${WORK_QUEUE}/keys/release`, { key: 'a' })).document.released, true)
   assert.equal((await rig.api('POST', '/webhooks/main/resend', { webhook: sent?.id })).status, 202)
   await rig.received(2)
   const all = { all: true, since: new Date(Date.now() - 60_000).toISOString() }
