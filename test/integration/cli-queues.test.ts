@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { ConfigFile } from '../../src/config/schema.ts'
+import { bareEnvironment } from '../support/child-environment.ts'
 import { type ChildGateway, startGateway } from '../support/child-gateway.ts'
 import { ask } from '../support/http-client.ts'
 import { type Outcome, runCommand, runInProcess } from '../support/run-command.ts'
@@ -194,7 +195,9 @@ test('show: request and result without credentials, bodies shortened; a token is
 test('follow: tells until the end; exit code 0 when it succeeded, 1 otherwise', async () => {
   await inProcess(['queues', 'pause', 'good'])
   const id = await send('/good')
-  const child = spawn(process.execPath, [MAIN, 'jobs', 'follow', id, '--admin', gateway.adminUrl], { env: { SPILLWAY_ADMIN_TOKEN: TOKEN } })
+  const child = spawn(process.execPath, [MAIN, 'jobs', 'follow', id, '--admin', gateway.adminUrl], {
+    env: { ...bareEnvironment(), SPILLWAY_ADMIN_TOKEN: TOKEN },
+  })
   let out = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
   const ended = new Promise((resolve) => child.once('close', resolve))

@@ -106,7 +106,8 @@ function trial(name: keyof typeof WAYS, title: string, mend: (broken: BrokenGate
   })
 }
 
-describe('from the symptom to the mend', () => {
+// Side by side: the disk that was slow is looked at for a minute more.
+describe('from the symptom to the mend', { concurrency: 2 }, () => {
   trial('dead-servers', 'the servers are named with why and since when; when they are back, the job is done', async (broken, status) => {
     assert.match(status, /127\.0\.0\.1:\d+ +down .*ECONNREFUSED|connection refused.*, for /)
     assert.match(status, /-> look at the servers, and at what health\.path answers there/)

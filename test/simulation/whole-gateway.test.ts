@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { failureText } from './failure-text.ts'
 import { simulate } from './simulate.ts'
 
-const SEEDS = 180
+const SEEDS = 120
 const SEEDS_AT_ONCE = 60
 const given = process.env['SEED']
 

@@ -9,6 +9,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ConfigFile } from '../../src/config/schema.ts'
+import { bareEnvironment } from './child-environment.ts'
 import { type ChildGateway, startGateway, writeConfig } from './child-gateway.ts'
 import { type Answer, ask } from './http-client.ts'
 import { type Received, startTestServer, type TestServer } from './test-server.ts'
@@ -282,7 +283,7 @@ function typeIn(folder: string, line: string): Promise<Shelled> {
   const script = `spillway() { "$NODE" "$MAIN" "$@"; }\n${line}\n`
   const child = spawn('sh', ['-c', script], {
     cwd: folder,
-    env: { PATH: process.env['PATH'] ?? '', NODE: process.execPath, MAIN },
+    env: { ...bareEnvironment(), NODE: process.execPath, MAIN },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let [out, err] = ['', '']

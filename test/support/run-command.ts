@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { runCli } from '../../src/cli/main.ts'
+import { bareEnvironment } from './child-environment.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024
@@ -20,7 +21,7 @@ export interface CommandOptions {
 
 /** Any program. Its standard input is empty. */
 export function runProgram(program: string, args: readonly string[], { cwd, environment = {} }: CommandOptions): Promise<Outcome> {
-  const options = { cwd, env: { PATH: process.env['PATH'] ?? '', ...environment }, maxBuffer: OUTPUT_BYTES_MAX }
+  const options = { cwd, env: { ...bareEnvironment(), ...environment }, maxBuffer: OUTPUT_BYTES_MAX }
   return new Promise((resolve) => {
     const child = execFile(program, args, options, (error, out, err) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })
