@@ -1,0 +1,97 @@
+/** The request's body on its way up: read once from the client, copied while small, sent to one server after the other if need be. */
+import { forwardTrailers } from '../core/headers/forward.ts'
+import type { Bytes } from '../lib/units.ts'
+import type { BodySink } from '../net/call.ts'
+import type { DownstreamCall } from '../net/downstream-call.ts'
+import type { UpstreamConnection } from '../net/upstream-connection.ts'
+import { BodyCopy } from './body-copy.ts'
+import type { CallContext } from './context.ts'
+
+export class RequestStream implements BodySink {
+  started = false
+  ended = false
+  readonly #call: DownstreamCall
+  readonly #copy: BodyCopy
+  readonly #bytesMax: Bytes
+  readonly #tooLarge: () => void
+  #trailers: readonly string[] = []
+  #connection: UpstreamConnection | undefined
+  #rest: BodySink | undefined
+
+  constructor(call: DownstreamCall, context: CallContext, tooLarge: () => void) {
+    this.#call = call
+    this.#bytesMax = context.config.limits.body
+    this.#tooLarge = tooLarge
+    this.#copy = new BodyCopy(context.config.limits.spillCopy, context.budget)
+  }
+
+  get replayable(): boolean {
+    return this.#copy.whole
+  }
+
+  sendTo(connection: UpstreamConnection): void {
+    this.#connection = connection
+    connection.drainListener = () => this.#call.body.resume()
+    connection.cork()
+    for (const piece of this.#copy.pieces) connection.write(piece)
+    if (this.ended) connection.end(this.#trailers)
+    else if (this.started) this.#call.body.resume()
+    else {
+      this.started = true
+      this.#call.body.start(this)
+    }
+    connection.uncork()
+  }
+
+  cork(): void {
+    this.#connection?.cork()
+  }
+
+  uncork(spent: Buffer | undefined): void {
+    this.#connection?.uncork()
+    if (spent !== undefined && this.#rest === undefined && !this.#copy.whole) this.#connection?.release(spent)
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#rest !== undefined) return this.#rest.data(chunk)
+    if (this.#bytesMax > 0 && this.#call.bytesIn > this.#bytesMax) {
+      this.#tooLarge()
+      return true
+    }
+    this.#copy.add(chunk)
+    return this.#connection?.write(chunk, !this.#copy.whole) ?? false
+  }
+
+  end(trailers: readonly string[]): void {
+    this.ended = true
+    if (this.#rest !== undefined) return this.#rest.end(trailers)
+    this.#trailers = forwardTrailers(trailers, this.#call.head.connection)
+    this.#connection?.end(this.#trailers)
+  }
+
+  /** The call's own `onGone` breaks off the exchange; only a job in the making has to hear of it here. */
+  abort(reason: string): void {
+    if (this.#rest !== undefined) this.#rest.abort(reason)
+    else this.#connection?.destroy()
+  }
+
+  /** There is no server now: nothing is read, so that what was read stays within the copy. */
+  hold(): void {
+    this.#connection = undefined
+    if (this.started && !this.ended) this.#call.body.pause()
+  }
+
+  takeCopy(): readonly Uint8Array[] {
+    this.#connection = undefined
+    return this.#copy.pieces
+  }
+
+  dropCopy(): void {
+    this.#copy.drop()
+  }
+
+  divertTo(rest: BodySink): void {
+    this.#rest = rest
+    this.#call.body.resume()
+  }
+}
