@@ -25,6 +25,7 @@ import type { OutgoingBody } from '../upstream/upstream.ts'
 import { passHead } from './answer-head.ts'
 import type { CallContext } from './context.ts'
 import { RequestStream } from './request-stream.ts'
+import type { Try } from '../telemetry/call-trace.ts'
 
 export interface DirectRequest {
   readonly route: RouteConfig
@@ -87,6 +88,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
+  /** Where it is traced: the current one. */
+  #try: Try | undefined
 
   constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
     this.#call = call
@@ -127,8 +130,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       excluded: this.#tried,
       ordered: this.#request.order !== undefined,
     })
-    if (this.#leaveLine === undefined)
-      this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    if (this.#leaveLine !== undefined) this.#call.log.trace?.waits(pool.name)
+    else this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -142,6 +145,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   #waitOver(): void {
     this.#leaveLine = undefined
+    this.#call.log.trace?.waited()
     if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
     this.#probes = false
   }
@@ -198,10 +202,12 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     const { pool } = this.#request
     if (this.#tries++ === 0) pool.retries.first()
     if (pool.live.measured) this.#sentAt = this.#context.clock.monotonic()
+    this.#try = this.#call.log.trace?.begin(server)
     const { method } = this.#call.head
     const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
     const connection = this.#context.upstream.exchange(pool, server, request, this)
     this.#connection = connection
+    this.#try?.on(connection)
     this.#body?.sendTo(connection)
   }
 
@@ -217,6 +223,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   head(head: ResponseHead): void {
     if (this.#sentAt > 0) this.#measure()
+    if (head.status >= 200) this.#try?.head(head.status)
     this.#answerConnection = head.connection
     if (head.status === 101) {
       this.#connection?.destroy()
@@ -236,6 +243,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #busy(head: ResponseHead): void {
     const server = this.#server as Server
     this.#request.pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
+    this.#try?.ended('server_busy')
     this.#connection?.destroy()
     this.#releaseSlot()
     this.#spill(`${server.name} answered ${head.status}`)
@@ -250,6 +258,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   end(trailers: readonly string[]): void {
     const { pool } = this.#request
+    this.#try?.ended('answered')
     pool.observe(this.#server as Server, !isServerFault(this.#status))
     this.#releaseSlot()
     this.#finish()
@@ -258,6 +267,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   fail(failed: UpstreamFailure): void {
     if (this.#ended) return
+    this.#try?.ended(failed.code)
     this.#releaseSlot()
     const server = this.#server as Server
     // A kept connection that had gone stale says nothing about it.
@@ -316,6 +326,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       rest: undefined,
     }
     this.#finish()
+    const { trace } = this.#call.log
+    if (trace !== undefined) trace.phase = 'gateway'
     this.#request.spill?.(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
   }
