@@ -15,7 +15,7 @@ import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/u
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
-import type { Try } from '../telemetry/call-trace.ts'
+import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
 import type { CallContext } from './context.ts'
 
@@ -45,7 +45,7 @@ export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly s
 /** The exchange until it is known whether there will be a tunnel. Gives the tunnel's place back exactly once. */
 class Handshake implements ResponseSink {
   connection: UpstreamConnection | undefined
-  tried: Try | undefined
+  tried: TryNote | undefined
   readonly #call: DownstreamCall
   readonly #pool: Pool
   readonly #server: Server

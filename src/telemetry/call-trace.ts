@@ -23,7 +23,7 @@ export interface TriedServer {
 }
 
 /** One time that the request was given to a server. */
-export class Try {
+export class TryNote {
   readonly server: string
   /** Since the call began. */
   readonly atMs: Millis
@@ -80,7 +80,7 @@ export class CallTrace {
   phase: Phase = 'gateway'
   /** In the line for a slot, all times together. */
   waitMs: Millis = 0
-  readonly tries: Try[] = []
+  readonly tries: TryNote[] = []
   /** Of the servers that were tried, or waited for. */
   pool: string | undefined
   readonly #clock: Clock
@@ -106,11 +106,11 @@ export class CallTrace {
   }
 
   /** A server is given the request. `why`: when it is not for how the try before it ended. */
-  begin(server: TriedServer, why?: string): Try {
+  begin(server: TriedServer, why?: string): TryNote {
     this.waited()
     this.phase = 'server'
     this.pool = server.pool
-    const began = new Try(
+    const began = new TryNote(
       server.name,
       this.#clock,
       { beganAt: this.#clock.monotonic(), callAt: this.#callAt },
@@ -127,7 +127,7 @@ export class CallTrace {
   }
 
   /** The one whose answer the client got, or the last. */
-  get last(): Try | undefined {
+  get last(): TryNote | undefined {
     return this.tries.findLast(({ status }) => status !== undefined) ?? this.tries.at(-1)
   }
 }
