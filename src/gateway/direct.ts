@@ -64,6 +64,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   readonly #head: string
   /** It has a slot, and perhaps a part of the answer. */
   #try: Try | undefined
+  /** Whose servers it is for now. */
+  readonly #pool: Pool
   /** It waits for a slot although its route queues. */
   #probes = false
   /** Of the call as a whole. */
@@ -78,12 +80,11 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
-  /** Where it is traced: the current one. */
-  #try: Try | undefined
 
   constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
     this.#call = call
     this.#request = request
+    this.#pool = request.pool
     this.#context = context
     this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
   }
@@ -103,7 +104,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- a server with a free slot
 
   #findServer(): void {
-    const { pool, route, keyHash } = this.#request
+    const { route, keyHash } = this.#request
+    const pool = this.#pool
     const spillable = this.#canSpill()
     const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: spillable })
     if (server !== undefined) {
@@ -113,8 +115,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#late = true
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
-    if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
-      return this.#noServer('no_server', 'every server of the pool was tried')
+    if (this.#hasTriedAll()) return this.#noServer('no_server', 'every server of the pool was tried')
     this.#leaveLine = pool.wait(this, {
       forMs: spillable ? route.patienceMs : pool.config.waitMs,
       excluded: this.#tried,
@@ -148,7 +149,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   /** The slot is its own. While it waited, or was tried in vain, others of its key may have been stored: then it goes behind them. */
   #take(server: Server): void {
-    const next = new Try(this, this.#call, this.#request.pool, server)
+    const next = new Try(this, this.#call, this.#pool, server)
     this.#try = next
     const { order } = this.#request
     const late = this.#late
@@ -175,7 +176,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   expire(): void {
     this.#waitOver()
-    const { pool } = this.#request
+    const pool = this.#pool
     if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
   }
@@ -190,7 +191,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #send(next: Try): void {
     const { server } = next
     this.#call.log.server = server.name
-    const { pool } = this.#request
+    const pool = this.#pool
     const note = this.#call.log.trace?.begin(server)
     if (this.#tries++ === 0) pool.retries.first()
     const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
@@ -211,7 +212,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
   #busy(tried: Try, head: ResponseHead): void {
     const { server } = tried
-    this.#request.pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
+    this.#pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
     tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
   }
@@ -233,7 +234,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       replayable: this.#body?.replayable ?? true,
       timedOut: failed.code === 'first_byte_timeout',
       tries: this.#tries,
-      triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
+      triesMax: Math.max(TRIES_MIN, this.#pool.servers.length),
     })
     if (again && this.#mayRepeat(failed)) this.#findServer()
     else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
@@ -242,8 +243,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
   #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
-    const { pool } = this.#request
-    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+    return !sent || reused || this.#hasTriedAll() || this.#pool.mayRepeat()
+  }
+
+  #hasTriedAll(): boolean {
+    const tried = this.#tried
+    return tried !== undefined && this.#pool.servers.every((server) => tried.has(server))
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
@@ -268,7 +273,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #spill(reason: string, why?: 'queueing'): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: why ?? (this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity'),
+      cause: why ?? (this.#pool.upServers().length === 0 ? 'no_server' : 'capacity'),
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
