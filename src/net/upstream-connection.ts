@@ -9,7 +9,7 @@ import { findHead } from '../http1/find-head.ts'
 import type { ResponseHead } from '../http1/message.ts'
 import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
 import { chunkHeader, lastChunk } from '../http1/write.ts'
-import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network, NetworkSocket } from '../ports/network.ts'
 import { Output } from './output.ts'
@@ -68,6 +68,11 @@ export class UpstreamConnection implements Sweepable {
   served = 0
   /** So long its server leaves it open when it is idle, as it says; 0: it says nothing. */
   promisedMs: Millis = 0
+  /** Undefined: it is not open yet. */
+  connectMs: Millis | undefined
+  /** What came in the current exchange, or the last one. */
+  bytesDown: Bytes = 0
+  readonly #openedAt: MonotonicMillis
   readonly #socket: NetworkSocket
   readonly #options: UpstreamOptions
   readonly #out: Output
@@ -84,6 +89,7 @@ export class UpstreamConnection implements Sweepable {
   #chunkedRequest = false
   #sent = false
   #retained = false
+  #writtenBefore: Bytes = 0
   #onIdle: ((connection: UpstreamConnection) => void) | undefined
   #onClosed: ((byServer: boolean) => void) | undefined
   drainListener: (() => void) | undefined
@@ -92,6 +98,7 @@ export class UpstreamConnection implements Sweepable {
 
   constructor(host: string, port: number, options: UpstreamOptions) {
     this.#options = options
+    this.#openedAt = options.clock.monotonic()
     this.#idleMs = options.timeouts.idleMs
     this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
     this.#socket = options.network.connect({
@@ -119,6 +126,11 @@ export class UpstreamConnection implements Sweepable {
     return this.#sent
   }
 
+  /** What was written in the current exchange, or the last one. */
+  get bytesUp(): Bytes {
+    return this.#out.written - this.#writtenBefore
+  }
+
   cork(): void {
     this.#out.cork()
   }
@@ -139,6 +151,8 @@ export class UpstreamConnection implements Sweepable {
     this.#sink = sink
     this.#method = method
     this.#sent = false
+    this.bytesDown = 0
+    this.#writtenBefore = this.#out.written
     this.#chunkedRequest = body.chunked
     this.#requestEnded = body.whole !== undefined
     if (this.#state === IDLE) this.#beginWaiting()
@@ -201,6 +215,7 @@ export class UpstreamConnection implements Sweepable {
   }
 
   readonly #onConnect = (): void => {
+    this.connectMs = this.#options.clock.monotonic() - this.#openedAt
     if (this.#sink === undefined) this.#becomeIdle()
     else this.#beginWaiting()
   }
@@ -239,6 +254,7 @@ export class UpstreamConnection implements Sweepable {
     const sink = this.#sink
     // Bytes that nobody asked for: this server's framing cannot be trusted.
     if (sink === undefined) return this.#close(this.#state === IDLE)
+    this.bytesDown += chunk.length
     this.#input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk])
     sink.cork()
     while (this.#input !== undefined && this.#sink === sink) {
