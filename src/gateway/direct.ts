@@ -121,8 +121,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       excluded: this.#tried,
       ordered: this.#request.order !== undefined,
     })
-    if (this.#leaveLine === undefined)
-      this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    if (this.#leaveLine !== undefined) this.#call.log.trace?.waits(pool.name)
+    else this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -136,6 +136,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   #waitOver(): void {
     this.#leaveLine = undefined
+    this.#call.log.trace?.waited()
     if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
     this.#probes = false
   }
@@ -191,12 +192,13 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const { server } = next
     this.#call.log.server = server.name
     const pool = this.#pool
+    const note = this.#call.log.trace?.begin(server)
     if (this.#tries++ === 0) pool.retries.first()
     const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
     const { method } = this.#call.head
     const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
     const connection = this.#context.upstream.exchange(pool, server, request, next)
-    next.sent(connection, sentAt)
+    next.sent(connection, sentAt, note)
     this.#body?.sendTo(connection)
   }
 
@@ -211,7 +213,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #busy(tried: Try, head: ResponseHead): void {
     const { server } = tried
     this.#pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
-    tried.drop()
+    tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
   }
 
@@ -279,6 +281,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       rest: undefined,
     }
     this.#finish()
+    const { trace } = this.#call.log
+    if (trace !== undefined) trace.phase = 'gateway'
     this.#request.spill?.(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
   }

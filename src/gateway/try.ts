@@ -10,6 +10,7 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
+import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
 
 /** Whose try it is. */
@@ -35,6 +36,8 @@ export class Try implements ResponseSink {
   #status = 0
   /** What the Connection fields of the answer said. */
   #answerConnection = ''
+  /** Where the call is traced. */
+  #note: TryNote | undefined
 
   /** The slot of the server is its own from now on. */
   constructor(trier: Trier, call: DownstreamCall, pool: Pool, server: Server) {
@@ -45,9 +48,11 @@ export class Try implements ResponseSink {
   }
 
   /** `sentAt`: 0 where it is not measured. */
-  sent(connection: UpstreamConnection, sentAt: MonotonicMillis): void {
+  sent(connection: UpstreamConnection, sentAt: MonotonicMillis, note: TryNote | undefined): void {
     this.#connection = connection
     this.#sentAt = sentAt
+    this.#note = note
+    note?.on(connection)
   }
 
   // --- the answer
@@ -62,6 +67,7 @@ export class Try implements ResponseSink {
 
   head(head: ResponseHead): void {
     if (this.#sentAt > 0) this.#measure()
+    if (head.status >= 200) this.#note?.head(head.status)
     this.#answerConnection = head.connection
     if (head.status === 101) {
       this.#connection?.destroy()
@@ -89,6 +95,7 @@ export class Try implements ResponseSink {
   }
 
   end(trailers: readonly string[]): void {
+    this.#note?.ended('answered')
     this.#pool.observe(this.server, !isServerFault(this.#status))
     this.#connection = undefined
     this.#releaseSlot()
@@ -99,6 +106,7 @@ export class Try implements ResponseSink {
   // --- other endings
 
   fail(failed: UpstreamFailure): void {
+    this.#note?.ended(failed.code)
     this.#connection = undefined
     this.#releaseSlot()
     // A kept connection that had gone stale says nothing about it.
@@ -107,7 +115,8 @@ export class Try implements ResponseSink {
   }
 
   /** Nobody waits for its answer, or for the rest of it. */
-  drop(): void {
+  drop(why = 'abandoned'): void {
+    this.#note?.ended(why)
     this.#connection?.destroy()
     this.#connection = undefined
     this.#releaseSlot()

@@ -310,6 +310,13 @@ export class Pool {
     this.#checks.now(server)
   }
 
+  /** A request met a kept connection that it had just closed. That says nothing about it, or that it is gone. */
+  wasStale(server: Server): void {
+    const { help } = METRICS.spillway_stale_connections_total
+    this.#ports.telemetry.metrics.counter('spillway_stale_connections_total', help, { pool: this.name, server: server.name }).inc()
+    this.#checks.now(server)
+  }
+
   /** A request or an attempt that reached the server has ended: by an answer that is its own, or not. */
   observe(server: Server, ok: boolean): void {
     this.#judge?.observe(server, ok)
