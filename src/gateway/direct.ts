@@ -57,6 +57,7 @@ export interface SpillHandOver {
 
 const TRIES_MIN = 3
 const BUSY_PAUSE_MS = 1_000
+const NOBODY: ReadonlySet<Server> = new Set()
 
 export class DirectCall implements ResponseSink, Waiter, Sweepable {
   deadlineAt: Deadline = NEVER
@@ -120,8 +121,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#late = true
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
-    if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
-      return this.#noServer('no_server', 'every server of the pool was tried')
+    if (this.#tried !== undefined && pool.hasTriedAll(this.#tried)) return this.#noServer('no_server', 'every server of the pool was tried')
     this.#leaveLine = pool.wait(this, {
       forMs: spillable ? route.patienceMs : pool.config.waitMs,
       excluded: this.#tried,
@@ -283,7 +283,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
   #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
     const { pool } = this.#request
-    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+    return !sent || reused || pool.hasTriedAll(this.#tried ?? NOBODY) || pool.mayRepeat()
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */

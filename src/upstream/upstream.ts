@@ -127,9 +127,10 @@ export class Upstream {
   /** A connection that will not be shared, for a tunnel. */
   dedicated(pool: Pool, server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, { ...this.#options, detachable: true })
+    server.links.add(connection)
     connection.listen(
       () => connection.destroy(),
-      () => undefined,
+      () => server.links.delete(connection),
     )
     watch(connection, pool, server)
     return connection
@@ -158,6 +159,7 @@ export class Upstream {
 
   #open(server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, this.#options)
+    server.links.add(connection)
     connection.listen(
       () => this.#keep(server, connection),
       () => this.#forget(server, connection),
@@ -172,13 +174,16 @@ export class Upstream {
       this.#idle.set(server, list)
     }
     list.push(connection)
-    if (this.#closed) connection.destroy()
+    if (this.#closed || server.leaving) connection.destroy()
   }
 
   #forget(server: Server, connection: UpstreamConnection): void {
+    server.links.delete(connection)
     const list = this.#idle.get(server)
-    const at = list?.lastIndexOf(connection) ?? -1
-    if (at >= 0) list?.splice(at, 1)
+    if (list === undefined) return
+    const at = list.lastIndexOf(connection)
+    if (at >= 0) list.splice(at, 1)
+    if (list.length === 0) this.#idle.delete(server)
   }
 }
 
