@@ -159,7 +159,7 @@ export class Line {
 
   /** How many jobs the servers that are up may run at once. */
   get slots(): number {
-    return this.#pool.upServers().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
+    return this.#pool.inUse().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
   }
 
   /** Buckets per server, for metrics. */
@@ -292,9 +292,14 @@ export class Line {
   }
 
   #assign(): { readonly count: number; readonly to: readonly string[] } {
-    const servers = this.#lanes.map(({ server: { name, leaving, configuredWeight, state } }) => {
-      return { name, weight: leaving ? 0 : configuredWeight, up: state === 'up' }
-    })
+    const inUse = new Set(this.#pool.inUse())
+    // Backups own nothing until they alone are left, and then everything.
+    const backups = [...inUse].some(({ backup }) => backup)
+    const servers = this.#lanes.map(({ server }) => ({
+      name: server.name,
+      weight: server.leaving || server.backup !== backups ? 0 : server.configuredWeight,
+      up: inUse.has(server),
+    }))
     const assigned = assignBuckets(servers)
     const to = new Set<string>()
     let count = 0

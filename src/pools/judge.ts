@@ -46,7 +46,7 @@ export class Judge {
     const was = conduct.standing
     const reason = observe(conduct, ok, this.#rules)
     // Who was out already takes nobody's place.
-    if (reason !== undefined && (was === 'probation' || this.#mayEject())) this.#eject(server, reason)
+    if (reason !== undefined && (was === 'probation' || this.#mayEject(server))) this.#eject(server, reason)
     else if (was === 'probation' && conduct.standing === 'good') this.#parts.acquitted(server)
     this.#window ??= this.#parts.clock.after(this.#rules.windowMs, () => this.#windowOver())
   }
@@ -63,13 +63,16 @@ export class Judge {
     const now = this.#parts.clock.monotonic()
     const judged = servers.map(({ conduct, latency }) => ({ conduct, latencyMs: latency.known ? latency.ms(now) : undefined }))
     for (const [i, reason] of judgeWindow(judged, this.#rules).entries()) {
-      if (reason !== undefined && this.#mayEject()) this.#eject(servers[i] as Server, reason)
+      const server = servers[i] as Server
+      if (reason !== undefined && this.#mayEject(server)) this.#eject(server, reason)
     }
   }
 
-  /** A server that is down, or not wanted, is out as well. */
-  #mayEject(): boolean {
-    const inUse = this.#parts.servers().filter(({ health, duty }) => health.state === 'up' && duty === 'ready')
+  /** A server that is down, or not wanted, is out as well. Backups are compared among themselves: they are no reason to take out the last primary. */
+  #mayEject({ backup }: Server): boolean {
+    const inUse = this.#parts
+      .servers()
+      .filter((server) => server.health.state === 'up' && server.duty === 'ready' && server.backup === backup)
     return mayEject(
       inUse.map(({ conduct }) => conduct),
       this.#rules,

@@ -58,7 +58,7 @@ export class Membership {
     const came = added.map((member) => this.#admit(member))
     const byName = new Map([...kept.map(([server]) => server), ...came].map((server) => [server.name, server]))
     this.#servers = wanted.map(({ name }) => byName.get(name) as Server)
-    for (const [server, { weight, source }] of kept) Object.assign(server, { configuredWeight: weight, source })
+    for (const [server, member] of kept) take(server, member)
     for (const server of removed) this.#dismiss(server)
     for (const { name, duty } of wanted) this.#setDuty(byName.get(name) as Server, duty)
     changed()
@@ -66,10 +66,11 @@ export class Membership {
   }
 
   #admit(member: Member): Server {
-    const { name, weight, source } = member
+    const { name, source } = member
     const config = this.#parts.config()
     const server = this.#leaving.comeBack(name) ?? new Server(config, member)
-    Object.assign(server, { config: member, configuredWeight: weight, source, limit: learntLimit(config) })
+    take(server, member)
+    server.limit = learntLimit(config)
     // Nothing that was known of it is taken for known: nobody has looked at it meanwhile.
     Object.assign(server, {
       state: 'unknown',
@@ -115,6 +116,12 @@ export class Membership {
   #tell(event: Parameters<Telemetry['event']>[0]): void {
     this.#parts.telemetry.event(event)
   }
+}
+
+function take(server: Server, member: Member): void {
+  server.config = member
+  server.configuredWeight = member.weight
+  server.source = member.source
 }
 
 /** What it is where nobody wants it otherwise. */

@@ -76,6 +76,11 @@ export class Server {
     this.limit = learntLimit(pool)
     this.slots = this.limit?.limit ?? pool.maxInFlight
   }
+
+  /** It stands in for others. */
+  get backup(): boolean {
+    return this.config.backup === true
+  }
 }
 
 export function learntLimit({ maxInFlight, adaptiveMin }: PoolConfig): GradientLimit | undefined {

@@ -12,6 +12,8 @@ export interface Member {
   readonly host: string
   readonly port: number
   readonly weight: number
+  /** Used only while no other one can be. */
+  readonly backup?: true
   readonly source: Source
   readonly duty: Duty
 }
