@@ -16,6 +16,7 @@ import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
 import { Checks } from './checks.ts'
 import { Judge } from './judge.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
+import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Server } from './server.ts'
 
@@ -68,6 +69,7 @@ export class Pool {
   /** Some server starts slowly. */
   #ramping = false
   readonly #line: Line
+  readonly #waits: WaitCounters
   readonly #checks: Checks
   readonly #judge: Judge | undefined
   readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
@@ -86,7 +88,9 @@ export class Pool {
     this.#ports = ports
     this.retries = new RetryBudget(config.retries)
     if (config.balance === 'peak-ewma' || config.adaptiveMin !== undefined) this.live.measured = true
-    this.#line = new Line(ports.clock)
+    const waits = new WaitCounters(config.name, ports.telemetry)
+    this.#waits = waits
+    this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
     this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = createBalancer(config.balance, this.servers, () => ports.random.unit())
@@ -110,6 +114,11 @@ export class Pool {
 
   get waiting(): number {
     return this.#line.size
+  }
+
+  /** Requests have waited too long for a while: the newest goes first. */
+  get lineStands(): boolean {
+    return this.#line.stands
   }
 
   upServers(): readonly Server[] {
@@ -233,11 +242,14 @@ export class Pool {
     server.tunnels--
   }
 
-  /** Gets in line. Undefined: the line is full. The returned function leaves the line. */
-  wait(waiter: Waiter, wait: Wait): (() => void) | undefined {
-    if (this.#line.size < this.config.maxWaiting) return this.#line.join(waiter, wait)
-    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.config.maxWaiting })
-    return undefined
+  /** Gets in line. The returned function leaves it; a word says why it could not: the line is full, or too full for its priority. */
+  wait(waiter: Waiter, wait: Wait): (() => void) | 'full' | 'shed' {
+    const { maxWaiting } = this.config
+    if (wait.fillMax !== undefined && this.#line.size >= wait.fillMax * maxWaiting && this.#line.size < maxWaiting)
+      return this.#waits.count('shed')
+    if (this.#line.size < maxWaiting || (maxWaiting > 0 && this.#line.makeRoom(wait.priority))) return this.#line.join(waiter, wait)
+    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: maxWaiting })
+    return this.#waits.count('full')
   }
 
   release(server: Server): void {
@@ -327,6 +339,7 @@ export class Pool {
       const waiter = this.#line.next(server)
       if (waiter === undefined) return
       server.inFlight++
+      this.#waits.count('served')
       waiter.grant(server)
     }
   }
