@@ -292,7 +292,8 @@ class RunningGateway implements Gateway {
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers }
     const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper }
-    return new Upstream({ ...ports, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }, this.#budget)
+    const parts = { ...ports, ...heads, copyBytesMax: limits.spillCopy, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
+    return new Upstream(parts, this.#budget)
   }
 
   #createWebhooks(jobs: Jobs, bus: Bus, store: JobStore): Webhooks {
@@ -395,7 +396,7 @@ class RunningGateway implements Gateway {
     this.#routeCounters.count('', '', status, 0)
     if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
-    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code })
+    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 
   #busy(): number {

@@ -1,13 +1,11 @@
 /**
- * A request served now: a slot, a server, the request streamed up, the answer streamed down. One object per call holds what the
- * two directions share; it gives its slot back exactly once, tries again only where that is safe, and hands over to `spill`
- * when the request may become a job and no server can take it.
+ * A request served now: a slot, a server, the request streamed up, the answer streamed down. One object per call decides what follows from how
+ * each try (`try.ts`) ended: it tries again only where that is safe, and hands over to `spill` when the request may become a job and no server
+ * can take it.
  */
 import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
-import { isServerFailure, isServerFault } from '../core/health/outliers.ts'
-import { forwardTrailers } from '../core/headers/forward.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
 import { fillMaxOf } from '../core/admission/shedding.ts'
 import { mayTryAgain } from '../core/retry/retry.ts'
@@ -17,15 +15,15 @@ import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
-import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
+import type { UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 import type { WaitEnd, Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
-import { passHead } from './answer-head.ts'
 import type { CallContext } from './context.ts'
 import { RequestStream } from './request-stream.ts'
+import { Try, type Trier } from './try.ts'
 
 export interface DirectRequest {
   readonly route: RouteConfig
@@ -61,23 +59,20 @@ export interface SpillHandOver {
 const TRIES_MIN = 3
 const BUSY_PAUSE_MS = 1_000
 
-export class DirectCall implements ResponseSink, Waiter, Sweepable {
+export class DirectCall implements Trier, Waiter, Sweepable {
   deadlineAt: Deadline = NEVER
-  #server: Server | undefined
   readonly #call: DownstreamCall
   readonly #request: DirectRequest
   readonly #context: CallContext
   readonly #head: string
-  #connection: UpstreamConnection | undefined
-  #holdsSlot = false
+  /** It has a slot, and perhaps a part of the answer. */
+  #try: Try | undefined
+  /** Whose servers it is for now. */
+  readonly #pool: Pool
   /** It waits for a slot although its route queues. */
   #probes = false
   /** Of the call as a whole. */
   #endsAt: MonotonicMillis = Number.POSITIVE_INFINITY
-  /** 0: it is not measured, or was answered. */
-  #sentAt: MonotonicMillis = 0
-  /** Of the answer. */
-  #status = 0
   #leaveLine: (() => void) | undefined
   /** Time has passed since the store was asked for others of its key. */
   #late = false
@@ -85,8 +80,6 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #tries = 0
   /** A kept connection had gone stale: no other one is trusted. */
   #onlyFresh = false
-  /** What the Connection fields of the answer said. */
-  #answerConnection = ''
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
@@ -94,6 +87,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
     this.#call = call
     this.#request = request
+    this.#pool = request.pool
     this.#context = context
     this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
   }
@@ -113,7 +107,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   // --- a server with a free slot
 
   #findServer(): void {
-    const { pool, route, keyHash } = this.#request
+    const { route, keyHash } = this.#request
+    const pool = this.#pool
     const spillable = this.#canSpill()
     const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: spillable })
     if (server !== undefined) {
@@ -123,20 +118,23 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     this.#late = true
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
-    if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
-      return this.#noServer('no_server', 'every server of the pool was tried')
+    if (this.#hasTriedAll()) return this.#noServer('no_server', 'every server of the pool was tried')
     this.#wait(spillable ? route.patienceMs : pool.config.waitMs)
   }
 
   #wait(forMs: Millis): void {
-    const { pool, route, order, priority } = this.#request
+    const pool = this.#pool
+    const { route, order, priority } = this.#request
     const key = order === undefined ? undefined : `${order.queue}\n${order.key ?? ''}`
     const fillMax = route.shedFrom === undefined ? 1 : fillMaxOf(priority, route.shedFrom)
     const joined = pool.wait(this, { forMs, excluded: this.#tried, key, priority, fillMax })
     if (joined === 'full') this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
     else if (joined === 'shed')
       this.#noServer('shed', `so many requests wait for pool ${pool.name} that none of priority ${priority} is taken`)
-    else this.#leaveLine = joined
+    else {
+      this.#leaveLine = joined
+      this.#call.log.trace?.waits(pool.name)
+    }
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -150,6 +148,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   #waitOver(): void {
     this.#leaveLine = undefined
+    this.#call.log.trace?.waited()
     if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
     this.#probes = false
   }
@@ -162,22 +161,22 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   /** The slot is its own. While it waited, or was tried in vain, others of its key may have been stored: then it goes behind them. */
   #take(server: Server): void {
-    this.#server = server
-    this.#holdsSlot = true
+    const next = new Try(this, this.#call, this.#pool, server)
+    this.#try = next
     const { order } = this.#request
     const late = this.#late
     this.#late = true
-    if (order === undefined || !late) return this.#send(server)
+    if (order === undefined || !late) return this.#send(next)
     this.#context.jobs.isHeld(order).then(
       (held) => {
         if (this.#ended) return
-        if (!held) return this.#send(server)
-        this.#releaseSlot()
+        if (!held) return this.#send(next)
+        next.drop()
         this.#spill('others of its key are queued', 'queueing')
       },
       () => {
         if (this.#ended) return
-        this.#releaseSlot()
+        next.drop()
         this.#fail(orderUnknown())
       },
     )
@@ -189,7 +188,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   expire(why: WaitEnd): void {
     this.#waitOver()
-    const { pool } = this.#request
+    const pool = this.#pool
     if (why === 'room')
       this.#noServer('too_many_waiting', `it made room for a more urgent one: too many requests wait for pool ${pool.name}`)
     else if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
@@ -203,77 +202,43 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   // --- the request
 
-  #send(server: Server): void {
+  #send(next: Try): void {
+    const { server } = next
     this.#call.log.server = server.name
-    const { pool } = this.#request
+    const pool = this.#pool
+    const note = this.#call.log.trace?.begin(server)
     if (this.#tries++ === 0) pool.retries.first()
-    if (pool.live.measured) this.#sentAt = this.#context.clock.monotonic()
+    const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
     const { method } = this.#call.head
     const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
-    const connection = this.#context.upstream.exchange(pool, server, request, this)
-    this.#connection = connection
+    const connection = this.#context.upstream.exchange(pool, server, request, next)
+    next.sent(connection, sentAt, note)
     this.#body?.sendTo(connection)
   }
 
-  // --- the answer
+  // --- how a try ended
 
-  cork(): void {
-    this.#call.cork()
-  }
-
-  uncork(): boolean {
-    return this.#call.uncork()
-  }
-
-  head(head: ResponseHead): void {
-    if (this.#sentAt > 0) this.#measure()
-    this.#answerConnection = head.connection
-    if (head.status === 101) {
-      this.#connection?.destroy()
-      return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
-    }
-    if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(head)
-    this.#status = head.status
-    passHead(this.#call, head, this.#request.cors)
-  }
-
-  #measure(): void {
-    this.#request.pool.answered(this.#server as Server, this.#sentAt)
-    this.#sentAt = 0
+  answered(tried: Try, head: ResponseHead): void {
+    if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(tried, head)
+    tried.pass(head, this.#request.cors)
   }
 
   /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
-  #busy(head: ResponseHead): void {
-    const server = this.#server as Server
-    this.#request.pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
-    this.#connection?.destroy()
-    this.#releaseSlot()
+  #busy(tried: Try, head: ResponseHead): void {
+    const { server } = tried
+    this.#pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
+    tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
   }
 
-  data(chunk: Buffer): boolean {
-    if (this.#call.write(chunk)) return true
-    // Not of a connection that has gone on to serve somebody else meanwhile.
-    this.#call.onDrain(() => this.#connection?.resume())
-    return false
-  }
-
-  end(trailers: readonly string[]): void {
-    const { pool } = this.#request
-    pool.observe(this.#server as Server, !isServerFault(this.#status))
-    this.#releaseSlot()
+  passed(): void {
     this.#finish()
-    this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
-  fail(failed: UpstreamFailure): void {
+  failed({ server }: Try, failed: UpstreamFailure): void {
     if (this.#ended) return
-    this.#releaseSlot()
-    const server = this.#server as Server
-    // A kept connection that had gone stale says nothing about it.
-    if (!failed.reused && isServerFailure(failed.code)) this.#request.pool.observe(server, false)
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
-    this.#connection = undefined
+    this.#try = undefined
     this.#body?.hold()
     this.#learn(failed, server)
     const again = mayTryAgain({
@@ -283,7 +248,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       replayable: this.#body?.replayable ?? true,
       timedOut: failed.code === 'first_byte_timeout',
       tries: this.#tries,
-      triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
+      triesMax: Math.max(TRIES_MIN, this.#pool.servers.length),
     })
     if (again && this.#mayRepeat(failed)) this.#findServer()
     else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
@@ -292,8 +257,12 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
   #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
-    const { pool } = this.#request
-    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+    return !sent || reused || this.#hasTriedAll() || this.#pool.mayRepeat()
+  }
+
+  #hasTriedAll(): boolean {
+    const tried = this.#tried
+    return tried !== undefined && this.#pool.servers.every((server) => tried.has(server))
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
@@ -318,7 +287,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #spill(reason: string, why?: 'queueing'): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: why ?? (this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity'),
+      cause: why ?? (this.#pool.upServers().length === 0 ? 'no_server' : 'capacity'),
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
@@ -326,6 +295,8 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       rest: undefined,
     }
     this.#finish()
+    const { trace } = this.#call.log
+    if (trace !== undefined) trace.phase = 'gateway'
     this.#request.spill?.(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
   }
@@ -340,38 +311,29 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #clientGone(): void {
     if (this.#ended) return
     this.#leaveLine?.()
-    this.#connection?.destroy()
-    this.#releaseSlot()
+    this.#try?.drop()
     this.#finish()
   }
 
   /** Its length was not announced, or it would not have been let in. */
   #bodyTooLarge(): void {
     if (this.#ended) return
-    this.#connection?.destroy()
-    this.#releaseSlot()
+    this.#try?.drop()
     this.#call.closeAfter()
     this.#fail(failure('body_too_large', `the body is larger than ${this.#context.config.limits.body} bytes (limits.body)`))
   }
 
   onDeadline(): void {
     this.#leaveLine?.()
-    this.#connection?.destroy()
-    this.#releaseSlot()
+    this.#try?.drop()
     this.#fail(failure('call_timeout', `the call took longer than ${this.#context.config.timeouts.callMs} ms (timeouts.call)`))
-  }
-
-  #releaseSlot(): void {
-    if (!this.#holdsSlot) return
-    this.#holdsSlot = false
-    this.#request.pool.release(this.#server as Server)
   }
 
   #finish(): void {
     if (this.#ended) return
     this.#ended = true
     this.#waitOver()
-    this.#connection = undefined
+    this.#try = undefined
     this.#body?.dropCopy()
     if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)
   }
