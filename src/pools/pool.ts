@@ -19,6 +19,7 @@ import { Checks } from './checks.ts'
 import { Judge } from './judge.ts'
 import { cutLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
+import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership } from './membership.ts'
 import { learntLimit, type Server, type ServerState } from './server.ts'
@@ -73,6 +74,7 @@ export class Pool {
   /** Some server starts slowly. */
   #ramping = false
   readonly #line: Line
+  readonly #waits: WaitCounters
   readonly #checks: Checks
   #judge: Judge | undefined
   readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
@@ -92,7 +94,9 @@ export class Pool {
     this.#membership = this.#createMembership()
     this.retries = new RetryBudget(config.retries)
     this.live.measured = isMeasured(config)
-    this.#line = new Line(ports.clock)
+    const waits = new WaitCounters(config.name, ports.telemetry)
+    this.#waits = waits
+    this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
     this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
@@ -133,6 +137,11 @@ export class Pool {
 
   get waiting(): number {
     return this.#line.size
+  }
+
+  /** Requests have waited too long for a while: the newest goes first. */
+  get lineStands(): boolean {
+    return this.#line.stands
   }
 
   upServers(): readonly Server[] {
@@ -200,7 +209,7 @@ export class Pool {
 
   /** Jobs on a server, while live requests come. */
   #jobsMax({ slots }: Server): number {
-    return Math.max(1, slots - Math.floor(slots * this.#config.reserve))
+    return Math.max(1, slots - Math.floor(slots * this.config.reserve))
   }
 
   /**
@@ -258,7 +267,7 @@ export class Pool {
   acquireTunnel(): Server | undefined {
     let chosen: Server | undefined
     for (const server of this.inUse()) {
-      if (server.tunnels >= this.#config.maxTunnels) continue
+      if (server.tunnels >= this.config.maxTunnels) continue
       if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++
@@ -270,11 +279,14 @@ export class Pool {
     if (server.leaving) this.#membership.leaving.lookAt(server)
   }
 
-  /** Gets in line. Undefined: the line is full. The returned function leaves the line. */
-  wait(waiter: Waiter, wait: Wait): (() => void) | undefined {
-    if (this.#line.size < this.#config.maxWaiting) return this.#line.join(waiter, wait)
-    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.#config.maxWaiting })
-    return undefined
+  /** Gets in line. The returned function leaves it; a word says why it could not: the line is full, or too full for its priority. */
+  wait(waiter: Waiter, wait: Wait): (() => void) | 'full' | 'shed' {
+    const { maxWaiting } = this.config
+    if (wait.fillMax !== undefined && this.#line.size >= wait.fillMax * maxWaiting && this.#line.size < maxWaiting)
+      return this.#waits.count('shed')
+    if (this.#line.size < maxWaiting || (maxWaiting > 0 && this.#line.makeRoom(wait.priority))) return this.#line.join(waiter, wait)
+    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: maxWaiting })
+    return this.#waits.count('full')
   }
 
   release(server: Server): void {
@@ -371,6 +383,7 @@ export class Pool {
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
     this.live.measured = isMeasured(config)
     if (changed('retries')) this.retries = new RetryBudget(config.retries)
+    if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
     if (changed('outliers')) this.#rejudge(config.outliers)
     if (changed('maxInFlight') || changed('adaptiveMin')) for (const server of this.servers) server.limit = learntLimit(config)
@@ -415,7 +428,7 @@ export class Pool {
   }
 
   #createBalancer(): Balancer<Server> {
-    return createBalancer(this.#config.balance, this.servers, () => this.#ports.random.unit())
+    return createBalancer(this.config.balance, this.servers, () => this.#ports.random.unit())
   }
 
   /** Without rules nobody is out, or on probation. */
@@ -458,6 +471,7 @@ export class Pool {
       const waiter = this.#line.next(server, before)
       if (waiter === undefined) return
       server.inFlight++
+      this.#waits.count('served')
       waiter.grant(server)
     }
   }
@@ -498,9 +512,9 @@ export class Pool {
   #checked(server: Server, result: ProbeResult): void {
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
     const before = server.health.state
-    server.health = afterProbe(server.health, result, this.#config.health)
+    server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
-    server.refused = result.kind === 'failed' && (result.refused || this.#config.health.path === undefined)
+    server.refused = result.kind === 'failed' && (result.refused || this.config.health.path === undefined)
     if (server.state === 'draining') return
     if (server.health.state === before) return this.#lookForPanic()
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
