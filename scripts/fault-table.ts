@@ -13,14 +13,25 @@ export function withFaultTable(page: string): string {
 }
 
 function faultTable(): string {
+  const head = [
+    'servers',
+    '1,000 requests',
+    ...OUTCOMES.map((outcome) => (outcome === 'well' ? 'answered well' : outcome)),
+    'executed twice',
+    'then it is',
+  ]
   const rows = FAULT_CASES.flatMap((row) => [
-    `| ${row.title}${configured(row)} | idempotent | ${cells(row.idempotent)} | | \`${row.then}\` |`,
-    `| | POST | ${cells(row.once)} | **0** | |`,
+    [row.title + configured(row), 'idempotent', ...cells(row.idempotent), '', `\`${row.then}\``],
+    ['', 'POST', ...cells(row.once), '**0**', ''],
   ])
-  return `| servers | 1,000 requests | ${OUTCOMES.map((outcome) => (outcome === 'well' ? 'answered well' : outcome)).join(' | ')} | executed twice | then it is |
-|---|---|${'---|'.repeat(OUTCOMES.length)}---|---|
-${rows.join('\n')}
-`
+  return aligned([head, ...rows])
+}
+
+/** As the formatter would have it. */
+function aligned([head, ...rows]: readonly [string[], ...string[][]]): string {
+  const widths = head.map((title, column) => Math.max(...[title, ...rows.map((row) => row[column] ?? '')].map(({ length }) => length)))
+  const line = (row: readonly string[]): string => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |\n`
+  return `${line(head)}${line(widths.map((width) => '-'.repeat(width)))}${rows.map(line).join('')}`
 }
 
 function configured({ pool, config }: FaultCase): string {
@@ -28,9 +39,9 @@ function configured({ pool, config }: FaultCase): string {
   return said.length === 0 ? '' : ` (\`${said.join('`, `')}\`)`
 }
 
-function cells(seen: Seen): string {
+function cells(seen: Seen): string[] {
   const others = OUTCOMES.filter((outcome) => outcome !== 'well')
   const isAll = others.every((outcome) => (seen[outcome] ?? 'none') === 'none')
   const shares = others.map((outcome) => (seen[outcome] === undefined ? '0' : seen[outcome]))
-  return [isAll ? '**all**' : 'the others', ...shares].join(' | ')
+  return [isAll ? '**all**' : 'the others', ...shares]
 }

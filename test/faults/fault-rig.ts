@@ -75,7 +75,7 @@ class FaultyServers implements AsyncDisposable {
 
   /** What comes back is used again before the next thing happens. */
   async strike(strike: Strike, gateway: GatewayProcess): Promise<void> {
-    if ('kill' in strike) await Promise.all(strike.kill.map((i) => this.#children[i]?.kill()))
+    if ('kill' in strike) await Promise.all(strike.kill.map((i) => (this.#children[i] as Child).kill()))
     else if ('start' in strike) {
       await Promise.all(strike.start.map((i) => this.#start(i)))
       await until('it is up again', async () => {

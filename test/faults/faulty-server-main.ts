@@ -38,16 +38,10 @@ const server = createServer({ noDelay: true }, (socket) => {
 server.listen(Number(process.argv[2]), '127.0.0.1', () => process.stdout.write(`${(server.address() as AddressInfo).port}\n`))
 
 function answer(socket: Socket, { id, target }: Request): void {
-  switch (conduct) {
-    case 'hangs':
-      return
-    case 'resets':
-      return void socket.resetAndDestroy()
-    case 'closes':
-      return void socket.end()
-    case 'garbage':
-      return void socket.write('SSH-2.0-what\r\n\r\n')
-  }
+  if (conduct === 'hangs') return
+  if (conduct === 'resets') return void socket.resetAndDestroy()
+  if (conduct === 'closes') return void socket.end()
+  if (conduct === 'garbage') return void socket.write('SSH-2.0-what\r\n\r\n')
   const body = `done ${id} `.repeat(8)
   const isChunked = target === '/parts'
   const first = isChunked ? chunk(body.slice(0, 20)) : body.slice(0, 20)
