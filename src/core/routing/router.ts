@@ -6,7 +6,8 @@
 import type { MatchConfig, RouteConfig } from '../../config/config.ts'
 import type { RequestHead } from '../../http1/message.ts'
 import type { PathPattern } from './pattern.ts'
-import { comparePatterns, isExact, matchPattern, parsePattern } from './pattern.ts'
+import { isExact, matchPattern, parsePattern } from './pattern.ts'
+import { comparePrecedence } from './precedence.ts'
 
 export type RoutableHead = Pick<RequestHead, 'method' | 'host' | 'path' | 'query' | 'headers'>
 
@@ -70,21 +71,8 @@ function compile(route: RouteConfig, index: number): Compiled {
   return { route, pattern, methods: route.match.methods === undefined ? undefined : new Set(route.match.methods), index }
 }
 
-function hostRank(host: string | undefined): number {
-  if (host === undefined) return 0
-  return host.startsWith('*.') ? host.length : Number.MAX_SAFE_INTEGER
-}
-
 function byPrecedence(a: Compiled, b: Compiled): number {
-  const [x, y] = [a.route.match, b.route.match]
-  return (
-    hostRank(y.host) - hostRank(x.host) ||
-    comparePatterns(a.pattern, b.pattern) ||
-    Number(b.methods !== undefined) - Number(a.methods !== undefined) ||
-    y.headers.length - x.headers.length ||
-    y.query.length - x.query.length ||
-    a.index - b.index
-  )
+  return comparePrecedence({ match: a.route.match, pattern: a.pattern }, { match: b.route.match, pattern: b.pattern }) || a.index - b.index
 }
 
 function newTable(): HostTable {

@@ -1,0 +1,161 @@
+/**
+ * What an import has understood of another program's configuration, before it is written: the same for every program that is imported from.
+ * What it has not understood is kept with its line and the reason; nothing is guessed.
+ */
+import type { Millis } from '../../lib/units.ts'
+
+export interface Place {
+  readonly file: string
+  readonly line: number
+}
+
+/** A line of the file that is imported. */
+export interface SourceLine {
+  readonly at: Place
+  readonly text: string
+}
+
+/** `needless`: it needs no translation. `left`: what it says does not hold here, or not quite. */
+export interface Note {
+  readonly source: SourceLine
+  readonly kind: 'left' | 'needless'
+  readonly reason: string
+}
+
+/** `value` as it stands in YAML. */
+export interface Setting {
+  readonly path: readonly string[]
+  readonly value: string
+  readonly source: SourceLine
+  readonly remark?: string
+}
+
+interface DraftListener {
+  readonly address: string
+  readonly more: readonly string[]
+  readonly source: SourceLine
+}
+
+export interface DraftServer {
+  readonly url: string
+  readonly weight: number | undefined
+  readonly backup: boolean
+  readonly source: SourceLine
+}
+
+export interface DraftPool {
+  readonly name: string
+  readonly source: SourceLine
+  readonly servers: DraftServer[]
+  /** Below the pool. */
+  readonly settings: Setting[]
+}
+
+export interface DraftMatch {
+  readonly host: string | undefined
+  readonly path: string
+  readonly methods: readonly string[]
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export interface DraftRoute {
+  readonly match: DraftMatch
+  readonly pool: string
+  readonly more: readonly string[]
+  readonly source: SourceLine
+  /** Why its requests are refused: they would not go where they went before. */
+  readonly off: string | undefined
+}
+
+/** The pool that refuses. */
+const NOT_TRANSLATED = 'not-translated'
+
+export class Draft {
+  readonly listeners: DraftListener[] = []
+  readonly pools: DraftPool[] = []
+  readonly routes: DraftRoute[] = []
+  /** Of the file as a whole: limits, timeouts. */
+  readonly settings: Setting[] = []
+  readonly notes: Note[] = []
+
+  left(source: SourceLine, reason: string): void {
+    this.notes.push({ source, kind: 'left', reason })
+  }
+
+  needless(source: SourceLine, reason: string): void {
+    this.notes.push({ source, kind: 'needless', reason })
+  }
+
+  /**
+   * What cannot be sent where it was sent is refused, rather than sent where another route says, or let in where it was kept out: it goes to a pool
+   * of one server that is none.
+   */
+  close(): void {
+    const closed = this.routes.find(({ off }) => off !== undefined)
+    if (closed === undefined) return
+    const { source } = closed
+    const name = this.poolName(NOT_TRANSLATED)
+    const settings = [
+      { path: ['wait'], value: '0s', source, remark: '503 at once' },
+      { path: ['health'], value: '{ interval: 1h }', source },
+    ]
+    this.pools.push({ name, source, servers: [{ url: 'http://127.0.0.1:1', weight: undefined, backup: false, source }], settings })
+    this.routes.splice(0, this.routes.length, ...this.routes.map((route) => (route.off === undefined ? route : { ...route, pool: name })))
+  }
+
+  pool(name: string): DraftPool | undefined {
+    return this.pools.find((pool) => pool.name === name)
+  }
+
+  /** A name that is free, and that a configuration takes. */
+  poolName(wanted: string): string {
+    const base = wanted.replaceAll(/[^A-Za-z0-9_.-]/g, '-').replace(/^[^A-Za-z0-9]+/, '') || 'pool'
+    for (let n = 1; ; n++) {
+      const name = n === 1 ? base.slice(0, 60) : `${base.slice(0, 55)}-${n}`
+      if (this.pool(name) === undefined) return name
+    }
+  }
+
+  /** Twice the same is said once; two that contradict are not both possible: the second one is left. */
+  set(setting: Setting): void {
+    setIn(this.settings, setting, this)
+  }
+}
+
+/** Gives false where another value stands there. */
+export function setIn(settings: Setting[], setting: Setting, draft: Draft): boolean {
+  const key = setting.path.join('.')
+  const present = settings.find(({ path }) => path.join('.') === key)
+  if (present === undefined) settings.push(setting)
+  else if (present.value !== setting.value)
+    draft.left(setting.source, `${key} is one for all here, and is ${present.value} by ${placeText(present.source.at)}`)
+  return present === undefined || present.value === setting.value
+}
+
+export function placeText({ file, line }: Place): string {
+  return `${file}:${line}`
+}
+
+/** `1500` → `1500ms`, `60000` → `1m`; undefined: longer than a configuration takes, or nothing. */
+export function durationText(ms: Millis): string | undefined {
+  if (!Number.isSafeInteger(ms) || ms <= 0 || ms > 3650 * 86_400_000) return undefined
+  const units = [
+    [86_400_000, 'd'],
+    [3_600_000, 'h'],
+    [60_000, 'm'],
+    [1000, 's'],
+  ] as const
+  for (const [unit, name] of units) if (ms % unit === 0) return `${ms / unit}${name}`
+  return `${ms}ms`
+}
+
+export function sizeText(bytes: number): string | undefined {
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) return undefined
+  for (const [unit, name] of [
+    [1 << 30, 'GiB'],
+    [1 << 20, 'MiB'],
+    [1 << 10, 'KiB'],
+  ] as const)
+    if (bytes % unit === 0) return `${bytes / unit}${name}`
+  return `${bytes}B`
+}
