@@ -49,6 +49,9 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'store-corrupt': 'error',
   'config-reloaded': 'info',
   'config-refused': 'error',
+  'upgrade-began': 'info',
+  upgraded: 'info',
+  'upgrade-failed': 'error',
   warning: 'warn',
   fatal: 'error',
 }
@@ -149,6 +152,12 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       const [first = 'it cannot be read', ...more] = event.problems
       return `${event.file} is refused, the configuration before it goes on: ${first}${more.length === 0 ? '' : ` (and ${more.length} more)`}`
     }
+    case 'upgrade-began':
+      return `pid ${event.pid} is started to take over`
+    case 'upgraded':
+      return `pid ${event.pid} has taken over; this process ends when its last calls have`
+    case 'upgrade-failed':
+      return `nobody takes over, this process goes on: ${event.reason}`
     case 'warning':
       return `warning: ${event.message}`
     case 'fatal':
