@@ -10,6 +10,7 @@ import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
 import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
+import { resolveQueueing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
@@ -40,7 +41,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    routes: chained.routes,
+    routes: withShedding(chained.routes, file.pools),
     queues: [...chained.queues, ...(webhooks === undefined ? [] : [webhooks.queue])],
     schedules,
     topics,
@@ -109,9 +110,11 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     maxTunnels: rest.maxTunnels,
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
+    ...resolveQueueing(rest),
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    drainTimeoutMs: rest.drainTimeout,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
@@ -146,13 +149,21 @@ type ParsedServer = Extract<ParsedPool, readonly unknown[]>[number]
 
 function resolveServers(pool: string, servers: readonly ParsedServer[], report: Report): ServerConfig[] {
   const seen = new Set<string>()
+  if (servers.every((server) => 'url' in server && server.backup)) {
+    const message = 'are all backups, which stand in for others; leave backup out where there is nobody else'
+    report.error({ path: ['pools', pool, 'servers'], message })
+  }
   return servers.map((server, i) => {
-    const resolved = 'url' in server ? { ...server.url, weight: server.weight } : { ...server, weight: 1 }
+    const resolved = 'url' in server ? { ...server.url, weight: server.weight, ...backupOf(server) } : { ...server, weight: 1 }
     const path = ['pools', pool, 'servers', i, 'url']
     if (seen.has(resolved.name)) report.error({ path, message: `${resolved.name} stands in this pool twice; use weight to give it more` })
     seen.add(resolved.name)
     return resolved
   })
+}
+
+function backupOf({ backup }: { readonly backup: boolean }): Pick<ServerConfig, 'backup'> {
+  return backup ? { backup: true } : {}
 }
 
 /** A queue may be called `constructor`: only what stands in the file counts, not what every object has. */

@@ -5,6 +5,8 @@
 import * as z from 'zod'
 import * as field from './fields.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { memberKeys } from './schema-members.ts'
+import { poolShed, priority, queueing } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -51,6 +53,10 @@ const store = z.strictObject({
 const server = z.strictObject({
   url: field.serverUrl.describe('`http://host:port`. A host name stands for all its addresses.'),
   weight: field.count(1, 1000).default(1).describe('Its share of requests and buckets, compared with the other servers of the pool.'),
+  backup: z
+    .boolean()
+    .default(false)
+    .describe('Gets requests and jobs only while no server of the pool that is no backup is up; several share what there is then.'),
 })
 
 const servers = z.array(z.union([field.serverUrl, server])).min(1)
@@ -79,7 +85,9 @@ const eject = z.strictObject({
   window: field.span.prefault('10s').describe('What `rate` and `slower` look back on.'),
   time: field.span.prefault('30s').describe('How long it is out; the second time in a row twice as long, and so on.'),
   maxTime: field.span.prefault('5m').describe('At most so long.'),
-  max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
+  max: field.percent
+    .prefault('10%')
+    .describe('Share of the pool that may be out. One server may in any case, more while another one does well, but never the last one.'),
 })
 
 const adaptive = z.strictObject({
@@ -96,7 +104,7 @@ const hash = z.strictObject({
 })
 
 const pool = z.strictObject({
-  servers: servers.describe('URLs, or mappings with `url` and `weight`.'),
+  servers: servers.describe('URLs, or mappings with `url`, `weight` and `backup`.'),
   balance: z
     .union([z.enum(['round-robin', 'least-requests', 'random', 'peak-ewma']), hash])
     .default('peak-ewma')
@@ -116,6 +124,8 @@ const pool = z.strictObject({
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
+  queueing,
+  shed: poolShed,
   reserve: field.percent
     .prefault('20%')
     .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
@@ -133,6 +143,7 @@ const pool = z.strictObject({
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
+  ...memberKeys,
 })
 
 const match = z.strictObject({
@@ -208,6 +219,7 @@ const route = z.strictObject({
     .describe(
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
+  priority,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])

@@ -24,7 +24,7 @@ import { answerSubmission, type EnqueueReason, type Submission, submitCall } fro
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
-import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
+import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -118,6 +118,8 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
+  const priority = priorityOf(call.head, route)
+  if (typeof priority === 'object') return sendFailure(call, priority, corsHeaders(route.cors, call))
   const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
     route.mode === 'spill' && storable
@@ -127,7 +129,7 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
   const fields = requestFields(call.head, call.peer, context.forwarding)
   const pool = serversOf(match, context)
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
-  new DirectCall(call, { route, pool, fields, cors, keyHash, order, spill }, context).start()
+  new DirectCall(call, { route, pool, fields, cors, keyHash, order, spill, priority }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
