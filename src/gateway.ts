@@ -72,6 +72,8 @@ export interface Gateway {
   /** As they are really listened on, in the order of the configuration. */
   readonly listeners: readonly HostPort[]
   readonly admin: HostPort
+  /** What holds now. */
+  readonly config: Config
   /** Resolves when the gateway must not go on: the store could not sync. */
   readonly fatal: Promise<Error>
   /**
@@ -79,12 +81,14 @@ export interface Gateway {
    * is dropped. One that is wrong changes nothing.
    */
   reload(): Promise<ReloadOutcome>
+  /** Hands out no job any more, and resolves when those that run have ended, for at most `drainTimeout`. All else goes on. */
+  rest(): Promise<void>
   /**
-   * Gives up what only one process can have, while calls that need no store go on: jobs that run may end, for at most `drainTimeout`; then
-   * `giveSockets`, nothing is accepted any more, whoever waits is told to come again, and the store and the admin address are closed.
+   * After `rest`: gives up what only one process can have. Nothing is accepted any more, whoever waits for a job is told to come again, and the
+   * store and the admin address are closed. Calls that need no store go on.
    */
-  handOver(giveSockets: () => Promise<void>): Promise<void>
-  /** After `handOver`: resolves when the last calls have ended, or `drainTimeout` is over. */
+  giveUp(): Promise<void>
+  /** After `giveUp`: resolves when the last calls have ended, or `drainTimeout` is over. */
   finish(): Promise<void>
   /** Stops accepting and lets what runs end, for at most `drainTimeout`; what does not is handed back. */
   drain(): Promise<void>
@@ -98,6 +102,7 @@ const OTHER_ADMIN_CONNECTIONS = 16
 const LAST_ANSWERS_MS = 1_000
 /** Nobody is accepted meanwhile: a request for the store that comes more slowly is told to come again. */
 const LAST_STORED_MS = 2_000
+const LOOK_AGAIN_MS = 20
 
 /** Rejects when an address or the store cannot be had; nothing is left open then. */
 export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
@@ -171,6 +176,10 @@ class RunningGateway implements Gateway {
 
   get listeners(): readonly HostPort[] {
     return this.#listeners.map((listener) => listener.address)
+  }
+
+  get config(): Config {
+    return this.#config
   }
 
   get admin(): HostPort {
@@ -248,24 +257,34 @@ class RunningGateway implements Gateway {
     await Promise.race([answered, this.#after(left)])
   }
 
-  async handOver(giveSockets: () => Promise<void>): Promise<void> {
+  async rest(): Promise<void> {
     const { drainTimeoutMs } = this.#config
     await Promise.all([this.#jobs?.rest(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
-    await giveSockets()
+  }
+
+  async giveUp(): Promise<void> {
     this.#readiness = { ok: false, reason: 'draining' }
     this.#answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
     await this.#webhooks?.close()
     await this.#jobs?.drain(0)
-    await Promise.race([this.#storeCalls.idle(), this.#after(LAST_STORED_MS)])
+    await Promise.race([this.#lastStoreCalls(), this.#after(LAST_STORED_MS)])
     await this.#jobs?.close()
     await this.#admin?.close()
     await this.#store?.close()
-    this.#admin = undefined
     this.#store = undefined
   }
 
+  async #lastStoreCalls(): Promise<void> {
+    while (this.#listeners.some((listener) => listener.idle > 0)) await this.#after(LOOK_AGAIN_MS)
+    await this.#storeCalls.idle()
+  }
+
+  async #lastTunnels(): Promise<void> {
+    while (!this.#pools.isIdle) await this.#after(LOOK_AGAIN_MS)
+  }
+
   async finish(): Promise<void> {
-    await Promise.race([this.#answered, this.#after(this.#config.drainTimeoutMs)])
+    await Promise.race([Promise.all([this.#answered, this.#lastTunnels()]), this.#after(this.#config.drainTimeoutMs)])
   }
 
   async close(): Promise<void> {

@@ -29,7 +29,7 @@ export async function serve(config: Config, io: Io, readConfig?: () => Promise<L
   const life = { io, readConfig, successor, stopped: stopRequests(successor), reloads: requests('SIGHUP'), upgrades: requests('SIGUSR2') }
   if (successor !== undefined && !(await successor.prepared())) return EXIT.failed
   let ended = await live(config, given.sockets, life)
-  while (ended === 'lost') ended = await live(await lastGood(config, readConfig), [], { ...life, successor: undefined })
+  while (typeof ended === 'object') ended = await live(ended.again, [], { ...life, successor: undefined })
   return ended
 }
 
@@ -42,8 +42,12 @@ interface Life {
   readonly upgrades: Requests
 }
 
-/** `lost`: its store was given away, and who got it has failed. */
-async function live(config: Config, given: readonly BoundSocket[], life: Life): Promise<ExitCode | 'lost'> {
+/** Its store was given away, and who got it has failed: a gateway begins anew with what held before. */
+interface Lost {
+  readonly again: Config
+}
+
+async function live(config: Config, given: readonly BoundSocket[], life: Life): Promise<ExitCode | Lost> {
   // Only this command needs all of the gateway; the others start faster without.
   const { startGateway } = await import('../gateway.ts')
   const { io, readConfig, stopped } = life
@@ -80,24 +84,23 @@ async function live(config: Config, given: readonly BoundSocket[], life: Life): 
 }
 
 /** Because it has failed, because it was asked to, or because of its successor. */
-async function end(gateway: Gateway, telemetry: Telemetry, why: Error | 'stop' | 'serving' | 'lost'): Promise<ExitCode | 'lost'> {
+async function end(gateway: Gateway, telemetry: Telemetry, why: Error | 'stop' | 'serving' | 'lost'): Promise<ExitCode | Lost> {
   const failed = why instanceof Error ? why : await Promise.race([gateway.fatal, lastCalls(gateway, why)])
   if (failed instanceof Error) {
     telemetry.event({ type: 'fatal', message: failed.message })
     return EXIT.failed
   }
+  const { config, listeners, admin } = gateway
   await gateway.close()
-  return why === 'lost' ? 'lost' : EXIT.ok
+  if (why !== 'lost') return EXIT.ok
+  // Also where the system chose the port.
+  const again = { ...config, listeners: config.listeners.map((one, i) => ({ ...one, address: listeners[i] ?? one.address })) }
+  return { again: { ...again, admin: { ...config.admin, address: admin } } }
 }
 
 async function lastCalls(gateway: Gateway, why: 'stop' | 'serving' | 'lost'): Promise<void> {
   if (why === 'stop') await gateway.drain()
   else if (why === 'serving') await gateway.finish()
-}
-
-async function lastGood(config: Config, readConfig: Life['readConfig']): Promise<Config> {
-  const read = await readConfig?.()
-  return read?.ok === true ? read.config : config
 }
 
 interface Stopped {

@@ -44,7 +44,8 @@ async function rig(t: TestContext, more: Partial<ConfigFile> = {}): Promise<Rig>
   const gateway = await startGateway(config, { folder })
   const pids = (): number[] => gateway.of('started').map((line) => Number(line['pid']))
   t.after(async () => {
-    for (const pid of pids()) end(pid)
+    const successors = gateway.of('upgrade-began').map((line) => Number(line['pid']))
+    for (const pid of [...pids(), ...successors]) end(pid)
     await gateway.exited
     await server.kill()
     rmSync(folder, { recursive: true })
@@ -156,7 +157,7 @@ test('jobs that run may end before the store is given away, and none is begun me
   const first = (await ask(`${gateway.url}/work`, { method: 'POST', body: 'a' })).headers['location'] as string
   await running
   gateway.signal('SIGUSR2')
-  await until('it begins', () => gateway.of('upgrade-began').length === 1)
+  await until('it rests', async () => (await ask(`${gateway.adminUrl}/status`)).json()['successor'] !== undefined)
   const second = (await ask(`${gateway.url}/work`, { method: 'POST', body: 'b' })).headers['location'] as string
   assert.equal((await ask(`${gateway.url}${second}`)).json()['status'], 'queued')
   assert.equal(gateway.of('upgraded').length, 0)

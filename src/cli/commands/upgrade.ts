@@ -10,6 +10,8 @@ import { QueueApi } from '../queue-api.ts'
 const ASK_EVERY_MS: Millis = 200
 /** Jobs that run have `drainTimeout`; a store after a crash takes as long as it takes. */
 const PATIENCE_MS: Millis = 600_000
+/** The process before it begins anew, when the new one has failed with the store in hand. */
+const AGAIN_MS: Millis = 15_000
 
 export const upgradeCommand: Command = {
   name: 'upgrade',
@@ -33,15 +35,34 @@ export const upgradeCommand: Command = {
 
 /** Undefined: it has. */
 async function takenOver(admin: AdminAddress, pid: number): Promise<string | undefined> {
-  const until = performance.now() + PATIENCE_MS
+  let until = performance.now() + PATIENCE_MS
+  let isEnded = false
   while (performance.now() < until) {
     const told = await askStatus(admin)
     // Nobody answers while the one has given the address up and the other has not begun.
     if ('value' in told) {
       if (told.value.pid === pid) return undefined
       if (told.value.successor !== pid) return `pid ${pid} did not take over, the process before it goes on; its log says why`
+    } else if (!isEnded && isLocal(admin) && !isAlive(pid)) {
+      isEnded = true
+      until = performance.now() + AGAIN_MS
     }
     await sleep(ASK_EVERY_MS)
   }
-  return `pid ${pid} has not taken over within ${PATIENCE_MS / 60_000} min; the log of the gateway says more`
+  return isEnded
+    ? `pid ${pid} has ended, and nobody answers any more; the log of the gateway says why`
+    : `pid ${pid} has not taken over yet; the log of the gateway says more`
+}
+
+function isLocal({ url }: AdminAddress): boolean {
+  return /^(?:127\.|localhost$|\[::1\]$)/.test(new URL(url).hostname)
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
 }

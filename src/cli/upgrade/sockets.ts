@@ -18,7 +18,7 @@ export interface BoundSocket {
 const ADMIN_BACKLOG = 511
 
 export class Sockets {
-  readonly network: Network = { connect: systemNetwork.connect, listen: (options, on) => this.#listen(options, on) }
+  readonly network: Network = { ...systemNetwork, listen: (options, on) => this.#listen(options, on) }
   readonly #given: BoundSocket[]
   readonly #open: { readonly address: string; readonly server: Server }[] = []
 

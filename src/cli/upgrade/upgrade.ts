@@ -68,22 +68,9 @@ export class Upgrade implements Upgrading {
   async #handOver(gateway: Gateway, successor: ChildProcess): Promise<void> {
     const { telemetry, onServing, onLost } = this.#parts
     const pid = successor.pid ?? 0
-    let isGone = false
-    successor.once('exit', () => {
-      isGone = true
-    })
-    const gaveUp = new Error('the new process ended')
-    try {
-      await gateway.handOver(async () => {
-        if (isGone) throw gaveUp
-      })
-    } catch (error) {
-      const reason = error === gaveUp ? endText(successor) : String(error)
-      telemetry.event({ type: 'upgrade-failed', reason })
-      successor.kill('SIGKILL')
-      return onLost(reason)
-    }
-    successor.send('go' satisfies UpgradeMessage)
+    await gateway.rest()
+    if (!hasEnded(successor)) await gateway.giveUp()
+    successor.send('go' satisfies UpgradeMessage, () => undefined)
     const wrong = await said(successor, 'serving', SERVING_MS)
     if (wrong === undefined) {
       telemetry.event({ type: 'upgraded', pid })
@@ -124,12 +111,16 @@ async function said(successor: ChildProcess, wanted: UpgradeMessage, withinMs: M
   }, withinMs)
   successor.on('message', onMessage)
   successor.once('exit', onExit)
-  if (successor.exitCode !== null || successor.signalCode !== null) onExit()
+  if (hasEnded(successor)) onExit()
   const wrong = await promise
   clearTimeout(timer)
   successor.off('message', onMessage)
   successor.off('exit', onExit)
   return wrong
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
 }
 
 function endText({ pid, exitCode, signalCode }: ChildProcess): string {
