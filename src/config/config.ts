@@ -3,7 +3,9 @@
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { RouteActions } from '../core/actions/actions.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
+import type { ValueTest } from '../core/routing/value-test.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
@@ -55,6 +57,10 @@ export interface Config {
   readonly trustedPeers: readonly string[]
   /** Pseudonym in Via, Forwarded `by`, Proxy-Status. Default `spillway`. */
   readonly name: string
+  /** Absent: calls have none. */
+  readonly requestId?: RequestIdConfig
+  /** Absent: what comes passes. */
+  readonly tracing?: TracingConfig
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
@@ -306,9 +312,12 @@ export interface MatchConfig {
   readonly path: string
   /** Absent: any. Upper case. */
   readonly methods?: readonly string[]
-  /** All must be equal. Names in lower case. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  readonly query: readonly (readonly [name: string, value: string])[]
+  /** All must pass. Names in lower case. */
+  readonly headers: readonly (readonly [name: string, test: ValueTest])[]
+  readonly query: readonly (readonly [name: string, test: ValueTest])[]
+  /** It matches these as well. */
+  readonly moreHosts?: readonly string[]
+  readonly morePaths?: readonly string[]
 }
 
 export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
@@ -345,6 +354,8 @@ export interface RouteConfig {
   readonly idempotencyScope: string
   /** From route or global `cors`. */
   readonly cors?: CorsConfig
+  /** Absent: none. */
+  readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
 }
@@ -363,6 +374,8 @@ export interface LimitsConfig {
   readonly head: Bytes
   /** Header fields in one message. Default 100. */
   readonly headers: number
+  /** A file that a route answers with. Default 1MiB. */
+  readonly answer: Bytes
   /** Request target. Default 8KiB. */
   readonly target: Bytes
   /** Body of a direct request; a spillable or queued one obeys `jobBody`. Default: 0 = unlimited (it is streamed). */
@@ -430,6 +443,19 @@ export interface JobsConfig {
   readonly waitMaxMs: Millis
   /** Between two heartbeats of an event stream. 15s */
   readonly heartbeatMs: Millis
+}
+
+export interface RequestIdConfig {
+  /** Lower case. */
+  readonly header: string
+  /** Whose ids are taken over. */
+  readonly accept: 'trusted' | 'anyone' | 'nobody'
+}
+
+export interface TracingConfig {
+  /** Who comes without a trace begins one. */
+  readonly start: boolean
+  readonly accept: 'trusted' | 'anyone'
 }
 
 export interface LogConfig {

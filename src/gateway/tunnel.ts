@@ -19,7 +19,13 @@ import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
 import type { CallContext } from './context.ts'
 
-export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly string[], context: CallContext): void {
+/** `asked`: what the server gets; `target`: instead of the client's. */
+export function openTunnel(
+  call: DownstreamCall,
+  pool: Pool,
+  asked: { readonly target: string | undefined; readonly headers: readonly string[] },
+  context: CallContext,
+): void {
   if (call.head.bodyLength !== 0) return sendFailure(call, failure('bad_request', 'an Upgrade request with a body is not accepted'))
   const server = pool.acquireTunnel()
   if (server === undefined) {
@@ -35,8 +41,8 @@ export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly s
   handshake.tried = tried
   tried?.on(connection)
   call.onGone(() => handshake.abandon())
-  const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
-  connection.begin(call.head.method, `${call.head.method} ${call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
+  const fields = fieldLines([...asked.headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
+  connection.begin(call.head.method, `${call.head.method} ${asked.target ?? call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
     whole: new Uint8Array(0),
     chunked: false,
   })
@@ -97,10 +103,9 @@ class Handshake implements ResponseSink {
     this.tried?.ended('answered')
     const up = connection.detach()
     const down = this.#call.detach()
-    down.socket.write(
-      `${statusLine(101, head.reason)}${fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`,
-      'latin1',
-    )
+    const lines = fieldLines(headers)
+    const edited = this.#call.editAnswer?.(lines) ?? lines
+    down.socket.write(`${statusLine(101, head.reason)}${edited}${fieldLines(['Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`, 'latin1')
     const idleMs = this.#context.config.timeouts.tunnelMs
     new Tunnel(down, up, { sweeper: this.#context.sweeper, idleMs, onClosed: () => this.#release() })
   }
