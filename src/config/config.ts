@@ -3,6 +3,7 @@
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { RetryRules } from '../core/retry/retry.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
@@ -339,6 +340,11 @@ export interface RouteConfig {
   /** Methods that may become a job. */
   readonly methods: readonly string[]
   readonly redeliver: 'safe' | 'always'
+  /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
+  readonly retry?: RetryRules
+  /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
+  readonly timeoutMs?: Millis
+  readonly firstByteMs?: Millis
   /** Answers are handed on while they come, and stored meanwhile. Absent: no. */
   readonly stream?: { readonly onPartial: OnPartial }
   /** Header whose hash scopes idempotency keys, lower case. Default `authorization`. */

@@ -7,13 +7,23 @@ import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
-import { mayTryAgain } from '../core/retry/retry.ts'
+import {
+  DEFAULT_RETRY,
+  type Mishap,
+  mayTryAgain,
+  mishapOf,
+  nextExcluded,
+  retryDelayMs,
+  type RetryRules,
+  triesMax,
+} from '../core/retry/retry.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
 import { headerValue, type ResponseHead } from '../http1/message.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
+import type { Timer } from '../ports/clock.ts'
 import type { UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
@@ -53,7 +63,6 @@ export interface SpillHandOver {
   readonly untouched: boolean
 }
 
-const TRIES_MIN = 3
 const BUSY_PAUSE_MS = 1_000
 
 export class DirectCall implements Trier, Waiter, Sweepable {
@@ -73,6 +82,10 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #late = false
   #tried: Set<Server> | undefined
   #tries = 0
+  /** Of the answer that stands as long as there is no better one. */
+  #held: Try | undefined
+  /** Until the next try. */
+  #pause: Timer | undefined
   /** A kept connection had gone stale: no other one is trusted. */
   #onlyFresh = false
   #ended = false
@@ -179,7 +192,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   #noServer(code: ErrorCode, detail: string): void {
     if (this.#canSpill()) this.#spill(detail)
-    else this.#fail(this.#failed ?? failure(code, detail))
+    else this.#giveUp(this.#failed ?? failure(code, detail))
   }
 
   // --- the request
@@ -200,7 +213,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- how a try ended
 
   answered(tried: Try, head: ResponseHead): void {
-    if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(tried, head)
+    if (head.status >= 400 && this.#mayImprove(tried, head)) return tried.hold(head, this.#context.budget)
+    if (isNotNow(head.status) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(tried, head)
+    this.#pass(tried, head)
+  }
+
+  #pass(tried: Try, head: ResponseHead): void {
     tried.pass(head, this.#request.cors)
   }
 
@@ -221,33 +239,113 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
     this.#try = undefined
     this.#body?.hold()
-    this.#learn(failed, server)
-    const again = mayTryAgain({
+    const mishap = mishapOf(failed)
+    this.#learn(mishap, server)
+    const again = this.#mayTryAgain(mishap)
+    const pauseMs = again ? this.#pauseMs(mishap, server) : Number.POSITIVE_INFINITY
+    if (pauseMs < this.#timeLeft() && this.#mayRepeat(mishap)) this.#after(pauseMs, () => this.#findServer())
+    else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
+    else this.#giveUp(this.#failed)
+  }
+
+  #mayTryAgain(mishap: Mishap): boolean {
+    return mayTryAgain(this.#rules, {
       method: this.#call.head.method,
-      sent: failed.sent,
+      mishap,
       responseStarted: this.#call.responseStarted,
       replayable: this.#body?.replayable ?? true,
-      timedOut: failed.code === 'first_byte_timeout',
       tries: this.#tries,
-      triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
+      triesMax: triesMax(this.#rules, this.#request.pool.servers.length),
     })
-    if (again && this.#mayRepeat(failed)) this.#findServer()
-    else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
-    else this.#fail(this.#failed)
+  }
+
+  get #rules(): RetryRules {
+    return this.#request.route.retry ?? DEFAULT_RETRY
   }
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
-  #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
+  #mayRepeat(mishap: Mishap): boolean {
     const { pool } = this.#request
-    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+    return mishap === 'connect-failure' || mishap === 'stale' || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
-  #learn(failed: UpstreamFailure, server: Server): void {
-    if (failed.reused) {
+  #learn(mishap: Mishap, server: Server): void {
+    if (mishap === 'stale') {
       this.#onlyFresh = true
       this.#tries--
-    } else (this.#tried ??= new Set()).add(server)
+    } else this.#ruleOut(server)
+  }
+
+  #ruleOut(server: Server): void {
+    this.#tried = (this.#tried ?? new Set()).add(server)
+    // More tries than servers: where all had theirs, they begin anew.
+    if (this.#rules.tries !== undefined) this.#tried = nextExcluded(this.#tried, server, this.#request.pool.usableServers())
+  }
+
+  /** Until the next try. Another server, where nothing was sent, need not wait for what happened to this one. */
+  #pauseMs(mishap: Mishap, server: Server): Millis {
+    const { backoff } = this.#rules
+    if (backoff === undefined || mishap === 'stale') return 0
+    if (mishap === 'connect-failure' && this.#tried?.has(server) === true) return 0
+    return retryDelayMs(backoff, this.#tries, this.#context.random.unit())
+  }
+
+  #timeLeft(): Millis {
+    return this.#endsAt === Number.POSITIVE_INFINITY ? this.#endsAt : this.#endsAt - this.#context.clock.monotonic()
+  }
+
+  #after(pauseMs: Millis, next: () => void): void {
+    if (pauseMs <= 0) return next()
+    this.#pause = this.#context.clock.after(pauseMs, next)
+  }
+
+  // --- an answer that another server may improve on
+
+  /** By what it says another server may be asked; whether one can be is seen when all of the answer is there that came with its head. */
+  #mayImprove({ server }: Try, head: ResponseHead): boolean {
+    const { retry, pool } = { retry: this.#request.route.retry, pool: this.#request.pool }
+    if (retry?.statuses.includes(head.status) !== true) return false
+    const restMs = isNotNow(head.status) ? retryAfterMs(head, this.#context) : undefined
+    // Who takes the last one out keeps its answers from who could do something with them.
+    if (restMs !== undefined && pool.usableServers().some((other) => other !== server)) pool.pause(server, restMs)
+    return !forbidsRetry(head.headers) && (this.#body?.ended ?? true) && this.#mayTryAgain({ status: head.status })
+  }
+
+  held(tried: Try): void {
+    if (this.#ended) return
+    this.#held?.drop()
+    this.#held = tried
+    this.#try = undefined
+    const { server } = tried
+    this.#ruleOut(server)
+    const pauseMs = this.#pauseMs({ status: 0 }, server)
+    if (pauseMs < this.#timeLeft()) this.#after(pauseMs, () => this.#improve())
+    else this.#giveHeld()
+  }
+
+  /** Only where a server is free now: an answer is there already. */
+  #improve(): void {
+    const { pool, keyHash } = this.#request
+    const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: this.#canSpill() })
+    if (server === undefined) return this.#giveHeld()
+    if (!pool.mayRepeat()) {
+      pool.release(server)
+      return this.#giveHeld()
+    }
+    if (this.#held?.keep() === false) this.#held = undefined
+    this.#take(server)
+  }
+
+  #giveHeld(): void {
+    const held = this.#held as Try
+    const head = held.heldHead
+    this.#held = undefined
+    if (head === undefined) return this.#fail(failure('connection_reset', `${held.server.name}: its answer broke off`))
+    if (isNotNow(head.status) && this.#canSpill()) return this.#busy(held, head)
+    this.#call.log.server = held.server.name
+    this.#try = held
+    held.give(this.#request.cors)
   }
 
   // --- endings
@@ -274,6 +372,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#finish()
     this.#request.spill?.(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
+  }
+
+  /** What a server has answered says more than what came of asking another one. */
+  #giveUp(failed: Failure): void {
+    if (this.#held === undefined) this.#fail(failed)
+    else this.#giveHeld()
   }
 
   #fail(failed: Failure): void {
@@ -309,9 +413,16 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#ended = true
     this.#waitOver()
     this.#try = undefined
+    this.#held?.drop()
+    this.#held = undefined
+    this.#pause?.cancel()
     this.#body?.dropCopy()
     if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)
   }
+}
+
+function isNotNow(status: number): boolean {
+  return status === 503 || status === 429
 }
 
 export function orderUnknown(): Failure {

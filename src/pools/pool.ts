@@ -116,6 +116,11 @@ export class Pool {
     return this.servers.filter((server) => server.state === 'up')
   }
 
+  /** Up, and not resting. */
+  usableServers(): readonly Server[] {
+    return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
+  }
+
   /** Checked, and none of them is good. */
   get isLost(): boolean {
     return this.servers.every(({ state }) => state === 'down' || state === 'ejected')
