@@ -395,7 +395,7 @@ class RunningGateway implements Gateway {
     this.#routeCounters.count('', '', status, 0)
     if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
-    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code })
+    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 
   #busy(): number {

@@ -27,7 +27,7 @@ const poolConfig: PoolConfig = {
   slowStartMs: 0,
   failoverGraceMs: 0,
   reserve: 0.2,
-  retries: { budget: 0.1, minPerSecond: 3 },
+  retries: { budget: 0.2, minPerSecond: 3 },
 }
 
 const stats: QueueStats = {

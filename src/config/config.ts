@@ -138,7 +138,7 @@ export interface PoolConfig {
 }
 
 export interface RetryBudget {
-  /** Of first tries. Default 0.1. */
+  /** Of first tries. Default 0.2. */
   readonly budget: number
   /** Allowed in any case. Default 3. */
   readonly minPerSecond: number

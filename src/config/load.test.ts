@@ -80,7 +80,7 @@ describe('good files', () => {
           slowStartMs: 10_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
-          retries: { budget: 0.1, minPerSecond: 3 },
+          retries: { budget: 0.2, minPerSecond: 3 },
         },
       ],
       queues: [

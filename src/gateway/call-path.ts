@@ -16,7 +16,6 @@ import type { Millis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
-import { redactPath } from '../telemetry/redact.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
@@ -24,6 +23,7 @@ import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
+import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
@@ -217,26 +217,4 @@ function onlyForNow(failed: Failure): Failure {
 async function answered(call: DownstreamCall, submitting: Promise<Submission | undefined>, context: CallContext): Promise<void> {
   const submission = await submitting
   if (submission !== undefined) await answerSubmission(call, submission, context)
-}
-
-/** Counts and logs the call when it ends. */
-function observe(call: DownstreamCall, context: CallContext): void {
-  call.onEnd(() => {
-    const { log, head } = call
-    const tookMs = context.clock.monotonic() - call.receivedAt
-    const status = call.status === 0 ? 499 : call.status
-    context.routeCounters.count(log.route, log.mode, status, tookMs)
-    if (!context.telemetry.accessLog) return
-    context.telemetry.access({
-      at: context.clock.now(),
-      peer: call.peer.address,
-      method: head.method,
-      path: redactPath(head.path, context.config.jobs.path),
-      status,
-      tookMs,
-      bytesIn: call.bytesIn,
-      bytesOut: call.bytesOut,
-      ...log,
-    })
-  })
 }

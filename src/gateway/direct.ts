@@ -7,18 +7,10 @@ import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
-import {
-  DEFAULT_RETRY,
-  type Mishap,
-  mayTryAgain,
-  mishapOf,
-  nextExcluded,
-  retryDelayMs,
-  type RetryRules,
-  triesMax,
-} from '../core/retry/retry.ts'
+import { DEFAULT_RETRY, type Mishap, mishapOf } from '../core/retry/retry.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
-import { headerValue, type ResponseHead } from '../http1/message.ts'
+import { fieldLines } from '../http1/write.ts'
+import { type FlatHeaders, headerValue, type ResponseHead } from '../http1/message.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
@@ -31,6 +23,7 @@ import type { Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
 import type { CallContext } from './context.ts'
+import { Repeats } from './repeats.ts'
 import { RequestStream } from './request-stream.ts'
 import { Try, type Trier } from './try.ts'
 
@@ -70,9 +63,11 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   readonly #call: DownstreamCall
   readonly #request: DirectRequest
   readonly #context: CallContext
-  readonly #head: string
+  #head: string
   /** It has a slot, and perhaps a part of the answer. */
   #try: Try | undefined
+  /** Whose servers it is for now. */
+  readonly #pool: Pool
   /** It waits for a slot although its route queues. */
   #probes = false
   /** Of the call as a whole. */
@@ -80,14 +75,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #leaveLine: (() => void) | undefined
   /** Time has passed since the store was asked for others of its key. */
   #late = false
-  #tried: Set<Server> | undefined
-  #tries = 0
+  /** Set with the second try. */
+  #repeats: Repeats | undefined
   /** Of the answer that stands as long as there is no better one. */
   #held: Try | undefined
   /** Until the next try. */
   #pause: Timer | undefined
-  /** A kept connection had gone stale: no other one is trusted. */
-  #onlyFresh = false
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
@@ -95,44 +88,56 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
     this.#call = call
     this.#request = request
+    this.#pool = request.pool
     this.#context = context
     this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
   }
 
   start(): void {
-    const { callMs } = this.#context.config.timeouts
+    const timeoutMs = this.#timeoutMs
     this.#call.onGone(() => this.#clientGone())
-    if (this.#call.head.bodyLength !== 0) this.#body = new RequestStream(this.#call, this.#context, () => this.#bodyTooLarge())
-    if (callMs > 0) {
-      this.#endsAt = this.#context.clock.monotonic() + callMs
-      this.deadlineAt = this.#context.sweeper.in(callMs)
-      this.#context.sweeper.add(this)
-    }
+    if (this.#call.head.bodyLength !== 0) this.#body = this.#createBody()
+    if (timeoutMs > 0) this.#setDeadline(timeoutMs)
     this.#findServer()
+  }
+
+  #createBody(): RequestStream {
+    const copyBytesMax = this.#request.route.retry?.bodyBytesMax ?? this.#context.config.limits.spillCopy
+    return new RequestStream(this.#call, this.#context, { copyBytesMax, tooLarge: () => this.#bodyTooLarge() })
+  }
+
+  /** Everything that the call does ends then, and its servers know. */
+  #setDeadline(timeoutMs: Millis): void {
+    const { clock, sweeper } = this.#context
+    this.#endsAt = this.#call.receivedAt + timeoutMs
+    const leftMs = this.#endsAt - clock.monotonic()
+    this.deadlineAt = sweeper.in(Math.max(0, leftMs))
+    sweeper.add(this)
+    this.#head += fieldLines(['Spillway-Deadline', new Date(clock.now() + leftMs).toISOString()])
   }
 
   // --- a server with a free slot
 
   #findServer(): void {
-    const { pool, route, keyHash } = this.#request
+    const { route, keyHash } = this.#request
+    const pool = this.#pool
     const spillable = this.#canSpill()
-    const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: spillable })
+    const server = pool.acquire({ excluded: this.#repeats?.tried, keyHash, isSpillable: spillable })
     if (server !== undefined) {
-      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
+      if (this.#request.spill !== undefined && this.#repeats === undefined) this.#context.routeModes.served(route)
       return this.#take(server)
     }
     this.#late = true
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
-    if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
-      return this.#noServer('no_server', 'every server of the pool was tried')
+    if (this.#repeats?.hasTriedAll(pool) === true) return this.#noServer('no_server', 'every server of the pool was tried')
     this.#leaveLine = pool.wait(this, {
       forMs: spillable ? route.patienceMs : pool.config.waitMs,
-      excluded: this.#tried,
+      excluded: this.#repeats?.tried,
       ordered: this.#request.order !== undefined,
     })
-    if (this.#leaveLine === undefined)
-      this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    if (this.#leaveLine !== undefined) this.#call.log.trace?.waits(pool.name)
+    else this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -146,6 +151,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   #waitOver(): void {
     this.#leaveLine = undefined
+    this.#call.log.trace?.waited()
     if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
     this.#probes = false
   }
@@ -158,7 +164,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   /** The slot is its own. While it waited, or was tried in vain, others of its key may have been stored: then it goes behind them. */
   #take(server: Server): void {
-    const next = new Try(this, this.#call, this.#request.pool, server)
+    const next = new Try(this, this.#call, this.#pool, server)
     this.#try = next
     const { order } = this.#request
     const late = this.#late
@@ -185,13 +191,13 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   expire(): void {
     this.#waitOver()
-    const { pool } = this.#request
+    const pool = this.#pool
     if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
   }
 
   #noServer(code: ErrorCode, detail: string): void {
-    if (this.#canSpill()) this.#spill(detail)
+    if (this.#held === undefined && this.#canSpill()) this.#spill(detail)
     else this.#giveUp(this.#failed ?? failure(code, detail))
   }
 
@@ -199,14 +205,22 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   #send(next: Try): void {
     const { server } = next
+    const pool = this.#pool
     this.#call.log.server = server.name
-    const { pool } = this.#request
-    if (this.#tries++ === 0) pool.retries.first()
+    const note = this.#call.log.trace?.begin(server)
+    if (this.#repeats === undefined) pool.retries.first()
+    else this.#repeats.tries++
     const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
     const { method } = this.#call.head
-    const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
+    const request = {
+      method,
+      head: this.#head,
+      body: outgoingBody(this.#call.head.bodyLength),
+      fresh: this.#repeats?.onlyFresh === true,
+      firstByteMs: this.#request.route.firstByteMs,
+    }
     const connection = this.#context.upstream.exchange(pool, server, request, next)
-    next.sent(connection, sentAt)
+    next.sent(connection, sentAt, note)
     this.#body?.sendTo(connection)
   }
 
@@ -219,14 +233,15 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   }
 
   #pass(tried: Try, head: ResponseHead): void {
+    if (this.#held !== undefined) this.#dropHeld()
     tried.pass(head, this.#request.cors)
   }
 
   /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
   #busy(tried: Try, head: ResponseHead): void {
     const { server } = tried
-    this.#request.pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
-    tried.drop()
+    this.#pool.pause(server, retryAfterMs(head.headers, this.#context) ?? BUSY_PAUSE_MS)
+    tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
   }
 
@@ -240,59 +255,36 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#try = undefined
     this.#body?.hold()
     const mishap = mishapOf(failed)
-    this.#learn(mishap, server)
-    const again = this.#mayTryAgain(mishap)
-    const pauseMs = again ? this.#pauseMs(mishap, server) : Number.POSITIVE_INFINITY
-    if (pauseMs < this.#timeLeft() && this.#mayRepeat(mishap)) this.#after(pauseMs, () => this.#findServer())
-    else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
+    const repeats = this.#learn(mishap, server)
+    const again = this.#mayTryAgain(repeats, mishap)
+    const pauseMs = again ? repeats.pauseMs(mishap, server, this.#context.random.unit()) : Number.POSITIVE_INFINITY
+    if (again && this.#hasTimeAfter(pauseMs) && this.#mayRepeat(repeats, mishap)) this.#after(pauseMs, () => this.#findServer())
+    else if (this.#held === undefined && (again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
     else this.#giveUp(this.#failed)
   }
 
-  #mayTryAgain(mishap: Mishap): boolean {
-    return mayTryAgain(this.#rules, {
-      method: this.#call.head.method,
-      mishap,
-      responseStarted: this.#call.responseStarted,
-      replayable: this.#body?.replayable ?? true,
-      tries: this.#tries,
-      triesMax: triesMax(this.#rules, this.#request.pool.servers.length),
-    })
+  #learn(mishap: Mishap, server: Server): Repeats {
+    this.#repeats ??= new Repeats(this.#request.route.retry ?? DEFAULT_RETRY)
+    this.#repeats.learn(mishap, server, this.#pool)
+    return this.#repeats
   }
 
-  get #rules(): RetryRules {
-    return this.#request.route.retry ?? DEFAULT_RETRY
+  #mayTryAgain(repeats: Repeats, mishap: Mishap): boolean {
+    const { responseStarted, head } = this.#call
+    const replayable = this.#body?.replayable ?? true
+    return repeats.mayTryAgain({ method: head.method, mishap, responseStarted, replayable }, this.#pool.servers.length)
   }
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
-  #mayRepeat(mishap: Mishap): boolean {
-    const { pool } = this.#request
-    return mishap === 'connect-failure' || mishap === 'stale' || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+  #mayRepeat(repeats: Repeats, mishap: Mishap): boolean {
+    return mishap === 'connect-failure' || mishap === 'stale' || repeats.hasTriedAll(this.#pool) || this.#pool.mayRepeat()
   }
 
-  /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
-  #learn(mishap: Mishap, server: Server): void {
-    if (mishap === 'stale') {
-      this.#onlyFresh = true
-      this.#tries--
-    } else this.#ruleOut(server)
-  }
-
-  #ruleOut(server: Server): void {
-    this.#tried = (this.#tried ?? new Set()).add(server)
-    // More tries than servers: where all had theirs, they begin anew.
-    if (this.#rules.tries !== undefined) this.#tried = nextExcluded(this.#tried, server, this.#request.pool.usableServers())
-  }
-
-  /** Until the next try. Another server, where nothing was sent, need not wait for what happened to this one. */
-  #pauseMs(mishap: Mishap, server: Server): Millis {
-    const { backoff } = this.#rules
-    if (backoff === undefined || mishap === 'stale') return 0
-    if (mishap === 'connect-failure' && this.#tried?.has(server) === true) return 0
-    return retryDelayMs(backoff, this.#tries, this.#context.random.unit())
-  }
-
-  #timeLeft(): Millis {
-    return this.#endsAt === Number.POSITIVE_INFINITY ? this.#endsAt : this.#endsAt - this.#context.clock.monotonic()
+  /** Can a try that begins then be answered before the call must end? */
+  #hasTimeAfter(pauseMs: Millis): boolean {
+    if (this.#endsAt === Number.POSITIVE_INFINITY) return true
+    const now = this.#context.clock.monotonic()
+    return now + pauseMs + this.#pool.fastestMs(now) < this.#endsAt
   }
 
   #after(pauseMs: Millis, next: () => void): void {
@@ -302,32 +294,33 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   // --- an answer that another server may improve on
 
-  /** By what it says another server may be asked; whether one can be is seen when all of the answer is there that came with its head. */
-  #mayImprove({ server }: Try, head: ResponseHead): boolean {
-    const { retry, pool } = { retry: this.#request.route.retry, pool: this.#request.pool }
-    if (retry?.statuses.includes(head.status) !== true) return false
-    const restMs = isNotNow(head.status) ? retryAfterMs(head, this.#context) : undefined
-    // Who takes the last one out keeps its answers from who could do something with them.
-    if (restMs !== undefined && pool.usableServers().some((other) => other !== server)) pool.pause(server, restMs)
-    return !forbidsRetry(head.headers) && (this.#body?.ended ?? true) && this.#mayTryAgain({ status: head.status })
+  /** By what it says another server may be asked. Whether one can be is seen when all is there that came together with its head. */
+  #mayImprove({ server }: Try, { status, headers }: ResponseHead): boolean {
+    const { retry } = this.#request.route
+    if (retry?.statuses.includes(status) !== true) return false
+    const restMs = isNotNow(status) ? retryAfterMs(headers, this.#context) : undefined
+    // Without the last one nobody would answer at all.
+    if (restMs !== undefined && this.#pool.usableServers().some((other) => other !== server)) this.#pool.pause(server, restMs)
+    if (forbidsRetry(headers) || this.#body?.ended === false) return false
+    return this.#mayTryAgain(this.#repeats ?? new Repeats(retry), { status })
   }
 
   held(tried: Try): void {
     if (this.#ended) return
+    const { server } = tried
     this.#held?.drop()
     this.#held = tried
     this.#try = undefined
-    const { server } = tried
-    this.#ruleOut(server)
-    const pauseMs = this.#pauseMs({ status: 0 }, server)
-    if (pauseMs < this.#timeLeft()) this.#after(pauseMs, () => this.#improve())
+    const status = { status: tried.status }
+    const pauseMs = this.#learn(status, server).pauseMs(status, server, this.#context.random.unit())
+    if (this.#hasTimeAfter(pauseMs)) this.#after(pauseMs, () => this.#improve())
     else this.#giveHeld()
   }
 
   /** Only where a server is free now: an answer is there already. */
   #improve(): void {
-    const { pool, keyHash } = this.#request
-    const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: this.#canSpill() })
+    const pool = this.#pool
+    const server = pool.acquire({ excluded: this.#repeats?.tried, keyHash: this.#request.keyHash, isSpillable: this.#canSpill() })
     if (server === undefined) return this.#giveHeld()
     if (!pool.mayRepeat()) {
       pool.release(server)
@@ -355,6 +348,11 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     return !failed.sent || (failed.code === 'connection_reset' && this.#request.route.redeliver === 'always')
   }
 
+  /** Of the call as a whole; 0: none. */
+  get #timeoutMs(): Millis {
+    return this.#request.route.timeoutMs ?? this.#context.config.timeouts.callMs
+  }
+
   #canSpill(): boolean {
     return this.#request.spill !== undefined && !this.#call.responseStarted && (this.#body?.replayable ?? true)
   }
@@ -362,7 +360,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #spill(reason: string, why?: 'queueing'): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: why ?? (this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity'),
+      cause: why ?? (this.#pool.upServers().length === 0 ? 'no_server' : 'capacity'),
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
@@ -370,6 +368,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       rest: undefined,
     }
     this.#finish()
+    const { trace } = this.#call.log
+    if (trace !== undefined) trace.phase = 'gateway'
     this.#request.spill?.(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
   }
@@ -403,9 +403,21 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   }
 
   onDeadline(): void {
+    const waited = this.#leaveLine !== undefined
+    const at = waited ? 'nobody: it waited for a slot' : this.#try?.server.name
     this.#leaveLine?.()
-    this.#try?.drop()
-    this.#fail(failure('call_timeout', `the call took longer than ${this.#context.config.timeouts.callMs} ms (timeouts.call)`))
+    if (waited && this.#held === undefined && this.#canSpill()) return this.#spill('no slot was free before the call had to end')
+    this.#pause?.cancel()
+    this.#try?.drop('call_timeout')
+    this.#try = undefined
+    const what = this.#request.route.timeoutMs === undefined ? 'timeouts.call' : "the route's timeout"
+    const where = at === undefined ? '' : `; it was at ${at}`
+    this.#giveUp(failure('call_timeout', `the call took longer than ${this.#timeoutMs} ms (${what})${where}`))
+  }
+
+  #dropHeld(): void {
+    this.#held?.drop()
+    this.#held = undefined
   }
 
   #finish(): void {
@@ -413,11 +425,10 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#ended = true
     this.#waitOver()
     this.#try = undefined
-    this.#held?.drop()
-    this.#held = undefined
+    if (this.#held !== undefined) this.#dropHeld()
     this.#pause?.cancel()
     this.#body?.dropCopy()
-    if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)
+    if (this.#endsAt !== Number.POSITIVE_INFINITY) this.#context.sweeper.delete(this)
   }
 }
 
@@ -429,8 +440,8 @@ export function orderUnknown(): Failure {
   return failure('store_unavailable', 'The store cannot say whether others of the same key come first.')
 }
 
-function retryAfterMs(head: ResponseHead, context: CallContext): Millis | undefined {
-  return parseRetryAfter(headerValue(head.headers, 'retry-after'), context.clock.now())
+function retryAfterMs(headers: FlatHeaders, context: CallContext): Millis | undefined {
+  return parseRetryAfter(headerValue(headers, 'retry-after'), context.clock.now())
 }
 
 function outgoingBody(bodyLength: number): OutgoingBody {

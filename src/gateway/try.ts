@@ -12,6 +12,7 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
+import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
 import { HeldAnswer } from './held-answer.ts'
 
@@ -37,13 +38,15 @@ export class Try implements ResponseSink {
   /** 0: it is not measured, or was answered. */
   #sentAt: MonotonicMillis = 0
   /** Of the answer. */
-  #status = 0
+  status = 0
   /** What the Connection fields of the answer said. */
   #answerConnection = ''
   /** Its answer waits for what becomes of another try. */
   #held: HeldAnswer | undefined
   /** What shall become of it, once all is there that came at once: mostly that is all of it. */
   #asks = false
+  /** Where the call is traced. */
+  #note: TryNote | undefined
 
   /** The slot of the server is its own from now on. */
   constructor(trier: Trier, call: DownstreamCall, pool: Pool, server: Server) {
@@ -54,9 +57,11 @@ export class Try implements ResponseSink {
   }
 
   /** `sentAt`: 0 where it is not measured. */
-  sent(connection: UpstreamConnection, sentAt: MonotonicMillis): void {
+  sent(connection: UpstreamConnection, sentAt: MonotonicMillis, note: TryNote | undefined): void {
     this.#connection = connection
     this.#sentAt = sentAt
+    this.#note = note
+    note?.on(connection)
   }
 
   // --- the answer
@@ -76,6 +81,7 @@ export class Try implements ResponseSink {
 
   head(head: ResponseHead): void {
     if (this.#sentAt > 0) this.#measure()
+    if (head.status >= 200) this.#note?.head(head.status)
     this.#answerConnection = head.connection
     if (head.status === 101) {
       this.#connection?.destroy()
@@ -91,7 +97,7 @@ export class Try implements ResponseSink {
 
   /** To the client. `cors`: what the route says about it. */
   pass(head: ResponseHead, cors: readonly string[] | undefined): void {
-    this.#status = head.status
+    this.status = head.status
     passHead(this.#call, head, cors)
   }
 
@@ -104,7 +110,8 @@ export class Try implements ResponseSink {
   }
 
   end(trailers: readonly string[]): void {
-    this.#pool.observe(this.server, !isServerFault(this.#status))
+    this.#note?.ended('answered')
+    this.#pool.observe(this.server, !isServerFault(this.status))
     this.#connection = undefined
     this.#releaseSlot()
     if (this.#held === undefined) this.#endCall(trailers)
@@ -120,7 +127,7 @@ export class Try implements ResponseSink {
 
   /** It is not passed on before it is known whether there will be a better one. What has come of it with its head is kept, nothing more is read. */
   hold(head: ResponseHead, budget: BufferBudget): void {
-    this.#status = head.status
+    this.status = head.status
     this.#held = new HeldAnswer(head, budget)
     this.#asks = true
   }
@@ -159,6 +166,7 @@ export class Try implements ResponseSink {
   // --- other endings
 
   fail(failed: UpstreamFailure): void {
+    this.#note?.ended(failed.code)
     this.#connection = undefined
     this.#releaseSlot()
     // A kept connection that had gone stale says nothing about it.
@@ -168,9 +176,10 @@ export class Try implements ResponseSink {
   }
 
   /** Nobody waits for its answer, or for the rest of it. */
-  drop(): void {
+  drop(why = 'abandoned'): void {
     // What it said of its server counts.
-    if (this.#held !== undefined && this.#connection !== undefined) this.#pool.observe(this.server, !isServerFault(this.#status))
+    if (this.#held !== undefined && this.#connection !== undefined) this.#pool.observe(this.server, !isServerFault(this.status))
+    this.#note?.ended(why)
     this.#connection?.destroy()
     this.#connection = undefined
     this.#dropHeld()

@@ -15,6 +15,7 @@ import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/u
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
+import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
 import type { CallContext } from './context.ts'
 
@@ -27,9 +28,12 @@ export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly s
     return sendFailure(call, failure('too_many_tunnels', `each server of pool ${pool.name} has ${pool.config.maxTunnels} tunnels`))
   }
   call.log.server = server.name
+  const tried = call.log.trace?.begin(server)
   const handshake = new Handshake(call, pool, server, context)
   const connection = context.upstream.dedicated(pool, server)
   handshake.connection = connection
+  handshake.tried = tried
+  tried?.on(connection)
   call.onGone(() => handshake.abandon())
   const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
   connection.begin(call.head.method, `${call.head.method} ${call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
@@ -41,6 +45,7 @@ export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly s
 /** The exchange until it is known whether there will be a tunnel. Gives the tunnel's place back exactly once. */
 class Handshake implements ResponseSink {
   connection: UpstreamConnection | undefined
+  tried: TryNote | undefined
   readonly #call: DownstreamCall
   readonly #pool: Pool
   readonly #server: Server
@@ -65,6 +70,7 @@ class Handshake implements ResponseSink {
   }
 
   head(head: ResponseHead): void {
+    if (head.status >= 200 || head.status === 101) this.tried?.head(head.status)
     if (head.status === 101) return this.#join(head)
     if (head.status >= 200) this.#call.closeAfter()
     this.#answerConnection = head.connection
@@ -88,6 +94,7 @@ class Handshake implements ResponseSink {
     if (this.#call.head.expectContinue) this.#call.sendInformational(100, 'Continue', [])
     // What was answered before goes first.
     this.#call.uncork()
+    this.tried?.ended('answered')
     const up = connection.detach()
     const down = this.#call.detach()
     down.socket.write(
@@ -105,11 +112,13 @@ class Handshake implements ResponseSink {
   }
 
   end(trailers: readonly string[]): void {
+    this.tried?.ended('answered')
     this.#release()
     this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
   fail(failed: UpstreamFailure): void {
+    this.tried?.ended(failed.code)
     this.#release()
     // A client that did not wait may speak the new protocol already.
     this.#call.closeAfter()

@@ -5,6 +5,7 @@
 import type { RequestHead } from '../http1/message.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { NetworkSocket } from '../ports/network.ts'
+import type { CallTrace } from '../telemetry/call-trace.ts'
 
 export interface Peer {
   readonly address: string
@@ -48,6 +49,10 @@ export interface CallLog {
   server?: string
   job?: string
   error?: string
+  /** The gateway answered by itself. */
+  by?: 'redirect' | 'answer'
+  /** Only where somebody reads it. */
+  trace?: CallTrace
 }
 
 export interface Call {

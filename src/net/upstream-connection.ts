@@ -9,7 +9,7 @@ import { findHead } from '../http1/find-head.ts'
 import type { ResponseHead } from '../http1/message.ts'
 import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
 import { chunkHeader, lastChunk } from '../http1/write.ts'
-import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network, NetworkSocket } from '../ports/network.ts'
 import { Output } from './output.ts'
@@ -36,6 +36,13 @@ export interface ResponseSink {
   data(chunk: Buffer): boolean
   end(trailers: readonly string[]): void
   fail(failed: UpstreamFailure): void
+}
+
+export interface SentBody {
+  readonly whole?: Uint8Array
+  readonly chunked: boolean
+  /** From the end of the request to the head of the answer, where it is other than usual. */
+  readonly firstByteMs?: Millis | undefined
 }
 
 export interface UpstreamOptions {
@@ -66,6 +73,11 @@ export class UpstreamConnection implements Sweepable {
   deadlineAt: Deadline
   usedAt: MonotonicMillis = 0
   served = 0
+  /** Undefined: it is not open yet. */
+  connectMs: Millis | undefined
+  /** What came in the current exchange, or the last one. */
+  bytesDown: Bytes = 0
+  readonly #openedAt: MonotonicMillis
   readonly #socket: NetworkSocket
   readonly #options: UpstreamOptions
   readonly #out: Output
@@ -77,11 +89,14 @@ export class UpstreamConnection implements Sweepable {
   #left = 0
   #keep = false
   #idleMs: Millis
+  /** Of this exchange. */
+  #firstByteMs: Millis
   #requestEnded = true
   #informational = 0
   #chunkedRequest = false
   #sent = false
   #retained = false
+  #writtenBefore: Bytes = 0
   #onIdle: ((connection: UpstreamConnection) => void) | undefined
   #onClosed: ((connection: UpstreamConnection) => void) | undefined
   drainListener: (() => void) | undefined
@@ -90,7 +105,9 @@ export class UpstreamConnection implements Sweepable {
 
   constructor(host: string, port: number, options: UpstreamOptions) {
     this.#options = options
+    this.#openedAt = options.clock.monotonic()
     this.#idleMs = options.timeouts.idleMs
+    this.#firstByteMs = options.timeouts.firstByteMs
     this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
     this.#socket = options.network.connect({
       host,
@@ -117,6 +134,11 @@ export class UpstreamConnection implements Sweepable {
     return this.#sent
   }
 
+  /** What was written in the current exchange, or the last one. */
+  get bytesUp(): Bytes {
+    return this.#out.written - this.#writtenBefore
+  }
+
   cork(): void {
     this.#out.cork()
   }
@@ -133,10 +155,13 @@ export class UpstreamConnection implements Sweepable {
   // --- the request
 
   /** Sends a head and, when given, the whole body with it. Otherwise `write` and `end` follow. */
-  begin(method: string, head: string, sink: ResponseSink, body: { whole?: Uint8Array; chunked: boolean }): void {
+  begin(method: string, head: string, sink: ResponseSink, body: SentBody): void {
     this.#sink = sink
+    this.#firstByteMs = body.firstByteMs ?? this.#options.timeouts.firstByteMs
     this.#method = method
     this.#sent = false
+    this.bytesDown = 0
+    this.#writtenBefore = this.#out.written
     this.#chunkedRequest = body.chunked
     this.#requestEnded = body.whole !== undefined
     if (this.#state === IDLE) this.#beginWaiting()
@@ -159,8 +184,8 @@ export class UpstreamConnection implements Sweepable {
 
   /** The server has `firstByte` from the end of the request. Before that it is the client's turn, unless the server takes no more of it. */
   #awaitHead(): void {
-    const { firstByteMs, stallMs } = this.#options.timeouts
-    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : this.#out.blocked ? stallMs : NEVER)
+    const { stallMs } = this.#options.timeouts
+    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? this.#firstByteMs : this.#out.blocked ? stallMs : NEVER)
   }
 
   /** The server has asked for more time: at least so long from now. */
@@ -199,6 +224,7 @@ export class UpstreamConnection implements Sweepable {
   }
 
   readonly #onConnect = (): void => {
+    this.connectMs = this.#options.clock.monotonic() - this.#openedAt
     if (this.#sink === undefined) this.#becomeIdle()
     else this.#beginWaiting()
   }
@@ -237,6 +263,7 @@ export class UpstreamConnection implements Sweepable {
     const sink = this.#sink
     // Bytes that nobody asked for: this server's framing cannot be trusted.
     if (sink === undefined) return this.destroy()
+    this.bytesDown += chunk.length
     this.#input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk])
     sink.cork()
     while (this.#input !== undefined && this.#sink === sink) {

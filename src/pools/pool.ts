@@ -121,6 +121,12 @@ export class Pool {
     return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
   }
 
+  /** Until the quickest of them begins to answer; 0 where nobody knows. */
+  fastestMs(now: MonotonicMillis): Millis {
+    const known = this.usableServers().filter(({ latency }) => latency.known)
+    return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
+  }
+
   /** Checked, and none of them is good. */
   get isLost(): boolean {
     return this.servers.every(({ state }) => state === 'down' || state === 'ejected')

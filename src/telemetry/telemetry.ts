@@ -2,6 +2,7 @@
  * What the gateway tells about itself: events for people, counters for machines, one line per call and per attempt for both.
  * Information flows out only; nothing in here decides anything. Job ids may appear everywhere, tokens, secrets and bodies nowhere.
  */
+import type { Termination } from '../core/calls/termination.ts'
 import type { EpochMillis, Millis } from '../lib/units.ts'
 
 export type GatewayEvent =
@@ -67,10 +68,36 @@ export interface AccessLine {
   readonly tookMs: Millis
   readonly bytesIn: number
   readonly bytesOut: number
-  readonly server?: string
-  readonly job?: string
+  readonly server?: string | undefined
+  readonly job?: string | undefined
   /** How it ended when not well: an error code, or `client-gone`. */
-  readonly error?: string
+  readonly error?: string | undefined
+  /** How it ended, in one word. */
+  readonly end: Termination
+  /** Who is behind trusted proxies; absent: the peer itself. */
+  readonly client?: string | undefined
+  readonly pool?: string | undefined
+  /** In line for a slot. */
+  readonly waitMs?: Millis | undefined
+  /** Each time that it was given to a server, in order. */
+  readonly tries?: readonly TryLine[] | undefined
+  readonly requestId?: string | undefined
+  readonly traceId?: string | undefined
+}
+
+/** Once that the request was given to a server. */
+export interface TryLine {
+  readonly server: string
+  readonly atMs: Millis
+  readonly why?: string | undefined
+  readonly outcome: string
+  readonly status?: number | undefined
+  readonly reused: boolean
+  readonly connectMs?: Millis | undefined
+  readonly firstByteMs?: Millis | undefined
+  readonly tookMs?: Millis | undefined
+  readonly bytesUp: number
+  readonly bytesDown: number
 }
 
 /** One per request that was sent, or tried to be sent, to a server. */

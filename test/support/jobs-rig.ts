@@ -20,7 +20,7 @@ import { Sweeper } from '../../src/net/sweeper.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
-import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
+import type { AccessLine, AttemptLine, GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
 import { Webhooks } from '../../src/webhooks/webhooks.ts'
@@ -184,14 +184,14 @@ function newJob(queue: QueueConfig, change: Partial<NewJob>): NewJob {
   }
 }
 
-export function recordingTelemetry(events: GatewayEvent[]): Telemetry {
+export function recordingTelemetry(events: GatewayEvent[], access: AccessLine[] = [], attempts: AttemptLine[] = []): Telemetry {
   const telemetry = createTelemetry({ format: 'text', access: 'off', write: () => undefined })
   return {
     metrics: telemetry.metrics,
     accessLog: true,
     event: (event) => void events.push(event),
-    access: () => undefined,
-    attempt: () => undefined,
+    access: (line) => void access.push(line),
+    attempt: (line) => void attempts.push(line),
   }
 }
 
