@@ -292,7 +292,8 @@ class RunningGateway implements Gateway {
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers }
     const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper }
-    return new Upstream({ ...ports, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }, this.#budget)
+    const parts = { ...ports, ...heads, copyBytesMax: limits.spillCopy, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
+    return new Upstream(parts, this.#budget)
   }
 
   #createWebhooks(jobs: Jobs, bus: Bus, store: JobStore): Webhooks {

@@ -117,6 +117,7 @@ function serverStatus(server: Server, maxInFlight: number, clock: Clock): Server
     state,
     inFlight,
     tunnels,
+    ...(server.backup && { backup: true }),
     ...fewer,
     ...(restsMs > 0 && { restsMs }),
     ...(isOnProbation && { onProbation: true }),

@@ -13,6 +13,8 @@ export interface Readiness {
 export interface ServerStatus {
   readonly name: string
   readonly weight: number
+  /** It gets something only while no other server is up. */
+  readonly backup?: boolean
   readonly state: string
   /** Why it is down or ejected. */
   readonly reason?: string

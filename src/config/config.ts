@@ -101,6 +101,8 @@ export interface ServerConfig {
   readonly host: string
   readonly port: number
   readonly weight: number
+  /** It gets something only while no other server can be used. */
+  readonly backup?: true
 }
 
 export interface HealthConfig {

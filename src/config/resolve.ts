@@ -146,13 +146,21 @@ type ParsedServer = Extract<ParsedPool, readonly unknown[]>[number]
 
 function resolveServers(pool: string, servers: readonly ParsedServer[], report: Report): ServerConfig[] {
   const seen = new Set<string>()
+  if (servers.every((server) => 'url' in server && server.backup)) {
+    const message = 'are all backups, which stand in for others; leave backup out where there is nobody else'
+    report.error({ path: ['pools', pool, 'servers'], message })
+  }
   return servers.map((server, i) => {
-    const resolved = 'url' in server ? { ...server.url, weight: server.weight } : { ...server, weight: 1 }
+    const resolved = 'url' in server ? { ...server.url, weight: server.weight, ...backupOf(server) } : { ...server, weight: 1 }
     const path = ['pools', pool, 'servers', i, 'url']
     if (seen.has(resolved.name)) report.error({ path, message: `${resolved.name} stands in this pool twice; use weight to give it more` })
     seen.add(resolved.name)
     return resolved
   })
+}
+
+function backupOf({ backup }: { readonly backup: boolean }): Pick<ServerConfig, 'backup'> {
+  return backup ? { backup: true } : {}
 }
 
 /** A queue may be called `constructor`: only what stands in the file counts, not what every object has. */

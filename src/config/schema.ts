@@ -52,6 +52,10 @@ const store = z.strictObject({
 const server = z.strictObject({
   url: field.serverUrl.describe('`http://host:port`. A host name stands for all its addresses.'),
   weight: field.count(1, 1000).default(1).describe('Its share of requests and buckets, compared with the other servers of the pool.'),
+  backup: z
+    .boolean()
+    .default(false)
+    .describe('Gets requests and jobs only while no server of the pool that is no backup is up; several share what there is then.'),
 })
 
 const servers = z.array(z.union([field.serverUrl, server])).min(1)
@@ -97,7 +101,7 @@ const hash = z.strictObject({
 })
 
 const pool = z.strictObject({
-  servers: servers.describe('URLs, or mappings with `url` and `weight`.'),
+  servers: servers.describe('URLs, or mappings with `url`, `weight` and `backup`.'),
   balance: z
     .union([z.enum(['round-robin', 'least-requests', 'random', 'peak-ewma']), hash])
     .default('peak-ewma')

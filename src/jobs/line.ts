@@ -166,7 +166,7 @@ export class Line {
 
   /** How many jobs the servers that are up may run at once. */
   get slots(): number {
-    return this.#pool.upServers().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
+    return this.#pool.inUse().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
   }
 
   /** Buckets per server, for metrics. */
@@ -282,7 +282,14 @@ export class Line {
   }
 
   #assign(): { readonly count: number; readonly to: readonly string[] } {
-    const servers = this.#lanes.map(({ server }) => ({ name: server.name, weight: server.config.weight, up: server.state === 'up' }))
+    const inUse = new Set(this.#pool.inUse())
+    // Backups own nothing until they alone are left, and then everything.
+    const backups = [...inUse].some(({ backup }) => backup)
+    const servers = this.#lanes.map(({ server }) => ({
+      name: server.name,
+      weight: server.backup === backups ? server.config.weight : 0,
+      up: inUse.has(server),
+    }))
     const assigned = assignBuckets(servers)
     const to = new Set<string>()
     let count = 0

@@ -32,7 +32,7 @@ export class Judge {
     const was = conduct.standing
     const reason = observe(conduct, ok, this.#parts.rules)
     // Who was out already takes nobody's place.
-    if (reason !== undefined && (was === 'probation' || this.#mayEject())) this.#eject(server, reason)
+    if (reason !== undefined && (was === 'probation' || this.#mayEject(server))) this.#eject(server, reason)
     else if (was === 'probation' && conduct.standing === 'good') this.#parts.acquitted(server)
     this.#window ??= this.#parts.clock.after(this.#parts.rules.windowMs, () => this.#windowOver())
   }
@@ -49,13 +49,14 @@ export class Judge {
     const now = clock.monotonic()
     const judged = servers.map(({ conduct, latency }) => ({ conduct, latencyMs: latency.known ? latency.ms(now) : undefined }))
     for (const [i, reason] of judgeWindow(judged, rules).entries()) {
-      if (reason !== undefined && this.#mayEject()) this.#eject(servers[i] as Server, reason)
+      const server = servers[i] as Server
+      if (reason !== undefined && this.#mayEject(server)) this.#eject(server, reason)
     }
   }
 
-  /** A server that is down is out as well. */
-  #mayEject(): boolean {
-    const inUse = this.#parts.servers.filter(({ health }) => health.state === 'up')
+  /** A server that is down is out as well. Backups are compared among themselves: they are no reason to take out the last primary. */
+  #mayEject({ backup }: Server): boolean {
+    const inUse = this.#parts.servers.filter((server) => server.health.state === 'up' && server.backup === backup)
     return mayEject(
       inUse.map(({ conduct }) => conduct),
       this.#parts.rules,

@@ -51,9 +51,10 @@ export class Line {
     return () => this.#list.remove(place)
   }
 
-  /** Whose turn it is at this server; out of the line with that. */
-  next(server: Server): Waiter | undefined {
-    const canUse = ({ excluded, waiter }: Entry): boolean => excluded?.has(server) !== true && waiter.wanted
+  /** Whose turn it is at this server; out of the line with that. `before`: nobody who could use one of these. */
+  next(server: Server, before: readonly Server[] = []): Waiter | undefined {
+    const canUse = ({ excluded, waiter }: Entry): boolean =>
+      excluded?.has(server) !== true && waiter.wanted && before.every((other) => excluded?.has(other) === true)
     return this.#list.take(this.#clock.monotonic(), canUse)?.waiter
   }
 

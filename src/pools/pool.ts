@@ -2,6 +2,7 @@
  * Servers that do the same work: who may be used, who has a free slot, who waits for one. Requests that find none wait in one bounded line
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
+import { tierInUse } from '../core/balancing/tiers.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
@@ -127,6 +128,11 @@ export class Pool {
     return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
   }
 
+  /** Those that get something now: the ones that are up; backups only where no other one is. */
+  inUse(): readonly Server[] {
+    return tierInUse(this.upServers())
+  }
+
   /** Checked, and none of them is good. */
   get isLost(): boolean {
     return this.servers.every(({ state }) => state === 'down' || state === 'ejected')
@@ -186,9 +192,9 @@ export class Pool {
     return may
   }
 
-  /** More than half of the servers that are up take nothing more now. */
+  /** More than half of the servers in use take nothing more now. */
   #mostlyBusy(): boolean {
-    const up = this.upServers()
+    const up = this.inUse()
     return up.filter((server) => this.freeSlots(server) === 0).length * 2 > up.length
   }
 
@@ -197,18 +203,24 @@ export class Pool {
     const now = this.#ports.clock.monotonic()
     if (this.#ramping) this.#ramp(now)
     this.live.came++
-    let up = false
+    let [up, primaries, backups] = [false, false, false]
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true
       else if (isSpillable || !this.#isLastHope(server)) continue
-      if (server.inFlight >= server.slots || this.#rests(server)) continue
-      if (excluded?.has(server) !== true) candidates.push(server)
+      if (excluded?.has(server) === true) continue
+      if (server.backup) backups = true
+      else primaries = true
+      if (server.inFlight < server.slots && !this.#rests(server)) candidates.push(server)
     }
-    const chosen = this.#balancer.pick(candidates, { now, keyHash })
+    const chosen = this.#balancer.pick(primaries && backups ? candidates.filter(({ backup }) => !backup) : candidates, { now, keyHash })
     if (chosen !== undefined) chosen.inFlight++
     else if (up && excluded === undefined) this.live.waited++
     return chosen
+  }
+
+  #isUsable(server: Server): boolean {
+    return server.state === 'up' || this.#isLastHope(server)
   }
 
   /** It looks bad, as all of them do: what has nowhere else to go is sent there. */
@@ -232,8 +244,8 @@ export class Pool {
   /** Chooses the server with the fewest tunnels and takes a place for one more. */
   acquireTunnel(): Server | undefined {
     let chosen: Server | undefined
-    for (const server of this.servers) {
-      if (server.state !== 'up' || server.tunnels >= this.config.maxTunnels) continue
+    for (const server of this.inUse()) {
+      if (server.tunnels >= this.config.maxTunnels) continue
       if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++
@@ -309,6 +321,13 @@ export class Pool {
     this.#checks.now(server)
   }
 
+  /** A request met a kept connection that it had just closed. That says nothing about it, or that it is gone. */
+  wasStale(server: Server): void {
+    const { help } = METRICS.spillway_stale_connections_total
+    this.#ports.telemetry.metrics.counter('spillway_stale_connections_total', help, { pool: this.name, server: server.name }).inc()
+    this.#checks.now(server)
+  }
+
   /** A request or an attempt that reached the server has ended: by an answer that is its own, or not. */
   observe(server: Server, ok: boolean): void {
     this.#judge?.observe(server, ok)
@@ -333,9 +352,10 @@ export class Pool {
 
   /** All of its free slots but `kept`. */
   #serveLine(server: Server, kept: number): void {
-    const isUsable = server.state === 'up' || this.#isLastHope(server)
+    const isUsable = this.#isUsable(server)
+    const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
     while (isUsable && this.#slotsOf(server) > kept) {
-      const waiter = this.#line.next(server)
+      const waiter = this.#line.next(server, before)
       if (waiter === undefined) return
       server.inFlight++
       waiter.grant(server)
@@ -408,6 +428,8 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    // Who waits for a primary has none any more.
+    if (to !== 'up' && !server.backup) for (const other of this.servers) if (other.backup) this.#offer(other)
   }
 
   #beginUp(server: Server, returned: boolean): void {

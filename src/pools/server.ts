@@ -56,4 +56,9 @@ export class Server {
     this.limit = adaptiveMin === undefined ? undefined : new GradientLimit({ min: adaptiveMin, max: maxInFlight })
     this.slots = this.limit?.limit ?? maxInFlight
   }
+
+  /** It stands in for others. */
+  get backup(): boolean {
+    return this.config.backup === true
+  }
 }

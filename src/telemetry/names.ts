@@ -92,6 +92,11 @@ const SPECS = {
     help: 'Direct requests that failed after they had reached a server and might be sent again: those that were, and those that the budget or busy servers forbade.',
     labels: 'pool outcome',
   },
+  spillway_stale_connections_total: {
+    type: 'counter',
+    help: 'Requests and attempts that met a kept connection which the server had just closed. What may be done twice goes out again at once; what must not is only put on connections that are known to stand.',
+    labels: 'pool server',
+  },
   spillway_route_mode: { type: 'gauge', help: 'Always 1; its labels say what the route does now, and why.', labels: 'route mode trigger' },
   spillway_route_mode_since_seconds: {
     type: 'gauge',

@@ -79,7 +79,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const timeouts = { ...config.timeouts, idleMs: config.timeouts.upstreamIdleMs }
   const limits = { headBytesMax: config.limits.head, headersMax: config.limits.headers }
   const budget = new BufferBudget(config.limits.buffered)
-  const upstream = new Upstream({ clock, network, sweeper, ...limits, timeouts }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, ...limits, copyBytesMax: 65_536, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
   const bus = createLocalBus()
