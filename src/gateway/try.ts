@@ -149,10 +149,10 @@ export class Try implements ResponseSink {
     return false
   }
 
-  /** There will be no better one. False: it broke off meanwhile, and there is nothing to give. */
-  give(cors: readonly string[] | undefined): boolean {
+  /** There will be no better one. */
+  give(cors: readonly string[] | undefined): void {
     const held = this.#held
-    if (held === undefined) return false
+    if (held === undefined) return
     this.#held = undefined
     this.pass(held.head, cors)
     const flowing = held.pieces.map((piece) => this.#call.write(piece)).every(Boolean)
@@ -160,7 +160,6 @@ export class Try implements ResponseSink {
     if (held.trailers !== undefined) this.#endCall(held.trailers)
     else if (flowing) this.#connection?.resume()
     else this.#call.onDrain(() => this.#connection?.resume())
-    return true
   }
 
   // --- other endings
