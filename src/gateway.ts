@@ -30,6 +30,7 @@ import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Sweeper } from './net/sweeper.ts'
+import { Failovers } from './pools/failovers.ts'
 import { Pool } from './pools/pool.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
@@ -118,6 +119,7 @@ class RunningGateway implements Gateway {
   #modeSwitches: ModeSwitches | undefined
   readonly #listeners: Listener[] = []
   readonly #pools = new Map<string, Pool>()
+  readonly #failovers: Failovers
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -143,6 +145,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#failovers = new Failovers(this.#pools, options.telemetry)
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -163,7 +166,7 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
-    for (const pool of config.pools) this.#pools.set(pool.name, new Pool(pool, this.#parts()))
+    for (const pool of config.pools) this.#add(new Pool(pool, this.#parts()))
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -186,7 +189,7 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (this.#pools.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => this.#hasServer(pool),
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
@@ -214,12 +217,23 @@ class RunningGateway implements Gateway {
     if (typeof prepared === 'string') return { wrong: prepared }
     await this.#webhooks?.reload(config)
     // All in one turn of the event loop: no call and no job sees a part of it.
-    for (const pool of added) this.#pools.set(pool.name, pool)
+    for (const pool of added) this.#add(pool)
     this.#config = config
     this.#context = context
     prepared.apply()
     for (const pool of added) pool.start()
     return { needsRestart }
+  }
+
+  #add(pool: Pool): void {
+    this.#pools.set(pool.name, pool)
+    this.#failovers.watch(pool)
+  }
+
+  /** Of its own, or of who stands in for it. */
+  #hasServer(name: string): boolean {
+    const pool = this.#pools.get(name)
+    return pool !== undefined && this.#failovers.chainOf(pool).some((one) => one.upServers().length > 0)
   }
 
   async drain(): Promise<void> {
@@ -317,6 +331,7 @@ class RunningGateway implements Gateway {
       sweeper: this.#sweeper,
       router: compileRoutes(config.routes),
       pools: this.#pools,
+      failovers: this.#failovers,
       upstream,
       budget: this.#budget,
       jobs,
@@ -341,6 +356,7 @@ class RunningGateway implements Gateway {
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
       pools: this.#pools,
+      failovers: this.#failovers,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,

@@ -83,6 +83,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     version: '1.2.3',
     clock,
     pools: new Map([['api', pool]]),
+    failovers: { standIn: () => undefined },
     serves: ({ mode }) =>
       mode === 'queue' ? { mode, trigger: 'config' } : { mode: 'queue', trigger: 'no_server', since: NOW, reason: 'no server is up' },
     jobs: {

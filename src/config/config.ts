@@ -3,6 +3,7 @@
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
@@ -136,6 +137,13 @@ export interface PoolConfig {
   readonly retries: RetryBudget
   /** When servers are taken out by how their requests end. Absent: never. */
   readonly outliers?: OutlierRules
+  /** Who stands in for it. Absent: nobody. */
+  readonly failover?: FailoverConfig
+}
+
+export interface FailoverConfig {
+  readonly pool: string
+  readonly when: FailoverWhen
 }
 
 export interface RetryBudget {

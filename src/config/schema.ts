@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
+import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
@@ -133,6 +134,7 @@ const pool = z.strictObject({
     .describe(
       'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
+  failover: failoverSchema.optional(),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
     .prefault('10s')
@@ -393,6 +395,7 @@ export type ConfigFile = z.input<typeof configSchema>
 export type ParsedFile = z.output<typeof configSchema>
 export type ParsedRoute = ParsedFile['routes'][number]
 export type ParsedPool = ParsedFile['pools'][string]
+export type ParsedPoolMapping = Exclude<ParsedPool, readonly unknown[]>
 export type ParsedQueue = ParsedFile['queues'][string]
 export type ParsedCors = NonNullable<ParsedFile['cors']>
 

@@ -20,6 +20,7 @@ import type { Server } from '../pools/server.ts'
 import type { Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { RequestStream } from './request-stream.ts'
 import { Try, type Trier } from './try.ts'
@@ -33,6 +34,8 @@ export interface DirectRequest {
   readonly cors: readonly string[] | undefined
   /** Hash of what binds it to a server, where the pool balances by that. */
   readonly keyHash: number | undefined
+  /** Where more than balancing decides which pool and which server it gets. */
+  readonly choice: Choice | undefined
   /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
   readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
@@ -65,7 +68,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   /** It has a slot, and perhaps a part of the answer. */
   #try: Try | undefined
   /** Whose servers it is for now. */
-  readonly #pool: Pool
+  #pool: Pool
   /** It waits for a slot although its route queues. */
   #probes = false
   /** Of the call as a whole. */
@@ -104,10 +107,10 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- a server with a free slot
 
   #findServer(): void {
-    const { route, keyHash } = this.#request
-    const pool = this.#pool
+    const { route } = this.#request
     const spillable = this.#canSpill()
-    const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: spillable })
+    const server = this.#acquire(spillable)
+    const pool = this.#pool
     if (server !== undefined) {
       if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
       return this.#take(server)
@@ -123,6 +126,14 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     })
     if (this.#leaveLine !== undefined) this.#call.log.trace?.waits(pool.name)
     else this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+  }
+
+  #acquire(isSpillable: boolean): Server | undefined {
+    const { choice, keyHash } = this.#request
+    if (choice === undefined) return this.#pool.acquire({ excluded: this.#tried, keyHash, isSpillable })
+    const server = choice.acquire({ excluded: this.#tried, isSpillable })
+    this.#pool = choice.pool
+    return server
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -176,6 +187,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   expire(): void {
     this.#waitOver()
+    if (this.#request.choice?.hasOtherWay(this.#tried) === true && this.wanted) return this.#findServer()
     const pool = this.#pool
     if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
@@ -234,7 +246,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       replayable: this.#body?.replayable ?? true,
       timedOut: failed.code === 'first_byte_timeout',
       tries: this.#tries,
-      triesMax: Math.max(TRIES_MIN, this.#pool.servers.length),
+      triesMax: Math.max(TRIES_MIN, this.#request.choice?.servers ?? this.#pool.servers.length),
     })
     if (again && this.#mayRepeat(failed)) this.#findServer()
     else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)

@@ -17,11 +17,20 @@ import type { Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 
-export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly string[], context: CallContext): void {
+/** Whose servers it may go to. */
+export interface TunnelWay {
+  readonly pool: Pool
+  readonly choice: Choice | undefined
+}
+
+export function openTunnel(call: DownstreamCall, way: TunnelWay, headers: readonly string[], context: CallContext): void {
   if (call.head.bodyLength !== 0) return sendFailure(call, failure('bad_request', 'an Upgrade request with a body is not accepted'))
-  const server = pool.acquireTunnel()
+  const { choice } = way
+  const server = choice === undefined ? way.pool.acquireTunnel() : choice.acquireTunnel()
+  const pool = choice?.pool ?? way.pool
   if (server === undefined) {
     if (pool.upServers().length === 0) return sendFailure(call, failure('no_server', `no server of pool ${pool.name} is up`))
     context.telemetry.event({ type: 'limit-reached', limit: 'maxTunnels', where: pool.name, value: pool.config.maxTunnels })

@@ -58,6 +58,11 @@ export class Line {
     return this.#list.take(this.#clock.monotonic(), canUse)?.waiter
   }
 
+  /** There is nothing to wait for any more. */
+  expireAll(): void {
+    this.#expire(() => true)
+  }
+
   close(): void {
     this.#closed = true
     this.#timer?.cancel()

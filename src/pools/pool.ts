@@ -417,6 +417,8 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    // Another pool stands in: whoever waits here goes there.
+    if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.
     if (to !== 'up' && !server.backup) for (const other of this.servers) if (other.backup) this.#offer(other)
   }

@@ -34,6 +34,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-on-probation': 'info',
   'pool-panics': 'error',
   'pool-calm': 'info',
+  'failover-began': 'warn',
+  'failover-ended': 'info',
   'buckets-moved': 'info',
   'mode-flipped': 'info',
   'mode-switched': 'warn',
@@ -115,6 +117,11 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
     case 'pool-calm':
       return `pool ${event.pool}: servers are chosen by their state again`
+    case 'failover-began':
+      return `pool ${event.pool} has no server up: pool ${event.to} stands in for it`
+    case 'failover-ended':
+      if (event.reason === 'lost') return `pool ${event.pool}: those that stand in for it have no server up either`
+      return `pool ${event.pool} has a server up again, and serves by itself`
     case 'buckets-moved':
       return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
     case 'mode-flipped':

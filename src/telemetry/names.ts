@@ -87,6 +87,16 @@ const SPECS = {
     help: 'Times that a server was taken out because its requests failed or were far slower than those of the others.',
     labels: 'pool server',
   },
+  spillway_failovers_total: {
+    type: 'counter',
+    help: 'Direct requests and tunnels of a pool that were given to one that stands in for it.',
+    labels: 'pool',
+  },
+  spillway_pool_failover: {
+    type: 'gauge',
+    help: '1 while a pool with `failover` has no server up and another one stands in for it, else 0.',
+    labels: 'pool',
+  },
   spillway_retries_total: {
     type: 'counter',
     help: 'Direct requests that failed after they had reached a server and might be sent again: those that were, and those that the budget or busy servers forbade.',
