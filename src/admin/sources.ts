@@ -229,10 +229,11 @@ function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView): 
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
-        pool.servers.map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
+        [...pool.servers, ...pool.leaving].map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
       ),
     )
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
+  perServer('spillway_server_draining', (server) => (server.state === 'draining' ? 1 : 0))
   perServer('spillway_server_in_flight', (server) => server.inFlight)
   perServer('spillway_server_tunnels', (server) => server.tunnels)
   perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))
@@ -241,7 +242,10 @@ function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView): 
       .filter(({ config }) => config.failover !== undefined)
       .map(({ name }) => ({ labels: { pool: name }, value: failovers.standIn(name) === undefined ? 0 : 1 })),
   )
-  gauge(metrics, 'spillway_pool_waiting', () => [...pools.values()].map((pool) => ({ labels: { pool: pool.name }, value: pool.waiting })))
+  const perPool = (name: MetricName, value: (pool: Pool) => number): void =>
+    gauge(metrics, name, () => [...pools.values()].map((pool) => ({ labels: { pool: pool.name }, value: value(pool) })))
+  perPool('spillway_pool_line_stands', (pool) => (pool.lineStands ? 1 : 0))
+  perPool('spillway_pool_waiting', (pool) => pool.waiting)
 }
 
 function registerRouteGauges(view: GatewayView): void {

@@ -11,6 +11,7 @@ import type { Path } from './problem.ts'
 import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
+import { resolveQueueing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
@@ -42,7 +43,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    routes: chained.routes,
+    routes: withShedding(chained.routes, file.pools),
     queues: [...chained.queues, ...(webhooks === undefined ? [] : [webhooks.queue])],
     schedules,
     topics,
@@ -113,9 +114,11 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     maxTunnels: rest.maxTunnels,
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
+    ...resolveQueueing(rest),
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    drainTimeoutMs: rest.drainTimeout,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),

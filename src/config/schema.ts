@@ -6,6 +6,8 @@ import * as z from 'zod'
 import * as field from './fields.ts'
 import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { memberKeys } from './schema-members.ts'
+import { poolShed, priority, queueing } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -121,6 +123,8 @@ const pool = z.strictObject({
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
+  queueing,
+  shed: poolShed,
   reserve: field.percent
     .prefault('20%')
     .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
@@ -139,6 +143,7 @@ const pool = z.strictObject({
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
+  ...memberKeys,
 })
 
 const match = z.strictObject({
@@ -214,6 +219,7 @@ const route = z.strictObject({
     .describe(
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
+  priority,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])

@@ -25,7 +25,7 @@ import { answerSubmission, type EnqueueReason, type Submission, submitCall } fro
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
-import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
+import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -118,6 +118,8 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
+  const priority = priorityOf(call.head, route)
+  if (typeof priority === 'object') return sendFailure(call, priority, corsHeaders(route.cors, call))
   const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
     route.mode === 'spill' && storable
@@ -128,7 +130,7 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
   const pool = serversOf(match, context)
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
   const choice = choiceOf(call, match, context)
-  new DirectCall(call, { route, pool, fields, cors, keyHash, choice, order, spill }, context).start()
+  new DirectCall(call, { route, pool, fields, cors, keyHash, choice, order, spill, priority }, context).start()
 }
 
 /** Undefined, as a rule: its pool's balancing alone decides. */

@@ -7,6 +7,7 @@ import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
+import { fillMaxOf } from '../core/admission/shedding.ts'
 import { mayTryAgain } from '../core/retry/retry.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
 import { headerValue, type ResponseHead } from '../http1/message.ts'
@@ -17,7 +18,7 @@ import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
 import type { UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
-import type { Waiter } from '../pools/line.ts'
+import type { WaitEnd, Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
 import type { Choice } from './choice.ts'
@@ -36,6 +37,8 @@ export interface DirectRequest {
   readonly keyHash: number | undefined
   /** Where more than balancing decides which pool and which server it gets. */
   readonly choice: Choice | undefined
+  /** Who waits longest for a slot, and is refused first: 0 before 9. */
+  readonly priority: number
   /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
   readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
@@ -119,13 +122,22 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#hasTriedAll()) return this.#noServer('no_server', 'every server of the pool was tried')
-    this.#leaveLine = pool.wait(this, {
-      forMs: spillable ? route.patienceMs : pool.config.waitMs,
-      excluded: this.#tried,
-      ordered: this.#request.order !== undefined,
-    })
-    if (this.#leaveLine !== undefined) this.#call.log.trace?.waits(pool.name)
-    else this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    this.#wait(spillable ? route.patienceMs : pool.config.waitMs)
+  }
+
+  #wait(forMs: Millis): void {
+    const pool = this.#pool
+    const { route, order, priority } = this.#request
+    const key = order === undefined ? undefined : `${order.queue}\n${order.key ?? ''}`
+    const fillMax = route.shedFrom === undefined ? 1 : fillMaxOf(priority, route.shedFrom)
+    const joined = pool.wait(this, { forMs, excluded: this.#tried, key, priority, fillMax })
+    if (joined === 'full') this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    else if (joined === 'shed')
+      this.#noServer('shed', `so many requests wait for pool ${pool.name} that none of priority ${priority} is taken`)
+    else {
+      this.#leaveLine = joined
+      this.#call.log.trace?.waits(pool.name)
+    }
   }
 
   #acquire(isSpillable: boolean): Server | undefined {
@@ -185,11 +197,13 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     return !this.#call.gone && this.#context.clock.monotonic() < this.#endsAt
   }
 
-  expire(): void {
+  expire(why: WaitEnd): void {
     this.#waitOver()
     if (this.#request.choice?.hasOtherWay(this.#tried) === true && this.wanted) return this.#findServer()
     const pool = this.#pool
-    if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
+    if (why === 'room')
+      this.#noServer('too_many_waiting', `it made room for a more urgent one: too many requests wait for pool ${pool.name}`)
+    else if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
   }
 

@@ -21,7 +21,7 @@ export class Failovers {
 
   /** Of every pool: it may be what another one waits for. */
   watch(pool: Pool): void {
-    pool.onChange(() => this.#look())
+    pool.onChange(() => this.look())
   }
 
   /** The pool, and those that stand in for it, in order. */
@@ -44,7 +44,8 @@ export class Failovers {
     counter.inc()
   }
 
-  #look(): void {
+  /** States have changed, or the pools themselves. */
+  look(): void {
     for (const pool of this.#pools.values()) if (pool.config.failover !== undefined || this.#standIns.has(pool.name)) this.#lookAt(pool)
   }
 
