@@ -86,7 +86,9 @@ const eject = z.strictObject({
   window: field.span.prefault('10s').describe('What `rate` and `slower` look back on.'),
   time: field.span.prefault('30s').describe('How long it is out; the second time in a row twice as long, and so on.'),
   maxTime: field.span.prefault('5m').describe('At most so long.'),
-  max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
+  max: field.percent
+    .prefault('10%')
+    .describe('Share of the pool that may be out. One server may in any case, more while another one does well, but never the last one.'),
 })
 
 const adaptive = z.strictObject({
