@@ -80,11 +80,11 @@ export async function startPoolsRig(options: PoolsRigOptions): Promise<PoolsRig>
       return answered
     },
     async kill(...names) {
-      await Promise.all(named(names).map((name) => servers.get(name)?.kill()))
+      await Promise.all(named(names).map((name) => (servers.get(name) as TestServer).kill()))
       for (const name of named(names)) await untilState(name, 'down')
     },
     async revive(...names) {
-      await Promise.all(named(names).map((name) => servers.get(name)?.revive()))
+      await Promise.all(named(names).map((name) => (servers.get(name) as TestServer).revive()))
       for (const name of named(names)) await untilState(name, 'up')
     },
     received: (pool) => named([pool]).reduce((sum, name) => sum + (servers.get(name)?.received.length ?? 0), 0),
