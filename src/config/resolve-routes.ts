@@ -6,6 +6,7 @@ import { parsePattern, patternShape } from '../core/routing/pattern.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
+import { checkAllowOfDirect } from './resolve-overload.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
 import { resolveRetry, resolveTries, type TriesContext } from './resolve-retries.ts'
@@ -40,7 +41,6 @@ const JOB_KEYS = [
   'key',
   'tenant',
   'bind',
-  'allow',
   'methods',
   'redeliver',
   'idempotency',
@@ -95,6 +95,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.tenant !== undefined && { tenant: route.tenant }),
     ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
+    ...(route.priority !== undefined && { priority: route.priority }),
     ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
@@ -157,6 +158,7 @@ function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path,
       const message = 'a direct route hands every answer on as it comes; leave this key out, or set mode: queue or mode: spill'
       report.error({ path: [...path, 'stream'], message }, [mode])
     }
+    checkAllowOfDirect(route, path, report)
     for (const key of JOB_KEYS) {
       if (route[key] !== undefined)
         report.error(

@@ -5,7 +5,10 @@
 import * as z from 'zod'
 import * as field from './fields.ts'
 import { retrySchema } from './schema-retries.ts'
+import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { memberKeys } from './schema-members.ts'
+import { poolShed, priority, queueing } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -84,7 +87,9 @@ const eject = z.strictObject({
   window: field.span.prefault('10s').describe('What `rate` and `slower` look back on.'),
   time: field.span.prefault('30s').describe('How long it is out; the second time in a row twice as long, and so on.'),
   maxTime: field.span.prefault('5m').describe('At most so long.'),
-  max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
+  max: field.percent
+    .prefault('10%')
+    .describe('Share of the pool that may be out. One server may in any case, more while another one does well, but never the last one.'),
 })
 
 const adaptive = z.strictObject({
@@ -121,6 +126,8 @@ const pool = z.strictObject({
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
+  queueing,
+  shed: poolShed,
   reserve: field.percent
     .prefault('20%')
     .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
@@ -136,10 +143,12 @@ const pool = z.strictObject({
     .describe(
       'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
+  failover: failoverSchema.optional(),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
+  ...memberKeys,
 })
 
 const match = z.strictObject({
@@ -215,6 +224,7 @@ const route = z.strictObject({
     .describe(
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
+  priority,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])
@@ -410,6 +420,7 @@ export type ConfigFile = z.input<typeof configSchema>
 export type ParsedFile = z.output<typeof configSchema>
 export type ParsedRoute = ParsedFile['routes'][number]
 export type ParsedPool = ParsedFile['pools'][string]
+export type ParsedPoolMapping = Exclude<ParsedPool, readonly unknown[]>
 export type ParsedQueue = ParsedFile['queues'][string]
 export type ParsedCors = NonNullable<ParsedFile['cors']>
 

@@ -8,6 +8,7 @@ import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
 import { DEFAULT_RETRY, type Mishap, mishapOf } from '../core/retry/retry.ts'
+import { fillMaxOf } from '../core/admission/shedding.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
 import { fieldLines } from '../http1/write.ts'
 import { type FlatHeaders, headerValue, type ResponseHead } from '../http1/message.ts'
@@ -19,9 +20,10 @@ import type { Timer } from '../ports/clock.ts'
 import type { UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
-import type { Waiter } from '../pools/line.ts'
+import type { WaitEnd, Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { Repeats } from './repeats.ts'
 import { RequestStream } from './request-stream.ts'
@@ -36,6 +38,10 @@ export interface DirectRequest {
   readonly cors: readonly string[] | undefined
   /** Hash of what binds it to a server, where the pool balances by that. */
   readonly keyHash: number | undefined
+  /** Where more than balancing decides which pool and which server it gets. */
+  readonly choice: Choice | undefined
+  /** Who waits longest for a slot, and is refused first: 0 before 9. */
+  readonly priority: number
   /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
   readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
@@ -67,7 +73,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   /** It has a slot, and perhaps a part of the answer. */
   #try: Try | undefined
   /** Whose servers it is for now. */
-  readonly #pool: Pool
+  #pool: Pool
   /** It waits for a slot although its route queues. */
   #probes = false
   /** Of the call as a whole. */
@@ -119,10 +125,10 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- a server with a free slot
 
   #findServer(): void {
-    const { route, keyHash } = this.#request
-    const pool = this.#pool
+    const { route } = this.#request
     const spillable = this.#canSpill()
-    const server = pool.acquire({ excluded: this.#repeats?.tried, keyHash, isSpillable: spillable })
+    const server = this.#acquire(spillable)
+    const pool = this.#pool
     if (server !== undefined) {
       if (this.#request.spill !== undefined && this.#repeats === undefined) this.#context.routeModes.served(route)
       return this.#take(server)
@@ -131,13 +137,30 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#repeats?.hasTriedAll(pool) === true) return this.#noServer('no_server', 'every server of the pool was tried')
-    this.#leaveLine = pool.wait(this, {
-      forMs: spillable ? route.patienceMs : pool.config.waitMs,
-      excluded: this.#repeats?.tried,
-      ordered: this.#request.order !== undefined,
-    })
-    if (this.#leaveLine !== undefined) this.#call.log.trace?.waits(pool.name)
-    else this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    this.#wait(spillable ? route.patienceMs : pool.config.waitMs)
+  }
+
+  #wait(forMs: Millis): void {
+    const pool = this.#pool
+    const { route, order, priority } = this.#request
+    const key = order === undefined ? undefined : `${order.queue}\n${order.key ?? ''}`
+    const fillMax = route.shedFrom === undefined ? 1 : fillMaxOf(priority, route.shedFrom)
+    const joined = pool.wait(this, { forMs, excluded: this.#repeats?.tried, key, priority, fillMax })
+    if (joined === 'full') this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    else if (joined === 'shed')
+      this.#noServer('shed', `so many requests wait for pool ${pool.name} that none of priority ${priority} is taken`)
+    else {
+      this.#leaveLine = joined
+      this.#call.log.trace?.waits(pool.name)
+    }
+  }
+
+  #acquire(isSpillable: boolean): Server | undefined {
+    const { choice, keyHash } = this.#request
+    if (choice === undefined) return this.#pool.acquire({ excluded: this.#repeats?.tried, keyHash, isSpillable })
+    const server = choice.acquire({ excluded: this.#repeats?.tried, isSpillable })
+    this.#pool = choice.pool
+    return server
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -189,10 +212,13 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     return !this.#call.gone && this.#context.clock.monotonic() < this.#endsAt
   }
 
-  expire(): void {
+  expire(why: WaitEnd): void {
     this.#waitOver()
+    if (this.#request.choice?.hasOtherWay(this.#repeats?.tried) === true && this.wanted) return this.#findServer()
     const pool = this.#pool
-    if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
+    if (why === 'room')
+      this.#noServer('too_many_waiting', `it made room for a more urgent one: too many requests wait for pool ${pool.name}`)
+    else if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
   }
 
@@ -240,7 +266,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
   #busy(tried: Try, head: ResponseHead): void {
     const { server } = tried
-    this.#pool.pause(server, retryAfterMs(head.headers, this.#context) ?? BUSY_PAUSE_MS)
+    tried.pool.pause(server, retryAfterMs(head.headers, this.#context) ?? BUSY_PAUSE_MS)
     tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
   }
@@ -265,14 +291,21 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   #learn(mishap: Mishap, server: Server): Repeats {
     this.#repeats ??= new Repeats(this.#request.route.retry ?? DEFAULT_RETRY)
-    this.#repeats.learn(mishap, server, this.#pool)
+    this.#repeats.learn(mishap, server, this.#usableServers())
     return this.#repeats
   }
 
   #mayTryAgain(repeats: Repeats, mishap: Mishap): boolean {
     const { responseStarted, head } = this.#call
     const replayable = this.#body?.replayable ?? true
-    return repeats.mayTryAgain({ method: head.method, mishap, responseStarted, replayable }, this.#pool.servers.length)
+    return repeats.mayTryAgain(
+      { method: head.method, mishap, responseStarted, replayable },
+      this.#request.choice?.servers ?? this.#pool.servers.length,
+    )
+  }
+
+  #usableServers(): readonly Server[] {
+    return this.#request.choice?.usableServers() ?? this.#pool.usableServers()
   }
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
@@ -295,12 +328,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- an answer that another server may improve on
 
   /** By what it says another server may be asked. Whether one can be is seen when all is there that came together with its head. */
-  #mayImprove({ server }: Try, { status, headers }: ResponseHead): boolean {
+  #mayImprove({ server, pool }: Try, { status, headers }: ResponseHead): boolean {
     const { retry } = this.#request.route
     if (retry?.statuses.includes(status) !== true) return false
     const restMs = isNotNow(status) ? retryAfterMs(headers, this.#context) : undefined
     // Without the last one nobody would answer at all.
-    if (restMs !== undefined && this.#pool.usableServers().some((other) => other !== server)) this.#pool.pause(server, restMs)
+    if (restMs !== undefined && this.#usableServers().some((other) => other !== server)) pool.pause(server, restMs)
     if (forbidsRetry(headers) || this.#body?.ended === false) return false
     return this.#mayTryAgain(this.#repeats ?? new Repeats(retry), { status })
   }
@@ -319,8 +352,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   /** Only where a server is free now: an answer is there already. */
   #improve(): void {
+    const server = this.#acquire(this.#canSpill())
     const pool = this.#pool
-    const server = pool.acquire({ excluded: this.#repeats?.tried, keyHash: this.#request.keyHash, isSpillable: this.#canSpill() })
     if (server === undefined) return this.#giveHeld()
     if (!pool.mayRepeat()) {
       pool.release(server)

@@ -17,7 +17,7 @@ export class Repeats {
   }
 
   /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
-  learn(mishap: Mishap, server: Server, pool: Pool): void {
+  learn(mishap: Mishap, server: Server, usable: readonly Server[]): void {
     if (mishap === 'stale') {
       this.onlyFresh = true
       this.tries--
@@ -25,7 +25,7 @@ export class Repeats {
     }
     const tried = new Set(this.tried).add(server)
     // More tries than servers: where all had theirs, they begin anew.
-    this.tried = this.#rules.tries === undefined ? tried : nextExcluded(tried, server, pool.usableServers())
+    this.tried = this.#rules.tries === undefined ? tried : nextExcluded(tried, server, usable)
   }
 
   hasTriedAll(pool: Pool): boolean {

@@ -32,7 +32,7 @@ export class Try implements ResponseSink {
   readonly server: Server
   readonly #trier: Trier
   readonly #call: DownstreamCall
-  readonly #pool: Pool
+  readonly pool: Pool
   #connection: UpstreamConnection | undefined
   #holdsSlot = true
   /** 0: it is not measured, or was answered. */
@@ -52,7 +52,7 @@ export class Try implements ResponseSink {
   constructor(trier: Trier, call: DownstreamCall, pool: Pool, server: Server) {
     this.#trier = trier
     this.#call = call
-    this.#pool = pool
+    this.pool = pool
     this.server = server
   }
 
@@ -91,7 +91,7 @@ export class Try implements ResponseSink {
   }
 
   #measure(): void {
-    this.#pool.answered(this.server, this.#sentAt)
+    this.pool.answered(this.server, this.#sentAt)
     this.#sentAt = 0
   }
 
@@ -111,7 +111,7 @@ export class Try implements ResponseSink {
 
   end(trailers: readonly string[]): void {
     this.#note?.ended('answered')
-    this.#pool.observe(this.server, !isServerFault(this.status))
+    this.pool.observe(this.server, !isServerFault(this.status))
     this.#connection = undefined
     this.#releaseSlot()
     if (this.#held === undefined) this.#endCall(trailers)
@@ -169,7 +169,7 @@ export class Try implements ResponseSink {
     this.#connection = undefined
     this.#releaseSlot()
     // A kept connection that had gone stale says nothing about it.
-    if (mishapOf(failed) !== 'stale' && isServerFailure(failed.code)) this.#pool.observe(this.server, false)
+    if (mishapOf(failed) !== 'stale' && isServerFailure(failed.code)) this.pool.observe(this.server, false)
     if (this.#held === undefined) this.#trier.failed(this, failed)
     else this.#dropHeld()
   }
@@ -177,7 +177,7 @@ export class Try implements ResponseSink {
   /** Nobody waits for its answer, or for the rest of it. */
   drop(why = 'abandoned'): void {
     // What it said of its server counts.
-    if (this.#held !== undefined && this.#connection !== undefined) this.#pool.observe(this.server, !isServerFault(this.status))
+    if (this.#held !== undefined && this.#connection !== undefined) this.pool.observe(this.server, !isServerFault(this.status))
     this.#note?.ended(why)
     this.#connection?.destroy()
     this.#connection = undefined
@@ -193,6 +193,6 @@ export class Try implements ResponseSink {
   #releaseSlot(): void {
     if (!this.#holdsSlot) return
     this.#holdsSlot = false
-    this.#pool.release(this.server)
+    this.pool.release(this.server)
   }
 }

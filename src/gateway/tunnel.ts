@@ -13,15 +13,24 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { Server } from '../pools/server.ts'
+import type { Link, Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 
-export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly string[], context: CallContext): void {
+/** Whose servers it may go to. */
+export interface TunnelWay {
+  readonly pool: Pool
+  readonly choice: Choice | undefined
+}
+
+export function openTunnel(call: DownstreamCall, way: TunnelWay, headers: readonly string[], context: CallContext): void {
   if (call.head.bodyLength !== 0) return sendFailure(call, failure('bad_request', 'an Upgrade request with a body is not accepted'))
-  const server = pool.acquireTunnel()
+  const { choice } = way
+  const server = choice === undefined ? way.pool.acquireTunnel() : choice.acquireTunnel()
+  const pool = choice?.pool ?? way.pool
   if (server === undefined) {
     if (pool.upServers().length === 0) return sendFailure(call, failure('no_server', `no server of pool ${pool.name} is up`))
     context.telemetry.event({ type: 'limit-reached', limit: 'maxTunnels', where: pool.name, value: pool.config.maxTunnels })
@@ -102,7 +111,16 @@ class Handshake implements ResponseSink {
       'latin1',
     )
     const idleMs = this.#context.config.timeouts.tunnelMs
-    new Tunnel(down, up, { sweeper: this.#context.sweeper, idleMs, onClosed: () => this.#release() })
+    const { links } = this.#server
+    const tunnel = new Tunnel(down, up, {
+      sweeper: this.#context.sweeper,
+      idleMs,
+      onClosed: () => {
+        links.delete(tunnel)
+        this.#release()
+      },
+    })
+    links.add(tunnel)
   }
 
   data(chunk: Buffer): boolean {
@@ -155,7 +173,7 @@ interface TunnelOptions {
   readonly onClosed: () => void
 }
 
-class Tunnel implements Sweepable {
+class Tunnel implements Sweepable, Link {
   deadlineAt: Deadline
   readonly #ends: readonly [NetworkSocket, NetworkSocket]
   readonly #options: TunnelOptions
@@ -190,6 +208,13 @@ class Tunnel implements Sweepable {
   }
 
   onDeadline(): void {
+    this.#close()
+  }
+
+  /** A tunnel that is open is never idle. */
+  leave(): void {}
+
+  cut(): void {
     this.#close()
   }
 
