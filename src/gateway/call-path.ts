@@ -17,6 +17,7 @@ import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
+import { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
@@ -24,7 +25,7 @@ import { answerSubmission, type EnqueueReason, type Submission, submitCall } fro
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
-import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
+import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { actOn, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -56,8 +57,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const match = route.actions === undefined ? found : actOn(call, found, context)
   if (match === undefined) return
 
-  if (call.head.upgrade !== '' && route.mode !== 'queue')
-    return openTunnel(call, serversOf(match, context), { target: match.target, headers: forwarded(call, match, context) }, context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue') return tunnel(call, match, context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
@@ -121,6 +121,8 @@ function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
+  const priority = priorityOf(call.head, route)
+  if (typeof priority === 'object') return sendFailure(call, priority, corsHeaders(route.cors, call))
   const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
     route.mode === 'spill' && storable
@@ -130,7 +132,21 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
   const fields = serverLines(call, match, context)
   const pool = serversOf(match, context)
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
-  new DirectCall(call, { route, pool, target: match.target, fields, cors, keyHash, order, spill }, context).start()
+  const choice = choiceOf(call, match, context)
+  new DirectCall(call, { route, pool, target: match.target, fields, cors, keyHash, choice, order, spill, priority }, context).start()
+}
+
+function tunnel(call: DownstreamCall, match: RouteMatch, context: CallContext): void {
+  const way = { pool: serversOf(match, context), choice: choiceOf(call, match, context), target: match.target }
+  openTunnel(call, way, forwarded(call, match, context), context)
+}
+
+/** Undefined, as a rule: its pool's balancing alone decides. */
+function choiceOf(call: DownstreamCall, match: RouteMatch, context: CallContext): Choice | undefined {
+  const pool = serversOf(match, context)
+  if (pool.config.failover === undefined) return undefined
+  const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
+  return new Choice({ pool, failovers: context.failovers, keyHashIn })
 }
 
 /** A request may be served at once, but not before queued ones of its key. */

@@ -13,21 +13,26 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { Server } from '../pools/server.ts'
+import type { Link, Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 
-/** `asked`: what the server gets; `target`: instead of the client's. */
-export function openTunnel(
-  call: DownstreamCall,
-  pool: Pool,
-  asked: { readonly target: string | undefined; readonly headers: readonly string[] },
-  context: CallContext,
-): void {
+/** Whose servers it may go to. */
+export interface TunnelWay {
+  readonly pool: Pool
+  readonly choice: Choice | undefined
+  /** What it is asked for, where the route rewrites it. */
+  readonly target: string | undefined
+}
+
+export function openTunnel(call: DownstreamCall, way: TunnelWay, headers: readonly string[], context: CallContext): void {
   if (call.head.bodyLength !== 0) return sendFailure(call, failure('bad_request', 'an Upgrade request with a body is not accepted'))
-  const server = pool.acquireTunnel()
+  const { choice } = way
+  const server = choice === undefined ? way.pool.acquireTunnel() : choice.acquireTunnel()
+  const pool = choice?.pool ?? way.pool
   if (server === undefined) {
     if (pool.upServers().length === 0) return sendFailure(call, failure('no_server', `no server of pool ${pool.name} is up`))
     context.telemetry.event({ type: 'limit-reached', limit: 'maxTunnels', where: pool.name, value: pool.config.maxTunnels })
@@ -41,8 +46,8 @@ export function openTunnel(
   handshake.tried = tried
   tried?.on(connection)
   call.onGone(() => handshake.abandon())
-  const fields = fieldLines([...asked.headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
-  connection.begin(call.head.method, `${call.head.method} ${asked.target ?? call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
+  const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
+  connection.begin(call.head.method, `${call.head.method} ${way.target ?? call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
     whole: new Uint8Array(0),
     chunked: false,
   })
@@ -107,7 +112,16 @@ class Handshake implements ResponseSink {
     const edited = this.#call.editAnswer?.(lines) ?? lines
     down.socket.write(`${statusLine(101, head.reason)}${edited}${fieldLines(['Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`, 'latin1')
     const idleMs = this.#context.config.timeouts.tunnelMs
-    new Tunnel(down, up, { sweeper: this.#context.sweeper, idleMs, onClosed: () => this.#release() })
+    const { links } = this.#server
+    const tunnel = new Tunnel(down, up, {
+      sweeper: this.#context.sweeper,
+      idleMs,
+      onClosed: () => {
+        links.delete(tunnel)
+        this.#release()
+      },
+    })
+    links.add(tunnel)
   }
 
   data(chunk: Buffer): boolean {
@@ -160,7 +174,7 @@ interface TunnelOptions {
   readonly onClosed: () => void
 }
 
-class Tunnel implements Sweepable {
+class Tunnel implements Sweepable, Link {
   deadlineAt: Deadline
   readonly #ends: readonly [NetworkSocket, NetworkSocket]
   readonly #options: TunnelOptions
@@ -195,6 +209,13 @@ class Tunnel implements Sweepable {
   }
 
   onDeadline(): void {
+    this.#close()
+  }
+
+  /** A tunnel that is open is never idle. */
+  leave(): void {}
+
+  cut(): void {
     this.#close()
   }
 

@@ -17,6 +17,7 @@ import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
+import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
@@ -79,7 +80,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const timeouts = { ...config.timeouts, idleMs: config.timeouts.upstreamIdleMs }
   const limits = { headBytesMax: config.limits.head, headersMax: config.limits.headers }
   const budget = new BufferBudget(config.limits.buffered)
-  const upstream = new Upstream({ clock, network, sweeper, ...limits, timeouts }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, ...limits, copyBytesMax: 65_536, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
   const bus = createLocalBus()
@@ -94,6 +95,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     telemetry,
     router,
     pools,
+    failovers: new Failovers(pools, telemetry),
     upstream,
     budget,
     jobs,
