@@ -30,7 +30,7 @@ import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Sweeper } from './net/sweeper.ts'
-import { Pool } from './pools/pool.ts'
+import { Pools } from './pools/pools.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
@@ -117,7 +117,7 @@ class RunningGateway implements Gateway {
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #listeners: Listener[] = []
-  readonly #pools = new Map<string, Pool>()
+  readonly #pools: Pools
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -143,6 +143,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -163,7 +164,6 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
-    for (const pool of config.pools) this.#pools.set(pool.name, new Pool(pool, this.#parts()))
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -172,7 +172,7 @@ class RunningGateway implements Gateway {
       ...this.#parts(),
       config,
       store: this.#store,
-      pools: this.#pools,
+      pools: this.#pools.running,
       upstream,
       bus,
       ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
@@ -186,13 +186,13 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (this.#pools.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => (this.#pools.running.get(pool)?.upServers().length ?? 0) > 0,
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
-    for (const pool of this.#pools.values()) pool.start()
+    this.#pools.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -208,17 +208,14 @@ class RunningGateway implements Gateway {
     if (reason === 'starting' || reason === 'draining') return { wrong: `the gateway is ${reason}` }
     const { config, needsRestart } = inPlace(this.#config, read)
     const [jobs, upstream] = [this.#jobs as Jobs, this.#upstream as Upstream]
-    const context = this.#createContext(config, jobs, upstream)
-    const added = config.pools.filter(({ name }) => !this.#pools.has(name)).map((pool) => new Pool(pool, this.#parts()))
     const prepared = await jobs.prepareReload(config)
     if (typeof prepared === 'string') return { wrong: prepared }
     await this.#webhooks?.reload(config)
     // All in one turn of the event loop: no call and no job sees a part of it.
-    for (const pool of added) this.#pools.set(pool.name, pool)
+    this.#pools.reload(config.pools)
     this.#config = config
-    this.#context = context
+    this.#context = this.#createContext(config, jobs, upstream)
     prepared.apply()
-    for (const pool of added) pool.start()
     return { needsRestart }
   }
 
@@ -240,7 +237,7 @@ class RunningGateway implements Gateway {
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
-    for (const pool of this.#pools.values()) pool.close()
+    this.#pools.close()
     this.#upstream?.close()
     this.#sweeper.close()
     await this.#admin?.close()
@@ -316,7 +313,8 @@ class RunningGateway implements Gateway {
       forwarding: { name: config.name, proto: 'http' },
       sweeper: this.#sweeper,
       router: compileRoutes(config.routes),
-      pools: this.#pools,
+      // A call that is under way may go to a pool that is not configured any more.
+      pools: new Map(this.#pools.running),
       upstream,
       budget: this.#budget,
       jobs,
@@ -340,7 +338,7 @@ class RunningGateway implements Gateway {
       },
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
-      pools: this.#pools,
+      pools: this.#pools.running,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,

@@ -225,10 +225,11 @@ function registerPoolGauges({ metrics, pools, clock }: GatewayView): void {
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
-        pool.servers.map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
+        [...pool.servers, ...pool.leaving].map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
       ),
     )
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
+  perServer('spillway_server_draining', (server) => (server.state === 'draining' ? 1 : 0))
   perServer('spillway_server_in_flight', (server) => server.inFlight)
   perServer('spillway_server_tunnels', (server) => server.tunnels)
   perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))

@@ -5,6 +5,7 @@
 import * as z from 'zod'
 import * as field from './fields.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { memberKeys } from './schema-members.ts'
 import { poolShed, priority, queueing } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
@@ -140,6 +141,7 @@ const pool = z.strictObject({
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
+  ...memberKeys,
 })
 
 const match = z.strictObject({

@@ -13,7 +13,7 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { Server } from '../pools/server.ts'
+import type { Link, Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
@@ -102,7 +102,16 @@ class Handshake implements ResponseSink {
       'latin1',
     )
     const idleMs = this.#context.config.timeouts.tunnelMs
-    new Tunnel(down, up, { sweeper: this.#context.sweeper, idleMs, onClosed: () => this.#release() })
+    const { links } = this.#server
+    const tunnel = new Tunnel(down, up, {
+      sweeper: this.#context.sweeper,
+      idleMs,
+      onClosed: () => {
+        links.delete(tunnel)
+        this.#release()
+      },
+    })
+    links.add(tunnel)
   }
 
   data(chunk: Buffer): boolean {
@@ -155,7 +164,7 @@ interface TunnelOptions {
   readonly onClosed: () => void
 }
 
-class Tunnel implements Sweepable {
+class Tunnel implements Sweepable, Link {
   deadlineAt: Deadline
   readonly #ends: readonly [NetworkSocket, NetworkSocket]
   readonly #options: TunnelOptions
@@ -190,6 +199,13 @@ class Tunnel implements Sweepable {
   }
 
   onDeadline(): void {
+    this.#close()
+  }
+
+  /** A tunnel that is open is never idle. */
+  leave(): void {}
+
+  cut(): void {
     this.#close()
   }
 

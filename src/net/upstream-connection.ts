@@ -392,6 +392,16 @@ export class UpstreamConnection implements Sweepable {
     this.#fail('connection_reset', 'connection closed')
   }
 
+  /** Nothing new shall go there: it closes, unless an exchange is under way. */
+  leave(): void {
+    if (this.#state === IDLE) this.destroy()
+  }
+
+  /** What is going on is broken off, and its sink told why. */
+  cut(detail: string): void {
+    this.#fail('connection_reset', detail)
+  }
+
   /** Abandons what is going on, without telling its sink. */
   destroy(): void {
     this.#sink = undefined

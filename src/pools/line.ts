@@ -49,6 +49,11 @@ export class Line {
     this.#ended = ended
   }
 
+  /** Other rules hold from now on. */
+  reconfigure(rules: AdaptiveRules | undefined): void {
+    this.#list.goBy(rules)
+  }
+
   get size(): number {
     return this.#list.size
   }

@@ -32,6 +32,12 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-down': 'warn',
   'server-ejected': 'warn',
   'server-on-probation': 'info',
+  'server-added': 'info',
+  'server-removed': 'info',
+  'server-left': 'info',
+  'server-duty': 'info',
+  'pool-removed': 'info',
+  'pool-left': 'info',
   'pool-panics': 'error',
   'pool-calm': 'info',
   'buckets-moved': 'info',
@@ -111,6 +117,15 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `${name(event.server)} is taken out for ${spanText(event.forMs)}: ${event.reason}`
     case 'server-on-probation':
       return `${name(event.server)} is tried again, one request at a time`
+    case 'server-added':
+    case 'server-removed':
+    case 'server-left':
+    case 'server-duty':
+      return membersText(event, name)
+    case 'pool-removed':
+      return `pool ${event.pool} is not configured any more; what is in it may end`
+    case 'pool-left':
+      return `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`
     case 'pool-panics':
       return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
     case 'pool-calm':
@@ -153,6 +168,22 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `warning: ${event.message}`
     case 'fatal':
       return `fatal: ${event.message}`
+  }
+}
+
+type MembersEvent = Extract<GatewayEvent, { type: 'server-added' | 'server-removed' | 'server-left' | 'server-duty' }>
+
+function membersText(event: MembersEvent, name: (server: string) => string): string {
+  const server = name(event.server)
+  switch (event.type) {
+    case 'server-added':
+      return `${server} is in pool ${event.pool} now (${event.source})`
+    case 'server-removed':
+      return `${server} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`
+    case 'server-left':
+      return `${server} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`
+    case 'server-duty':
+      return `${server} of pool ${event.pool}: an operator set it to ${event.duty}`
   }
 }
 

@@ -67,6 +67,11 @@ const SPECS = {
     help: '1 when the server takes requests, 0 when it is down, ejected, draining or not checked yet.',
     labels: 'pool server',
   },
+  spillway_server_draining: {
+    type: 'gauge',
+    help: '1 when the server is drained by an operator, or was taken out of the pool and what runs on it has not ended.',
+    labels: 'pool server',
+  },
   spillway_server_in_flight: {
     type: 'gauge',
     help: 'Requests and attempts the server works on.',

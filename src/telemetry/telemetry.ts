@@ -14,6 +14,17 @@ export type GatewayEvent =
   /** Its requests fail, or are far slower than those of the others: it gets nothing for so long. */
   | { readonly type: 'server-ejected'; readonly pool: string; readonly server: string; readonly reason: string; readonly forMs: Millis }
   | { readonly type: 'server-on-probation'; readonly pool: string; readonly server: string }
+  /** It is in the pool from now on; `source`: who says so. */
+  | { readonly type: 'server-added'; readonly pool: string; readonly server: string; readonly source: string }
+  /** It is not any more: what it has in flight may end. */
+  | { readonly type: 'server-removed'; readonly pool: string; readonly server: string; readonly inFlight: number }
+  /** And that has ended, or was broken off. */
+  | { readonly type: 'server-left'; readonly pool: string; readonly server: string; readonly afterMs: Millis; readonly cut: number }
+  /** It is not configured any more: whoever is in it may end. */
+  | { readonly type: 'pool-removed'; readonly pool: string }
+  | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }
+  /** An operator wants it ready, drained or not used at all. */
+  | { readonly type: 'server-duty'; readonly pool: string; readonly server: string; readonly duty: 'ready' | 'drain' | 'maint' }
   /** No server is good, and some only look bad: they get requests all the same. */
   | { readonly type: 'pool-panics'; readonly pool: string }
   | { readonly type: 'pool-calm'; readonly pool: string }
@@ -127,6 +138,8 @@ export interface Metrics {
   histogram(name: string, help: string, labels?: Readonly<Record<string, string>>): Histogram
   /** Read when scraped. Several callbacks may feed one name. */
   gauge(name: string, help: string, read: () => Iterable<GaugeSample>): void
+  /** Whoever bears these labels is gone: its counters and histograms go, too. */
+  forget(labels: Readonly<Record<string, string>>): void
   /** Prometheus text format 0.0.4. */
   render(): string
 }

@@ -9,10 +9,10 @@ export class KeptConnections {
   readonly #idle: UpstreamConnection[] = []
   readonly #trust: IdleTrust
   readonly #clock: Clock
-  readonly #max: number
+  readonly #max: () => number
 
   /** `max`: more are never in use at once, so more are of no use. */
-  constructor(clock: Clock, idleMs: Millis, max: number) {
+  constructor(clock: Clock, idleMs: Millis, max: () => number) {
     this.#clock = clock
     this.#trust = new IdleTrust(idleMs)
     this.#max = max
@@ -39,7 +39,7 @@ export class KeptConnections {
   /** It can serve again. */
   keep(connection: UpstreamConnection): void {
     if (connection.promisedMs > 0) this.#trust.stood(connection.promisedMs)
-    if (this.#idle.length >= this.#max) connection.destroy()
+    if (this.#idle.length >= this.#max()) connection.destroy()
     else this.#idle.push(connection)
   }
 

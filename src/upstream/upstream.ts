@@ -132,9 +132,10 @@ export class Upstream {
   /** A connection that will not be shared, for a tunnel. */
   dedicated(pool: Pool, server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, { ...this.#options, detachable: true })
+    server.links.add(connection)
     connection.listen(
       () => connection.destroy(),
-      () => undefined,
+      () => server.links.delete(connection),
     )
     watch(connection, pool, server)
     return connection
@@ -155,10 +156,23 @@ export class Upstream {
   #keptOf(pool: Pool, server: Server): KeptConnections {
     let kept = this.#kept.get(server)
     if (kept === undefined) {
-      kept = new KeptConnections(this.#options.clock, this.#options.timeouts.idleMs, pool.config.maxInFlight)
-      this.#kept.set(server, kept)
+      kept = new KeptConnections(this.#options.clock, this.#options.timeouts.idleMs, () => (server.leaving ? 0 : pool.config.maxInFlight))
+      if (!server.leaving) this.#remember(server, kept)
     }
     return kept
+  }
+
+  /** Until the server leaves its pool. */
+  #remember(server: Server, kept: KeptConnections): void {
+    this.#kept.set(server, kept)
+    const link = {
+      leave: () => {
+        server.links.delete(link)
+        this.#kept.delete(server)
+      },
+      cut: () => undefined,
+    }
+    server.links.add(link)
   }
 
   /** Should its connection turn out to be closed, it could not go out on another one: it must not be done twice, or its body is not at hand again. */
@@ -170,9 +184,13 @@ export class Upstream {
 
   #open(kept: KeptConnections, server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, this.#options)
+    server.links.add(connection)
     connection.listen(
       () => (this.#closed ? connection.destroy() : kept.keep(connection)),
-      (byServer) => kept.ended(connection, byServer),
+      (byServer) => {
+        server.links.delete(connection)
+        kept.ended(connection, byServer)
+      },
     )
     return connection
   }

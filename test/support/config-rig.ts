@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadValue } from '../../src/config/load.ts'
+import type { ReloadOutcome } from '../../src/admin/reloading.ts'
+import { type LoadResult, loadValue } from '../../src/config/load.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
-import { type Gateway, startGateway } from '../../src/gateway.ts'
+import { type Gateway, type GatewayOptions, startGateway } from '../../src/gateway.ts'
 import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { type Answer, ask } from './http-client.ts'
 import { recordingTelemetry } from './jobs-rig.ts'
@@ -39,16 +40,23 @@ export interface ConfigRig extends AsyncDisposable {
   /** The status document at its address, once it meets the condition. */
   status(self: string, wanted: string, met: (document: Document) => boolean): Promise<Document>
   restart(change?: ConfigFile): Promise<void>
+  /** As if the file had been written anew. */
+  reload(change: ConfigFile): Promise<ReloadOutcome>
 }
 
-export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
+export async function startConfigRig(config: ConfigFile, options: Partial<GatewayOptions> = {}): Promise<ConfigRig> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-config-'))
   const events: GatewayEvent[] = []
-  const start = (file: ConfigFile): Promise<Gateway> => {
+  let current = config
+  const read = (): LoadResult => {
     const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
-    const result = loadValue({ ...own, ...file }, { file: 'spillway.yaml', folder })
+    return loadValue({ ...own, ...current }, { file: 'spillway.yaml', folder })
+  }
+  const start = (file: ConfigFile): Promise<Gateway> => {
+    current = file
+    const result = read()
     if (!result.ok) assert.fail(result.errors.join('\n'))
-    return startGateway(result.config, { telemetry: recordingTelemetry(events) })
+    return startGateway(result.config, { telemetry: recordingTelemetry(events), readConfig: async () => read(), ...options })
   }
   let gateway = await start(config)
   const told = async (url: string, { body, headers, method = 'GET' }: Asking): Promise<Told> => {
@@ -78,6 +86,10 @@ export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
     async restart(change) {
       await gateway.close()
       gateway = await start(change ?? config)
+    },
+    reload(change) {
+      current = change
+      return gateway.reload()
     },
     async [Symbol.asyncDispose]() {
       await gateway.close()

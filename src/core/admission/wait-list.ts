@@ -48,7 +48,7 @@ type CanUse<T> = (value: T) => boolean
 
 export class WaitList<T> {
   /** Absent: first come first served, always. */
-  readonly #rules: AdaptiveRules | undefined
+  #rules: AdaptiveRules | undefined
   readonly #ranks: (Rank<T> | undefined)[] = []
   /** One bit for each priority of which somebody waits. */
   #ranksUsed = 0
@@ -64,6 +64,12 @@ export class WaitList<T> {
 
   constructor(rules?: AdaptiveRules) {
     this.#rules = rules
+  }
+
+  /** Other rules hold from now on: what was seen by those of before says nothing. */
+  goBy(rules: AdaptiveRules | undefined): void {
+    this.#rules = rules
+    this.#standsNoMore()
   }
 
   get size(): number {
