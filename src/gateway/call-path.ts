@@ -53,7 +53,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
   if (call.head.upgrade !== '' && route.mode !== 'queue')
-    return openTunnel(call, serversOf(match, context), forwarded(call, context), context)
+    return openTunnel(call, { route, pool: serversOf(match, context), headers: forwarded(call, context) }, context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
