@@ -189,7 +189,7 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (this.#pools.running.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => this.#pools.hasServer(pool),
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
@@ -319,6 +319,7 @@ class RunningGateway implements Gateway {
       router: compileRoutes(config.routes),
       // A call that is under way may go to a pool that is not configured any more.
       pools: new Map(this.#pools.running),
+      failovers: this.#pools.failovers,
       upstream,
       budget: this.#budget,
       jobs,
@@ -344,6 +345,7 @@ class RunningGateway implements Gateway {
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
       pools: this.#pools.running,
+      failovers: this.#pools.failovers,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,

@@ -4,6 +4,8 @@
  */
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { RetryRules } from '../core/retry/retry.ts'
+import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
@@ -144,10 +146,17 @@ export interface PoolConfig {
   readonly retries: RetryBudget
   /** When servers are taken out by how their requests end. Absent: never. */
   readonly outliers?: OutlierRules
+  /** Who stands in for it. Absent: nobody. */
+  readonly failover?: FailoverConfig
+}
+
+export interface FailoverConfig {
+  readonly pool: string
+  readonly when: FailoverWhen
 }
 
 export interface RetryBudget {
-  /** Of first tries. Default 0.1. */
+  /** Of first tries. Default 0.2. */
   readonly budget: number
   /** Allowed in any case. Default 3. */
   readonly minPerSecond: number
@@ -362,6 +371,11 @@ export interface RouteConfig {
   /** Methods that may become a job. */
   readonly methods: readonly string[]
   readonly redeliver: 'safe' | 'always'
+  /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
+  readonly retry?: RetryRules
+  /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
+  readonly timeoutMs?: Millis
+  readonly firstByteMs?: Millis
   /** Answers are handed on while they come, and stored meanwhile. Absent: no. */
   readonly stream?: { readonly onPartial: OnPartial }
   /** Header whose hash scopes idempotency keys, lower case. Default `authorization`. */

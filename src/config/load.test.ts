@@ -82,7 +82,7 @@ describe('good files', () => {
           drainTimeoutMs: 300_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
-          retries: { budget: 0.1, minPerSecond: 3 },
+          retries: { budget: 0.2, minPerSecond: 3 },
         },
       ],
       queues: [
@@ -174,7 +174,7 @@ listeners: [0.0.0.0:80, { address: "[::1]:8080" }]
 admin: { address: 0.0.0.0:9900, token: secret }
 store: { engine: memory, path: /var/lib/spillway }
 pools:
-  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
+  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }, { url: http://c, backup: true }], failover: { pool: b, when: full }, balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
        maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s,
        reserve: 0%, retries: { budget: 2.5%, min: 0 } }
   b: [http://b.example]
@@ -220,7 +220,9 @@ drainTimeout: 0s
     assert.deepEqual(config.pools[0]?.servers, [
       { name: 'a.example:80', host: 'a.example', port: 80, weight: 1 },
       { name: '[::1]:3000', host: '::1', port: 3000, weight: 3 },
+      { name: 'c:80', host: 'c', port: 80, weight: 1, backup: true },
     ])
+    assert.deepEqual(config.pools[0]?.failover, { pool: 'b', when: 'full' })
     assert.deepEqual(config.pools[1]?.servers[0], { name: 'b.example:80', host: 'b.example', port: 80, weight: 1 })
     assert.equal(config.queues[0]?.expireAfterMs, 3_600_000)
     const [q] = config.queues

@@ -17,6 +17,7 @@ import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
+import { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
@@ -26,7 +27,7 @@ import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { requestFields } from './request-fields.ts'
-import { openTunnel } from './tunnel.ts'
+import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 
@@ -52,8 +53,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
-  if (call.head.upgrade !== '' && route.mode !== 'queue')
-    return openTunnel(call, { route, pool: serversOf(match, context), headers: forwarded(call, context) }, context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, tunnelRequest(call, match, context), context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
@@ -114,6 +114,11 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
 }
 
+function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
+  const parts = { route: match.route, pool: serversOf(match, context), choice: choiceOf(call, match, context) }
+  return { ...parts, headers: forwarded(call, context) }
+}
+
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
@@ -128,7 +133,16 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
   const fields = requestFields(call.head, call.peer, context.forwarding)
   const pool = serversOf(match, context)
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
-  new DirectCall(call, { route, pool, fields, cors, keyHash, order, spill, priority }, context).start()
+  const choice = choiceOf(call, match, context)
+  new DirectCall(call, { route, pool, fields, cors, keyHash, choice, order, spill, priority }, context).start()
+}
+
+/** Undefined, as a rule: its pool's balancing alone decides. */
+function choiceOf(call: DownstreamCall, match: RouteMatch, context: CallContext): Choice | undefined {
+  const pool = serversOf(match, context)
+  if (pool.config.failover === undefined) return undefined
+  const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
+  return new Choice({ pool, failovers: context.failovers, keyHashIn })
 }
 
 /** A request may be served at once, but not before queued ones of its key. */

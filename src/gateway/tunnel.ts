@@ -15,6 +15,7 @@ import type { Pool } from '../pools/pool.ts'
 import type { Link, Server } from '../pools/server.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { type End, JoinedSockets } from './joined-sockets.ts'
 import type { Tunnel, TunnelEnd } from './tunnels.ts'
@@ -22,6 +23,8 @@ import type { Tunnel, TunnelEnd } from './tunnels.ts'
 export interface TunnelRequest {
   readonly route: RouteConfig
   readonly pool: Pool
+  /** Where more than the number of tunnels decides where it goes. */
+  readonly choice: Choice | undefined
   /** For the server. */
   readonly headers: readonly string[]
 }
@@ -45,6 +48,7 @@ class Handshake implements ResponseSink {
   #connection: UpstreamConnection | undefined
   #noted: TryNote | undefined
   /** Where it has a place. */
+  #pool: Pool
   #server: Server | undefined
   #tried: Set<Server> | undefined
   #failed: Failure | undefined
@@ -55,6 +59,7 @@ class Handshake implements ResponseSink {
     this.#call = call
     this.#request = request
     this.#context = context
+    this.#pool = request.pool
   }
 
   start(): void {
@@ -63,9 +68,10 @@ class Handshake implements ResponseSink {
   }
 
   #findServer(): void {
-    const { pool, headers } = this.#request
+    const { headers } = this.#request
     const { head, log } = this.#call
-    const server = pool.acquireTunnel(this.#tried)
+    const server = this.#takePlace()
+    const pool = this.#pool
     this.#server = server
     if (server === undefined) return this.#refuse(this.#failed ?? this.#noServer(pool))
     log.server = server.name
@@ -78,6 +84,14 @@ class Handshake implements ResponseSink {
       whole: new Uint8Array(0),
       chunked: false,
     })
+  }
+
+  #takePlace(): Server | undefined {
+    const { choice } = this.#request
+    if (choice === undefined) return this.#pool.acquireTunnel(this.#tried)
+    const server = choice.acquireTunnel(this.#tried)
+    this.#pool = choice.pool
+    return server
   }
 
   #noServer(pool: Pool): Failure {
@@ -131,7 +145,8 @@ class Handshake implements ResponseSink {
   }
 
   #open(down: End, up: End): void {
-    const { pool, route } = this.#request
+    const { route } = this.#request
+    const pool = this.#pool
     const { sweeper, tunnels, config } = this.#context
     const server = this.#server as Server
     let why: TunnelEnd = 'peer'
@@ -177,7 +192,7 @@ class Handshake implements ResponseSink {
     const server = this.#server as Server
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
     if (!failed.sent && !this.#call.responseStarted && !this.#call.gone && this.#mayTryAnother(server)) {
-      this.#request.pool.releaseTunnel(server)
+      this.#pool.releaseTunnel(server)
       return this.#findServer()
     }
     this.#refuse(this.#failed)
@@ -186,7 +201,7 @@ class Handshake implements ResponseSink {
   #mayTryAnother(server: Server): boolean {
     this.#tried ??= new Set()
     this.#tried.add(server)
-    return this.#tried.size < Math.max(TRIES_MIN, this.#request.pool.servers.length)
+    return this.#tried.size < Math.max(TRIES_MIN, this.#request.choice?.servers ?? this.#pool.servers.length)
   }
 
   #refuse(failed: Failure): void {
@@ -205,7 +220,7 @@ class Handshake implements ResponseSink {
   #release(): void {
     const server = this.#server
     this.#server = undefined
-    if (server !== undefined) this.#request.pool.releaseTunnel(server)
+    if (server !== undefined) this.#pool.releaseTunnel(server)
     this.#request.leave()
   }
 }

@@ -18,6 +18,7 @@ import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
+import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
@@ -95,6 +96,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     telemetry,
     router,
     pools,
+    failovers: new Failovers(pools, telemetry),
     upstream,
     budget,
     jobs,
