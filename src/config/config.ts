@@ -11,6 +11,7 @@ import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { ValueTest } from '../core/routing/value-test.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
+import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 
@@ -137,6 +138,8 @@ export interface PoolConfig {
   readonly maxWaiting: number
   /** When the line stands, and the newest goes first. Absent: first come first served, always. */
   readonly queueing?: AdaptiveRules
+  /** How fast tunnels are ended so that a server that has come gets its share. Absent: they are not. */
+  readonly rebalanceTunnels?: Rate
   readonly health: HealthConfig
   /** A server that came back takes its full share only after this long. Default 10s. */
   readonly slowStartMs: Millis
@@ -338,6 +341,14 @@ export interface MatchConfig {
 
 export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
 
+/** What is absent has no limit, or the one of `timeouts.tunnel`. */
+export interface TunnelLimits {
+  readonly max?: number | undefined
+  readonly perClient?: number | undefined
+  readonly connectRate?: Rate | undefined
+  readonly idleMs?: Millis
+}
+
 export interface RouteConfig {
   /** For logs and metrics: the match as written, unique. */
   readonly name: string
@@ -361,6 +372,7 @@ export interface RouteConfig {
   readonly allow: readonly ClientHeader[]
   /** 0 to 9, 9 first, where the client says nothing. Absent: 5 of direct requests, 0 of jobs. */
   readonly priority?: number
+  readonly tunnels?: TunnelLimits
   /** Share of the pool's `maxWaiting` from which on low priorities are refused. Absent: never. */
   readonly shedFrom?: number
   /** What a callback may name; set where `allow` has it. */

@@ -279,6 +279,24 @@ routes: [{ match: /a, pool: a }, { match: /b, pool: b }, { match: /c, pool: c },
     )
   })
 
+  test('tunnels have the limits that are written, and no others', () => {
+    const config = good(`
+pools: { a: { servers: [http://a], rebalanceTunnels: 10/s }, b: [http://b] }
+routes:
+  - { match: /a, pool: a, tunnels: { max: 100, perClient: 2, connectRate: 50/s, idle: 5m } }
+  - { match: /b, pool: b, tunnels: {} }
+  - { match: /c, pool: b }
+`)
+    assert.deepEqual(
+      config.routes.map(({ tunnels }) => tunnels),
+      [{ max: 100, perClient: 2, connectRate: { count: 50, perMs: 1000 }, idleMs: 300_000 }, {}, undefined],
+    )
+    assert.deepEqual(
+      config.pools.map(({ rebalanceTunnels }) => rebalanceTunnels),
+      [{ count: 10, perMs: 1000 }, undefined],
+    )
+  })
+
   test('where one route of a pool has a priority, all of them are refused by priority, unless the pool says otherwise', () => {
     const config = good(`
 pools: { a: [http://a], b: { servers: [http://b], shed: off }, c: { servers: [http://c], shed: { from: 80% } }, d: [http://d] }

@@ -7,7 +7,7 @@ import { type SimpleTest, testText, type ValueTest } from '../core/routing/value
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
-import { checkAllowOfDirect } from './resolve-overload.ts'
+import { checkAllowOfDirect, resolveTunnels } from './resolve-overload.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
 import { resolveRetry, resolveTries, type TriesContext } from './resolve-retries.ts'
@@ -101,6 +101,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
     ...(route.priority !== undefined && { priority: route.priority }),
+    ...resolveTunnels(route, path, report),
     ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),

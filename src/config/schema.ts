@@ -9,7 +9,7 @@ import { retrySchema } from './schema-retries.ts'
 import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { memberKeys } from './schema-members.ts'
-import { poolShed, priority, queueing } from './schema-overload.ts'
+import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -125,6 +125,7 @@ const pool = z.strictObject({
     .count(0, MILLION)
     .default(1024)
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
+  rebalanceTunnels,
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
   queueing,
@@ -213,6 +214,7 @@ const route = z.strictObject({
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
   priority,
+  tunnels: routeTunnels,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])

@@ -27,7 +27,7 @@ import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { actOn, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
-import { openTunnel } from './tunnel.ts'
+import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 
@@ -57,7 +57,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const match = route.actions === undefined ? found : actOn(call, found, context)
   if (match === undefined) return
 
-  if (call.head.upgrade !== '' && route.mode !== 'queue') return tunnel(call, match, context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, tunnelRequest(call, match, context), context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
@@ -118,6 +118,11 @@ function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext
   return editedHeaders(forwardRequestHeaders(call.head, call.peer, context.forwarding), requestEdits(call, match, context))
 }
 
+function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
+  const parts = { route: match.route, pool: serversOf(match, context), choice: choiceOf(call, match, context) }
+  return { ...parts, target: match.target, headers: forwarded(call, match, context) }
+}
+
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
@@ -134,11 +139,6 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
   const choice = choiceOf(call, match, context)
   new DirectCall(call, { route, pool, target: match.target, fields, cors, keyHash, choice, order, spill, priority }, context).start()
-}
-
-function tunnel(call: DownstreamCall, match: RouteMatch, context: CallContext): void {
-  const way = { pool: serversOf(match, context), choice: choiceOf(call, match, context), target: match.target }
-  openTunnel(call, way, forwarded(call, match, context), context)
 }
 
 /** Undefined, as a rule: its pool's balancing alone decides. */

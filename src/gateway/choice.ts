@@ -55,11 +55,11 @@ export class Choice {
     return undefined
   }
 
-  acquireTunnel(): Server | undefined {
-    const serving = this.#chain.filter((pool) => !pool.isLost)
+  acquireTunnel(excluded: ReadonlySet<Server> | undefined): Server | undefined {
+    const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
     this.pool = serving[0] ?? this.#home
-    for (const pool of serving) {
-      const server = pool.acquireTunnel()
+    for (const pool of serving.length === 0 ? [this.#home] : serving) {
+      const server = pool.acquireTunnel(excluded)
       if (server !== undefined) return this.#taken(pool, server)
       if (pool.config.failover?.when !== 'full') break
     }
