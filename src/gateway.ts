@@ -25,6 +25,7 @@ import type { CallContext } from './gateway/context.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
+import { Tunnels } from './gateway/tunnels.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import type { Millis } from './lib/units.ts'
@@ -136,6 +137,7 @@ class RunningGateway implements Gateway {
   readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
+  readonly #tunnels: Tunnels
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
   /** For new calls: those that are under way keep the one that they began with. */
@@ -164,6 +166,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#tunnels = new Tunnels(this.#parts())
     this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -211,7 +214,7 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (this.#pools.running.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => this.#pools.hasServer(pool),
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
@@ -248,8 +251,8 @@ class RunningGateway implements Gateway {
     const deadline = this.#clock.monotonic() + this.#config.drainTimeoutMs
     this.#readiness = { ok: false, reason: 'draining' }
     this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
-    const answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
     const { drainTimeoutMs } = this.#config
+    const answered = Promise.all([...this.#listeners.map((listener) => listener.drain()), this.#tunnels.drain(drainTimeoutMs)])
     await Promise.all([this.#jobs?.drain(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -289,6 +292,7 @@ class RunningGateway implements Gateway {
 
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
+    this.#tunnels.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -374,6 +378,7 @@ class RunningGateway implements Gateway {
       router: compileRoutes(config.routes),
       // A call that is under way may go to a pool that is not configured any more.
       pools: new Map(this.#pools.running),
+      failovers: this.#pools.failovers,
       upstream,
       budget: this.#budget,
       jobs,
@@ -385,6 +390,7 @@ class RunningGateway implements Gateway {
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
+      tunnels: this.#tunnels,
     }
   }
 
@@ -400,6 +406,7 @@ class RunningGateway implements Gateway {
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
       pools: this.#pools.running,
+      failovers: this.#pools.failovers,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,

@@ -38,6 +38,8 @@ export interface PoolStatus {
   readonly waiting: number
   /** Requests and attempts that each server may have in flight. */
   readonly maxInFlight: number
+  /** The pool that stands in for it now. */
+  readonly failover?: string
   readonly servers: readonly ServerStatus[]
 }
 

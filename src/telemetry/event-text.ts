@@ -40,6 +40,13 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'pool-left': 'info',
   'pool-panics': 'error',
   'pool-calm': 'info',
+  'failover-began': 'warn',
+  'failover-ended': 'info',
+  'failover-began': (event) => `pool ${event.pool} has no server up: pool ${event.to} stands in for it`,
+  'failover-ended': (event) =>
+    event.reason === 'lost'
+      ? `pool ${event.pool}: those that stand in for it have no server up either`
+      : `pool ${event.pool} has a server up again, and serves by itself`,
   'buckets-moved': 'info',
   'mode-flipped': 'info',
   'mode-switched': 'warn',
@@ -118,10 +125,12 @@ const TEXTS: Texts = {
   'server-down': (event, name) => serverText(event, [], name),
   'server-ejected': (event, name) => `${name(event.server)} is taken out for ${spanText(event.forMs)}: ${event.reason}`,
   'server-on-probation': (event, name) => `${name(event.server)} is tried again, one request at a time`,
-  'server-added': (event, name) => membersText(event, name),
-  'server-removed': (event, name) => membersText(event, name),
-  'server-left': (event, name) => membersText(event, name),
-  'server-duty': (event, name) => membersText(event, name),
+  'server-added': (event, name) => `${name(event.server)} is in pool ${event.pool} now (${event.source})`,
+  'server-removed': (event, name) =>
+    `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
+  'server-left': (event, name) =>
+    `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
+  'server-duty': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator set it to ${event.duty}`,
   'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
   'pool-panics': (event) => `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,
@@ -161,22 +170,6 @@ function describe<T extends GatewayEvent['type']>(
   name: (server: string) => string,
 ): string {
   return (TEXTS[event.type] as Texts[T])(event, name)
-}
-
-type MembersEvent = Extract<GatewayEvent, { type: 'server-added' | 'server-removed' | 'server-left' | 'server-duty' }>
-
-function membersText(event: MembersEvent, name: (server: string) => string): string {
-  const server = name(event.server)
-  switch (event.type) {
-    case 'server-added':
-      return `${server} is in pool ${event.pool} now (${event.source})`
-    case 'server-removed':
-      return `${server} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`
-    case 'server-left':
-      return `${server} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`
-    case 'server-duty':
-      return `${server} of pool ${event.pool}: an operator set it to ${event.duty}`
-  }
 }
 
 export function createEventText(options: EventTextOptions): EventText {
