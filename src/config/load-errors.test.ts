@@ -75,7 +75,7 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
   ],
   'a split by a parameter that is not there': [
     `${BASE}routes: [{ match: "/x/{id}", pool: [{ pool: api, weight: 1 }], splitBy: path:ib }]`,
-    '2:75  routes[0].splitBy  the path /x/{id} has no parameter {ib}  (did you mean path:id?)',
+    '2:73  routes[0].splitBy  the path /x/{id} has no parameter {ib}  (did you mean path:id?)',
   ],
   'a way to split one pool': [
     `${BASE}routes: [{ match: /*, pool: api, splitBy: address }]`,
