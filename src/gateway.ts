@@ -24,6 +24,7 @@ import type { CallContext } from './gateway/context.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
+import { Tunnels } from './gateway/tunnels.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
@@ -116,6 +117,7 @@ class RunningGateway implements Gateway {
   readonly #routeCounters: RouteCounters
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
+  readonly #tunnels: Tunnels
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
   /** For new calls: those that are under way keep the one that they began with. */
@@ -143,6 +145,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#tunnels = new Tunnels(this.#parts())
     this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -223,8 +226,8 @@ class RunningGateway implements Gateway {
     const deadline = this.#clock.monotonic() + this.#config.drainTimeoutMs
     this.#readiness = { ok: false, reason: 'draining' }
     this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
-    const answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
     const { drainTimeoutMs } = this.#config
+    const answered = Promise.all([...this.#listeners.map((listener) => listener.drain()), this.#tunnels.drain(drainTimeoutMs)])
     await Promise.all([this.#jobs?.drain(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -234,6 +237,7 @@ class RunningGateway implements Gateway {
 
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
+    this.#tunnels.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -326,6 +330,7 @@ class RunningGateway implements Gateway {
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
+      tunnels: this.#tunnels,
     }
   }
 

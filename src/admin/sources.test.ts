@@ -28,7 +28,7 @@ const poolConfig: PoolConfig = {
   drainTimeoutMs: 300_000,
   failoverGraceMs: 0,
   reserve: 0.2,
-  retries: { budget: 0.1, minPerSecond: 3 },
+  retries: { budget: 0.2, minPerSecond: 3 },
 }
 
 const stats: QueueStats = {

@@ -5,10 +5,12 @@
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
 import type { Share } from '../core/balancing/split.ts'
+import type { RetryRules } from '../core/retry/retry.ts'
 import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
+import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 
@@ -131,6 +133,8 @@ export interface PoolConfig {
   readonly maxWaiting: number
   /** When the line stands, and the newest goes first. Absent: first come first served, always. */
   readonly queueing?: AdaptiveRules
+  /** How fast tunnels are ended so that a server that has come gets its share. Absent: they are not. */
+  readonly rebalanceTunnels?: Rate
   readonly health: HealthConfig
   /** A server that came back takes its full share only after this long. Default 10s. */
   readonly slowStartMs: Millis
@@ -153,7 +157,7 @@ export interface FailoverConfig {
 }
 
 export interface RetryBudget {
-  /** Of first tries. Default 0.1. */
+  /** Of first tries. Default 0.2. */
   readonly budget: number
   /** Allowed in any case. Default 3. */
   readonly minPerSecond: number
@@ -329,6 +333,14 @@ export interface MatchConfig {
 
 export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
 
+/** What is absent has no limit, or the one of `timeouts.tunnel`. */
+export interface TunnelLimits {
+  readonly max?: number | undefined
+  readonly perClient?: number | undefined
+  readonly connectRate?: Rate | undefined
+  readonly idleMs?: Millis
+}
+
 export interface RouteConfig {
   /** For logs and metrics: the match as written, unique. */
   readonly name: string
@@ -354,6 +366,7 @@ export interface RouteConfig {
   readonly allow: readonly ClientHeader[]
   /** 0 to 9, 9 first, where the client says nothing. Absent: 5 of direct requests, 0 of jobs. */
   readonly priority?: number
+  readonly tunnels?: TunnelLimits
   /** Share of the pool's `maxWaiting` from which on low priorities are refused. Absent: never. */
   readonly shedFrom?: number
   /** What a callback may name; set where `allow` has it. */
@@ -361,6 +374,11 @@ export interface RouteConfig {
   /** Methods that may become a job. */
   readonly methods: readonly string[]
   readonly redeliver: 'safe' | 'always'
+  /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
+  readonly retry?: RetryRules
+  /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
+  readonly timeoutMs?: Millis
+  readonly firstByteMs?: Millis
   /** Answers are handed on while they come, and stored meanwhile. Absent: no. */
   readonly stream?: { readonly onPartial: OnPartial }
   /** Header whose hash scopes idempotency keys, lower case. Default `authorization`. */

@@ -253,6 +253,10 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     '2:40  routes[0].allow[1]  key has no meaning on a direct route, which keeps no jobs; only priority has; set mode: queue or mode: spill',
   ],
   'a priority above all': [`${BASE}routes: [{ match: /, priority: 10 }]`, '2:32  routes[0].priority  must be at most 9, not 10'],
+  'tunnels on a queue route': [
+    `${BASE}routes: [{ match: POST /, mode: queue, tunnels: { max: 1 } }]`,
+    '2:49  routes[0].tunnels  has no meaning on a queue route, which opens no tunnels; set mode: direct or mode: spill',
+  ],
   'patience on a queue route': [
     `${BASE}routes: [{ match: POST /, mode: queue, patience: 1s }]`,
     '2:50  routes[0].patience  has no meaning on a queue route, which never tries a server first; set mode: spill',

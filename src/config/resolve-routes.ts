@@ -6,10 +6,11 @@ import { parsePattern, patternShape } from '../core/routing/pattern.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
-import { checkAllowOfDirect } from './resolve-overload.ts'
 import { mainPool, resolveSplit } from './resolve-choice.ts'
+import { checkAllowOfDirect, resolveTunnels } from './resolve-overload.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
+import { resolveRetry, resolveTries, type TriesContext } from './resolve-retries.ts'
 import { checkName } from './report.ts'
 import { type ParsedCors, type ParsedFile, type ParsedRoute, SPILL_DEFAULTS } from './schema.ts'
 
@@ -19,7 +20,7 @@ export interface ResolvedRoutes {
   readonly queuePools: ReadonlyMap<string, string | undefined>
 }
 
-interface Context extends ResolveOptions {
+interface Context extends ResolveOptions, TriesContext {
   readonly cors?: CorsConfig
   readonly queuePools: Map<string, string | undefined>
   readonly jobs: ParsedFile['jobs']
@@ -49,7 +50,10 @@ const JOB_KEYS = [
 ] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
-  const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs, webhooks: file.webhooks }
+  const { jobs, webhooks, limits } = file
+  const { report } = options
+  const retry = file.retry && resolveRetry(file.retry, ['retry'], { report, limits })
+  const context: Context = { ...options, queuePools: new Map(), jobs, webhooks, limits, retry }
   for (const [name, queue] of Object.entries(file.queues)) {
     if (queue.pool === undefined) {
       if (queue.pull === true) context.queuePools.set(name, undefined)
@@ -97,9 +101,11 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
     ...(route.priority !== undefined && { priority: route.priority }),
+    ...resolveTunnels(route, path, report),
     ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
+    ...resolveTries(route, path, context),
     ...(route.stream === true && { stream: { onPartial: route.onPartial ?? 'fail' } }),
     idempotencyScope: route.idempotency?.scope ?? 'authorization',
     ...(cors !== undefined && { cors }),

@@ -11,7 +11,7 @@ import type { Path } from './problem.ts'
 import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
-import { resolveQueueing, withShedding } from './resolve-overload.ts'
+import { resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
@@ -115,6 +115,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
     ...resolveQueueing(rest),
+    ...resolveRebalancing(rest),
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,

@@ -5,9 +5,10 @@
 import * as z from 'zod'
 import * as field from './fields.ts'
 import { failoverSchema, poolOfRouteSchema, splitBySchema } from './schema-choice.ts'
+import { retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { memberKeys } from './schema-members.ts'
-import { poolShed, priority, queueing } from './schema-overload.ts'
+import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -71,7 +72,7 @@ const health = z.strictObject({
 })
 
 const retries = z.strictObject({
-  budget: field.percent.prefault('10%').describe('Of the requests that a server was asked for the first time.'),
+  budget: field.percent.prefault('20%').describe('Of the requests that a server was asked for the first time.'),
   min: field.count(0, MILLION).default(3).describe('So many in a second are allowed in any case.'),
 })
 
@@ -123,6 +124,7 @@ const pool = z.strictObject({
     .count(0, MILLION)
     .default(1024)
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
+  rebalanceTunnels,
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
   queueing,
@@ -132,7 +134,9 @@ const pool = z.strictObject({
     .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
   retries: retries
     .prefault({})
-    .describe('How many direct requests may be sent to a server a second time, where the first try reached one and failed.'),
+    .describe(
+      'How many direct requests may be sent to a server a second time, where the first try reached one and failed or (`hedge`) is slow.',
+    ),
   health: health.prefault({}).describe('How servers are checked.'),
   eject: z
     .union([field.off, eject])
@@ -223,6 +227,7 @@ const route = z.strictObject({
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
   priority,
+  tunnels: routeTunnels,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])
@@ -230,6 +235,13 @@ const route = z.strictObject({
     .describe(
       '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
     ),
+  retry: retrySchema.optional().describe('Instead of the global `retry`, as a whole. Or `off`.'),
+  timeout: field.spanOrNone
+    .optional()
+    .describe(
+      'A direct call as a whole, with waiting and all tries. Servers are told by `Spillway-Deadline` when it will be over. Default: `timeouts.call`.',
+    ),
+  firstByte: field.span.optional().describe('One try of a direct call, until the server begins to answer. Default: `timeouts.firstByte`.'),
   stream: z
     .boolean()
     .optional()
@@ -332,7 +344,9 @@ const timeouts = z.strictObject({
   idle: field.span.prefault('75s').describe('Kept-alive connection of a client without a request.'),
   connect: field.span.prefault('3s').describe('Connecting to a server.'),
   firstByte: field.span.prefault('60s').describe("From the end of a request to the head of the server's answer."),
-  call: field.spanOrNone.prefault('none').describe('A direct call as a whole.'),
+  call: field.spanOrNone
+    .prefault('none')
+    .describe('A direct call as a whole; `timeout` of a route goes before it. Servers are told by `Spillway-Deadline`.'),
   stall: field.span.prefault('60s').describe('Longest pause in a response body, on either side.'),
   upstreamIdle: field.span.prefault('4s').describe('Idle connection to a server. Below the 5s after which many servers close.'),
   tunnel: field.span.prefault('1h').describe('Tunnel without a byte.'),
@@ -383,6 +397,11 @@ export const configSchema = z.strictObject({
     .describe('Who is told when jobs end, and how. Without this section, even an empty one, there are none.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
   signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
+  retry: retrySchema
+    .optional()
+    .describe(
+      'When a direct request is sent to a server again, on routes that do not say it themselves. Left out: after connect failures and broken connections, at once. Or `off`.',
+    ),
   limits: limits.prefault({}).describe('How large things may become.'),
   timeouts: timeouts.prefault({}).describe('How long things may take.'),
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),

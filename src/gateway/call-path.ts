@@ -27,7 +27,7 @@ import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { requestFields } from './request-fields.ts'
-import { openTunnel } from './tunnel.ts'
+import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 
@@ -53,8 +53,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
-  if (call.head.upgrade !== '' && route.mode !== 'queue')
-    return openTunnel(call, { pool: serversOf(match, context), choice: choiceFor(call, match, context) }, forwarded(call, context), context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, tunnelRequest(call, match, context), context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
@@ -113,6 +112,11 @@ function switchedOff({ random }: CallContext): Failure {
 /** For the server, field by field. */
 function forwarded(call: DownstreamCall, context: CallContext): readonly string[] {
   return forwardRequestHeaders(call.head, call.peer, context.forwarding)
+}
+
+function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
+  const parts = { route: match.route, pool: serversOf(match, context), choice: choiceFor(call, match, context) }
+  return { ...parts, headers: forwarded(call, context) }
 }
 
 /** `order`: others of this key must not pass it, nor it them. */

@@ -60,6 +60,10 @@ export class Choice {
     return this.#chain.reduce((sum, { servers }) => sum + servers.length, 0)
   }
 
+  usableServers(): readonly Server[] {
+    return this.#chain.flatMap((pool) => pool.usableServers())
+  }
+
   /** Takes a slot, of the first pool of the chain that can serve. Undefined: it may wait for one of `pool`. */
   acquire({ excluded, isSpillable }: Seeking): Server | undefined {
     const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
@@ -73,11 +77,11 @@ export class Choice {
     return undefined
   }
 
-  acquireTunnel(): Server | undefined {
-    const serving = this.#chain.filter((pool) => !pool.isLost)
+  acquireTunnel(excluded: ReadonlySet<Server> | undefined): Server | undefined {
+    const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
     this.pool = serving[0] ?? this.#home
-    for (const pool of serving) {
-      const server = pool.acquireTunnel()
+    for (const pool of serving.length === 0 ? [this.#home] : serving) {
+      const server = pool.acquireTunnel(excluded)
       if (server !== undefined) return this.#taken(pool, server)
       if (pool.config.failover?.when !== 'full') break
     }

@@ -17,6 +17,7 @@ import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
+import type { Tunnels } from './tunnels.ts'
 
 export interface CallContext {
   readonly config: Config
@@ -39,4 +40,5 @@ export interface CallContext {
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
+  readonly tunnels: Tunnels
 }

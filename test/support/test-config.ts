@@ -17,7 +17,7 @@ export function testPool(name: string, ports: readonly number[], change: Partial
     failoverGraceMs: 10_000,
     drainTimeoutMs: 10_000,
     reserve: 0.2,
-    retries: { budget: 0.1, minPerSecond: 3 },
+    retries: { budget: 0.2, minPerSecond: 3 },
     ...change,
   }
 }
