@@ -234,34 +234,6 @@ drainTimeout: 0s
     assert.equal(config.store.path, '/var/lib/spillway')
   })
 
-  test('a route over several pools: its jobs are for the pool of its queue, or the one of most weight', () => {
-    const config = good(
-      `pools: { a: [http://a], b: [http://b] }
-queues: { q: { pool: a } }
-routes:
-  - { match: POST /q, mode: spill, queue: q, pool: [{ pool: a, weight: 0 }, { pool: b, weight: 2 }], splitBy: cookie:s }
-  - { match: POST /r, mode: spill, pool: [{ pool: a, weight: 1 }, { pool: b, weight: 2 }] }
-  - { match: /*, pool: [{ pool: a, weight: 1 }] }`,
-    )
-    const [q, r, direct] = config.routes
-    assert.deepEqual([q?.pool, r?.pool, direct?.pool], ['a', 'b', 'a'])
-    assert.deepEqual(q?.split, {
-      shares: [
-        { pool: 'a', weight: 0 },
-        { pool: 'b', weight: 2 },
-      ],
-      by: { from: 'cookie', name: 's' },
-    })
-    assert.deepEqual(direct?.split, { shares: [{ pool: 'a', weight: 1 }] })
-    assert.deepEqual(
-      config.queues.map(({ name, pool }) => [name, pool]),
-      [
-        ['q', 'a'],
-        ['r', 'b'],
-      ],
-    )
-  })
-
   test('a queue is named after the path, and a queue of that name gives its settings and its pool', () => {
     const names = ['/a/{id}/b/*', '/', '/{x}', '/a~b%20c', '/.hidden'].map((path) => {
       const config = good(`${BASE}routes: [{ match: "POST ${path}", mode: queue }]`)
