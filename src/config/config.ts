@@ -5,9 +5,11 @@
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
 import type { Share } from '../core/balancing/split.ts'
+import type { RouteActions } from '../core/actions/actions.ts'
 import type { RetryRules } from '../core/retry/retry.ts'
 import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
+import type { ValueTest } from '../core/routing/value-test.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { Rate } from '../lib/rate.ts'
@@ -60,6 +62,10 @@ export interface Config {
   readonly trustedPeers: readonly string[]
   /** Pseudonym in Via, Forwarded `by`, Proxy-Status. Default `spillway`. */
   readonly name: string
+  /** Absent: calls have none. */
+  readonly requestId?: RequestIdConfig
+  /** Absent: what comes passes. */
+  readonly tracing?: TracingConfig
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
@@ -326,9 +332,12 @@ export interface MatchConfig {
   readonly path: string
   /** Absent: any. Upper case. */
   readonly methods?: readonly string[]
-  /** All must be equal. Names in lower case. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  readonly query: readonly (readonly [name: string, value: string])[]
+  /** All must pass. Names in lower case. */
+  readonly headers: readonly (readonly [name: string, test: ValueTest])[]
+  readonly query: readonly (readonly [name: string, test: ValueTest])[]
+  /** It matches these as well. */
+  readonly moreHosts?: readonly string[]
+  readonly morePaths?: readonly string[]
 }
 
 export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
@@ -385,6 +394,8 @@ export interface RouteConfig {
   readonly idempotencyScope: string
   /** From route or global `cors`. */
   readonly cors?: CorsConfig
+  /** Absent: none. */
+  readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
 }
@@ -410,6 +421,8 @@ export interface LimitsConfig {
   readonly head: Bytes
   /** Header fields in one message. Default 100. */
   readonly headers: number
+  /** A file that a route answers with. Default 1MiB. */
+  readonly answer: Bytes
   /** Request target. Default 8KiB. */
   readonly target: Bytes
   /** Body of a direct request; a spillable or queued one obeys `jobBody`. Default: 0 = unlimited (it is streamed). */
@@ -477,6 +490,19 @@ export interface JobsConfig {
   readonly waitMaxMs: Millis
   /** Between two heartbeats of an event stream. 15s */
   readonly heartbeatMs: Millis
+}
+
+export interface RequestIdConfig {
+  /** Lower case. */
+  readonly header: string
+  /** Whose ids are taken over. */
+  readonly accept: 'trusted' | 'anyone' | 'nobody'
+}
+
+export interface TracingConfig {
+  /** Who comes without a trace begins one. */
+  readonly start: boolean
+  readonly accept: 'trusted' | 'anyone'
 }
 
 export interface LogConfig {

@@ -60,6 +60,8 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
+    ...(file.requestId !== 'off' && { requestId: file.requestId }),
+    ...(file.tracing !== 'off' && { tracing: file.tracing }),
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,

@@ -126,6 +126,9 @@ export interface AttemptLine {
   readonly outcome: string
   readonly status?: number
   readonly tookMs: Millis
+  /** Of the request that it was submitted with. */
+  readonly requestId?: string | undefined
+  readonly traceId?: string | undefined
 }
 
 export interface Counter {
