@@ -81,6 +81,8 @@ export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
   readonly pool: string
+  /** Where its requests are shared out among several. */
+  readonly split?: readonly { readonly pool: string; readonly weight: number }[]
   readonly queue?: string
 }
 

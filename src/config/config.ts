@@ -4,6 +4,7 @@
  */
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { Share } from '../core/balancing/split.ts'
 import type { RouteActions } from '../core/actions/actions.ts'
 import type { RetryRules } from '../core/retry/retry.ts'
 import type { FailoverWhen } from '../core/routing/failover.ts'
@@ -353,8 +354,10 @@ export interface RouteConfig {
   /** For logs and metrics: the match as written, unique. */
   readonly name: string
   readonly match: MatchConfig
-  /** Absent: a queue route whose queue is worked off by pull consumers only. */
+  /** Absent: a queue route whose queue is worked off by pull consumers only. Of a split: the pool of its jobs, or the one of most weight. */
   readonly pool?: string
+  /** Its requests are shared out among several pools. */
+  readonly split?: SplitConfig
   readonly mode: Mode
   /** Set for `queue` and `spill`. */
   readonly queue?: string
@@ -395,6 +398,13 @@ export interface RouteConfig {
   readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
+}
+
+export interface SplitConfig {
+  /** At least one has a weight. */
+  readonly shares: readonly Share[]
+  /** Absent: each request draws. */
+  readonly by?: BalanceSource
 }
 
 export interface CorsConfig {

@@ -7,6 +7,7 @@ import { type SimpleTest, testText, type ValueTest } from '../core/routing/value
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
+import { mainPool, resolveSplit } from './resolve-choice.ts'
 import { checkAllowOfDirect, resolveTunnels } from './resolve-overload.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
@@ -84,12 +85,16 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
   const actions = resolveActions(route, match, path, { ...context, file: context.written })
   checkContradictions(route, match, path, context)
   const queue = route.mode === 'direct' ? undefined : resolveQueueName(route, match, path, context)
-  const pool = actions?.respond === undefined ? resolvePoolName(route, queue, path, context) : undefined
+  const split = resolveSplit(route, path, context)
+  if (split?.by?.from === 'path') checkParameter(split.by.name, match, [...path, 'splitBy'], report)
+  const named = split === undefined ? (route.pool as string | undefined) : mainPool(split, context.queuePools.get(queue ?? ''))
+  const pool = actions?.respond === undefined ? resolvePoolName({ ...route, pool: named }, queue, path, context) : undefined
   const cors = route.cors === undefined ? context.cors : resolveCors(route.cors, [...path, 'cors'], report)
   return {
     name: routeName(match),
     match,
     ...(pool !== undefined && { pool }),
+    ...(split !== undefined && { split }),
     mode: route.mode,
     ...(queue !== undefined && { queue }),
     waitMs: route.wait ?? (route.mode === 'spill' || route.stream === true ? Math.min(HOLD_WAIT_MS, context.jobs.waitMax) : 0),
@@ -272,8 +277,11 @@ function impliedQueueName(path: string): string {
   return name.slice(0, 64) || 'default'
 }
 
+/** A route, with what is the one pool of it. */
+type OnePool = Omit<ParsedRoute, 'pool'> & { readonly pool: string | undefined }
+
 /** Undefined: none, because only pull consumers work off what the route queues; or it is missing, and that has been told. */
-function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Path, context: Context): string | undefined {
+function resolvePoolName(route: OnePool, queue: string | undefined, path: Path, context: Context): string | undefined {
   const { report, poolNames, queuePools } = context
   const ofQueue = queue === undefined ? undefined : queuePools.get(queue)
   const pullOnly = queue !== undefined && queuePools.has(queue) && ofQueue === undefined

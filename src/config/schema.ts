@@ -4,9 +4,9 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
+import { failoverSchema, poolOfRouteSchema, splitBySchema } from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
 import { retrySchema } from './schema-retries.ts'
-import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { memberKeys } from './schema-members.ts'
 import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
@@ -183,7 +183,8 @@ const route = z.strictObject({
     .describe(
       '`direct`: to a server now. `queue`: stored, answered with 202, worked off later. `spill`: direct while there is capacity, stored when there is none.',
     ),
-  pool: z.string().optional().describe('Whose servers take the requests. May be left out when there is only one pool.'),
+  pool: poolOfRouteSchema.optional(),
+  splitBy: splitBySchema.optional(),
   queue: z.string().optional().describe('Where jobs go. Left out: a queue that is named after the path.'),
   wait: field.duration.optional().describe('How long a client is held for its answer. Default: `0s` for queue, `25s` for spill.'),
   patience: field.duration.optional().describe('spill: how long to look for a slot before the request is stored. Default: `250ms`.'),

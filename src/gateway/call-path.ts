@@ -17,7 +17,7 @@ import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
-import { Choice } from './choice.ts'
+import { choiceFor } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
@@ -120,7 +120,7 @@ function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext
 }
 
 function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
-  const parts = { route: match.route, pool: serversOf(match, context), choice: choiceOf(call, match, context) }
+  const parts = { route: match.route, pool: serversOf(match, context), choice: choiceFor(call, match, context) }
   return { ...parts, target: match.target, headers: forwarded(call, match, context) }
 }
 
@@ -136,18 +136,10 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
   const fields = serverLines(call, match, context)
-  const pool = serversOf(match, context)
-  const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
-  const choice = choiceOf(call, match, context)
+  const choice = choiceFor(call, match, context)
+  const pool = choice?.pool ?? serversOf(match, context)
+  const keyHash = choice === undefined ? balanceHash(pool.config.balance, call, match, context.clients) : undefined
   new DirectCall(call, { route, pool, target: match.target, fields, cors, keyHash, choice, order, spill, priority }, context).start()
-}
-
-/** Undefined, as a rule: its pool's balancing alone decides. */
-function choiceOf(call: DownstreamCall, match: RouteMatch, context: CallContext): Choice | undefined {
-  const pool = serversOf(match, context)
-  if (pool.config.failover === undefined) return undefined
-  const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
-  return new Choice({ pool, failovers: context.failovers, keyHashIn })
 }
 
 /** A request may be served at once, but not before queued ones of its key. */

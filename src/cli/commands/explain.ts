@@ -1,6 +1,7 @@
 /** `spillway explain`: which route a request takes, what that means for it, and why it takes no other. */
-import type { Config, PoolConfig, RouteConfig } from '../../config/config.ts'
+import type { Config, PoolConfig, RouteConfig, SplitConfig } from '../../config/config.ts'
 import { checkPath } from '../../core/routing/check-path.ts'
+import { sourceText } from '../../config/source-text.ts'
 import { failoverChain } from '../../core/routing/failover.ts'
 import type { RoutableHead, Verdict } from '../../core/routing/router.ts'
 import { compileRoutes } from '../../core/routing/router.ts'
@@ -91,7 +92,7 @@ function printVerdicts(io: Io, { verdicts, actions }: Explained, config: Config)
 
 function meaningText(route: RouteConfig, config: Config): string {
   const pool = config.pools.find(({ name }) => name === route.pool)
-  const worker = pool === undefined ? 'pull consumers' : poolText(pool)
+  const worker = route.split === undefined ? workerText(pool) : splitText(route.split, config)
   if (route.actions?.respond !== undefined) return 'the gateway answers by itself'
   const parts = [`mode ${route.mode}`, worker]
   if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
@@ -99,6 +100,19 @@ function meaningText(route: RouteConfig, config: Config): string {
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
   if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
   return parts.join('; ')
+}
+
+function workerText(pool: PoolConfig | undefined): string {
+  return pool === undefined ? 'pull consumers' : poolText(pool)
+}
+
+function splitText({ shares, by }: SplitConfig, { pools }: Config): string {
+  const total = shares.reduce((sum, { weight }) => sum + weight, 0)
+  const texts = shares.map((share) => {
+    const pool = pools.find(({ name }) => name === share.pool)
+    return `${workerText(pool)} ${Number(((share.weight / total) * 100).toFixed(2))} %`
+  })
+  return `${texts.join(', ')}, ${by === undefined ? 'drawn for each request' : `by ${sourceText(by)}`}`
 }
 
 function poolText({ name, servers }: PoolConfig): string {
