@@ -42,11 +42,6 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'pool-calm': 'info',
   'failover-began': 'warn',
   'failover-ended': 'info',
-  'failover-began': (event) => `pool ${event.pool} has no server up: pool ${event.to} stands in for it`,
-  'failover-ended': (event) =>
-    event.reason === 'lost'
-      ? `pool ${event.pool}: those that stand in for it have no server up either`
-      : `pool ${event.pool} has a server up again, and serves by itself`,
   'buckets-moved': 'info',
   'mode-flipped': 'info',
   'mode-switched': 'warn',
@@ -135,6 +130,11 @@ const TEXTS: Texts = {
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
   'pool-panics': (event) => `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,
   'pool-calm': (event) => `pool ${event.pool}: servers are chosen by their state again`,
+  'failover-began': (event) => `pool ${event.pool} has no server up: pool ${event.to} stands in for it`,
+  'failover-ended': (event) =>
+    event.reason === 'lost'
+      ? `pool ${event.pool}: those that stand in for it have no server up either`
+      : `pool ${event.pool} has a server up again, and serves by itself`,
   'buckets-moved': (event, name) => `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`,
   'mode-flipped': (event) => `${event.route} now ${event.to === 'queue' ? 'queues' : 'goes direct'}: ${event.reason}`,
   'mode-switched': (event) => `${event.route}: an operator switched it to ${event.to}`,
