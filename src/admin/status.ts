@@ -38,6 +38,8 @@ export interface PoolStatus {
   readonly waiting: number
   /** Requests and attempts that each server may have in flight. */
   readonly maxInFlight: number
+  /** The pool that stands in for it now. */
+  readonly failover?: string
   readonly servers: readonly ServerStatus[]
 }
 
@@ -79,6 +81,8 @@ export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
   readonly pool: string
+  /** Where its requests are shared out among several. */
+  readonly split?: readonly { readonly pool: string; readonly weight: number }[]
   readonly queue?: string
 }
 
@@ -105,6 +109,8 @@ export interface AdminStatus {
   readonly ready: Readiness
   readonly listeners: readonly string[]
   readonly config: ConfigStatus
+  /** The process that is about to take over from this one. */
+  readonly successor?: number
   readonly store: StoreStatus
   readonly pools: readonly PoolStatus[]
   readonly queues: readonly QueueStatus[]

@@ -148,6 +148,17 @@ export class Pool {
     return this.servers.filter((server) => server.state === 'up')
   }
 
+  /** Up, and not resting. */
+  usableServers(): readonly Server[] {
+    return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
+  }
+
+  /** Until the quickest of them begins to answer; 0 where nobody knows. */
+  fastestMs(now: MonotonicMillis): Millis {
+    const known = this.usableServers().filter(({ latency }) => latency.known)
+    return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
+  }
+
   /** Those that get something now: the ones that are up; backups only where no other one is. */
   inUse(): readonly Server[] {
     return tierInUse(this.upServers())
@@ -263,11 +274,11 @@ export class Pool {
     this.#ramping = setShares(this.servers, this.#config, now)
   }
 
-  /** Chooses the server with the fewest tunnels and takes a place for one more. */
-  acquireTunnel(): Server | undefined {
+  /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
+  acquireTunnel(excluded?: ReadonlySet<Server>): Server | undefined {
     let chosen: Server | undefined
-    for (const server of this.inUse()) {
-      if (server.tunnels >= this.config.maxTunnels) continue
+    for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
+      if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
       if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++
@@ -544,6 +555,8 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    // Another pool stands in: whoever waits here goes there.
+    if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.
     if (to !== 'up' && !server.backup) for (const other of this.servers) if (other.backup) this.#offer(other)
   }

@@ -6,6 +6,7 @@ import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Member } from '../core/members/members.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
+import { Failovers } from './failovers.ts'
 import { Pool, type PoolPorts } from './pool.ts'
 
 /** How often it is looked whether a pool that goes is empty. Calls that began by the configuration of before get there within one round. */
@@ -21,6 +22,7 @@ interface Going {
 export class Pools {
   /** Those that are configured. */
   readonly running: Map<string, Pool> = new Map()
+  readonly failovers: Failovers
   readonly #going = new Map<string, Going>()
   readonly #ports: PoolPorts
   #timer: Timer | undefined
@@ -28,7 +30,14 @@ export class Pools {
 
   constructor(configs: readonly PoolConfig[], ports: PoolPorts) {
     this.#ports = ports
-    for (const config of configs) this.running.set(config.name, new Pool(config, ports))
+    this.failovers = new Failovers(this.running, ports.telemetry)
+    for (const config of configs) this.#add(config)
+  }
+
+  /** Nobody is in any of them, nor in one that goes: no request, no attempt, no tunnel. */
+  get isIdle(): boolean {
+    const going = [...this.#going.values()].map(({ pool }) => pool)
+    return [...this.running.values(), ...going].every((pool) => pool.isIdle)
   }
 
   start(): void {
@@ -49,6 +58,13 @@ export class Pools {
         pool.setMembers(config.servers.map(memberOf))
       }
     }
+    this.failovers.look()
+  }
+
+  /** Is one up, of its own or of who stands in for it? */
+  hasServer(name: string): boolean {
+    const pool = this.running.get(name)
+    return pool !== undefined && this.failovers.chainOf(pool).some((one) => one.upServers().length > 0)
   }
 
   close(): void {
@@ -60,6 +76,7 @@ export class Pools {
   #add(config: PoolConfig): void {
     const pool = new Pool(config, this.#ports)
     this.running.set(config.name, pool)
+    this.failovers.watch(pool)
     if (this.#started) pool.start()
   }
 

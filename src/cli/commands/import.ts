@@ -77,7 +77,6 @@ export function draftOfHaproxy(file: string, text: string): Draft | WrongSyntax 
   if ('wrong' in sections) return sections
   const draft = new Draft()
   importHaproxy(sections, draft)
-  draft.close()
   return draft
 }
 
@@ -88,7 +87,6 @@ export function draftOfNginx(file: string, text: string): Draft | WrongSyntax {
   if ('wrong' in directives) return directives
   const draft = new Draft()
   importNginx(directives, draft)
-  draft.close()
   return draft
 }
 

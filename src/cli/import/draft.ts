@@ -2,6 +2,7 @@
  * What an import has understood of another program's configuration, before it is written: the same for every program that is imported from.
  * What it has not understood is kept with its line and the reason; nothing is guessed.
  */
+import type { SimpleMatch } from '../../core/routing/precedence.ts'
 import type { Millis } from '../../lib/units.ts'
 
 export interface Place {
@@ -51,24 +52,23 @@ export interface DraftPool {
   readonly settings: Setting[]
 }
 
-export interface DraftMatch {
-  readonly host: string | undefined
-  readonly path: string
-  readonly methods: readonly string[]
-  readonly headers: Readonly<Record<string, string>>
-}
+export type DraftMatch = SimpleMatch
 
 export interface DraftRoute {
   readonly match: DraftMatch
-  readonly pool: string
-  readonly more: readonly string[]
+  /** What stands beside the match, as YAML. */
+  readonly keys: readonly (readonly [key: string, value: string])[]
   readonly source: SourceLine
   /** Why its requests are refused: they would not go where they went before. */
   readonly off: string | undefined
 }
 
-/** The pool that refuses. */
-const NOT_TRANSLATED = 'not-translated'
+/**
+ * What cannot be done as it was done is refused, rather than sent where another route says, or let in where it was kept out.
+ */
+export function refused(off: string): Pick<DraftRoute, 'keys' | 'off'> {
+  return { keys: [['answer', '{ status: 503, body: "Not translated from the configuration before." }']], off }
+}
 
 export class Draft {
   readonly listeners: DraftListener[] = []
@@ -84,23 +84,6 @@ export class Draft {
 
   needless(source: SourceLine, reason: string): void {
     this.notes.push({ source, kind: 'needless', reason })
-  }
-
-  /**
-   * What cannot be sent where it was sent is refused, rather than sent where another route says, or let in where it was kept out: it goes to a pool
-   * of one server that is none.
-   */
-  close(): void {
-    const closed = this.routes.find(({ off }) => off !== undefined)
-    if (closed === undefined) return
-    const { source } = closed
-    const name = this.poolName(NOT_TRANSLATED)
-    const settings = [
-      { path: ['wait'], value: '0s', source, remark: '503 at once' },
-      { path: ['health'], value: '{ interval: 1h }', source },
-    ]
-    this.pools.push({ name, source, servers: [{ url: 'http://127.0.0.1:1', weight: undefined, backup: false, source }], settings })
-    this.routes.splice(0, this.routes.length, ...this.routes.map((route) => (route.off === undefined ? route : { ...route, pool: name })))
   }
 
   pool(name: string): DraftPool | undefined {

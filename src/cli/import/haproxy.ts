@@ -2,12 +2,14 @@
  * Imports a configuration of HAProxy. Its rules are tried in their order, routes here by how specific they are (`rule-order.ts`). Where something
  * cannot be said, requests are refused rather than sent elsewhere (`Draft.close`).
  */
-import { type Draft, type DraftMatch, type DraftPool, durationText, type SourceLine } from './draft.ts'
+import { type Draft, type DraftMatch, type DraftPool, type DraftRoute, durationText, refused, type SourceLine } from './draft.ts'
 import { type Acls, aclsOf, ANY, conditionsOf, matchesOf, withoutCondition } from './haproxy-acl.ts'
 import { importBackend } from './haproxy-backend.ts'
 import type { Section, Statement } from './haproxy-parse.ts'
+import { answered } from './nginx-values.ts'
 import { asRoutes } from './rule-order.ts'
 import { closes, haproxyTime, leftReason, needlessReason } from './haproxy-words.ts'
+import { quoted } from './write-draft.ts'
 
 /** A section with what the defaults before it say. */
 interface Proxy {
@@ -15,12 +17,7 @@ interface Proxy {
   readonly lines: readonly Statement[]
 }
 
-interface Rule {
-  readonly match: DraftMatch
-  readonly pool: string
-  readonly source: SourceLine
-  readonly off: string | undefined
-}
+type Rule = DraftRoute
 
 const TIMEOUTS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   connect: [['timeouts', 'connect']],
@@ -143,15 +140,22 @@ class Import {
   }
 
   #closing(line: Statement, acls: Acls): Rule[] {
-    this.#draft.left(line, 'what it applies to is refused')
+    const own = actionOf(line)
+    if (own === undefined) this.#draft.left(line, 'what it applies to is refused')
     if (line.words[0] === 'monitor-uri') return this.#refused([{ ...matchesOf(ANY)[0], path: line.words[1] ?? '/*' } as DraftMatch], line)
     const conditions = conditionsOf(withoutCondition(line.words).condition, acls)
     // Where it cannot be said to what it applies, that may be everything.
-    return this.#refused(typeof conditions === 'string' ? matchesOf(ANY) : conditions.flatMap(matchesOf), line)
+    if (typeof conditions === 'string') {
+      if (own !== undefined) this.#draft.left(line, `${conditions}; it may be about any request, so that all are refused`)
+      return this.#refused(matchesOf(ANY), line)
+    }
+    if (own === undefined) return this.#refused(conditions.flatMap(matchesOf), line)
+    for (const differs of new Set(conditions.flatMap((each) => each.differs))) this.#draft.left(line, differs)
+    return conditions.flatMap(matchesOf).map((match) => ({ match, keys: own, source: line, off: undefined }))
   }
 
   #refused(matches: readonly DraftMatch[], source: SourceLine): Rule[] {
-    return matches.map((match) => ({ match, pool: '', source, off: 'what was done with it cannot be done here' }))
+    return matches.map((match) => ({ match, source, ...refused('what was done with it cannot be done here') }))
   }
 
   #rule(line: Statement, acls: Acls): Rule[] {
@@ -167,9 +171,9 @@ class Import {
 
   #to(name: string, source: SourceLine, matches: readonly DraftMatch[]): Rule[] {
     const pool = this.#poolOf(name)
-    if (typeof pool !== 'string') return matches.map((match) => ({ match, pool: pool.name, source, off: undefined }))
+    if (typeof pool !== 'string') return matches.map((match) => ({ match, keys: [['pool', quoted(pool.name)]], source, off: undefined }))
     this.#draft.left(source, pool)
-    return matches.map((match) => ({ match, pool: '', source, off: pool }))
+    return matches.map((match) => ({ match, source, ...refused(pool) }))
   }
 
   /** Or why there is none. */
@@ -201,7 +205,7 @@ class Import {
 
   #inOrder(rules: readonly Rule[]): void {
     const targets = new Map<string, Rule>()
-    const key = (rule: Rule): string => JSON.stringify([rule.pool, rule.off])
+    const key = (rule: Rule): string => JSON.stringify([rule.keys, rule.off])
     for (const rule of rules) targets.set(key(rule), rule)
     const routes = asRoutes(rules.map((rule) => ({ match: rule.match, target: key(rule), source: rule.source })))
     if (routes === undefined) {
@@ -209,10 +213,28 @@ class Import {
       return
     }
     for (const { match, target, source } of routes) {
-      const { pool, off } = targets.get(target) as Rule
-      this.#draft.routes.push({ match, pool, off, source, more: [] })
+      const { keys, off } = targets.get(target) as Rule
+      this.#draft.routes.push({ match, keys, off, source })
     }
   }
+}
+
+/** `http-request deny` and `redirect`, as far as they can be said. */
+function actionOf(line: Statement): DraftRoute['keys'] | undefined {
+  const { words } = withoutCondition(line.words)
+  const [first = '', action = '', ...rest] = words[0] === 'redirect' ? ['http-request', ...words] : words
+  if (first !== 'http-request') return undefined
+  if (action === 'deny' && (rest.length === 0 || (rest.length === 2 && rest[0] === 'deny_status'))) {
+    const status = Number(rest[1] ?? 403)
+    return status >= 200 && status <= 599 ? answered(status, undefined) : undefined
+  }
+  if (action !== 'redirect') return undefined
+  const [kind = '', to = '', ...options] = rest
+  const code = options.length === 0 ? '302' : options.length === 2 && options[0] === 'code' ? options[1] : undefined
+  if (code === undefined || !/^30[12378]$/.test(code) || /[%{}]/.test(to) || !/^(\/|https?:\/\/)[!-~]*$/.test(to)) return undefined
+  if (kind !== 'location' && kind !== 'prefix') return undefined
+  const target = kind === 'prefix' ? `${to.replace(/\/$/, '')}{request.target}` : to
+  return [['redirect', `{ to: ${JSON.stringify(target)}, status: ${code} }`]]
 }
 
 /** Of the defaults one of these gives way to one of the section. */

@@ -32,7 +32,6 @@ const NEEDLESS: Readonly<Record<string, string | ((args: readonly string[]) => s
   ssl: ([on]) => (on === 'off' ? 'there is none' : undefined),
   auth_basic: ([realm]) => (realm === 'off' ? 'there is none' : undefined),
   auth_request: ([uri]) => (uri === 'off' ? 'there is none' : undefined),
-  proxy_set_header: neededHeader,
   map: (args) => (args[0] === '$http_upgrade' ? 'tunnels are passed on here in any case' : undefined),
 }
 
@@ -40,7 +39,7 @@ const ANSWERS = 'answers are not changed here'
 const LEFT: Readonly<Record<string, string>> = {
   ...same(
     ANSWERS,
-    'add_header add_trailer expires proxy_hide_header proxy_pass_header proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_redirect sub_filter sub_filter_once sub_filter_types proxy_intercept_errors error_page',
+    'add_trailer expires proxy_hide_header proxy_pass_header proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_redirect sub_filter sub_filter_once sub_filter_types proxy_intercept_errors error_page',
   ),
   ...same('requests are not changed here', 'proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_method'),
   ...same(
@@ -64,7 +63,6 @@ const LEFT: Readonly<Record<string, string>> = {
   ...same('HTTP/2 and HTTP/3 are not spoken here', 'http2 http3 quic_retry'),
   ...same('requests are not mirrored here', 'mirror mirror_request_body'),
   ...same('names are looked up with the resolver of the system', 'resolver resolver_timeout'),
-  proxy_set_header: 'no field of a request is set here but Via, Forwarded and X-Forwarded-For, -Proto and -Host',
   load_module: 'what the module does is not known',
 }
 
@@ -75,15 +73,16 @@ const CLOSING: Readonly<Record<string, string>> = {
     'allow deny satisfy auth_basic auth_request auth_jwt auth_delay limit_except internal secure_link secure_link_secret valid_referers ssl_verify_client',
   ),
   ...same('conditions are not translated', 'if'),
-  ...same('nothing is rewritten here', 'rewrite'),
-  ...same('no answer of its own is given here', 'return'),
+  ...same('rewrites by regular expressions are not there', 'rewrite'),
+  ...same('such an answer is not given here', 'return'),
 }
 
 function same(reason: string, names: string): Record<string, string> {
   return Object.fromEntries(names.split(' ').map((name) => [name, reason]))
 }
 
-function neededHeader([name = '', value = '']: readonly string[]): string | undefined {
+/** Why a field that is set needs not be set here. */
+export function needlessHeader([name = '', value = '']: readonly string[]): string | undefined {
   const field = name.toLowerCase()
   if (field === 'host' && isClientsHost(value)) return 'servers get the Host of the client in any case'
   if (field === 'x-forwarded-for' && (value === '$proxy_add_x_forwarded_for' || value === '$remote_addr'))

@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../../test/support/seed-fast-check.ts'
 import { testRoute } from '../../../test/support/test-config.ts'
+import type { MatchConfig } from '../../config/config.ts'
 import { compileRoutes } from '../../core/routing/router.ts'
 import type { DraftMatch } from './draft.ts'
-import { asRoutes, configOf } from './rule-order.ts'
+import { asRoutes } from './rule-order.ts'
 
 const HOSTS = [undefined, 'a.example', 'b.example', '*.example', '*.b.example']
 const PATHS = ['/*', '/api', '/api/*', '/api/v1/*', '/api/v1', '/web/*']
@@ -24,6 +25,10 @@ const request = fc.record({
   method: fc.constantFrom('GET', 'POST', 'DELETE'),
   headers: fc.constantFrom([], ['X-A', '1'], ['X-A', '2'], ['X-A', '1', 'X-B', '1']),
 })
+
+function configOf({ host, path, methods, headers }: DraftMatch): MatchConfig {
+  return { path, headers: Object.entries(headers), query: [], ...(host !== undefined && { host }), ...(methods.length > 0 && { methods }) }
+}
 
 function routerOf(rules: readonly { match: DraftMatch; target: string }[]) {
   return compileRoutes(rules.map((rule) => testRoute({ name: rule.target, match: configOf(rule.match) })))

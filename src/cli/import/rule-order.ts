@@ -2,7 +2,6 @@
  * Rules that are tried in their order, as routes of which the most specific goes first. Where a later rule would go first, the requests that both
  * take get a route of their own, with the target of the earlier one.
  */
-import type { MatchConfig } from '../../config/config.ts'
 import { goesFirst, overlap } from '../../core/routing/precedence.ts'
 import type { DraftMatch } from './draft.ts'
 
@@ -24,8 +23,8 @@ export function asRoutes<R extends Ordered<unknown>>(rules: readonly R[]): reado
     for (let k = 0; k < i; k++) {
       const [a, b] = [routes[i] as Placed<R>, routes[k] as Placed<R>]
       const [early, late] = a.order < b.order ? [a, b] : [b, a]
-      if (early.target === late.target || !overlap(configOf(early.match), configOf(late.match))) continue
-      if (goesFirst(configOf(late.match), configOf(early.match))) addRoute(routes, { ...early, match: common(early.match, late.match) })
+      if (early.target === late.target || !overlap(early.match, late.match)) continue
+      if (goesFirst(late.match, early.match)) addRoute(routes, { ...early, match: common(early.match, late.match) })
     }
     if (routes.length > ROUTES_MAX) return undefined
   }
@@ -66,8 +65,4 @@ function narrower(a: string, b: string): string {
   if (!a.endsWith('/*')) return a
   if (!b.endsWith('/*')) return b
   return a.length >= b.length ? a : b
-}
-
-export function configOf({ host, path, methods, headers }: DraftMatch): MatchConfig {
-  return { path, headers: Object.entries(headers), query: [], ...(host !== undefined && { host }), ...(methods.length > 0 && { methods }) }
 }

@@ -60,10 +60,9 @@ function serverText({ url, weight, backup }: DraftPool['servers'][number]): stri
   return mapping(pairs)
 }
 
-function routeLines({ match, pool, more, source, off }: DraftRoute): Line[] {
-  const text = `- ${mapping([['match', matchText(match)], ['pool', quoted(pool)], ...more.map(pairOf)])}`
-  if (off === undefined) return [{ text: `  ${text}`, source }]
-  return [{ text: `  # refused: ${oneLine(off)}` }, { text: `  ${text}`, source }]
+function routeLines({ match, keys, source, off }: DraftRoute): Line[] {
+  const line: Line = { text: `  - ${mapping([['match', matchText(match)], ...keys])}`, source }
+  return off === undefined ? [line] : [{ text: `  # refused: ${oneLine(off)}` }, line]
 }
 
 function matchText({ host, path, methods, headers }: DraftMatch): string {

@@ -2,16 +2,19 @@
 import type { MatchConfig } from '../../config/config.ts'
 import { comparePatterns, parsePattern, type PathPattern } from './pattern.ts'
 
+/** With one of its hosts and one of its paths. */
 interface Match {
   readonly match: MatchConfig
+  readonly host: string | undefined
   readonly pattern: PathPattern
 }
 
 /** Negative when `a` goes first; 0: the order in the file decides. */
-export function comparePrecedence({ match: x, pattern: a }: Match, { match: y, pattern: b }: Match): number {
+export function comparePrecedence(a: Match, b: Match): number {
+  const [x, y] = [a.match, b.match]
   return (
-    hostRank(y.host) - hostRank(x.host) ||
-    comparePatterns(a, b) ||
+    hostRank(b.host) - hostRank(a.host) ||
+    comparePatterns(a.pattern, b.pattern) ||
     Number(y.methods !== undefined) - Number(x.methods !== undefined) ||
     y.headers.length - x.headers.length ||
     y.query.length - x.query.length
@@ -23,18 +26,30 @@ function hostRank(host: string | undefined): number {
   return host.startsWith('*.') ? host.length : Number.MAX_SAFE_INTEGER
 }
 
+/** One host, one path, and values that headers must be equal to. */
+export interface SimpleMatch {
+  readonly host: string | undefined
+  readonly path: string
+  /** None: any. */
+  readonly methods: readonly string[]
+  readonly headers: Readonly<Record<string, string>>
+}
+
 /** Wherever it stands in the file. */
-export function goesFirst(match: MatchConfig, before: MatchConfig): boolean {
-  return comparePrecedence({ match, pattern: patternOf(match) }, { match: before, pattern: patternOf(before) }) < 0
+export function goesFirst(match: SimpleMatch, before: SimpleMatch): boolean {
+  return comparePrecedence(matchOf(match), matchOf(before)) < 0
+}
+
+function matchOf({ host, path, methods, headers }: SimpleMatch): Match {
+  const tests = Object.entries(headers)
+  return { match: { path, headers: tests, query: [], ...(methods.length > 0 && { methods }) }, host, pattern: patternOf(path) }
 }
 
 /** Is there a request that fits both? In doubt there is. */
-export function overlap(a: MatchConfig, b: MatchConfig): boolean {
-  if (!hostsOverlap(a.host, b.host) || !patternsOverlap(patternOf(a), patternOf(b))) return false
-  if (a.methods !== undefined && b.methods !== undefined && !a.methods.some((method) => b.methods?.includes(method))) return false
-  const differ = (xs: MatchConfig['headers'], ys: MatchConfig['headers']): boolean =>
-    xs.some(([name, value]) => ys.some(([other, wanted]) => other === name && wanted !== value))
-  return !differ(a.headers, b.headers) && !differ(a.query, b.query)
+export function overlap(a: SimpleMatch, b: SimpleMatch): boolean {
+  if (!hostsOverlap(a.host, b.host) || !patternsOverlap(patternOf(a.path), patternOf(b.path))) return false
+  if (a.methods.length > 0 && b.methods.length > 0 && !a.methods.some((method) => b.methods.includes(method))) return false
+  return !Object.entries(a.headers).some(([name, value]) => Object.hasOwn(b.headers, name) && b.headers[name] !== value)
 }
 
 function hostsOverlap(a: string | undefined, b: string | undefined): boolean {
@@ -54,7 +69,7 @@ function patternsOverlap(a: PathPattern, b: PathPattern): boolean {
   })
 }
 
-function patternOf({ path }: MatchConfig): PathPattern {
+function patternOf(path: string): PathPattern {
   const pattern = parsePattern(path)
   if (typeof pattern === 'string') throw new Error(`${path}: ${pattern}`)
   return pattern
