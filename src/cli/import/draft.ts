@@ -3,6 +3,7 @@
  * What it has not understood is kept with its line and the reason; nothing is guessed.
  */
 import type { SimpleMatch } from '../../core/routing/precedence.ts'
+import { parseSize } from '../../lib/size.ts'
 import type { Millis } from '../../lib/units.ts'
 
 export interface Place {
@@ -33,7 +34,6 @@ export interface Setting {
 
 interface DraftListener {
   readonly address: string
-  readonly more: readonly string[]
   readonly source: SourceLine
 }
 
@@ -78,6 +78,18 @@ export class Draft {
   readonly settings: Setting[] = []
   readonly notes: Note[] = []
 
+  listen(address: string, source: SourceLine): void {
+    if (!this.listeners.some((listener) => listener.address === address)) this.listeners.push({ address, source })
+  }
+
+  /** The first one for the same requests counts. */
+  route(route: DraftRoute): void {
+    const key = matchKey(route.match)
+    const first = this.routes.find(({ match }) => matchKey(match) === key)
+    if (first === undefined) this.routes.push(route)
+    else if (first.source !== route.source) this.left(route.source, `${placeText(first.source.at)} takes the same requests`)
+  }
+
   left(source: SourceLine, reason: string): void {
     this.notes.push({ source, kind: 'left', reason })
   }
@@ -115,6 +127,10 @@ export function setIn(settings: Setting[], setting: Setting, draft: Draft): bool
   return present === undefined || present.value === setting.value
 }
 
+export function matchKey({ host, path, methods, headers }: DraftMatch): string {
+  return JSON.stringify([host, path, methods.toSorted(), Object.entries(headers).toSorted(([a], [b]) => (a < b ? -1 : 1))])
+}
+
 export function placeText({ file, line }: Place): string {
   return `${file}:${line}`
 }
@@ -134,11 +150,13 @@ export function durationText(ms: Millis): string | undefined {
 
 export function sizeText(bytes: number): string | undefined {
   if (!Number.isSafeInteger(bytes) || bytes <= 0) return undefined
-  for (const [unit, name] of [
+  const units = [
     [1 << 30, 'GiB'],
     [1 << 20, 'MiB'],
     [1 << 10, 'KiB'],
-  ] as const)
-    if (bytes % unit === 0) return `${bytes / unit}${name}`
-  return `${bytes}B`
+    [1, 'B'],
+  ] as const
+  const [unit, name] = units.find(([size]) => bytes % size === 0) ?? [1, 'B']
+  const text = `${bytes / unit}${name}`
+  return parseSize(text) === undefined ? undefined : text
 }

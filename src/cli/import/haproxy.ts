@@ -123,7 +123,7 @@ class Import {
     if (unknown.length > 0) return this.#draft.left(line, `not translated, and not listened on: ${unknown.join(' ')}`)
     for (const address of addresses) {
       if (address === undefined) this.#draft.left(line, 'only addresses and ports can be listened on')
-      else this.#draft.listeners.push({ address, more: [], source: line })
+      else this.#draft.listen(address, line)
     }
   }
 
@@ -214,7 +214,7 @@ class Import {
     }
     for (const { match, target, source } of routes) {
       const { keys, off } = targets.get(target) as Rule
-      this.#draft.routes.push({ match, keys, off, source })
+      this.#draft.route({ match, keys, off, source })
     }
   }
 }

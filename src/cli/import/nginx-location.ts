@@ -10,6 +10,8 @@ import { quoted } from './write-draft.ts'
 export type Doing = Pick<DraftRoute, 'keys' | 'off'>
 
 const NEXT_DEFAULT = ['error', 'timeout']
+/** The same, as it is written here. */
+export const RETRY_ON: readonly string[] = ['connect-failure', 'reset', 'timeout']
 
 export class NginxLocations {
   /** By the name of the `upstream`; undefined: none of its servers can be used. */
@@ -30,15 +32,23 @@ export class NginxLocations {
     const closing = effective(scope, (each) => isClosing(each) && each.name !== 'return' && !(isDenied && each === denied))
     if (closing !== undefined) return refused(leftReason(closing).reason)
     const own = scope.directives.find(({ name }) => name === 'return')
-    if (own !== undefined) return this.returned(own)
-    if (isDenied) return { keys: answered(403, undefined), off: undefined }
+    if (own !== undefined) return this.returned(scope, own)
+    if (isDenied) return { keys: this.#withFields(scope, answered(403, undefined)), off: undefined }
     const pass = scope.directives.find(({ name }) => name === 'proxy_pass')
     return pass === undefined ? refused('nothing is asked for it') : this.#passed(scope, pass, { match, prefix })
   }
 
-  returned(directive: Directive): Doing {
+  returned(scope: Scope, directive: Directive): Doing {
     const keys = returned(directive)
-    return keys === undefined ? this.#refused(directive, leftReason(directive).reason) : { keys, off: undefined }
+    return keys === undefined
+      ? this.#refused(directive, leftReason(directive).reason)
+      : { keys: this.#withFields(scope, keys), off: undefined }
+  }
+
+  /** An answer of its own gets fields as well. */
+  #withFields(scope: Scope, keys: DraftRoute['keys']): DraftRoute['keys'] {
+    const response = this.#editsOf(scope, 'add_header', 'response')
+    return response === undefined ? keys : [...keys, ['headers', `{ response: ${response} }`]]
   }
 
   #refused(directive: Directive, reason: string): Doing {
@@ -119,12 +129,13 @@ export class NginxLocations {
     const firstByte = durationText(nginxTime(read?.args[0] ?? '') ?? 0)
     if (firstByte !== undefined) keys.push(['firstByte', firstByte])
     const [next] = nearest(scope, 'proxy_next_upstream')
+    const [tries] = nearest(scope, 'proxy_next_upstream_tries')
+    if (next === undefined && tries === undefined) return keys
     if (next?.args[0] === 'off') return [...keys, ['retry', 'off']]
     const on = retryOn(next?.args ?? NEXT_DEFAULT)
     if (next !== undefined && on === undefined) this.#left(next, 'not every reason to ask another server is one here; see retry')
-    const tries = nearest(scope, 'proxy_next_upstream_tries')[0]?.args[0] ?? ''
-    const attempts = /^[1-9]\d?$/.test(tries) ? `, attempts: ${tries}` : ''
-    return [...keys, ['retry', `{ on: [${(on ?? retryOn(NEXT_DEFAULT) ?? []).join(', ')}]${attempts} }`]]
+    const attempts = /^[1-9]\d?$/.test(tries?.args[0] ?? '') ? `, attempts: ${tries?.args[0]}` : ''
+    return [...keys, ['retry', `{ on: [${(on ?? RETRY_ON).join(', ')}]${attempts} }`]]
   }
 }
 

@@ -99,7 +99,7 @@ function tokenize(text: string): Token[] | { readonly line: number; readonly wro
   while (i < text.length) {
     const c = text[i] as string
     if (c === '\n') line++
-    if (/\s/.test(c) || c === '\ufeff') i++
+    if (/[ \t\r\n]/.test(c) || c === '\ufeff') i++
     else if (c === '#') i = endOfLine(text, i)
     else if (c === ';' || c === '{' || c === '}') {
       tokens.push({ text: c, line, isMark: true })
@@ -135,7 +135,7 @@ function readWord(text: string, from: number): { text: string; end: number } {
   let i = from
   while (i < text.length) {
     const c = text[i] as string
-    if (/\s/.test(c) || c === ';') break
+    if (/[ \t\r\n]/.test(c) || c === ';') break
     if (c === '{') {
       if (text[i - 1] !== '$' || i === from) break
       const close = text.indexOf('}', i)

@@ -105,6 +105,6 @@ export function importListeners(servers: readonly NginxServer[], draft: Draft): 
   for (const { address, source } of all) {
     const isCovered = address.startsWith('0.0.0.0:') && all.some((other) => other.address === address.replace('0.0.0.0', '[::]'))
     if (isCovered) draft.needless(source, '[::] takes IPv4 as well')
-    else if (!draft.listeners.some((listener) => listener.address === address)) draft.listeners.push({ address, more: [], source })
+    else draft.listen(address, source)
   }
 }

@@ -1,4 +1,5 @@
 /** `upstream` blocks of nginx, as pools. */
+import { readServerUrl } from '../../config/fields.ts'
 import { type Draft, type DraftPool, durationText, setIn, type SourceLine } from './draft.ts'
 import type { Directive } from './nginx-parse.ts'
 import { leftReason, needlessReason, nginxTime } from './nginx-words.ts'
@@ -65,9 +66,9 @@ export function poolOfServer(authority: string, source: SourceLine, draft: Draft
 /** Of `host`, `host:port`, `[v6]:port`. */
 export function serverUrl(authority: string): string | undefined {
   const found = /^(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(\d{1,5}))?$/i.exec(authority)
-  if (found === null || authority.startsWith('unix:')) return undefined
-  const port = Number(found[2] ?? 80)
-  return port > 0 && port <= 65_535 ? `http://${found[1]}:${port}` : undefined
+  if (found === null) return undefined
+  const url = `http://${found[1]}:${found[2] ?? 80}`
+  return 'value' in readServerUrl(url) ? url : undefined
 }
 
 function addServer(directive: Directive, pool: DraftPool, given: Parameters[], draft: Draft): void {

@@ -1,4 +1,5 @@
 /** What directives of nginx mean that need no look at anything else: which are needless, which are left and why, and which close something. */
+import { isIP } from 'node:net'
 import { parsePattern } from '../../core/routing/pattern.ts'
 import type { Millis } from '../../lib/units.ts'
 import type { Directive } from './nginx-parse.ts'
@@ -16,7 +17,7 @@ const NEEDLESS: Readonly<Record<string, string | ((args: readonly string[]) => s
   ...same(LOGS, 'access_log error_log log_format log_not_found log_subrequest rewrite_log'),
   ...same(
     STREAMS,
-    'proxy_buffering proxy_request_buffering proxy_buffers proxy_buffer_size proxy_busy_buffers_size proxy_max_temp_file_size proxy_temp_path proxy_temp_file_write_size client_body_buffer_size client_body_temp_path client_header_buffer_size',
+    'proxy_buffering proxy_request_buffering proxy_buffers proxy_buffer_size proxy_busy_buffers_size proxy_max_temp_file_size proxy_temp_path proxy_temp_file_write_size client_body_buffer_size client_body_temp_path client_header_buffer_size fastcgi_temp_path uwsgi_temp_path scgi_temp_path',
   ),
   ...same('answers pass as they come', 'types default_type charset'),
   ...same('connections to servers are kept here in any case', 'keepalive keepalive_requests proxy_socket_keepalive'),
@@ -129,6 +130,12 @@ export function nginxSize(text: string): number | undefined {
   if (found === null) return undefined
   const unit = { '': 1, k: 1 << 10, m: 1 << 20, g: 1 << 30 }[(found[2] as string).toLowerCase()] as number
   return Number(found[1]) * unit
+}
+
+export function isNetwork(text: string): boolean {
+  const [address = '', bits] = text.split('/')
+  const version = isIP(address)
+  return version !== 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)))
 }
 
 /** Paths that a prefix of nginx stands for, and what is not quite the same; undefined: it cannot be written. */

@@ -4,12 +4,12 @@
  */
 import type { Millis } from '../../lib/units.ts'
 import { type Draft, type DraftRoute, durationText, refused, type SourceLine, sizeText } from './draft.ts'
-import { type Doing, NginxLocations } from './nginx-location.ts'
+import { type Doing, NginxLocations, RETRY_ON } from './nginx-location.ts'
 import type { Directive } from './nginx-parse.ts'
 import { type Location, locationsIn, nearest, type Scope } from './nginx-scope.ts'
 import { groupServers, importListeners, type NginxServer, readServer } from './nginx-server.ts'
 import { importUpstream } from './nginx-upstream.ts'
-import { leftReason, needlessReason, nginxSize, nginxTime, pathsOf } from './nginx-words.ts'
+import { isNetwork, leftReason, needlessReason, nginxSize, nginxTime, pathsOf } from './nginx-words.ts'
 
 /** Said of the file as a whole here. */
 const SPANS: Readonly<Record<string, readonly string[]>> = {
@@ -26,6 +26,8 @@ const READ = new Set(
     ' ',
   ),
 )
+
+const BLOCKS = new Set(['server', 'location', 'upstream', 'http'])
 
 export function importNginx(directives: readonly Directive[], draft: Draft): void {
   const https = directives.filter(({ name }) => name === 'http')
@@ -67,16 +69,23 @@ class Import {
     for (const server of served) this.#server(server, served)
     this.#bodyLimit()
     this.#stall()
+    const [asked] = this.#draft.routes.filter(({ keys }) => keys[0]?.[0] === 'pool')
+    if (asked !== undefined)
+      this.#draft.set({ path: ['retry'], value: `{ on: [${RETRY_ON.join(', ')}] }`, source: asked.source, remark: 'the default of nginx' })
   }
 
   /** Each line once, whatever applies to it. */
   #notes(directives: readonly Directive[]): void {
     for (const directive of directives) {
       const { name, args } = directive
-      if (READ.has(name) || (name === 'real_ip_header' && /^x-forwarded-for$/i.test(args[0] ?? ''))) continue
+      if (
+        (READ.has(name) && (directive.block === undefined || BLOCKS.has(name))) ||
+        (name === 'real_ip_header' && /^x-forwarded-for$/i.test(args[0] ?? ''))
+      )
+        continue
       const path = Object.hasOwn(SPANS, name) ? SPANS[name] : undefined
       if (path !== undefined) this.#span(directive, path)
-      else if (name === 'set_real_ip_from' && /^[0-9a-fA-F.:/]+$/.test(args[0] ?? '')) this.#trust(directive)
+      else if (name === 'set_real_ip_from' && isNetwork(args[0] ?? '')) this.#trust(directive)
       else if (name === 'deny' && args[0] === 'all') continue
       else noteOther(directive, this.#draft)
     }
@@ -103,7 +112,9 @@ class Import {
     const hosts = server.hostsAmong(served)
     const own = server.directives.find(({ name }) => name === 'return')
     const locations = own === undefined ? locationsIn(scope) : []
-    if (own !== undefined) this.#add(hosts, '/*', own, this.#locations.returned(own))
+    if (own !== undefined)
+      for (const { directive } of locationsIn(scope)) this.#draft.needless(directive, 'the server answers everything by its return')
+    if (own !== undefined) this.#add(hosts, '/*', own, this.#locations.returned(scope, own))
     for (const location of locations) this.#location(location, hosts)
     // Else they would go on to the server that takes all names; there they were answered with files.
     const hasAll = locations.some(({ directive }) => directive.args.at(-1) === '/')
@@ -132,7 +143,7 @@ class Import {
   #add(hosts: readonly (string | undefined)[], path: string, source: SourceLine, doing: Doing): void {
     for (const host of hosts) {
       const route: DraftRoute = { match: { host, path, methods: [], headers: {} }, source, ...doing }
-      this.#draft.routes.push(route)
+      this.#draft.route(route)
     }
   }
 
@@ -148,7 +159,8 @@ class Import {
     const value = most === 0 ? 'unlimited' : sizeText(most)
     const largest = bodies.find(({ bytes, source }) => bytes === most && source !== undefined)?.source
     const source = largest ?? this.#draft.routes[0]?.source
-    if (value === undefined || source === undefined) return
+    if (source === undefined) return
+    if (value === undefined) return this.#draft.left(source, 'such a size is not possible here')
     const remark = largest === undefined ? 'the default of nginx' : 'one for all'
     this.#draft.settings.push({ path: ['limits', 'body'], value, source, remark })
     const smaller = new Set(bodies.filter(({ bytes }) => bytes !== most).map((body) => body.source))

@@ -3,7 +3,7 @@
  * take get a route of their own, with the target of the earlier one.
  */
 import { goesFirst, overlap } from '../../core/routing/precedence.ts'
-import type { DraftMatch } from './draft.ts'
+import { type DraftMatch, matchKey } from './draft.ts'
 
 export interface Ordered<T> {
   readonly match: DraftMatch
@@ -39,11 +39,7 @@ function addRoute<R extends Ordered<unknown>>(routes: Placed<R>[], route: Placed
 }
 
 function isSame(a: DraftMatch, b: DraftMatch): boolean {
-  return keyOf(a) === keyOf(b)
-}
-
-function keyOf({ host, path, methods, headers }: DraftMatch): string {
-  return JSON.stringify([host, path, methods.toSorted(), Object.entries(headers).toSorted()])
+  return matchKey(a) === matchKey(b)
 }
 
 /** What fits both, of two that overlap. */

@@ -23,7 +23,7 @@ export function writeDraft(draft: Draft, from: string): string {
     ...section(
       'listeners:',
       draft.listeners.map((listener) => ({
-        text: `  - ${mapping([['address', quoted(listener.address)], ...listener.more.map(pairOf)])}`,
+        text: `  - ${quoted(listener.address)}`,
         source: listener.source,
       })),
     ),
@@ -112,11 +112,6 @@ export function noteText({ source, reason }: Note): string {
   return `${placeText(source.at)}  ${shortened(source.text)}  -> ${oneLine(reason)}`
 }
 
-function pairOf(text: string): [string, string] {
-  const at = text.indexOf(':')
-  return [text.slice(0, at), text.slice(at + 1).trim()]
-}
-
 function mapping(pairs: readonly (readonly [string, string])[]): string {
   return `{ ${pairs.map(([key, value]) => `${key}: ${value}`).join(', ')} }`
 }
@@ -130,7 +125,7 @@ export function quoted(text: string): string {
 
 /** A comment must not end before its line. */
 function oneLine(text: string): string {
-  return text.replaceAll(/[\u0000-\u001f\u007f\u0085\u2028\u2029\ufeff]+/g, ' ')
+  return text.replaceAll(/[\p{Cc}\u2028\u2029\ufeff]+/gu, ' ')
 }
 
 function shortened(text: string): string {
