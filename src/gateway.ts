@@ -31,6 +31,7 @@ import type { Peer } from './net/call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Sweeper } from './net/sweeper.ts'
 import { Pools } from './pools/pools.ts'
+import { ServerChanges } from './pools/server-changes.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
@@ -117,7 +118,8 @@ class RunningGateway implements Gateway {
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #listeners: Listener[] = []
-  readonly #pools: Pools
+  #pools: Pools | undefined
+  #serverChanges: ServerChanges | undefined
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -143,7 +145,6 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
-    this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -164,6 +165,7 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
+    const pools = await this.#createPools(this.#store)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -172,7 +174,7 @@ class RunningGateway implements Gateway {
       ...this.#parts(),
       config,
       store: this.#store,
-      pools: this.#pools.running,
+      pools: pools.running,
       upstream,
       bus,
       ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
@@ -186,13 +188,13 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (this.#pools.running.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => (pools.running.get(pool)?.upServers().length ?? 0) > 0,
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
-    this.#pools.start()
+    pools.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -212,7 +214,7 @@ class RunningGateway implements Gateway {
     if (typeof prepared === 'string') return { wrong: prepared }
     await this.#webhooks?.reload(config)
     // All in one turn of the event loop: no call and no job sees a part of it.
-    this.#pools.reload(config.pools)
+    this.#pools?.reload(config.pools)
     this.#config = config
     this.#context = this.#createContext(config, jobs, upstream)
     prepared.apply()
@@ -237,7 +239,7 @@ class RunningGateway implements Gateway {
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
-    this.#pools.close()
+    this.#pools?.close()
     this.#upstream?.close()
     this.#sweeper.close()
     await this.#admin?.close()
@@ -284,6 +286,15 @@ class RunningGateway implements Gateway {
     return webhooks === undefined || queue === webhooks.queue ? rules : { ...rules, followUps: true }
   }
 
+  async #createPools(store: JobStore): Promise<Pools> {
+    const { pools, limits } = this.#config
+    const changes = new ServerChanges({ ...this.#parts(), store, max: limits.serverChanges })
+    await changes.restore()
+    this.#serverChanges = changes
+    this.#pools = new Pools(pools, this.#parts(), changes)
+    return this.#pools
+  }
+
   #createUpstream(): Upstream {
     const { limits, timeouts } = this.#config
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
@@ -314,7 +325,7 @@ class RunningGateway implements Gateway {
       sweeper: this.#sweeper,
       router: compileRoutes(config.routes),
       // A call that is under way may go to a pool that is not configured any more.
-      pools: new Map(this.#pools.running),
+      pools: new Map(this.#pools?.running),
       upstream,
       budget: this.#budget,
       jobs,
@@ -338,7 +349,7 @@ class RunningGateway implements Gateway {
       },
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
-      pools: this.#pools.running,
+      pools: (this.#pools as Pools).running,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,
@@ -365,7 +376,14 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
-    const api = createAdminApi(parts, { token, modes, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
+    const pools = { pools: this.#pools as Pools, changes: this.#serverChanges as ServerChanges }
+    const api = createAdminApi(parts, {
+      token,
+      modes,
+      pools,
+      reload: () => this.reload(),
+      maintain: this.#store?.maintain?.bind(this.#store),
+    })
     const connectionsMax = calls + OTHER_ADMIN_CONNECTIONS
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
   }

@@ -3,7 +3,7 @@
  * The store answers asynchronously and gauges are read synchronously, so its figures are fetched before a scrape and kept until the next.
  */
 import process from 'node:process'
-import type { Balance, Config, RouteConfig } from '../config/config.ts'
+import type { Config, RouteConfig } from '../config/config.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
@@ -14,6 +14,7 @@ import type { QueueStats, StoreInfo } from '../ports/job-store.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
 import type { RecentSyncs } from '../telemetry/store-events.ts'
 import type { GaugeSample, Metrics } from '../telemetry/telemetry.ts'
+import { balanceText } from './pool-view.ts'
 import type {
   AdminSources,
   AdminStatus,
@@ -159,12 +160,6 @@ function poolStatus(pool: Pool, clock: Clock): PoolStatus {
     maxInFlight,
     servers: pool.servers.map((server) => serverStatus(server, maxInFlight, clock)),
   }
-}
-
-function balanceText(balance: Balance): string {
-  if (typeof balance === 'string') return balance
-  const { from, name } = balance.by
-  return `hash ${from === 'target' ? 'path' : name === '' ? from : `${from}:${name}`}`
 }
 
 function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueStatus[] {

@@ -6,10 +6,9 @@ import { tierInUse } from '../core/balancing/tiers.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
-import type { Member } from '../core/members/members.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
 import { isDeepStrictEqual } from 'node:util'
-import type { PoolConfig } from '../config/config.ts'
+import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
@@ -21,8 +20,8 @@ import { cutLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
-import { Membership } from './membership.ts'
-import { learntLimit, type Server, type ServerState } from './server.ts'
+import { Membership, type MembershipParts } from './membership.ts'
+import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
 import { setShares } from './shares.ts'
 
 export interface PoolChange {
@@ -87,17 +86,17 @@ export class Pool {
   #started = false
   #closed = false
 
-  constructor(config: PoolConfig, ports: PoolPorts) {
+  constructor(config: PoolConfig, ports: PoolPorts, members: readonly PoolMember[] = config.servers.map(asInFile)) {
     this.name = config.name
     this.#config = config
     this.#ports = ports
-    this.#membership = this.#createMembership()
+    this.#membership = this.#createMembership(members)
     this.retries = new RetryBudget(config.retries)
     this.live.measured = isMeasured(config)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
     this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
-    this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
+    this.#checks = new Checks(config.health, ports, (server, result, tookMs) => this.#checked(server, result, tookMs))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
     const counter = (outcome: string): Counter =>
@@ -372,7 +371,7 @@ export class Pool {
    * From now on these are its servers. Who is one already stays what it is, with what it has in flight and all that is known of it; who is one no
    * more gets nothing new, and is gone when what runs has ended.
    */
-  setMembers(wanted: readonly Member[]): void {
+  setMembers(wanted: readonly PoolMember[]): void {
     this.#membership.set(wanted, () => this.#membersChanged())
   }
 
@@ -401,8 +400,8 @@ export class Pool {
     return this.#membership.leaving.untilOf(server)
   }
 
-  #createMembership(): Membership {
-    return new Membership({
+  #createMembership(members: readonly PoolMember[]): Membership {
+    const parts: MembershipParts = {
       ...this.#ports,
       config: () => this.#config,
       enter: (server, to, reason, cause) => this.#enter(server, to, reason, cause),
@@ -411,7 +410,8 @@ export class Pool {
         this.#judge?.forget(server)
       },
       look: (server) => this.#look(server),
-    })
+    }
+    return new Membership(parts, members)
   }
 
   /** A check at once, unless nobody wants to know. */
@@ -509,7 +509,8 @@ export class Pool {
     })
   }
 
-  #checked(server: Server, result: ProbeResult): void {
+  #checked(server: Server, result: ProbeResult, tookMs: Millis): void {
+    server.lastCheck = { at: this.#ports.clock.now(), tookMs, result }
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
@@ -535,6 +536,8 @@ export class Pool {
   #enter(server: Server, to: ServerState, reason: string, cause: PoolChange['cause']): void {
     const wasOut = server.state !== 'unknown' || server.cold
     server.state = to
+    server.because = reason
+    server.stateSince = this.#ports.clock.now()
     if (to === 'up') this.#beginUp(server, wasOut)
     else {
       if (to !== 'unknown') server.isNew = false
@@ -567,6 +570,10 @@ export class Pool {
     this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
     if (panics) for (const server of this.servers) this.#offer(server)
   }
+}
+
+function asInFile(server: ServerConfig): PoolMember {
+  return { ...server, source: 'file', duty: 'ready' }
 }
 
 function isMeasured({ balance, adaptiveMin }: PoolConfig): boolean {

@@ -35,7 +35,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-added': 'info',
   'server-removed': 'info',
   'server-left': 'info',
-  'server-duty': 'info',
+  'server-changed': 'warn',
   'pool-removed': 'info',
   'pool-left': 'info',
   'pool-panics': 'error',
@@ -120,7 +120,7 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     case 'server-added':
     case 'server-removed':
     case 'server-left':
-    case 'server-duty':
+    case 'server-changed':
       return membersText(event, name)
     case 'pool-removed':
       return `pool ${event.pool} is not configured any more; what is in it may end`
@@ -171,7 +171,7 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
   }
 }
 
-type MembersEvent = Extract<GatewayEvent, { type: 'server-added' | 'server-removed' | 'server-left' | 'server-duty' }>
+type MembersEvent = Extract<GatewayEvent, { type: 'server-added' | 'server-removed' | 'server-left' | 'server-changed' }>
 
 function membersText(event: MembersEvent, name: (server: string) => string): string {
   const server = name(event.server)
@@ -182,8 +182,8 @@ function membersText(event: MembersEvent, name: (server: string) => string): str
       return `${server} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`
     case 'server-left':
       return `${server} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`
-    case 'server-duty':
-      return `${server} of pool ${event.pool}: an operator set it to ${event.duty}`
+    case 'server-changed':
+      return `${server} of pool ${event.pool}: an operator has changed it: ${event.change}`
   }
 }
 
