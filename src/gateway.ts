@@ -24,6 +24,7 @@ import type { CallContext } from './gateway/context.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
+import { Tunnels } from './gateway/tunnels.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
@@ -117,9 +118,10 @@ class RunningGateway implements Gateway {
   readonly #routeCounters: RouteCounters
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
+  readonly #tunnels: Tunnels
   readonly #listeners: Listener[] = []
-  #pools: Pools | undefined
-  #serverChanges: ServerChanges | undefined
+  readonly #pools: Pools
+  readonly #serverChanges: ServerChanges
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -145,6 +147,9 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#tunnels = new Tunnels(this.#parts())
+    this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
+    this.#pools = new Pools(this.#parts(), this.#serverChanges)
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -165,7 +170,8 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
-    const pools = await this.#createPools(this.#store)
+    await this.#serverChanges.restore(this.#store)
+    this.#pools.open(config.pools)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -174,7 +180,7 @@ class RunningGateway implements Gateway {
       ...this.#parts(),
       config,
       store: this.#store,
-      pools: pools.running,
+      pools: this.#pools.running,
       upstream,
       bus,
       ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
@@ -188,13 +194,13 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (pools.running.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => this.#pools.hasServer(pool),
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
-    pools.start()
+    this.#pools.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -214,7 +220,7 @@ class RunningGateway implements Gateway {
     if (typeof prepared === 'string') return { wrong: prepared }
     await this.#webhooks?.reload(config)
     // All in one turn of the event loop: no call and no job sees a part of it.
-    this.#pools?.reload(config.pools)
+    this.#pools.reload(config.pools)
     this.#config = config
     this.#context = this.#createContext(config, jobs, upstream)
     prepared.apply()
@@ -225,8 +231,8 @@ class RunningGateway implements Gateway {
     const deadline = this.#clock.monotonic() + this.#config.drainTimeoutMs
     this.#readiness = { ok: false, reason: 'draining' }
     this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
-    const answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
     const { drainTimeoutMs } = this.#config
+    const answered = Promise.all([...this.#listeners.map((listener) => listener.drain()), this.#tunnels.drain(drainTimeoutMs)])
     await Promise.all([this.#jobs?.drain(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -236,10 +242,11 @@ class RunningGateway implements Gateway {
 
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
+    this.#tunnels.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
-    this.#pools?.close()
+    this.#pools.close()
     this.#upstream?.close()
     this.#sweeper.close()
     await this.#admin?.close()
@@ -286,15 +293,6 @@ class RunningGateway implements Gateway {
     return webhooks === undefined || queue === webhooks.queue ? rules : { ...rules, followUps: true }
   }
 
-  async #createPools(store: JobStore): Promise<Pools> {
-    const { pools, limits } = this.#config
-    const changes = new ServerChanges({ ...this.#parts(), store, max: limits.serverChanges })
-    await changes.restore()
-    this.#serverChanges = changes
-    this.#pools = new Pools(pools, this.#parts(), changes)
-    return this.#pools
-  }
-
   #createUpstream(): Upstream {
     const { limits, timeouts } = this.#config
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
@@ -325,7 +323,8 @@ class RunningGateway implements Gateway {
       sweeper: this.#sweeper,
       router: compileRoutes(config.routes),
       // A call that is under way may go to a pool that is not configured any more.
-      pools: new Map(this.#pools?.running),
+      pools: new Map(this.#pools.running),
+      failovers: this.#pools.failovers,
       upstream,
       budget: this.#budget,
       jobs,
@@ -336,6 +335,7 @@ class RunningGateway implements Gateway {
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
+      tunnels: this.#tunnels,
     }
   }
 
@@ -349,7 +349,8 @@ class RunningGateway implements Gateway {
       },
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
-      pools: (this.#pools as Pools).running,
+      pools: this.#pools.running,
+      failovers: this.#pools.failovers,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,
@@ -376,7 +377,7 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
-    const pools = { pools: this.#pools as Pools, changes: this.#serverChanges as ServerChanges }
+    const pools = { pools: this.#pools, changes: this.#serverChanges }
     const api = createAdminApi(parts, {
       token,
       modes,

@@ -1,5 +1,6 @@
 /** A pool and its servers as documents: the state of each, why it is so, and since when. Read when asked for. */
 import type { Balance, HealthConfig } from '../config/config.ts'
+import { sourceText } from '../config/source-text.ts'
 import type { ServerChange } from '../core/members/changes.ts'
 import { hash32 } from '../lib/hash.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
@@ -114,8 +115,7 @@ export function serverTag({ name, configuredWeight, duty, source }: Server): str
 
 export function balanceText(balance: Balance): string {
   if (typeof balance === 'string') return balance
-  const { from, name } = balance.by
-  return `hash ${from === 'target' ? 'path' : name === '' ? from : `${from}:${name}`}`
+  return `hash ${sourceText(balance.by)}`
 }
 
 function iso(at: number): string {

@@ -38,6 +38,8 @@ export interface PoolStatus {
   readonly waiting: number
   /** Requests and attempts that each server may have in flight. */
   readonly maxInFlight: number
+  /** The pool that stands in for it now. */
+  readonly failover?: string
   readonly servers: readonly ServerStatus[]
 }
 
@@ -79,6 +81,8 @@ export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
   readonly pool: string
+  /** Where its requests are shared out among several. */
+  readonly split?: readonly { readonly pool: string; readonly weight: number }[]
   readonly queue?: string
 }
 

@@ -82,7 +82,7 @@ describe('good files', () => {
           drainTimeoutMs: 300_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
-          retries: { budget: 0.1, minPerSecond: 3 },
+          retries: { budget: 0.2, minPerSecond: 3 },
         },
       ],
       queues: [
@@ -132,6 +132,7 @@ describe('good files', () => {
         body: 0,
         jobBody: 1_048_576,
         streamedResult: 1024 * 1024 * 1024,
+        answer: 1_048_576,
         result: 16_777_216,
         spillCopy: 65_536,
         buffered: 268_435_456,
@@ -175,7 +176,7 @@ listeners: [0.0.0.0:80, { address: "[::1]:8080" }]
 admin: { address: 0.0.0.0:9900, token: secret }
 store: { engine: memory, path: /var/lib/spillway }
 pools:
-  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
+  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }, { url: http://c, backup: true }], failover: { pool: b, when: full }, balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
        maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s,
        reserve: 0%, retries: { budget: 2.5%, min: 0 } }
   b: [http://b.example]
@@ -221,7 +222,9 @@ drainTimeout: 0s
     assert.deepEqual(config.pools[0]?.servers, [
       { name: 'a.example:80', host: 'a.example', port: 80, weight: 1 },
       { name: '[::1]:3000', host: '::1', port: 3000, weight: 3 },
+      { name: 'c:80', host: 'c', port: 80, weight: 1, backup: true },
     ])
+    assert.deepEqual(config.pools[0]?.failover, { pool: 'b', when: 'full' })
     assert.deepEqual(config.pools[1]?.servers[0], { name: 'b.example:80', host: 'b.example', port: 80, weight: 1 })
     assert.equal(config.queues[0]?.expireAfterMs, 3_600_000)
     const [q] = config.queues
@@ -274,6 +277,24 @@ routes: [{ match: /a, pool: a }, { match: /b, pool: b }, { match: /c, pool: c },
     assert.deepEqual(
       config.pools.map(({ queueing }) => queueing),
       [{ targetMs: 500, intervalMs: 2500 }, undefined, { targetMs: 20, intervalMs: 500 }, undefined],
+    )
+  })
+
+  test('tunnels have the limits that are written, and no others', () => {
+    const config = good(`
+pools: { a: { servers: [http://a], rebalanceTunnels: 10/s }, b: [http://b] }
+routes:
+  - { match: /a, pool: a, tunnels: { max: 100, perClient: 2, connectRate: 50/s, idle: 5m } }
+  - { match: /b, pool: b, tunnels: {} }
+  - { match: /c, pool: b }
+`)
+    assert.deepEqual(
+      config.routes.map(({ tunnels }) => tunnels),
+      [{ max: 100, perClient: 2, connectRate: { count: 50, perMs: 1000 }, idleMs: 300_000 }, {}, undefined],
+    )
+    assert.deepEqual(
+      config.pools.map(({ rebalanceTunnels }) => rebalanceTunnels),
+      [{ count: 10, perMs: 1000 }, undefined],
     )
   })
 

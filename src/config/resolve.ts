@@ -10,7 +10,8 @@ import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
 import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
-import { resolveQueueing, withShedding } from './resolve-overload.ts'
+import { checkFailovers, resolveFailover } from './resolve-choice.ts'
+import { resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
@@ -25,7 +26,8 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   const admin = resolveAdmin(file, report)
   checkAddresses(listeners, admin, report)
   const cors = file.cors && resolveCors(file.cors, ['cors'], report)
-  const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, report))
+  const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, options))
+  checkFailovers(pools, report)
   const { routes, queuePools } = resolveRoutes(file, { ...options, ...(cors && { cors }) })
   const { schedules, topics, ownQueues } = resolveSources(file, [...queuePools.keys()], options)
   const spilling = new Set(routes.filter(({ mode }) => mode === 'spill').map(({ queue }) => queue))
@@ -58,6 +60,8 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
+    ...(file.requestId !== 'off' && { requestId: file.requestId }),
+    ...(file.tracing !== 'off' && { tracing: file.tracing }),
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,
@@ -98,9 +102,11 @@ function checkAddresses(listeners: readonly { readonly address: HostPort }[], ad
   take(admin.address, ['admin', 'address'], 'a listener')
 }
 
-function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig {
+function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): PoolConfig {
+  const { report } = options
   const { servers, ...rest } = Array.isArray(pool) ? { ...POOL_DEFAULTS, servers: pool } : pool
   const { path, interval, timeout, fall, rise } = rest.health
+  const failover = resolveFailover(name, rest, options)
   return {
     name,
     servers: resolveServers(name, servers, report),
@@ -111,6 +117,7 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
     ...resolveQueueing(rest),
+    ...resolveRebalancing(rest),
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
@@ -118,6 +125,7 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
+    ...(failover !== undefined && { failover }),
   }
 }
 
@@ -247,7 +255,9 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
   if (config.webhooks !== undefined && config.jobs.publicUrl === undefined) {
     report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
-  const usedPools = new Set([...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)])
+  const split = config.routes.flatMap((route) => route.split?.shares.map(({ pool }) => pool) ?? [])
+  const named = [...split, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
+  const usedPools = new Set([...named, ...config.pools.map(({ failover }) => failover?.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })
   for (const name of unfilled(config, Object.keys(file.queues)))

@@ -4,9 +4,12 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
+import { failoverSchema, poolOfRouteSchema, splitBySchema } from './schema-choice.ts'
+import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
+import { retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { memberKeys } from './schema-members.ts'
-import { poolShed, priority, queueing } from './schema-overload.ts'
+import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -70,7 +73,7 @@ const health = z.strictObject({
 })
 
 const retries = z.strictObject({
-  budget: field.percent.prefault('10%').describe('Of the requests that a server was asked for the first time.'),
+  budget: field.percent.prefault('20%').describe('Of the requests that a server was asked for the first time.'),
   min: field.count(0, MILLION).default(3).describe('So many in a second are allowed in any case.'),
 })
 
@@ -85,7 +88,9 @@ const eject = z.strictObject({
   window: field.span.prefault('10s').describe('What `rate` and `slower` look back on.'),
   time: field.span.prefault('30s').describe('How long it is out; the second time in a row twice as long, and so on.'),
   maxTime: field.span.prefault('5m').describe('At most so long.'),
-  max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
+  max: field.percent
+    .prefault('10%')
+    .describe('Share of the pool that may be out. One server may in any case, more while another one does well, but never the last one.'),
 })
 
 const adaptive = z.strictObject({
@@ -120,6 +125,7 @@ const pool = z.strictObject({
     .count(0, MILLION)
     .default(1024)
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
+  rebalanceTunnels,
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
   queueing,
@@ -129,7 +135,9 @@ const pool = z.strictObject({
     .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
   retries: retries
     .prefault({})
-    .describe('How many direct requests may be sent to a server a second time, where the first try reached one and failed.'),
+    .describe(
+      'How many direct requests may be sent to a server a second time, where the first try reached one and failed or (`hedge`) is slow.',
+    ),
   health: health.prefault({}).describe('How servers are checked.'),
   eject: z
     .union([field.off, eject])
@@ -137,24 +145,12 @@ const pool = z.strictObject({
     .describe(
       'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
+  failover: failoverSchema.optional(),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
   ...memberKeys,
-})
-
-const match = z.strictObject({
-  host: field.matchHost.optional().describe('`api.example.com`, or `*.example.com` for one or more labels before it. Left out: any.'),
-  path: field.pathPattern
-    .prefault('/*')
-    .describe('`/exact`, `/prefix/*`, and whole segments as `{parameter}`. Compared with the raw path; nothing is decoded.'),
-  method: z
-    .union([field.method, z.array(field.method).min(1)])
-    .optional()
-    .describe('One method or a list. Left out: any. A method that does not match lets the next route try.'),
-  headers: z.record(z.string(), z.string()).default({}).describe('All must be there with exactly this value.'),
-  query: z.record(z.string(), z.string()).default({}).describe('All must be there with exactly this value.'),
 })
 
 const cors = z.strictObject({
@@ -180,14 +176,15 @@ const spill = z.strictObject({
 const clientHeader = z.enum(['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference'])
 
 const route = z.strictObject({
-  match: z.union([field.matchText, match]).describe('Which requests: `POST /reports`, `/prefix/*`, or a mapping.'),
+  match: z.union([field.matchText, matchSchema]).describe('Which requests: `POST /reports`, `/prefix/*`, or a mapping.'),
   mode: z
     .enum(['direct', 'queue', 'spill'])
     .default('direct')
     .describe(
       '`direct`: to a server now. `queue`: stored, answered with 202, worked off later. `spill`: direct while there is capacity, stored when there is none.',
     ),
-  pool: z.string().optional().describe('Whose servers take the requests. May be left out when there is only one pool.'),
+  pool: poolOfRouteSchema.optional(),
+  splitBy: splitBySchema.optional(),
   queue: z.string().optional().describe('Where jobs go. Left out: a queue that is named after the path.'),
   wait: field.duration.optional().describe('How long a client is held for its answer. Default: `0s` for queue, `25s` for spill.'),
   patience: field.duration.optional().describe('spill: how long to look for a slot before the request is stored. Default: `250ms`.'),
@@ -218,6 +215,7 @@ const route = z.strictObject({
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
   priority,
+  tunnels: routeTunnels,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])
@@ -225,6 +223,13 @@ const route = z.strictObject({
     .describe(
       '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
     ),
+  retry: retrySchema.optional().describe('Instead of the global `retry`, as a whole. Or `off`.'),
+  timeout: field.spanOrNone
+    .optional()
+    .describe(
+      'A direct call as a whole, with waiting and all tries. Servers are told by `Spillway-Deadline` when it will be over. Default: `timeouts.call`.',
+    ),
+  firstByte: field.span.optional().describe('One try of a direct call, until the server begins to answer. Default: `timeouts.firstByte`.'),
   stream: z
     .boolean()
     .optional()
@@ -245,6 +250,7 @@ const route = z.strictObject({
     })
     .optional()
     .describe('How idempotency keys are told apart.'),
+  ...actionKeys,
   cors: cors.optional().describe('Instead of the global `cors`.'),
   then: thenSchema
     .optional()
@@ -286,6 +292,7 @@ const limits = z.strictObject({
     .prefault('1MiB')
     .describe('Body of a request that becomes a job. On a spill route a larger one is passed on, but never stored.'),
   result: field.size.prefault('16MiB').describe("A job's result."),
+  answer: field.size.prefault('1MiB').describe('A file that a route answers with (`answer.file`): it is held in memory.'),
   streamedResult: field.size
     .prefault('1GiB')
     .describe('A result of a route with `stream: true`: it goes to the disk while it comes, and is never held in memory as a whole.'),
@@ -333,7 +340,9 @@ const timeouts = z.strictObject({
   idle: field.span.prefault('75s').describe('Kept-alive connection of a client without a request.'),
   connect: field.span.prefault('3s').describe('Connecting to a server.'),
   firstByte: field.span.prefault('60s').describe("From the end of a request to the head of the server's answer."),
-  call: field.spanOrNone.prefault('none').describe('A direct call as a whole.'),
+  call: field.spanOrNone
+    .prefault('none')
+    .describe('A direct call as a whole; `timeout` of a route goes before it. Servers are told by `Spillway-Deadline`.'),
   stall: field.span.prefault('60s').describe('Longest pause in a response body, on either side.'),
   upstreamIdle: field.span.prefault('4s').describe('Idle connection to a server. Below the 5s after which many servers close.'),
   tunnel: field.span.prefault('1h').describe('Tunnel without a byte.'),
@@ -384,11 +393,17 @@ export const configSchema = z.strictObject({
     .describe('Who is told when jobs end, and how. Without this section, even an empty one, there are none.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
   signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
+  retry: retrySchema
+    .optional()
+    .describe(
+      'When a direct request is sent to a server again, on routes that do not say it themselves. Left out: after connect failures and broken connections, at once. Or `off`.',
+    ),
   limits: limits.prefault({}).describe('How large things may become.'),
   timeouts: timeouts.prefault({}).describe('How long things may take.'),
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),
   trustedPeers: z.array(field.network).prefault([]).describe('Peers whose `Forwarded` and `X-Forwarded-*` are believed.'),
   name: field.pseudonym.prefault('spillway').describe('What the gateway calls itself in `Via`, `Forwarded` and `Proxy-Status`.'),
+  ...explainKeys,
   cors: cors.optional().describe('Which other origins may call from a browser.'),
   log: log.prefault({}).describe('What is written to standard output.'),
   drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),
@@ -405,6 +420,7 @@ export type ConfigFile = z.input<typeof configSchema>
 export type ParsedFile = z.output<typeof configSchema>
 export type ParsedRoute = ParsedFile['routes'][number]
 export type ParsedPool = ParsedFile['pools'][string]
+export type ParsedPoolMapping = Exclude<ParsedPool, readonly unknown[]>
 export type ParsedQueue = ParsedFile['queues'][string]
 export type ParsedCors = NonNullable<ParsedFile['cors']>
 

@@ -269,6 +269,20 @@ const REGISTRY = {
     retry: 'later',
     proxy: 'connection_limit_reached',
   },
+  tunnels_too_fast: {
+    status: 503,
+    title: 'Tunnels are opened too fast on this route',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
+  too_many_client_tunnels: {
+    status: 429,
+    title: 'This client has too many tunnels',
+    source: 'downstream',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
   too_many_connections: {
     status: 503,
     title: 'Too many connections are open',

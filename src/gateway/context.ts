@@ -8,6 +8,7 @@ import type { Router } from '../core/routing/router.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Sweeper } from '../net/sweeper.ts'
+import type { Failovers } from '../pools/failovers.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -16,6 +17,7 @@ import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
+import type { Tunnels } from './tunnels.ts'
 
 export interface CallContext {
   readonly config: Config
@@ -27,6 +29,7 @@ export interface CallContext {
   readonly telemetry: Telemetry
   readonly router: Router
   readonly pools: ReadonlyMap<string, Pool>
+  readonly failovers: Failovers
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs
@@ -37,4 +40,5 @@ export interface CallContext {
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
+  readonly tunnels: Tunnels
 }

@@ -160,7 +160,9 @@ class LocalJobs implements Jobs {
     this.answers = new LiveAnswers(parts)
     const { result: resultBytesMax, streamedResult: streamedBytesMax } = config.limits
     const signingKeys = (): readonly SigningKey[] => this.#config.signing?.keys ?? []
-    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax, streamedBytesMax, answers: this.answers, signingKeys }
+    const requestIdHeader = (): string | undefined => this.#config.requestId?.header
+    const settings = { resultBytesMax, streamedBytesMax, signingKeys, requestIdHeader }
+    const context = { ...parts, ...settings, reportUrl: this.#reportUrl, answers: this.answers }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
       isTooLate: (job) => this.#isTooLate(job),

@@ -38,6 +38,13 @@ export interface ResponseSink {
   fail(failed: UpstreamFailure): void
 }
 
+export interface SentBody {
+  readonly whole?: Uint8Array
+  readonly chunked: boolean
+  /** From the end of the request to the head of the answer, where it is other than usual. */
+  readonly firstByteMs?: Millis | undefined
+}
+
 export interface UpstreamOptions {
   readonly clock: Clock
   readonly network: Network
@@ -84,6 +91,8 @@ export class UpstreamConnection implements Sweepable {
   #left = 0
   #keep = false
   #idleMs: Millis
+  /** Of this exchange. */
+  #firstByteMs: Millis
   #requestEnded = true
   #informational = 0
   #chunkedRequest = false
@@ -100,6 +109,7 @@ export class UpstreamConnection implements Sweepable {
     this.#options = options
     this.#openedAt = options.clock.monotonic()
     this.#idleMs = options.timeouts.idleMs
+    this.#firstByteMs = options.timeouts.firstByteMs
     this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
     this.#socket = options.network.connect({
       host,
@@ -147,8 +157,9 @@ export class UpstreamConnection implements Sweepable {
   // --- the request
 
   /** Sends a head and, when given, the whole body with it. Otherwise `write` and `end` follow. */
-  begin(method: string, head: string, sink: ResponseSink, body: { whole?: Uint8Array; chunked: boolean }): void {
+  begin(method: string, head: string, sink: ResponseSink, body: SentBody): void {
     this.#sink = sink
+    this.#firstByteMs = body.firstByteMs ?? this.#options.timeouts.firstByteMs
     this.#method = method
     this.#sent = false
     this.bytesDown = 0
@@ -175,8 +186,8 @@ export class UpstreamConnection implements Sweepable {
 
   /** The server has `firstByte` from the end of the request. Before that it is the client's turn, unless the server takes no more of it. */
   #awaitHead(): void {
-    const { firstByteMs, stallMs } = this.#options.timeouts
-    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : this.#out.blocked ? stallMs : NEVER)
+    const { stallMs } = this.#options.timeouts
+    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? this.#firstByteMs : this.#out.blocked ? stallMs : NEVER)
   }
 
   /** The server has asked for more time: at least so long from now. */

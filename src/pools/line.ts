@@ -4,8 +4,11 @@ import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Server } from './server.ts'
 
-/** Why somebody waits no longer: its `time` is over, the line stands and it is `old`, or it made `room` for somebody more urgent. */
-export type WaitEnd = 'time' | 'old' | 'room'
+/**
+ * Why somebody waits no longer: its `time` is over, the line stands and it is `old`, it made `room` for somebody more urgent, or the pool has
+ * no server left and another one stands in for it (`elsewhere`).
+ */
+export type WaitEnd = 'time' | 'old' | 'room' | 'elsewhere'
 
 export interface Waiter {
   /** A slot of this server is yours. */
@@ -83,6 +86,11 @@ export class Line {
     const canUse = ({ excluded, waiter }: Entry): boolean =>
       excluded?.has(server) !== true && waiter.wanted && before.every((other) => excluded?.has(other) === true)
     return this.#list.take(this.#clock.monotonic(), canUse)?.waiter
+  }
+
+  /** There is nothing to wait for any more. */
+  expireAll(): void {
+    for (const place of this.#list) this.#end(place, 'elsewhere')
   }
 
   close(): void {

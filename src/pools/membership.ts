@@ -117,7 +117,7 @@ export class Membership {
     if (duty === 'maint') this.#parts.forget(server)
     if (before === 'maint') Object.assign(server, { health: UNKNOWN, conduct: new Conduct(), cold: true })
     const reason = becauseOf(duty)
-    if (duty === 'ready') this.#parts.enter(server, stateOf(server), reason, 'operator')
+    if (duty === 'ready') this.#parts.enter(server, stateOf(server), reasonOf(server) ?? reason, 'operator')
     else if (server.state !== 'draining') this.#parts.enter(server, 'draining', reason, 'operator')
     else server.because = reason
     this.#parts.look(server)
@@ -126,6 +126,11 @@ export class Membership {
   #tell(event: Parameters<Telemetry['event']>[0]): void {
     this.#parts.telemetry.event(event)
   }
+}
+
+/** Its last check says more than that somebody wants it. */
+function reasonOf({ health, lastCheck }: Server): string | undefined {
+  return health.state === 'down' && lastCheck?.result.kind === 'failed' ? lastCheck.result.reason : undefined
 }
 
 function becauseOf(duty: Duty): string {

@@ -4,62 +4,30 @@
  */
 import { tierInUse } from '../core/balancing/tiers.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
-import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
+import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
 import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import type { Clock, Random, Timer } from '../ports/clock.ts'
-import type { Network } from '../ports/network.ts'
+import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
-import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import type { Counter } from '../telemetry/telemetry.ts'
 import { Checks } from './checks.ts'
-import { Judge } from './judge.ts'
+import { createJudge, type Judge } from './judge.ts'
 import { cutLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership, type MembershipParts } from './membership.ts'
+import type { PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
 import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
 import { setShares } from './shares.ts'
-
-export interface PoolChange {
-  readonly server: Server
-  readonly to: 'up' | 'down'
-  readonly reason: string
-  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members'
-}
-
-/** Who hands out jobs. */
-export interface SlotSeeker {
-  /** A slot of this server is free, and nobody waits for it. */
-  slotFree(server: Server): void
-  /** It would take one as soon as it can. */
-  wants(server: Server): boolean
-}
-
-export interface Wanted {
-  /** Servers that are of no use to it. */
-  readonly excluded?: ReadonlySet<Server> | undefined
-  /** Of what binds it to a server, where the pool balances by that. */
-  readonly keyHash?: number | undefined
-  /** It can wait in a queue: then it is not sent to a server that looks bad. */
-  readonly isSpillable?: boolean
-}
-
-export interface PoolPorts {
-  readonly clock: Clock
-  readonly random: Random
-  readonly network: Network
-  readonly telemetry: Telemetry
-}
+import { Shortage } from './shortage.ts'
 
 /** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
 const JOBS_TURN_MS: Millis = 1_000
 const JOBS_TURN_TIMES = 4
-/** A shortage of ours meets every connect; it is told of once in a while. */
-const SHORTAGE_EVERY_MS: Millis = 10_000
 
 export class Pool {
   readonly name: string
@@ -82,7 +50,7 @@ export class Pool {
   /** No server is up, and some are only thought to be bad: then nobody's opinion counts. */
   #panics = false
   #resumeTimer: Timer | undefined
-  #shortageToldAt: MonotonicMillis = Number.NEGATIVE_INFINITY
+  readonly #shortage: Shortage
   #started = false
   #closed = false
 
@@ -90,6 +58,7 @@ export class Pool {
     this.name = config.name
     this.#config = config
     this.#ports = ports
+    this.#shortage = new Shortage(config.name, ports)
     this.#membership = this.#createMembership(members)
     this.retries = new RetryBudget(config.retries)
     this.live.measured = isMeasured(config)
@@ -145,6 +114,17 @@ export class Pool {
 
   upServers(): readonly Server[] {
     return this.servers.filter((server) => server.state === 'up')
+  }
+
+  /** Up, and not resting. */
+  usableServers(): readonly Server[] {
+    return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
+  }
+
+  /** Until the quickest of them begins to answer; 0 where nobody knows. */
+  fastestMs(now: MonotonicMillis): Millis {
+    const known = this.usableServers().filter(({ latency }) => latency.known)
+    return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
   }
 
   /** Those that get something now: the ones that are up; backups only where no other one is. */
@@ -262,11 +242,11 @@ export class Pool {
     this.#ramping = setShares(this.servers, this.#config, now)
   }
 
-  /** Chooses the server with the fewest tunnels and takes a place for one more. */
-  acquireTunnel(): Server | undefined {
+  /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
+  acquireTunnel(excluded?: ReadonlySet<Server>): Server | undefined {
     let chosen: Server | undefined
-    for (const server of this.inUse()) {
-      if (server.tunnels >= this.config.maxTunnels) continue
+    for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
+      if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
       if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++
@@ -341,11 +321,7 @@ export class Pool {
 
   /** The gateway itself lacked what a connection takes: no server is judged by that. */
   connectLacked(errno: string): void {
-    const now = this.#ports.clock.monotonic()
-    if (now - this.#shortageToldAt < SHORTAGE_EVERY_MS) return
-    this.#shortageToldAt = now
-    const message = `no connection to pool ${this.name} can be opened (${errno}): ${ownShortage(errno) ?? 'it is short of something'}`
-    this.#ports.telemetry.event({ type: 'warning', message })
+    this.#shortage.met(errno)
   }
 
   /** A connection broke while it was in use: look now instead of at the next interval. */
@@ -490,21 +466,11 @@ export class Pool {
   // --- what is thought of servers
 
   #createJudge(rules: OutlierRules): Judge {
-    const { clock, telemetry } = this.#ports
-    return new Judge({
-      ...{ rules, servers: () => this.servers, clock },
-      ejected: (server, reason, forMs) => {
-        telemetry.metrics
-          .counter('spillway_ejections_total', METRICS.spillway_ejections_total.help, { pool: this.name, server: server.name })
-          .inc()
-        telemetry.event({ type: 'server-ejected', pool: this.name, server: server.name, reason, forMs })
-        if (server.state === 'up') this.#enter(server, 'ejected', reason, 'conduct')
-      },
-      onProbation: (server) => {
-        if (server.state !== 'ejected') return
-        telemetry.event({ type: 'server-on-probation', pool: this.name, server: server.name })
-        this.#enter(server, 'up', 'on probation', 'conduct')
-      },
+    return createJudge(rules, {
+      ...this.#ports,
+      pool: this.name,
+      servers: () => this.servers,
+      enter: (server, to, reason) => this.#enter(server, to, reason, 'conduct'),
       acquitted: (server) => this.#beginUp(server, true),
     })
   }
@@ -547,6 +513,8 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    // Another pool stands in: whoever waits here goes there.
+    if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.
     if (to !== 'up' && !server.backup) for (const other of this.servers) if (other.backup) this.#offer(other)
   }

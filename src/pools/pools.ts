@@ -7,7 +7,9 @@ import type { ServerChange } from '../core/members/changes.ts'
 import { type Source, wantedMembers } from '../core/members/members.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
-import { Pool, type PoolPorts } from './pool.ts'
+import { Failovers } from './failovers.ts'
+import { Pool } from './pool.ts'
+import type { PoolPorts } from './pool-types.ts'
 import type { DeclaredServer, PoolMember } from './server.ts'
 import type { ServerChanges } from './server-changes.ts'
 
@@ -24,16 +26,22 @@ interface Going {
 export class Pools {
   /** Those that are configured. */
   readonly running: Map<string, Pool> = new Map()
+  readonly failovers: Failovers
   readonly #going = new Map<string, Going>()
   readonly #ports: PoolPorts
   readonly #changes: ServerChanges
   #timer: Timer | undefined
   #started = false
 
-  constructor(configs: readonly PoolConfig[], ports: PoolPorts, changes: ServerChanges) {
+  constructor(ports: PoolPorts, changes: ServerChanges) {
     this.#ports = ports
     this.#changes = changes
-    for (const config of configs) this.running.set(config.name, new Pool(config, ports, this.#members(config)))
+    this.failovers = new Failovers(this.running, ports.telemetry)
+  }
+
+  /** What was changed before is known. */
+  open(configs: readonly PoolConfig[]): void {
+    for (const config of configs) this.#add(config)
   }
 
   start(): void {
@@ -55,6 +63,7 @@ export class Pools {
         pool.setMembers(this.#members(config))
       }
     }
+    this.failovers.look()
     this.#forgetDormant(configs)
   }
 
@@ -72,6 +81,12 @@ export class Pools {
       if (change.added === true && !servers.some((each) => each.name === server)) declared.push(serverNamed(server, 'api', like))
     }
     return declared
+  }
+
+  /** Is one up, of its own or of who stands in for it? */
+  hasServer(name: string): boolean {
+    const pool = this.running.get(name)
+    return pool !== undefined && this.failovers.chainOf(pool).some((one) => one.upServers().length > 0)
   }
 
   close(): void {
@@ -102,6 +117,7 @@ export class Pools {
   #add(config: PoolConfig): void {
     const pool = new Pool(config, this.#ports, this.#members(config))
     this.running.set(config.name, pool)
+    this.failovers.watch(pool)
     if (this.#started) pool.start()
   }
 

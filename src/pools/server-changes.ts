@@ -9,8 +9,9 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 const NOTE = 'server/'
 const NONE: ReadonlyMap<string, ServerChange> = new Map()
 
+type Store = Pick<JobStore, 'notes' | 'command'>
+
 export interface ChangesParts {
-  readonly store: Pick<JobStore, 'notes' | 'command'>
   readonly telemetry: Telemetry
   /** Changed servers, of all pools together. */
   readonly max: number
@@ -22,6 +23,7 @@ export const TOO_MANY: unique symbol = Symbol('too many changes')
 export class ServerChanges {
   readonly #parts: ChangesParts
   readonly #pools = new Map<string, Map<string, ServerChange>>()
+  #store: Store | undefined
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(parts: ChangesParts) {
@@ -29,8 +31,9 @@ export class ServerChanges {
   }
 
   /** Those that were made before the gateway started. */
-  async restore(): Promise<void> {
-    for (const { name, text } of await this.#parts.store.notes(NOTE)) {
+  async restore(store: Store): Promise<void> {
+    this.#store = store
+    for (const { name, text } of await store.notes(NOTE)) {
       const [pool = '', server = ''] = name.slice(NOTE.length).split('/')
       const change = readChange(text)
       if (change !== undefined) this.#keep(pool, server, change)
@@ -93,7 +96,7 @@ export class ServerChanges {
   }
 
   async #write(changes: readonly (readonly [string, ServerChange | undefined])[], pool: string): Promise<void> {
-    await this.#parts.store.command(
+    await this.#store?.command(
       changes.map(([server, change]) => ({
         kind: 'note',
         name: `${NOTE}${pool}/${server}`,

@@ -40,6 +40,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'pool-left': 'info',
   'pool-panics': 'error',
   'pool-calm': 'info',
+  'failover-began': 'warn',
+  'failover-ended': 'info',
   'buckets-moved': 'info',
   'mode-flipped': 'info',
   'mode-switched': 'warn',
@@ -123,13 +125,12 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     case 'server-changed':
       return membersText(event, name)
     case 'pool-removed':
-      return `pool ${event.pool} is not configured any more; what is in it may end`
     case 'pool-left':
-      return `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`
     case 'pool-panics':
-      return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
     case 'pool-calm':
-      return `pool ${event.pool}: servers are chosen by their state again`
+    case 'failover-began':
+    case 'failover-ended':
+      return poolText(event)
     case 'buckets-moved':
       return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
     case 'mode-flipped':
@@ -168,6 +169,29 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `warning: ${event.message}`
     case 'fatal':
       return `fatal: ${event.message}`
+  }
+}
+
+type PoolEvent = Extract<
+  GatewayEvent,
+  { type: 'pool-removed' | 'pool-left' | 'pool-panics' | 'pool-calm' | 'failover-began' | 'failover-ended' }
+>
+
+function poolText(event: PoolEvent): string {
+  switch (event.type) {
+    case 'pool-removed':
+      return `pool ${event.pool} is not configured any more; what is in it may end`
+    case 'pool-left':
+      return `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`
+    case 'pool-panics':
+      return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
+    case 'pool-calm':
+      return `pool ${event.pool}: servers are chosen by their state again`
+    case 'failover-began':
+      return `pool ${event.pool} has no server up: pool ${event.to} stands in for it`
+    case 'failover-ended':
+      if (event.reason === 'lost') return `pool ${event.pool}: those that stand in for it have no server up either`
+      return `pool ${event.pool} has a server up again, and serves by itself`
   }
 }
 

@@ -36,12 +36,13 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `full`, `shed` (it did not even get into the line); of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error: "the code of the job's last error, see [errors](errors.md)",
   limit:
     'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
   endpoint: "the webhook endpoint's name; `callback` for all that clients have named",
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
+  why: 'a tunnel is over: `peer` (one of its ends ended it), `idle`, `drain` (the gateway stopped), `rebalance`, `left` (its server left the pool)',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
   name: "the metric's name",
@@ -82,6 +83,7 @@ const SPECS = {
     help: 'Upgraded connections (WebSocket and others) to the server.',
     labels: 'pool server',
   },
+  spillway_tunnels_closed_total: { type: 'counter', help: 'Tunnels that are over.', labels: 'pool why' },
   spillway_server_resting: {
     type: 'gauge',
     help: '1 while the server gets no new work because it answered 429 or 503.',
@@ -91,6 +93,16 @@ const SPECS = {
     type: 'counter',
     help: 'Times that a server was taken out because its requests failed or were far slower than those of the others.',
     labels: 'pool server',
+  },
+  spillway_failovers_total: {
+    type: 'counter',
+    help: 'Direct requests and tunnels of a pool that were given to one that stands in for it.',
+    labels: 'pool',
+  },
+  spillway_pool_failover: {
+    type: 'gauge',
+    help: '1 while a pool with `failover` has no server up and another one stands in for it, else 0.',
+    labels: 'pool',
   },
   spillway_retries_total: {
     type: 'counter',

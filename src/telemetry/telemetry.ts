@@ -28,6 +28,10 @@ export type GatewayEvent =
   /** No server is good, and some only look bad: they get requests all the same. */
   | { readonly type: 'pool-panics'; readonly pool: string }
   | { readonly type: 'pool-calm'; readonly pool: string }
+  /** It has no server up: `to` gets its direct requests and tunnels. */
+  | { readonly type: 'failover-began'; readonly pool: string; readonly to: string }
+  /** `back`: it has one again. `lost`: nobody who stands in for it has. */
+  | { readonly type: 'failover-ended'; readonly pool: string; readonly reason: 'back' | 'lost' }
   | {
       readonly type: 'buckets-moved'
       readonly queue: string
@@ -122,6 +126,9 @@ export interface AttemptLine {
   readonly outcome: string
   readonly status?: number
   readonly tookMs: Millis
+  /** Of the request that it was submitted with. */
+  readonly requestId?: string | undefined
+  readonly traceId?: string | undefined
 }
 
 export interface Counter {

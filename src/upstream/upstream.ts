@@ -96,7 +96,7 @@ export class Upstream {
   exchange(
     pool: Pool,
     server: Server,
-    request: { method: string; head: string; body: OutgoingBody; fresh: boolean },
+    request: { method: string; head: string; body: OutgoingBody; fresh: boolean; firstByteMs?: Millis | undefined },
     sink: ResponseSink,
   ): UpstreamConnection {
     const { body } = request
@@ -105,12 +105,9 @@ export class Upstream {
     watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
-    connection.begin(
-      request.method,
-      `${request.head}${framing}\r\n`,
-      sink,
-      whole === undefined ? { chunked: body === 'chunked' } : { whole, chunked: false },
-    )
+    const { firstByteMs } = request
+    const sent = whole === undefined ? { chunked: body === 'chunked', firstByteMs } : { whole, chunked: false, firstByteMs }
+    connection.begin(request.method, `${request.head}${framing}\r\n`, sink, sent)
     return connection
   }
 

@@ -13,10 +13,12 @@ import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
+import { Tunnels } from '../../src/gateway/tunnels.ts'
 import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
+import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
@@ -94,6 +96,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     telemetry,
     router,
     pools,
+    failovers: new Failovers(pools, telemetry),
     upstream,
     budget,
     jobs,
@@ -115,6 +118,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     routeCounters: new RouteCounters(telemetry),
     routeModes,
     modeSwitches,
+    tunnels: new Tunnels({ clock, random, telemetry }),
   }
   const listener = await Listener.open({
     name: config.name,

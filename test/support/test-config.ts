@@ -17,7 +17,7 @@ export function testPool(name: string, ports: readonly number[], change: Partial
     failoverGraceMs: 10_000,
     drainTimeoutMs: 10_000,
     reserve: 0.2,
-    retries: { budget: 0.1, minPerSecond: 3 },
+    retries: { budget: 0.2, minPerSecond: 3 },
     ...change,
   }
 }
@@ -74,6 +74,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       body: 0,
       jobBody: 1 << 20,
       result: 16 << 20,
+      answer: 1 << 20,
       streamedResult: 1 << 30,
       spillCopy: 64 * 1024,
       buffered: 256 << 20,
