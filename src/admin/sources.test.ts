@@ -109,6 +109,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     deadlines: () => 9,
     waitingConnections: () => 4,
     bufferedBytes: () => 77,
+    successor: () => undefined,
   }
 }
 

@@ -81,6 +81,8 @@ export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
   readonly pool: string
+  /** Where its requests are shared out among several. */
+  readonly split?: readonly { readonly pool: string; readonly weight: number }[]
   readonly queue?: string
 }
 
@@ -117,6 +119,8 @@ export interface AdminStatus {
   /** What the gateway does because it has too much to do itself; absent: it is not looked at. */
   readonly guard?: GuardStatus
   readonly config: ConfigStatus
+  /** The process that is about to take over from this one. */
+  readonly successor?: number
   readonly store: StoreStatus
   readonly pools: readonly PoolStatus[]
   readonly queues: readonly QueueStatus[]
