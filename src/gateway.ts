@@ -16,12 +16,15 @@ import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
+import type { GuardRules } from './core/admission/guard.ts'
 import { ERRORS, type Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Guard } from './gateway/guard.ts'
+import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
@@ -139,6 +142,7 @@ class RunningGateway implements Gateway {
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #tunnels: Tunnels
+  readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
   readonly #serverChanges: ServerChanges
@@ -169,6 +173,7 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
+    this.#guard = config.guard && this.#createGuard(config.guard)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
     this.#pools = new Pools(this.#parts(), this.#serverChanges)
     this.#routeCounters = new RouteCounters(options.telemetry)
@@ -226,6 +231,7 @@ class RunningGateway implements Gateway {
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
     this.#pools.start()
+    this.#guard?.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -298,6 +304,7 @@ class RunningGateway implements Gateway {
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
     this.#tunnels.close()
+    this.#guard?.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -374,6 +381,18 @@ class RunningGateway implements Gateway {
     return webhooks
   }
 
+  #createGuard(rules: GuardRules): Guard {
+    return new Guard({
+      ...{ ...this.#parts(), rules, memory: memoryShare, sockets: descriptorShare },
+      onLevel: (level) => {
+        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
+      },
+      onTick: () => {
+        for (const listener of this.#listeners) listener.letSomeIn()
+      },
+    })
+  }
+
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
     return {
       ...this.#parts(),
@@ -396,6 +415,7 @@ class RunningGateway implements Gateway {
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
       tunnels: this.#tunnels,
+      guard: this.#guard,
     }
   }
 
@@ -426,6 +446,8 @@ class RunningGateway implements Gateway {
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
       deadlines: () => this.#sweeper.size,
+      guard: this.#guard,
+      waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
       bufferedBytes: () => this.#budget.used,
     })
     const { address, token, calls } = this.#config.admin

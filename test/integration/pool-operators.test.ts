@@ -217,7 +217,7 @@ test('keys of a drained server go elsewhere while it is drained, and no other on
   await using it = await scene((file) => ({
     ...file,
     pools: {
-      api: { servers: serversOf(file), balance: { hash: 'query:id', over: '900%' }, slowStart: '0s' },
+      api: { servers: serversOf(file), balance: { hash: 'query:id', over: '100%' }, slowStart: '0s' },
     },
   }))
   const [first, second] = it.names
