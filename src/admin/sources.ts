@@ -3,13 +3,8 @@
  * The store answers asynchronously and gauges are read synchronously, so its figures are fetched before a scrape and kept until the next.
  */
 import process from 'node:process'
-<<<<<<< HEAD
 import type { Config, RouteConfig } from '../config/config.ts'
-=======
-import type { Balance, Config, RouteConfig } from '../config/config.ts'
-import { sourceText } from '../config/source-text.ts'
 import type { Guard } from '../gateway/guard.ts'
->>>>>>> main
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
