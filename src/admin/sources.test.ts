@@ -109,6 +109,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     idleOf: () => 2,
     deadlines: () => 9,
     bufferedBytes: () => 77,
+    successor: () => undefined,
   }
 }
 

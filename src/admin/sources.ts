@@ -64,6 +64,8 @@ export interface GatewayView {
   deadlines(): number
   /** Bodies held in memory. */
   bufferedBytes(): Bytes
+  /** The process that is about to take over from this one. */
+  successor(): number | undefined
 }
 
 /** Also registers the gauges of pools, queues and connections. */
@@ -95,6 +97,7 @@ export function createSources(view: GatewayView): AdminSources {
       ready: view.ready(),
       listeners: view.listeners(),
       config: view.configStatus(),
+      ...(view.successor() !== undefined && { successor: view.successor() as number }),
       store: storeStatus(view, info as StoreInfo),
       pools: config.pools.map(({ name }) => poolStatus(view.pools.get(name) as Pool, view)),
       queues: queueStatuses(view, stats),

@@ -109,6 +109,8 @@ export interface AdminStatus {
   readonly ready: Readiness
   readonly listeners: readonly string[]
   readonly config: ConfigStatus
+  /** The process that is about to take over from this one. */
+  readonly successor?: number
   readonly store: StoreStatus
   readonly pools: readonly PoolStatus[]
   readonly queues: readonly QueueStatus[]

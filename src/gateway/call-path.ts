@@ -77,6 +77,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
 
 /** A rejected promise is a bug of ours or an engine that failed: the client hears of it, and so do we. */
 function settle(call: DownstreamCall, answering: Promise<unknown>, context: CallContext): void {
+  context.storeCalls.track(answering)
   answering.catch((error: unknown) => {
     context.telemetry.event({
       type: 'warning',

@@ -120,7 +120,9 @@ export interface Jobs {
   /** What a configuration that was read again changes: made durable here, and held to from `apply` on. A text: what is wrong with it. */
   prepareReload(config: Config): Promise<PreparedReload | string>
   start(): void
-  /** Hands out nothing more; what runs may end within `timeoutMs`, the rest is handed back without counting. */
+  /** Hands out nothing more; what runs may end within `timeoutMs`, the rest is handed back without counting. Jobs are taken as before. */
+  rest(timeoutMs: Millis): Promise<void>
+  /** The same, and whoever waits is told to come again. */
   drain(timeoutMs: Millis): Promise<void>
   /** Ends waits and timers. The store is its owner's to close, after this. */
   close(): Promise<void>
@@ -372,10 +374,14 @@ class LocalJobs implements Jobs {
     return this.#closing
   }
 
+  rest(timeoutMs: Millis): Promise<void> {
+    return this.#dispatcher.drain(timeoutMs)
+  }
+
   drain(timeoutMs: Millis): Promise<void> {
     this.#closing.abort()
     this.queues.close()
-    return this.#dispatcher.drain(timeoutMs)
+    return this.rest(timeoutMs)
   }
 
   async close(): Promise<void> {
