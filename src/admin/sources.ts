@@ -107,7 +107,7 @@ export function createSources(view: GatewayView): AdminSources {
   }
 
   registerGatewayGauges(view)
-  registerPoolGauges(view)
+  registerPoolGauges(view, (server) => view.idleOf(server))
   registerRouteGauges(view)
   registerQueueGauges(view, () => stats)
   registerLimitGauges(view, () => stats)
@@ -235,7 +235,7 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
 }
 
-function registerPoolGauges({ metrics, pools, clock, failovers, idleOf }: GatewayView): void {
+function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView, idleOf: (server: Server) => number): void {
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
