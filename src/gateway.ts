@@ -16,12 +16,15 @@ import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
+import type { GuardRules } from './core/admission/guard.ts'
 import { ERRORS, type Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Guard } from './gateway/guard.ts'
+import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
@@ -138,6 +141,7 @@ class RunningGateway implements Gateway {
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #tunnels: Tunnels
+  readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
   /** For new calls: those that are under way keep the one that they began with. */
@@ -167,6 +171,7 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
+    this.#guard = config.guard && this.#createGuard(config.guard)
     this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -221,6 +226,7 @@ class RunningGateway implements Gateway {
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
     this.#pools.start()
+    this.#guard?.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -293,6 +299,7 @@ class RunningGateway implements Gateway {
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
     this.#tunnels.close()
+    this.#guard?.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -369,6 +376,18 @@ class RunningGateway implements Gateway {
     return webhooks
   }
 
+  #createGuard(rules: GuardRules): Guard {
+    return new Guard({
+      ...{ ...this.#parts(), rules, memory: memoryShare, sockets: descriptorShare },
+      onLevel: (level) => {
+        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
+      },
+      onTick: () => {
+        for (const listener of this.#listeners) listener.letSomeIn()
+      },
+    })
+  }
+
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
     return {
       ...this.#parts(),
@@ -391,6 +410,7 @@ class RunningGateway implements Gateway {
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
       tunnels: this.#tunnels,
+      guard: this.#guard,
     }
   }
 
@@ -422,6 +442,8 @@ class RunningGateway implements Gateway {
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
       idleOf: (server) => this.#upstream?.idleOf(server) ?? 0,
       deadlines: () => this.#sweeper.size,
+      guard: this.#guard,
+      waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
       bufferedBytes: () => this.#budget.used,
     })
     const { address, token, calls } = this.#config.admin
