@@ -21,6 +21,7 @@ import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership, type MembershipParts } from './membership.ts'
 import type { PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
+import { ServerMeter } from './server-meter.ts'
 import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
 import { setShares } from './shares.ts'
 import { Shortage } from './shortage.ts'
@@ -61,10 +62,9 @@ export class Pool {
     this.#shortage = new Shortage(config.name, ports)
     this.#membership = this.#createMembership(members)
     this.retries = new RetryBudget(config.retries)
-    this.live.measured = isMeasured(config)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
-    this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
+    this.#line = new Line(ports.clock, config.queueing, waits)
     this.#checks = new Checks(config.health, ports, (server, result, tookMs) => this.#checked(server, result, tookMs))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
@@ -110,6 +110,10 @@ export class Pool {
   /** Requests have waited too long for a while: the newest goes first. */
   get lineStands(): boolean {
     return this.#line.stands
+  }
+
+  meterOf(server: Server): ServerMeter {
+    return (server.meter ??= new ServerMeter(this.#ports.telemetry.metrics, server))
   }
 
   upServers(): readonly Server[] {
@@ -278,6 +282,7 @@ export class Pool {
   answered(server: Server, sentAt: MonotonicMillis): void {
     const now = this.#ports.clock.monotonic()
     this.live.took(now - sentAt)
+    server.meter?.firstByte.observe((now - sentAt) / 1000)
     server.latency.observe(now - sentAt, now)
     if (server.limit?.answered(now - sentAt, server.inFlight, now) !== true) return
     this.#ramp(now)
@@ -356,7 +361,6 @@ export class Pool {
     const before = this.#config
     this.#config = config
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
-    this.live.measured = isMeasured(config)
     if (changed('retries')) this.retries = new RetryBudget(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
@@ -447,7 +451,6 @@ export class Pool {
       const waiter = this.#line.next(server, before)
       if (waiter === undefined) return
       server.inFlight++
-      this.#waits.count('served')
       waiter.grant(server)
     }
   }
@@ -478,6 +481,7 @@ export class Pool {
   #checked(server: Server, result: ProbeResult, tookMs: Millis): void {
     server.lastCheck = { at: this.#ports.clock.now(), tookMs, result }
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
+    this.meterOf(server).checked(result.kind === 'passed')
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
@@ -542,8 +546,4 @@ export class Pool {
 
 function asInFile(server: ServerConfig): PoolMember {
   return { ...server, source: 'file', duty: 'ready' }
-}
-
-function isMeasured({ balance, adaptiveMin }: PoolConfig): boolean {
-  return balance === 'peak-ewma' || adaptiveMin !== undefined
 }
