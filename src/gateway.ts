@@ -21,6 +21,7 @@ import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Hedges } from './gateway/hedge.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
@@ -114,6 +115,7 @@ class RunningGateway implements Gateway {
   readonly #eventSockets: EventSockets
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
+  readonly #hedges: Hedges
   readonly #routeCounters: RouteCounters
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
@@ -147,6 +149,7 @@ class RunningGateway implements Gateway {
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
     this.#pools = new Pools(config.pools, this.#parts())
+    this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -327,6 +330,7 @@ class RunningGateway implements Gateway {
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       clients: this.#clients as Clients,
+      hedges: this.#hedges,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,

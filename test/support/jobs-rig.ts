@@ -12,6 +12,7 @@ import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/con
 import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
+import { Hedges } from '../../src/gateway/hedge.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
 import { Tunnels } from '../../src/gateway/tunnels.ts'
 import { RouteModes } from '../../src/gateway/route-modes.ts'
@@ -115,6 +116,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
+    hedges: new Hedges({ telemetry, clock }),
     routeCounters: new RouteCounters(telemetry),
     routeModes,
     modeSwitches,
