@@ -7,6 +7,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { Readiness } from './admin/status.ts'
+import { NO_UPGRADE, type Upgrading } from './admin/upgrading.ts'
 import { batchDocument } from './api/batch-document.ts'
 import { endedDocument } from './api/document.ts'
 import { Clients } from './api/clients.ts'
@@ -28,6 +29,8 @@ import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
+import type { Millis } from './lib/units.ts'
+import { Pending } from './lib/pending.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
@@ -55,6 +58,8 @@ export interface GatewayOptions {
   readonly resolver?: Resolver
   /** Instead of the system's sockets, for them, too. */
   readonly webhookAgents?: SenderParts['agents']
+  /** Has another process take over from this one. */
+  readonly upgrading?: Upgrading
   /** Reads the configuration anew, for a reload. */
   readonly readConfig?: () => Promise<LoadResult>
   /** Instead of the engine that the configuration names. */
@@ -69,6 +74,8 @@ export interface Gateway {
   /** As they are really listened on, in the order of the configuration. */
   readonly listeners: readonly HostPort[]
   readonly admin: HostPort
+  /** What holds now. */
+  readonly config: Config
   /** Resolves when the gateway must not go on: the store could not sync. */
   readonly fatal: Promise<Error>
   /**
@@ -76,6 +83,15 @@ export interface Gateway {
    * is dropped. One that is wrong changes nothing.
    */
   reload(): Promise<ReloadOutcome>
+  /** Hands out no job any more, and resolves when those that run have ended, for at most `drainTimeout`. All else goes on. */
+  rest(): Promise<void>
+  /**
+   * After `rest`: gives up what only one process can have. Nothing is accepted any more, whoever waits for a job is told to come again, and the
+   * store and the admin address are closed. Calls that need no store go on.
+   */
+  giveUp(): Promise<void>
+  /** After `giveUp`: resolves when the last calls have ended, or `drainTimeout` is over. */
+  finish(): Promise<void>
   /** Stops accepting and lets what runs end, for at most `drainTimeout`; what does not is handed back. */
   drain(): Promise<void>
   /** Ends everything at once; after `drain`, cleanly. */
@@ -86,6 +102,9 @@ export interface Gateway {
 const OTHER_ADMIN_CONNECTIONS = 16
 /** What may still be written after the last job is settled or handed back. */
 const LAST_ANSWERS_MS = 1_000
+/** Nobody is accepted meanwhile: a request for the store that comes more slowly is told to come again. */
+const LAST_STORED_MS = 2_000
+const LOOK_AGAIN_MS = 20
 
 /** Rejects when an address or the store cannot be had; nothing is left open then. */
 export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
@@ -117,6 +136,7 @@ class RunningGateway implements Gateway {
   readonly #connections: ConnectionCount
   readonly #hedges: Hedges
   readonly #routeCounters: RouteCounters
+  readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #tunnels: Tunnels
@@ -129,6 +149,7 @@ class RunningGateway implements Gateway {
   #jobs: Jobs | undefined
   #webhooks: Webhooks | undefined
   #admin: Admin | undefined
+  #answered: Promise<unknown> = Promise.resolve()
   #readiness: Readiness = { ok: false, reason: 'starting' }
   #die: (error: Error) => void = () => undefined
 
@@ -161,6 +182,10 @@ class RunningGateway implements Gateway {
 
   get listeners(): readonly HostPort[] {
     return this.#listeners.map((listener) => listener.address)
+  }
+
+  get config(): Config {
+    return this.#config
   }
 
   get admin(): HostPort {
@@ -235,7 +260,37 @@ class RunningGateway implements Gateway {
     await this.#webhooks?.close()
     await this.#jobs?.close()
     const left = Math.max(LAST_ANSWERS_MS, deadline - this.#clock.monotonic())
-    await Promise.race([answered, new Promise<void>((resolve) => this.#clock.after(left, resolve))])
+    await Promise.race([answered, this.#after(left)])
+  }
+
+  async rest(): Promise<void> {
+    const { drainTimeoutMs } = this.#config
+    await Promise.all([this.#jobs?.rest(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
+  }
+
+  async giveUp(): Promise<void> {
+    this.#readiness = { ok: false, reason: 'draining' }
+    this.#answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
+    await this.#webhooks?.close()
+    await this.#jobs?.drain(0)
+    await Promise.race([this.#lastStoreCalls(), this.#after(LAST_STORED_MS)])
+    await this.#jobs?.close()
+    await this.#admin?.close()
+    await this.#store?.close()
+    this.#store = undefined
+  }
+
+  async #lastStoreCalls(): Promise<void> {
+    while (this.#listeners.some((listener) => listener.idle > 0)) await this.#after(LOOK_AGAIN_MS)
+    await this.#storeCalls.idle()
+  }
+
+  async #lastTunnels(): Promise<void> {
+    while (!this.#pools.isIdle) await this.#after(LOOK_AGAIN_MS)
+  }
+
+  async finish(): Promise<void> {
+    await Promise.race([Promise.all([this.#answered, this.#lastTunnels()]), this.#after(this.#config.drainTimeoutMs)])
   }
 
   async close(): Promise<void> {
@@ -250,6 +305,10 @@ class RunningGateway implements Gateway {
     await this.#admin?.close()
     await this.#store?.close()
     if (this.#readiness.reason !== 'starting') this.#telemetry.event({ type: 'stopped' })
+  }
+
+  #after(delayMs: Millis): Promise<void> {
+    return new Promise((resolve) => this.#clock.after(delayMs, resolve))
   }
 
   // --- the parts
@@ -326,6 +385,7 @@ class RunningGateway implements Gateway {
       upstream,
       budget: this.#budget,
       jobs,
+      storeCalls: this.#storeCalls,
       webhooks: this.#webhooks as Webhooks,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
@@ -342,6 +402,7 @@ class RunningGateway implements Gateway {
     const now = (): Config => this.#config
     const modes = { switches: this.#modeSwitches as ModeSwitches, states: this.#routeModes as RouteModes }
     const { switches, states } = modes
+    const { upgrading = NO_UPGRADE } = this.#options
     const sources = createSources({
       get config() {
         return now()
@@ -357,6 +418,7 @@ class RunningGateway implements Gateway {
       storeInfo: () => (this.#store as JobStore).info(),
       recentSyncs: () => this.#storeTelemetry.recentSyncs(),
       configStatus: () => this.#reloading.status,
+      successor: () => upgrading.successor,
       ready: () => this.#readiness,
       listeners: () => this.listeners.map(hostPort),
       connections: () => this.#connections.open,
@@ -376,7 +438,13 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
-    const api = createAdminApi(parts, { token, modes, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
+    const api = createAdminApi(parts, {
+      token,
+      modes,
+      reload: () => this.reload(),
+      upgrading,
+      maintain: this.#store?.maintain?.bind(this.#store),
+    })
     const connectionsMax = calls + OTHER_ADMIN_CONNECTIONS
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
   }

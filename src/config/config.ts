@@ -4,9 +4,12 @@
  */
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { Share } from '../core/balancing/split.ts'
+import type { RouteActions } from '../core/actions/actions.ts'
 import type { RetryRules } from '../core/retry/retry.ts'
 import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
+import type { ValueTest } from '../core/routing/value-test.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { Rate } from '../lib/rate.ts'
@@ -59,6 +62,10 @@ export interface Config {
   readonly trustedPeers: readonly string[]
   /** Pseudonym in Via, Forwarded `by`, Proxy-Status. Default `spillway`. */
   readonly name: string
+  /** Absent: calls have none. */
+  readonly requestId?: RequestIdConfig
+  /** Absent: what comes passes. */
+  readonly tracing?: TracingConfig
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
@@ -325,9 +332,12 @@ export interface MatchConfig {
   readonly path: string
   /** Absent: any. Upper case. */
   readonly methods?: readonly string[]
-  /** All must be equal. Names in lower case. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  readonly query: readonly (readonly [name: string, value: string])[]
+  /** All must pass. Names in lower case. */
+  readonly headers: readonly (readonly [name: string, test: ValueTest])[]
+  readonly query: readonly (readonly [name: string, test: ValueTest])[]
+  /** It matches these as well. */
+  readonly moreHosts?: readonly string[]
+  readonly morePaths?: readonly string[]
 }
 
 export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
@@ -344,8 +354,10 @@ export interface RouteConfig {
   /** For logs and metrics: the match as written, unique. */
   readonly name: string
   readonly match: MatchConfig
-  /** Absent: a queue route whose queue is worked off by pull consumers only. */
+  /** Absent: a queue route whose queue is worked off by pull consumers only. Of a split: the pool of its jobs, or the one of most weight. */
   readonly pool?: string
+  /** Its requests are shared out among several pools. */
+  readonly split?: SplitConfig
   readonly mode: Mode
   /** Set for `queue` and `spill`. */
   readonly queue?: string
@@ -384,6 +396,8 @@ export interface RouteConfig {
   readonly idempotencyScope: string
   /** From route or global `cors`. */
   readonly cors?: CorsConfig
+  /** Absent: none. */
+  readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
 }
@@ -393,6 +407,13 @@ export interface HedgeConfig {
   readonly afterMs?: Millis
   /** After as long as so many of the route's requests take: 0.95. */
   readonly quantile?: number
+}
+
+export interface SplitConfig {
+  /** At least one has a weight. */
+  readonly shares: readonly Share[]
+  /** Absent: each request draws. */
+  readonly by?: BalanceSource
 }
 
 export interface CorsConfig {
@@ -409,6 +430,8 @@ export interface LimitsConfig {
   readonly head: Bytes
   /** Header fields in one message. Default 100. */
   readonly headers: number
+  /** A file that a route answers with. Default 1MiB. */
+  readonly answer: Bytes
   /** Request target. Default 8KiB. */
   readonly target: Bytes
   /** Body of a direct request; a spillable or queued one obeys `jobBody`. Default: 0 = unlimited (it is streamed). */
@@ -476,6 +499,19 @@ export interface JobsConfig {
   readonly waitMaxMs: Millis
   /** Between two heartbeats of an event stream. 15s */
   readonly heartbeatMs: Millis
+}
+
+export interface RequestIdConfig {
+  /** Lower case. */
+  readonly header: string
+  /** Whose ids are taken over. */
+  readonly accept: 'trusted' | 'anyone' | 'nobody'
+}
+
+export interface TracingConfig {
+  /** Who comes without a trace begins one. */
+  readonly start: boolean
+  readonly accept: 'trusted' | 'anyone'
 }
 
 export interface LogConfig {

@@ -132,6 +132,7 @@ describe('good files', () => {
         body: 0,
         jobBody: 1_048_576,
         streamedResult: 1024 * 1024 * 1024,
+        answer: 1_048_576,
         result: 16_777_216,
         spillCopy: 65_536,
         buffered: 268_435_456,

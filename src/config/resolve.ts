@@ -60,6 +60,8 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
+    ...(file.requestId !== 'off' && { requestId: file.requestId }),
+    ...(file.tracing !== 'off' && { tracing: file.tracing }),
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,
@@ -253,7 +255,8 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
   if (config.webhooks !== undefined && config.jobs.publicUrl === undefined) {
     report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
-  const named = [...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
+  const split = config.routes.flatMap((route) => route.split?.shares.map(({ pool }) => pool) ?? [])
+  const named = [...split, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
   const usedPools = new Set([...named, ...config.pools.map(({ failover }) => failover?.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })

@@ -167,6 +167,13 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  upgrade_refused: {
+    status: 409,
+    title: 'No other process takes over, and this one goes on',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
   too_many_queues: { status: 409, title: 'There are too many queues', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   not_empty: { status: 409, title: 'It is not empty', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   not_pulled: {

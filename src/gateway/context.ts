@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts'
 import type { ForwardOptions } from '../core/headers/forward.ts'
 import type { Router } from '../core/routing/router.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import type { Pending } from '../lib/pending.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Sweeper } from '../net/sweeper.ts'
 import type { Failovers } from '../pools/failovers.ts'
@@ -34,6 +35,8 @@ export interface CallContext {
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs
+  /** Calls that the store has to do with. */
+  readonly storeCalls: Pending
   readonly webhooks: Webhooks
   readonly apiKeys: ApiKeys
   readonly clients: Clients

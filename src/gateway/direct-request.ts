@@ -16,6 +16,8 @@ import type { CallContext } from './context.ts'
 export interface DirectRequest {
   readonly route: RouteConfig
   readonly pool: Pool
+  /** Instead of the client's. */
+  readonly target: string | undefined
   /** Field lines for the server, without framing. */
   readonly fields: string
   /** Set when the route answers for CORS: replaces what the server says about it. */

@@ -62,7 +62,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#request = request
     this.#pool = request.pool
     this.#context = context
-    this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
+    this.#head = `${call.head.method} ${request.target ?? call.head.target} HTTP/1.1\r\n${request.fields}`
   }
 
   start(): void {

@@ -25,6 +25,8 @@ export interface TunnelRequest {
   readonly pool: Pool
   /** Where more than the number of tunnels decides where it goes. */
   readonly choice: Choice | undefined
+  /** What it is asked for, where the route rewrites it. */
+  readonly target: string | undefined
   /** For the server. */
   readonly headers: readonly string[]
 }
@@ -80,7 +82,7 @@ class Handshake implements ResponseSink {
     this.#connection = connection
     this.#noted?.on(connection)
     const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', head.upgrade])
-    connection.begin(head.method, `${head.method} ${head.target} HTTP/1.1\r\n${fields}\r\n`, this, {
+    connection.begin(head.method, `${head.method} ${this.#request.target ?? head.target} HTTP/1.1\r\n${fields}\r\n`, this, {
       whole: new Uint8Array(0),
       chunked: false,
     })
@@ -137,10 +139,9 @@ class Handshake implements ResponseSink {
     this.#noted?.ended('answered')
     const up = connection.detach()
     const down = this.#call.detach()
-    down.socket.write(
-      `${statusLine(101, head.reason)}${fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`,
-      'latin1',
-    )
+    const lines = fieldLines(headers)
+    const edited = this.#call.editAnswer?.(lines) ?? lines
+    down.socket.write(`${statusLine(101, head.reason)}${edited}${fieldLines(['Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`, 'latin1')
     this.#open(down, up)
   }
 

@@ -72,7 +72,12 @@ export class Listener {
     return busy
   }
 
-  /** Stops accepting; idle connections close, busy ones after their response. Resolves when all are gone. */
+  /** Connections on which a request may be on its way. */
+  get idle(): number {
+    return this.#connections.size - this.busy
+  }
+
+  /** Stops accepting; idle connections close soon, busy ones after their response. Resolves when all are gone. */
   drain(): Promise<void> {
     this.#listening?.close()
     for (const connection of this.#connections) connection.drain()

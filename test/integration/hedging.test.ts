@@ -43,7 +43,7 @@ test('the second server answers first: its answer is passed on, the first one is
   const answer = await ask(all.rig.url)
   assert.deepEqual([answer.text, all.counts()], ['well', [1, 1]])
   await until('the first server sees that nobody waits', () => slow.left() === 1)
-  await all.rig.untilIdle()
+  await all.untilIdle()
   assert.deepEqual(await hedges(all), [1, 1, 0])
   const states = (await all.rig.pool()).servers.map(({ state }) => state)
   assert.deepEqual(states, ['up', 'up'], 'being slower is no failure')
@@ -57,7 +57,7 @@ test('the first server answers after all: the second one is broken off', async (
   slow.owed[0]?.end('first')
   assert.equal((await asked).text, 'first')
   await until('the second server sees that nobody waits', () => slower.left() === 1)
-  await all.rig.untilIdle()
+  await all.untilIdle()
   assert.deepEqual(await hedges(all), [1, 0, 0])
 })
 
@@ -72,7 +72,7 @@ test('both answer at once: one answer, whole, of one of them; and the connection
     const { text } = await asked
     assert.ok(bodies.includes(text), `${text.length} bytes: ${[...new Set(text)].join(', ')}`)
   }
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('only what is idempotent and has no order; a POST is done once, however slow', async () => {
@@ -111,7 +111,7 @@ test('a failure is no answer while the other one is under way, whichever it is',
     await first.rig.untilInFlight(1)
     slow.owed[0]?.end('first')
     assert.equal((await asked).text, 'first')
-    await first.rig.untilIdle()
+    await first.untilIdle()
     // The first one fails, late: the second one is waited for.
     const second = owing()
     const late: Handle = (received, response) => void setTimeout(() => void fails(received, response), 150)
@@ -120,7 +120,7 @@ test('a failure is no answer while the other one is under way, whichever it is',
     await until('the first server has failed', async () => second.owed.length === 1 && (await other.rig.pool()).servers[0]?.inFlight === 0)
     second.owed[0]?.end('second')
     assert.equal((await askedToo).text, 'second')
-    await other.rig.untilIdle()
+    await other.untilIdle()
     assert.deepEqual(other.counts(), [1, 1])
   }
 })
@@ -130,14 +130,14 @@ test('both fail: the client gets what a server said', async () => {
   await using all = await scene([late, (_, response) => void setTimeout(() => response.socket?.resetAndDestroy(), 200)])
   const answer = await ask(all.rig.url)
   assert.deepEqual([answer.status, answer.text, all.counts()], [500, 'first', [1, 1]])
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('an answer that has begun is the one, also when it breaks off', async () => {
   await using all = await scene([saysNothing, breaksOff])
   await assert.rejects(ask(all.rig.url), /aborted/)
   assert.deepEqual(all.counts(), [1, 1])
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('informational answers of two are not mixed: while both are under way none is passed on', async () => {
@@ -168,7 +168,7 @@ test('a client that leaves takes both with it', async () => {
   await until('both have it', () => one.owed.length + other.owed.length === 2)
   leaving.abort()
   await asked
-  await all.rig.untilIdle()
+  await all.untilIdle()
   await until('both servers see it', () => one.left() + other.left() === 2)
 })
 
@@ -176,7 +176,7 @@ test('the deadline of the call ends both', async () => {
   await using all = await scene([saysNothing, saysNothing], { route: { timeoutMs: 300 } })
   assert.equal((await ask(all.rig.url)).status, 504)
   assert.deepEqual(all.counts(), [1, 1])
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('at most as many as the budget allows, and then the first server is waited for', async () => {
@@ -204,7 +204,7 @@ test('not when every other server is busy, and not before those who wait for a s
   await until('the one that waited has the slot', () => one.owed.length === 2)
   for (const each of [...one.owed, ...other.owed]) if (!each.writableEnded) each.end('done')
   await Promise.all(asked)
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('no backup is used because a server is slow', async () => {

@@ -5,6 +5,7 @@ import type { RetryRules } from '../../src/core/retry/retry.ts'
 import { type GatewayRig, type GatewayRigOptions, startGatewayRig } from './gateway-rig.ts'
 import { ask } from './http-client.ts'
 import { testPool, testRoute } from './test-config.ts'
+import { until } from './until.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
 export type Handle = TestServer['handle']
@@ -31,6 +32,8 @@ export interface RetryScene extends AsyncDisposable {
   /** Requests that each server was sent. */
   counts(): number[]
   metric(name: string, outcome: string): Promise<number>
+  /** Waits until no slot is taken, and no body is held in memory. */
+  untilIdle(): Promise<void>
 }
 
 export interface SceneOptions extends Omit<GatewayRigOptions, 'routes'> {
@@ -55,12 +58,17 @@ export async function retryScene(handles: readonly Handle[], { route, backups = 
       routes: [testRoute({ name: '/*', mode: 'direct', ...route })],
     },
   )
+  const page = async (): Promise<string> => (await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)).text
   return {
     rig,
     servers,
     counts: () => servers.map(({ received }) => received.length),
+    async untilIdle() {
+      await rig.untilIdle()
+      await until('no body is held', async () => (await page()).includes('\nspillway_buffered_bytes 0\n'))
+    },
     async metric(name, outcome) {
-      const { text } = await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)
+      const text = await page()
       const line = text.split('\n').find((each) => each.startsWith(name) && each.includes(`outcome="${outcome}"`))
       return Number(line?.split(' ').at(-1) ?? 0)
     },
