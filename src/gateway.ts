@@ -16,6 +16,7 @@ import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
+import type { GuardRules } from './core/admission/guard.ts'
 import { ERRORS, type Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
@@ -23,6 +24,8 @@ import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
 import { Hedges } from './gateway/hedge.ts'
+import { Guard } from './gateway/guard.ts'
+import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
@@ -140,6 +143,7 @@ class RunningGateway implements Gateway {
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #tunnels: Tunnels
+  readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
   /** For new calls: those that are under way keep the one that they began with. */
@@ -169,6 +173,7 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
+    this.#guard = config.guard && this.#createGuard(config.guard)
     this.#pools = new Pools(config.pools, this.#parts())
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
@@ -224,6 +229,7 @@ class RunningGateway implements Gateway {
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
     this.#pools.start()
+    this.#guard?.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -296,6 +302,7 @@ class RunningGateway implements Gateway {
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
     this.#tunnels.close()
+    this.#guard?.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -372,6 +379,18 @@ class RunningGateway implements Gateway {
     return webhooks
   }
 
+  #createGuard(rules: GuardRules): Guard {
+    return new Guard({
+      ...{ ...this.#parts(), rules, memory: memoryShare, sockets: descriptorShare },
+      onLevel: (level) => {
+        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
+      },
+      onTick: () => {
+        for (const listener of this.#listeners) listener.letSomeIn()
+      },
+    })
+  }
+
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
     return {
       ...this.#parts(),
@@ -395,6 +414,7 @@ class RunningGateway implements Gateway {
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
       tunnels: this.#tunnels,
+      guard: this.#guard,
     }
   }
 
@@ -425,6 +445,8 @@ class RunningGateway implements Gateway {
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
       deadlines: () => this.#sweeper.size,
+      guard: this.#guard,
+      waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
       bufferedBytes: () => this.#budget.used,
     })
     const { address, token, calls } = this.#config.admin

@@ -5,6 +5,7 @@
 import process from 'node:process'
 import type { Balance, Config, RouteConfig } from '../config/config.ts'
 import { sourceText } from '../config/source-text.ts'
+import type { Guard } from '../gateway/guard.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
@@ -60,6 +61,9 @@ export interface GatewayView {
   idleConnections(): number
   /** Members of the sweep that watches everybody's time. */
   deadlines(): number
+  /** Absent: it is off. */
+  readonly guard?: Guard | undefined
+  waitingConnections(): number
   /** Bodies held in memory. */
   bufferedBytes(): Bytes
   /** The process that is about to take over from this one. */
@@ -94,6 +98,7 @@ export function createSources(view: GatewayView): AdminSources {
       uptimeMs: Math.round(view.clock.monotonic() - startedAt),
       ready: view.ready(),
       listeners: view.listeners(),
+      ...(view.guard !== undefined && { guard: view.guard.status }),
       config: view.configStatus(),
       ...(view.successor() !== undefined && { successor: view.successor() as number }),
       store: storeStatus(view, info as StoreInfo),
@@ -226,6 +231,13 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_streamed_answer_readers', () => [{ value: view.jobs.answers.readers }])
   gauge(view.metrics, 'spillway_event_sockets', () => [{ value: view.eventSockets() }])
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
+  gauge(view.metrics, 'spillway_connections_waiting', () => [{ value: view.waitingConnections() }])
+  gauge(view.metrics, 'spillway_guard_level', () => [{ value: view.guard?.levelNumber ?? 0 }])
+  gauge(view.metrics, 'spillway_guard_signal', () =>
+    Object.entries(view.guard?.signals ?? {}).flatMap(([signal, value]) =>
+      Number.isNaN(value) ? [] : [{ labels: { signal }, value: signal === 'loopDelay' ? value / 1000 : value }],
+    ),
+  )
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
   gauge(view.metrics, 'spillway_job_watchers', () => [{ value: view.jobs.watchers }])
   gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])

@@ -43,6 +43,8 @@ const LABELS: Readonly<Record<string, string>> = {
   endpoint: "the webhook endpoint's name; `callback` for all that clients have named",
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
   why: 'a tunnel is over: `peer` (one of its ends ended it), `idle`, `drain` (the gateway stopped), `rebalance`, `left` (its server left the pool)',
+  signal: '`loopDelay`, `memory` or `sockets`',
+  priority: '0 to 9, 9 is the most urgent',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
   name: "the metric's name",
@@ -238,6 +240,24 @@ const SPECS = {
   spillway_store_corrupt_records: { type: 'gauge', help: 'Records that failed their checks and were put aside since the start.' },
   spillway_ready: { type: 'gauge', help: '1 while `/readyz` says so.' },
   spillway_connections: { type: 'gauge', help: 'Open connections from clients.' },
+  spillway_connections_waiting: {
+    type: 'gauge',
+    help: 'Connections that wait until they are let in, while the gateway has too much to do.',
+  },
+  spillway_guard_level: {
+    type: 'gauge',
+    help: 'How the gateway protects itself: 0 not at all, 1 new connections are let in slowly, 2 requests are refused, the least urgent first.',
+  },
+  spillway_guard_signal: {
+    type: 'gauge',
+    help: 'What the gateway itself has to do, as the guard sees it: `loopDelay` in seconds, `memory` and `sockets` as shares of their limits.',
+    labels: 'signal',
+  },
+  spillway_guard_refused_total: {
+    type: 'counter',
+    help: 'Requests refused because the gateway itself had too much to do. Of priority 7 also looks at jobs.',
+    labels: 'priority',
+  },
   spillway_connections_limit: { type: 'gauge', help: '`limits.connections`.' },
   spillway_deadlines: { type: 'gauge', help: 'Connections, calls and attempts whose time is watched.' },
   spillway_job_watchers: { type: 'gauge', help: 'Held clients, long polls and event streams that wait for a job.' },
