@@ -444,6 +444,7 @@ class RunningGateway implements Gateway {
       connections: () => this.#connections.open,
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
+      idleOf: (server) => this.#upstream?.idleOf(server) ?? 0,
       deadlines: () => this.#sweeper.size,
       guard: this.#guard,
       waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
@@ -492,9 +493,9 @@ class RunningGateway implements Gateway {
   /** A request that never became a call still shows in the metrics and the access log. */
   #refused(failed: Failure, peer: Peer): void {
     const { status } = ERRORS[failed.code]
-    this.#routeCounters.count('', '', status, 0)
-    if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
+    this.#routeCounters.count({ ...nothing, code: status, error: failed.code })
+    if (!this.#telemetry.accessLog) return
     this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 

@@ -11,7 +11,7 @@ import { quantile } from '../glue.ts'
 
 export const SERVERS = 4
 export const SLOTS = 5
-const WORK_MS = 100
+export const WORK_MS = 100
 /** Requests in a second, all servers together. */
 export const CAPACITY: number = (SERVERS * SLOTS * 1000) / WORK_MS
 /** A client gives up. */

@@ -106,6 +106,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     connections: () => 3,
     eventSockets: () => 6,
     idleConnections: () => 5,
+    idleOf: () => 2,
     deadlines: () => 9,
     waitingConnections: () => 4,
     bufferedBytes: () => 77,

@@ -59,6 +59,8 @@ export interface GatewayView {
   eventSockets(): number
   /** Connections to servers that are kept for the next request. */
   idleConnections(): number
+  /** The same to one server. */
+  idleOf(server: Server): number
   /** Members of the sweep that watches everybody's time. */
   deadlines(): number
   /** Absent: it is off. */
@@ -110,7 +112,7 @@ export function createSources(view: GatewayView): AdminSources {
   }
 
   registerGatewayGauges(view)
-  registerPoolGauges(view)
+  registerPoolGauges(view, (server) => view.idleOf(server))
   registerRouteGauges(view)
   registerQueueGauges(view, () => stats)
   registerLimitGauges(view, () => stats)
@@ -245,15 +247,24 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
 }
 
-function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView): void {
+function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView, idleOf: (server: Server) => number): void {
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
         [...pool.servers, ...pool.leaving].map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
       ),
     )
+  gauge(metrics, 'spillway_server_state', () =>
+    [...pools.values()].flatMap((pool) =>
+      [...pool.servers, ...pool.leaving].map(({ name, state }) => ({ labels: { pool: pool.name, server: name, state }, value: 1 })),
+    ),
+  )
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
   perServer('spillway_server_draining', (server) => (server.state === 'draining' ? 1 : 0))
+  perServer('spillway_server_weight', (server) => server.weight)
+  perServer('spillway_server_slots', (server) => server.slots)
+  perServer('spillway_server_connections', (server) => server.connections)
+  perServer('spillway_server_idle_connections', (server) => idleOf(server))
   perServer('spillway_server_in_flight', (server) => server.inFlight)
   perServer('spillway_server_tunnels', (server) => server.tunnels)
   perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))

@@ -43,11 +43,11 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
   const { path: jobsPath } = context.config.jobs
-  if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
   if (isJobsPath(call.head.path, jobsPath)) {
-    const shed = context.guard?.sheds === true ? context.guard.jobsRefusal(call.head) : undefined
+    const isBatches = isBatchesPath(call.head.path, jobsPath)
+    const shed = context.guard?.sheds === true ? context.guard.jobsRefusal(call.head, isBatches) : undefined
     if (shed !== undefined) return sendFailure(call, shed)
-    return settle(call, handleJobsCall(call, context), context)
+    return settle(call, isBatches ? handleBatch(call, context) : handleJobsCall(call, context), context)
   }
 
   if (answerOptions(call) || answerPreflight(call, context.router)) return

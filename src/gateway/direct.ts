@@ -207,7 +207,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #exchange(next: Try, why?: string): UpstreamConnection {
     const { pool, server } = next
     const note = this.#call.log.trace?.begin(server, why)
-    const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
+    const sentAt = this.#context.clock.monotonic()
     const { method } = this.#call.head
     const request = {
       method,

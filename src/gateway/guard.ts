@@ -98,9 +98,10 @@ export class Guard {
     return this.#refusalOf(typeof priority === 'number' ? priority : PRIORITY_DEFAULT)
   }
 
-  /** Looking at jobs can wait; what servers report about them, and cancelling, cannot. */
-  jobsRefusal({ method }: Pick<RequestHead, 'method'>): Failure | undefined {
-    return method === 'GET' || method === 'HEAD' ? this.#refusalOf(JOBS_PRIORITY) : undefined
+  /** Looking at jobs can wait, and so can new batches; what servers report about jobs, and cancelling, cannot. */
+  jobsRefusal({ method }: Pick<RequestHead, 'method'>, isBatches: boolean): Failure | undefined {
+    if (method === 'GET' || method === 'HEAD') return this.#refusalOf(JOBS_PRIORITY)
+    return isBatches && method === 'POST' ? this.#refusalOf(PRIORITY_DEFAULT) : undefined
   }
 
   #refusalOf(priority: number): Failure | undefined {

@@ -62,6 +62,7 @@ test('in full need nobody is served, but health, metrics and the admin address, 
   await until('it sheds', () => levels(rig).includes('shed'))
   for (const path of ['/low', '/high', '/highest', '/any']) assert.equal((await ask(`${rig.url}${path}`)).status, 503, path)
   assert.equal((await ask(`${rig.url}/_spillway/jobs/none`)).status, 503)
+  assert.equal((await ask(`${rig.url}/_spillway/batches`, { method: 'POST', body: '{}' })).json()['code'], 'overloaded')
   assert.notEqual((await ask(`${rig.url}/_spillway/jobs/none`, { method: 'DELETE' })).json()['code'], 'overloaded')
   for (const path of ['/healthz', '/readyz', '/metrics', '/status']) {
     assert.equal((await ask(`http://127.0.0.1:${rig.gateway.admin.port}${path}`)).status, 200, path)
