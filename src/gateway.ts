@@ -23,6 +23,7 @@ import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Hedges } from './gateway/hedge.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
@@ -137,6 +138,7 @@ class RunningGateway implements Gateway {
   readonly #eventSockets: EventSockets
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
+  readonly #hedges: Hedges
   readonly #routeCounters: RouteCounters
   readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
@@ -176,6 +178,7 @@ class RunningGateway implements Gateway {
     this.#guard = config.guard && this.#createGuard(config.guard)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
     this.#pools = new Pools(this.#parts(), this.#serverChanges)
+    this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -411,6 +414,7 @@ class RunningGateway implements Gateway {
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       clients: this.#clients as Clients,
+      hedges: this.#hedges,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
