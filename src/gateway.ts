@@ -26,6 +26,7 @@ import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
+import { LearntSessions, Sticky } from './gateway/sticky.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import type { Millis } from './lib/units.ts'
@@ -140,6 +141,7 @@ class RunningGateway implements Gateway {
   readonly #tunnels: Tunnels
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
+  readonly #learnt: LearntSessions
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -168,6 +170,7 @@ class RunningGateway implements Gateway {
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
     this.#pools = new Pools(config.pools, this.#parts())
+    this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -379,6 +382,7 @@ class RunningGateway implements Gateway {
       // A call that is under way may go to a pool that is not configured any more.
       pools: new Map(this.#pools.running),
       failovers: this.#pools.failovers,
+      sticky: new Sticky({ keys: config.sticky?.keys ?? [], learnt: this.#learnt, telemetry: this.#telemetry }),
       upstream,
       budget: this.#budget,
       jobs,

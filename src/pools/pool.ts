@@ -260,6 +260,15 @@ export class Pool {
     return chosen
   }
 
+  /** A slot of this very server, for who was there before. False: it has none free. Undefined: it is not to be used. */
+  acquireFrom(server: Server): boolean | undefined {
+    if (!server.keepsSessions && !this.inUse().includes(server)) return undefined
+    this.live.came++
+    if (this.#slotsOf(server) === 0) return false
+    server.inFlight++
+    return true
+  }
+
   #isUsable(server: Server): boolean {
     return server.state === 'up' || this.#isLastHope(server)
   }
@@ -275,11 +284,12 @@ export class Pool {
   }
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
-  acquireTunnel(excluded?: ReadonlySet<Server>): Server | undefined {
+  acquireTunnel(excluded?: ReadonlySet<Server>, bound?: Server): Server | undefined {
     let chosen: Server | undefined
     for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
       if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
-      if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
+      const fewer = chosen !== bound && server.tunnels / server.weight < (chosen?.tunnels ?? 0) / (chosen?.weight ?? 1)
+      if (chosen === undefined || server === bound || fewer) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++
     return chosen
@@ -476,10 +486,11 @@ export class Pool {
 
   /** All of its free slots but `kept`. */
   #serveLine(server: Server, kept: number): void {
-    const isUsable = this.#isUsable(server)
+    const boundOnly = !this.#isUsable(server)
+    if (boundOnly && !server.keepsSessions) return
     const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
-    while (isUsable && this.#slotsOf(server) > kept) {
-      const waiter = this.#line.next(server, before)
+    while (this.#slotsOf(server) > kept) {
+      const waiter = this.#line.next(server, before, boundOnly)
       if (waiter === undefined) return
       server.inFlight++
       this.#waits.count('served')
@@ -555,6 +566,7 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    if (to !== 'up' && !server.keepsSessions) this.#line.expireAll(server)
     // Another pool stands in: whoever waits here goes there.
     if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.
