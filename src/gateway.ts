@@ -16,12 +16,16 @@ import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
+import type { GuardRules } from './core/admission/guard.ts'
 import { ERRORS, type Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Hedges } from './gateway/hedge.ts'
+import { Guard } from './gateway/guard.ts'
+import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
@@ -134,11 +138,13 @@ class RunningGateway implements Gateway {
   readonly #eventSockets: EventSockets
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
+  readonly #hedges: Hedges
   readonly #routeCounters: RouteCounters
   readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #tunnels: Tunnels
+  readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
   readonly #learnt: LearntSessions
@@ -169,8 +175,10 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
+    this.#guard = config.guard && this.#createGuard(config.guard)
     this.#pools = new Pools(config.pools, this.#parts())
     this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
+    this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -224,6 +232,7 @@ class RunningGateway implements Gateway {
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
     this.#pools.start()
+    this.#guard?.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -296,6 +305,7 @@ class RunningGateway implements Gateway {
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
     this.#tunnels.close()
+    this.#guard?.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -372,6 +382,18 @@ class RunningGateway implements Gateway {
     return webhooks
   }
 
+  #createGuard(rules: GuardRules): Guard {
+    return new Guard({
+      ...{ ...this.#parts(), rules, memory: memoryShare, sockets: descriptorShare },
+      onLevel: (level) => {
+        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
+      },
+      onTick: () => {
+        for (const listener of this.#listeners) listener.letSomeIn()
+      },
+    })
+  }
+
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
     return {
       ...this.#parts(),
@@ -391,10 +413,12 @@ class RunningGateway implements Gateway {
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       clients: this.#clients as Clients,
+      hedges: this.#hedges,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
       tunnels: this.#tunnels,
+      guard: this.#guard,
     }
   }
 
@@ -424,7 +448,10 @@ class RunningGateway implements Gateway {
       connections: () => this.#connections.open,
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
+      idleOf: (server) => this.#upstream?.idleOf(server) ?? 0,
       deadlines: () => this.#sweeper.size,
+      guard: this.#guard,
+      waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
       bufferedBytes: () => this.#budget.used,
     })
     const { address, token, calls } = this.#config.admin
@@ -470,9 +497,9 @@ class RunningGateway implements Gateway {
   /** A request that never became a call still shows in the metrics and the access log. */
   #refused(failed: Failure, peer: Peer): void {
     const { status } = ERRORS[failed.code]
-    this.#routeCounters.count('', '', status, 0)
-    if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
+    this.#routeCounters.count({ ...nothing, code: status, error: failed.code })
+    if (!this.#telemetry.accessLog) return
     this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 

@@ -2,6 +2,7 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { GuardRules } from '../core/admission/guard.ts'
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
 import type { Share } from '../core/balancing/split.ts'
@@ -71,6 +72,8 @@ export interface Config {
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
+  /** When the gateway itself has too much to do. Absent: that is not looked at. */
+  readonly guard?: GuardRules
 }
 
 export interface ListenerConfig {
@@ -389,6 +392,8 @@ export interface RouteConfig {
   readonly redeliver: 'safe' | 'always'
   /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
   readonly retry?: RetryRules
+  /** When a second server is asked while the first one is. Absent: never. */
+  readonly hedge?: HedgeConfig
   /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
   readonly timeoutMs?: Millis
   readonly firstByteMs?: Millis
@@ -427,6 +432,13 @@ export interface AppCookie {
   readonly name: string
   /** Unused for so long, it is forgotten. */
   readonly ttlMs: Millis
+}
+
+/** Either of the two. */
+export interface HedgeConfig {
+  readonly afterMs?: Millis
+  /** After as long as so many of the route's requests take: 0.95. */
+  readonly quantile?: number
 }
 
 export interface SplitConfig {

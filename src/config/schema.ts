@@ -13,10 +13,10 @@ import {
   stickyOfRouteSchema,
 } from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
-import { retrySchema } from './schema-retries.ts'
+import { hedgeSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { memberKeys } from './schema-members.ts'
-import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
+import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -233,6 +233,11 @@ const route = z.strictObject({
       '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
     ),
   retry: retrySchema.optional().describe('Instead of the global `retry`, as a whole. Or `off`.'),
+  hedge: hedgeSchema
+    .optional()
+    .describe(
+      'A second server is asked when the first one is slow; who answers first wins, the other try is broken off. Only requests that are idempotent, and within the budget of `retries`.',
+    ),
   timeout: field.spanOrNone
     .optional()
     .describe(
@@ -414,6 +419,7 @@ export const configSchema = z.strictObject({
   ...explainKeys,
   cors: cors.optional().describe('Which other origins may call from a browser.'),
   log: log.prefault({}).describe('What is written to standard output.'),
+  guard,
   drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),
 })
 

@@ -22,7 +22,8 @@ import { choiceFor } from './choice.ts'
 import { cookieForServers } from './sticky.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
-import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
+import { DirectCall } from './direct.ts'
+import { orderUnknown, type SpillHandOver } from './direct-request.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
@@ -44,8 +45,12 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
   const { path: jobsPath } = context.config.jobs
-  if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
-  if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
+  if (isJobsPath(call.head.path, jobsPath)) {
+    const isBatches = isBatchesPath(call.head.path, jobsPath)
+    const shed = context.guard?.sheds === true ? context.guard.jobsRefusal(call.head, isBatches) : undefined
+    if (shed !== undefined) return sendFailure(call, shed)
+    return settle(call, isBatches ? handleBatch(call, context) : handleJobsCall(call, context), context)
+  }
 
   if (answerOptions(call) || answerPreflight(call, context.router)) return
   const found = context.router.find(call.head)
@@ -53,6 +58,8 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const { route } = found
   call.log.route = route.name
   call.log.mode = route.mode
+  const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
+  if (shed !== undefined) return sendFailure(call, shed, corsHeaders(route.cors, call))
   if (route.actions !== undefined) dressCall(call, found, context)
   if (route.sticky !== undefined) hideOwnCookie(call, route.sticky)
   const switched = context.modeSwitches.of(route.name)?.mode

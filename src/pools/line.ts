@@ -37,7 +37,14 @@ interface Entry {
   readonly waiter: Waiter
   readonly excluded: ReadonlySet<Server> | undefined
   readonly bound: Server | undefined
+  readonly joinedAt: MonotonicMillis
   readonly untilAt: MonotonicMillis
+}
+
+/** Who is told how waits end. */
+export interface WaitObserver {
+  served(waitedMs: Millis): void
+  count(why: WaitEnd): void
 }
 
 const EXPIRY_RESOLUTION_MS: Millis = 20
@@ -45,14 +52,14 @@ const EXPIRY_RESOLUTION_MS: Millis = 20
 export class Line {
   readonly #clock: Clock
   readonly #list: WaitList<Entry>
-  readonly #ended: (why: WaitEnd) => void
+  readonly #observer: WaitObserver
   #timer: Timer | undefined
   #closed = false
 
-  constructor(clock: Clock, rules: AdaptiveRules | undefined, ended: (why: WaitEnd) => void) {
+  constructor(clock: Clock, rules: AdaptiveRules | undefined, observer: WaitObserver) {
     this.#clock = clock
     this.#list = new WaitList(rules)
-    this.#ended = ended
+    this.#observer = observer
   }
 
   /** Other rules hold from now on. */
@@ -71,7 +78,7 @@ export class Line {
   /** The returned function leaves the line. */
   join(waiter: Waiter, { forMs, excluded, bound, key, priority = PRIORITY_DEFAULT }: Wait): () => void {
     const now = this.#clock.monotonic()
-    const place = this.#list.add({ value: { waiter, excluded, bound, untilAt: now + forMs }, key, priority }, now)
+    const place = this.#list.add({ value: { waiter, excluded, bound, joinedAt: now, untilAt: now + forMs }, key, priority }, now)
     this.#timer ??= this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
     return () => this.#list.remove(place)
   }
@@ -91,7 +98,10 @@ export class Line {
       if (bound === undefined ? boundOnly : bound !== server) return false
       return before.every((other) => excluded?.has(other) === true)
     }
-    return this.#list.take(this.#clock.monotonic(), canUse)?.waiter
+    const now = this.#clock.monotonic()
+    const entry = this.#list.take(now, canUse)
+    if (entry !== undefined) this.#observer.served(now - entry.joinedAt)
+    return entry?.waiter
   }
 
   /** There is nothing to wait for any more: for anybody, or who is bound to this server. */
@@ -116,7 +126,7 @@ export class Line {
 
   #end(place: Place<Entry>, why: WaitEnd): void {
     this.#list.remove(place)
-    this.#ended(why)
+    this.#observer.count(why)
     place.value.waiter.expire(why)
   }
 }

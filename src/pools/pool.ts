@@ -3,6 +3,7 @@
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
 import { tierInUse } from '../core/balancing/tiers.ts'
+import { pickFewestTunnels } from '../core/balancing/turns.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
@@ -22,6 +23,7 @@ import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership } from './membership.ts'
+import { ServerMeter } from './server-meter.ts'
 import { learntLimit, type Server, type ServerState } from './server.ts'
 import { setShares } from './shares.ts'
 
@@ -93,10 +95,9 @@ export class Pool {
     this.#ports = ports
     this.#membership = this.#createMembership()
     this.retries = new RetryBudget(config.retries)
-    this.live.measured = isMeasured(config)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
-    this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
+    this.#line = new Line(ports.clock, config.queueing, waits)
     this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
@@ -142,6 +143,10 @@ export class Pool {
   /** Requests have waited too long for a while: the newest goes first. */
   get lineStands(): boolean {
     return this.#line.stands
+  }
+
+  meterOf(server: Server): ServerMeter {
+    return (server.meter ??= new ServerMeter(this.#ports.telemetry.metrics, server))
   }
 
   upServers(): readonly Server[] {
@@ -228,9 +233,14 @@ export class Pool {
    * pool's budget says. True: it counts.
    */
   mayRepeat(): boolean {
-    const may = !this.#mostlyBusy() && this.retries.take(this.#ports.clock.monotonic())
+    const may = this.hasBudget()
     this.#retried[may ? 'sent' : 'refused'].inc()
     return may
+  }
+
+  /** The same for any second try. True: it counts against the budget. */
+  hasBudget(): boolean {
+    return !this.#mostlyBusy() && this.retries.take(this.#ports.clock.monotonic())
   }
 
   /** More than half of the servers in use take nothing more now. */
@@ -285,12 +295,9 @@ export class Pool {
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
   acquireTunnel(excluded?: ReadonlySet<Server>, bound?: Server): Server | undefined {
-    let chosen: Server | undefined
-    for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
-      if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
-      const fewer = chosen !== bound && server.tunnels / server.weight < (chosen?.tunnels ?? 0) / (chosen?.weight ?? 1)
-      if (chosen === undefined || server === bound || fewer) chosen = server
-    }
+    const usable = this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
+    const free = usable.filter((server) => server.tunnels < this.config.maxTunnels && excluded?.has(server) !== true)
+    const chosen = bound !== undefined && free.includes(bound) ? bound : pickFewestTunnels(free)
     if (chosen !== undefined) chosen.tunnels++
     return chosen
   }
@@ -320,6 +327,7 @@ export class Pool {
   answered(server: Server, sentAt: MonotonicMillis): void {
     const now = this.#ports.clock.monotonic()
     this.live.took(now - sentAt)
+    server.meter?.firstByte.observe((now - sentAt) / 1000)
     server.latency.observe(now - sentAt, now)
     if (server.limit?.answered(now - sentAt, server.inFlight, now) !== true) return
     this.#ramp(now)
@@ -402,7 +410,6 @@ export class Pool {
     const before = this.#config
     this.#config = config
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
-    this.live.measured = isMeasured(config)
     if (changed('retries')) this.retries = new RetryBudget(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
@@ -493,7 +500,6 @@ export class Pool {
       const waiter = this.#line.next(server, before, boundOnly)
       if (waiter === undefined) return
       server.inFlight++
-      this.#waits.count('served')
       waiter.grant(server)
     }
   }
@@ -533,6 +539,7 @@ export class Pool {
 
   #checked(server: Server, result: ProbeResult): void {
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
+    this.meterOf(server).checked(result.kind === 'passed')
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
@@ -592,8 +599,4 @@ export class Pool {
     this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
     if (panics) for (const server of this.servers) this.#offer(server)
   }
-}
-
-function isMeasured({ balance, adaptiveMin }: PoolConfig): boolean {
-  return balance === 'peak-ewma' || adaptiveMin !== undefined
 }
