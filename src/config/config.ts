@@ -113,6 +113,8 @@ export interface ServerConfig {
   readonly name: string
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   readonly weight: number
   /** It gets something only while no other server can be used. */
   readonly backup?: true
@@ -468,6 +470,8 @@ export interface LimitsConfig {
   readonly chain: number
   /** Jobs of one batch. */
   readonly batch: number
+  /** Servers that operators have changed while it runs. */
+  readonly serverChanges: number
   /** Batches that are kept. */
   readonly batches: number
 }
