@@ -52,3 +52,8 @@ test('what a client comes back by', async (t) => {
     "mode direct; pool d (d:80); sticky by the application's cookie SID",
   )
 })
+
+test('how urgent it is, and how many tunnels it may have', async (t) => {
+  const route = '{ match: /*, pool: d, priority: 7, tunnels: { max: 5 } }'
+  assert.equal(await explained(t, `${POOLS}routes: [${route}]`), 'mode direct; pool d (d:80); priority 7; at most 5 tunnels')
+})
