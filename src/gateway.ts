@@ -16,16 +16,21 @@ import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
+import type { GuardRules } from './core/admission/guard.ts'
 import { ERRORS, type Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Hedges } from './gateway/hedge.ts'
+import { Guard } from './gateway/guard.ts'
+import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
+import { LearntSessions, Sticky } from './gateway/sticky.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import type { Millis } from './lib/units.ts'
@@ -35,6 +40,7 @@ import type { Peer } from './net/call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Sweeper } from './net/sweeper.ts'
 import { Pools } from './pools/pools.ts'
+import { ServerChanges } from './pools/server-changes.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
@@ -53,7 +59,7 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly network?: Network
-  /** For webhooks, which are sent over node:http, outside of `network`. */
+  /** For names of servers, and for webhooks, which are sent over node:http, outside of `network`. */
   readonly resolver?: Resolver
   /** Instead of the system's sockets, for them, too. */
   readonly webhookAgents?: SenderParts['agents']
@@ -133,13 +139,17 @@ class RunningGateway implements Gateway {
   readonly #eventSockets: EventSockets
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
+  readonly #hedges: Hedges
   readonly #routeCounters: RouteCounters
   readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
   readonly #tunnels: Tunnels
+  readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
+  readonly #learnt: LearntSessions
+  readonly #serverChanges: ServerChanges
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -167,7 +177,11 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
-    this.#pools = new Pools(config.pools, this.#parts())
+    this.#guard = config.guard && this.#createGuard(config.guard)
+    this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
+    this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
+    this.#pools = new Pools({ ...this.#parts(), resolver: options.resolver ?? systemResolver }, this.#serverChanges)
+    this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -192,6 +206,8 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
+    await this.#serverChanges.restore(this.#store)
+    this.#pools.open(config.pools)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -221,6 +237,7 @@ class RunningGateway implements Gateway {
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
     this.#pools.start()
+    this.#guard?.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -293,6 +310,7 @@ class RunningGateway implements Gateway {
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
     this.#tunnels.close()
+    this.#guard?.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -369,6 +387,18 @@ class RunningGateway implements Gateway {
     return webhooks
   }
 
+  #createGuard(rules: GuardRules): Guard {
+    return new Guard({
+      ...{ ...this.#parts(), rules, memory: memoryShare, sockets: descriptorShare },
+      onLevel: (level) => {
+        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
+      },
+      onTick: () => {
+        for (const listener of this.#listeners) listener.letSomeIn()
+      },
+    })
+  }
+
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
     return {
       ...this.#parts(),
@@ -379,6 +409,7 @@ class RunningGateway implements Gateway {
       // A call that is under way may go to a pool that is not configured any more.
       pools: new Map(this.#pools.running),
       failovers: this.#pools.failovers,
+      sticky: new Sticky({ keys: config.sticky?.keys ?? [], learnt: this.#learnt, telemetry: this.#telemetry }),
       upstream,
       budget: this.#budget,
       jobs,
@@ -387,10 +418,12 @@ class RunningGateway implements Gateway {
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       clients: this.#clients as Clients,
+      hedges: this.#hedges,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
       tunnels: this.#tunnels,
+      guard: this.#guard,
     }
   }
 
@@ -420,7 +453,10 @@ class RunningGateway implements Gateway {
       connections: () => this.#connections.open,
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
+      idleOf: (server) => this.#upstream?.idleOf(server) ?? 0,
       deadlines: () => this.#sweeper.size,
+      guard: this.#guard,
+      waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
       bufferedBytes: () => this.#budget.used,
     })
     const { address, token, calls } = this.#config.admin
@@ -434,9 +470,11 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
+    const pools = { pools: this.#pools, changes: this.#serverChanges }
     const api = createAdminApi(parts, {
       token,
       modes,
+      pools,
       reload: () => this.reload(),
       upgrading,
       maintain: this.#store?.maintain?.bind(this.#store),
@@ -466,9 +504,9 @@ class RunningGateway implements Gateway {
   /** A request that never became a call still shows in the metrics and the access log. */
   #refused(failed: Failure, peer: Peer): void {
     const { status } = ERRORS[failed.code]
-    this.#routeCounters.count('', '', status, 0)
-    if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
+    this.#routeCounters.count({ ...nothing, code: status, error: failed.code })
+    if (!this.#telemetry.accessLog) return
     this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 

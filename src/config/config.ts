@@ -2,6 +2,7 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { GuardRules } from '../core/admission/guard.ts'
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
 import type { Share } from '../core/balancing/split.ts'
@@ -54,6 +55,8 @@ export interface Config {
   readonly webhooks?: WebhooksConfig
   readonly api: ApiConfig
   /** What attempts of jobs are signed with; absent: they are not. */
+  /** What cookies of ours are made with; the first makes new ones. Set where any route is sticky by such a cookie. */
+  readonly sticky?: { readonly keys: readonly SigningKey[] }
   readonly signing?: { readonly keys: readonly SigningKey[] }
   readonly limits: LimitsConfig
   readonly timeouts: TimeoutsConfig
@@ -69,6 +72,8 @@ export interface Config {
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
+  /** When the gateway itself has too much to do. Absent: that is not looked at. */
+  readonly guard?: GuardRules
 }
 
 export interface ListenerConfig {
@@ -110,6 +115,8 @@ export interface ServerConfig {
   readonly name: string
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   readonly weight: number
   /** It gets something only while no other server can be used. */
   readonly backup?: true
@@ -146,6 +153,8 @@ export interface PoolConfig {
   readonly slowStartMs: Millis
   /** After a failed check, attempts in flight are left alone this long. Default 10s. */
   readonly failoverGraceMs: Millis
+  /** Which of those of a host name are servers. */
+  readonly addresses: 'all' | 'ipv4' | 'ipv6'
   /** What runs on a server that was taken out may go on for so long; Infinity: as long as it takes. Default 5m. */
   readonly drainTimeoutMs: Millis
   /** Share of `maxInFlight` that jobs leave to direct requests while these come. Default 0.2. */
@@ -356,6 +365,8 @@ export interface RouteConfig {
   readonly match: MatchConfig
   /** Absent: a queue route whose queue is worked off by pull consumers only. Of a split: the pool of its jobs, or the one of most weight. */
   readonly pool?: string
+  /** Who was on a server comes back to it. From the route, or its pool. */
+  readonly sticky?: StickyConfig
   /** Its requests are shared out among several pools. */
   readonly split?: SplitConfig
   readonly mode: Mode
@@ -385,6 +396,8 @@ export interface RouteConfig {
   readonly redeliver: 'safe' | 'always'
   /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
   readonly retry?: RetryRules
+  /** When a second server is asked while the first one is. Absent: never. */
+  readonly hedge?: HedgeConfig
   /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
   readonly timeoutMs?: Millis
   readonly firstByteMs?: Millis
@@ -398,6 +411,38 @@ export interface RouteConfig {
   readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
+}
+
+export interface StickyConfig {
+  readonly cookie: OwnCookie | AppCookie
+  /** For its own server, when that is full. 0: it does not wait. */
+  readonly waitMs: Millis
+}
+
+/** Made by the gateway: it names pool and server. */
+export interface OwnCookie {
+  readonly by: 'gateway'
+  readonly name: string
+  /** Absent: as long as the browser is open. */
+  readonly ttlMs?: Millis
+  readonly path: string
+  readonly secure: boolean
+  readonly sameSite: 'Strict' | 'Lax' | 'None'
+}
+
+/** Made by the application: whose it is is learnt. */
+export interface AppCookie {
+  readonly by: 'application'
+  readonly name: string
+  /** Unused for so long, it is forgotten. */
+  readonly ttlMs: Millis
+}
+
+/** Either of the two. */
+export interface HedgeConfig {
+  readonly afterMs?: Millis
+  /** After as long as so many of the route's requests take: 0.95. */
+  readonly quantile?: number
 }
 
 export interface SplitConfig {
@@ -448,6 +493,8 @@ export interface LimitsConfig {
   readonly tasks: number
   /** Per queue. */
   readonly rateKeys: number
+  /** Of applications, whose server is remembered. */
+  readonly stickySessions: number
   /** Per topic, over the API. */
   readonly subscriptions: number
   /** Per filter, over the API. */
@@ -456,6 +503,8 @@ export interface LimitsConfig {
   readonly chain: number
   /** Jobs of one batch. */
   readonly batch: number
+  /** Servers that operators have changed while it runs. */
+  readonly serverChanges: number
   /** Batches that are kept. */
   readonly batches: number
 }

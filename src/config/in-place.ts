@@ -14,7 +14,7 @@ export interface InPlace {
 }
 
 export function inPlace(running: Config, read: Config): InPlace {
-  const { cors: _, signing: __, webhooks: ___, requestId: ____, tracing: _____, ...kept } = running
+  const { cors: _, signing: __, webhooks: ___, requestId: ____, tracing: _____, sticky: ______, ...kept } = running
   const config: Config = {
     ...kept,
     pools: read.pools,
@@ -26,6 +26,7 @@ export function inPlace(running: Config, read: Config): InPlace {
     ...(read.requestId !== undefined && { requestId: read.requestId }),
     ...(read.tracing !== undefined && { tracing: read.tracing }),
     ...(read.signing !== undefined && { signing: read.signing }),
+    ...(read.sticky !== undefined && { sticky: read.sticky }),
     ...(read.webhooks !== undefined && { webhooks: read.webhooks }),
     api: {
       ...running.api,
@@ -34,6 +35,8 @@ export function inPlace(running: Config, read: Config): InPlace {
       queuesMax: read.api.queuesMax,
       leaseMaxMs: read.api.leaseMaxMs,
     },
+    // Files were read with it already.
+    limits: { ...running.limits, answer: read.limits.answer },
     // Links and receipts that are out there have the path in them.
     jobs: { ...read.jobs, path: running.jobs.path },
     drainTimeoutMs: read.drainTimeoutMs,

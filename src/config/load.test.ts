@@ -79,6 +79,7 @@ describe('good files', () => {
           health,
           outliers,
           slowStartMs: 10_000,
+          addresses: 'all',
           drainTimeoutMs: 300_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
@@ -144,10 +145,12 @@ describe('good files', () => {
         scheduleBytes: 16_777_216,
         tasks: 100,
         rateKeys: 100_000,
+        stickySessions: 100_000,
         subscriptions: 100,
         filterValues: 1000,
         chain: 32,
         batch: 10_000,
+        serverChanges: 1000,
         batches: 10_000,
       },
       timeouts: {
@@ -166,6 +169,7 @@ describe('good files', () => {
       name: 'spillway',
       log: { format: 'text', access: 'off' },
       drainTimeoutMs: 30_000,
+      guard: { loopDelay: { from: 200, full: 800 }, memory: { from: 0.8, full: 0.95 }, sockets: { from: 0.8, full: 0.95 } },
     } satisfies Config)
   })
 
@@ -279,6 +283,14 @@ routes: [{ match: /a, pool: a }, { match: /b, pool: b }, { match: /c, pool: c },
     )
   })
 
+  test('what the guard does not look at is not there', () => {
+    const guards = ['off', '{ loopDelay: off, memory: off, sockets: off }', '{ memory: off, sockets: off, loopDelay: { full: 2s } }']
+    assert.deepEqual(
+      guards.map((guard) => good(`${BASE}${ROUTE}guard: ${guard}`).guard),
+      [undefined, undefined, { loopDelay: { from: 200, full: 2000 } }],
+    )
+  })
+
   test('tunnels have the limits that are written, and no others', () => {
     const config = good(`
 pools: { a: { servers: [http://a], rebalanceTunnels: 10/s }, b: [http://b] }
@@ -316,6 +328,14 @@ routes:
         [undefined, 0.8],
         [undefined, undefined],
       ],
+    )
+    const split = good(`
+pools: { a: [http://a], b: [http://b] }
+routes: [{ match: /s, pool: [{ pool: a, weight: 1 }, { pool: b, weight: 1 }], priority: 2 }, { match: /b, pool: b }]
+`)
+    assert.deepEqual(
+      split.routes.map(({ shedFrom }) => shedFrom),
+      [0.5, 0.5],
     )
   })
 

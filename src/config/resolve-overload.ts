@@ -1,4 +1,5 @@
 /** How requests wait for a slot, and who is refused first: defaults that depend on `wait`, and routes that take over what their pool says. */
+import type { GuardRules } from '../core/admission/guard.ts'
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { Millis } from '../lib/units.ts'
 import type { PoolConfig, RouteConfig } from './config.ts'
@@ -26,13 +27,28 @@ function share(ms: Millis, parts: number): Millis {
 /** Where priorities are in use at a pool, all of its routes go by them. */
 export function withShedding(routes: readonly RouteConfig[], pools: ParsedFile['pools']): readonly RouteConfig[] {
   const hasPriorities = (route: RouteConfig): boolean => route.priority !== undefined || route.allow.includes('priority')
-  const ranked = new Set(routes.filter(hasPriorities).map((route) => route.pool))
+  const poolsOf = ({ split, pool }: RouteConfig): readonly (string | undefined)[] => split?.shares.map((share) => share.pool) ?? [pool]
+  const ranked = new Set(routes.filter(hasPriorities).flatMap(poolsOf))
   return routes.map((route) => {
-    if (route.pool === undefined || !ranked.has(route.pool)) return route
+    if (route.pool === undefined || !poolsOf(route).some((pool) => ranked.has(pool))) return route
     const pool = Object.hasOwn(pools, route.pool) ? pools[route.pool] : undefined
     const { shed } = pool === undefined || Array.isArray(pool) ? POOL_DEFAULTS : pool
     return shed === 'off' ? route : { ...route, shedFrom: shed.from }
   })
+}
+
+/** What is off is not there. */
+export function resolveGuard(guard: ParsedFile['guard'], report: Report): { guard?: GuardRules } {
+  if (guard === 'off') return {}
+  const rules: { -readonly [K in keyof GuardRules]: GuardRules[K] } = {}
+  for (const name of ['loopDelay', 'memory', 'sockets'] as const) {
+    const range = guard[name]
+    if (range === 'off') continue
+    if (range.from >= range.full)
+      report.error({ path: ['guard', name, 'full'], message: 'must be more than `from`' }, [['guard', name, 'from']])
+    rules[name] = range
+  }
+  return Object.keys(rules).length === 0 ? {} : { guard: rules }
 }
 
 export function resolveRebalancing({ rebalanceTunnels: rate }: typeof POOL_DEFAULTS): { rebalanceTunnels?: Rate } {

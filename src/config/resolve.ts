@@ -11,9 +11,10 @@ import type { Path } from './problem.ts'
 import { checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
-import { resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
+import { resolveGuard, resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
+import { withSticky } from './resolve-sticky.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
 import { POOL_DEFAULTS, QUEUE_DEFAULTS } from './schema.ts'
@@ -43,7 +44,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    routes: withShedding(chained.routes, file.pools),
+    routes: withSticky(withShedding(chained.routes, file.pools), file, report),
     queues: [...chained.queues, ...(webhooks === undefined ? [] : [webhooks.queue])],
     schedules,
     topics,
@@ -57,6 +58,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
       waitMaxMs: file.jobs.waitMax,
       heartbeatMs: file.jobs.heartbeat,
     },
+    ...(file.sticky && { sticky: resolveStickyKeys(file.sticky, report) }),
     ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
@@ -65,6 +67,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,
+    ...resolveGuard(file.guard, report),
   }
   warnAbout(config, file, report)
   return config
@@ -121,6 +124,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    addresses: rest.addresses,
     drainTimeoutMs: rest.drainTimeout,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
@@ -188,6 +192,11 @@ function resolveStore({ store }: ParsedFile, { folder, report }: ResolveOptions)
 function resolveSigning(signing: NonNullable<ParsedFile['signing']>, report: Report): NonNullable<Config['signing']> {
   checkIds(signing.keys, ['signing', 'keys'], report)
   return signing
+}
+
+function resolveStickyKeys(sticky: NonNullable<ParsedFile['sticky']>, report: Report): NonNullable<Config['sticky']> {
+  checkIds(sticky.keys, ['sticky', 'keys'], report)
+  return sticky
 }
 
 function checkIds(keys: readonly { readonly id: string }[], path: Path, report: Report): void {

@@ -2,6 +2,7 @@
  * The way of a call, from its head to who answers it. Read top to bottom, it is the table of contents of the gateway:
  * admit, job endpoints, route, CORS, then one of tunnel, direct, spill, queue.
  */
+import type { StickyConfig } from '../config/config.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { isJobsPath } from '../api/job-addresses.ts'
 import { handleJobsCall } from '../api/job-endpoints.ts'
@@ -18,15 +19,17 @@ import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from 
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
 import { choiceFor } from './choice.ts'
+import { cookieForServers } from './sticky.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
-import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
+import { DirectCall } from './direct.ts'
+import { orderUnknown, type SpillHandOver } from './direct-request.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
-import { actOn, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
+import { actOn, addMark, dressCall, editedHeaders, markCall, requestEdits, serverFields } from './actions.ts'
 import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
@@ -42,8 +45,12 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
   const { path: jobsPath } = context.config.jobs
-  if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
-  if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
+  if (isJobsPath(call.head.path, jobsPath)) {
+    const isBatches = isBatchesPath(call.head.path, jobsPath)
+    const shed = context.guard?.sheds === true ? context.guard.jobsRefusal(call.head, isBatches) : undefined
+    if (shed !== undefined) return sendFailure(call, shed)
+    return settle(call, isBatches ? handleBatch(call, context) : handleJobsCall(call, context), context)
+  }
 
   if (answerOptions(call) || answerPreflight(call, context.router)) return
   const found = context.router.find(call.head)
@@ -51,7 +58,10 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const { route } = found
   call.log.route = route.name
   call.log.mode = route.mode
+  const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
+  if (shed !== undefined) return sendFailure(call, shed, corsHeaders(route.cors, call))
   if (route.actions !== undefined) dressCall(call, found, context)
+  if (route.sticky !== undefined) hideOwnCookie(call, route.sticky)
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
   const match = route.actions === undefined ? found : actOn(call, found, context)
@@ -119,6 +129,12 @@ function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext
   return editedHeaders(forwardRequestHeaders(call.head, call.peer, context.forwarding), requestEdits(call, match, context))
 }
 
+/** It is between the client and us. */
+function hideOwnCookie(call: DownstreamCall, sticky: StickyConfig): void {
+  const left = cookieForServers(call.head, sticky)
+  if (left !== undefined) addMark(call, ['cookie'], left)
+}
+
 function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
   const parts = { route: match.route, pool: serversOf(match, context), choice: choiceFor(call, match, context) }
   return { ...parts, target: match.target, headers: forwarded(call, match, context) }
@@ -135,7 +151,7 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
-  const fields = serverLines(call, match, context)
+  const fields = serverFields(call, match, context)
   const choice = choiceFor(call, match, context)
   const pool = choice?.pool ?? serversOf(match, context)
   const keyHash = choice === undefined ? balanceHash(pool.config.balance, call, match, context.clients) : undefined

@@ -15,9 +15,12 @@ import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
+import type { Hedges } from './hedge.ts'
+import type { Guard } from './guard.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
+import type { Sticky } from './sticky.ts'
 import type { Tunnels } from './tunnels.ts'
 
 export interface CallContext {
@@ -31,6 +34,7 @@ export interface CallContext {
   readonly router: Router
   readonly pools: ReadonlyMap<string, Pool>
   readonly failovers: Failovers
+  readonly sticky: Sticky
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs
@@ -40,8 +44,11 @@ export interface CallContext {
   readonly apiKeys: ApiKeys
   readonly clients: Clients
   readonly eventSockets: EventSockets
+  readonly hedges: Hedges
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
   readonly tunnels: Tunnels
+  /** Absent: it is off. */
+  readonly guard?: Guard | undefined
 }

@@ -22,6 +22,8 @@ export interface Trier {
   answered(tried: Try, head: ResponseHead): void
   /** Its answer is held, with what came together with its head. */
   held(tried: Try): void
+  /** This head goes to the client now. */
+  passes(tried: Try, head: ResponseHead): void
   /** Its answer is passed on as a whole; the end is still to be written. */
   passed(tried: Try): void
   /** It came to nothing; its slot is free. */
@@ -35,7 +37,7 @@ export class Try implements ResponseSink {
   readonly pool: Pool
   #connection: UpstreamConnection | undefined
   #holdsSlot = true
-  /** 0: it is not measured, or was answered. */
+  /** 0: it was answered. */
   #sentAt: MonotonicMillis = 0
   /** Of the answer. */
   status = 0
@@ -56,7 +58,6 @@ export class Try implements ResponseSink {
     this.server = server
   }
 
-  /** `sentAt`: 0 where it is not measured. */
   sent(connection: UpstreamConnection, sentAt: MonotonicMillis, note: TryNote | undefined): void {
     this.#connection = connection
     this.#sentAt = sentAt
@@ -98,6 +99,7 @@ export class Try implements ResponseSink {
   /** To the client. `cors`: what the route says about it. */
   pass(head: ResponseHead, cors: readonly string[] | undefined): void {
     this.status = head.status
+    this.#trier.passes(this, head)
     passHead(this.#call, head, cors)
   }
 
@@ -111,6 +113,7 @@ export class Try implements ResponseSink {
 
   end(trailers: readonly string[]): void {
     this.#note?.ended('answered')
+    this.server.meter?.answered(this.status)
     this.pool.observe(this.server, !isServerFault(this.status))
     this.#connection = undefined
     this.#releaseSlot()
@@ -166,6 +169,7 @@ export class Try implements ResponseSink {
 
   fail(failed: UpstreamFailure): void {
     this.#note?.ended(failed.code)
+    this.server.meter?.unanswered(failed.code)
     this.#connection = undefined
     this.#releaseSlot()
     // A kept connection that had gone stale says nothing about it.
@@ -174,11 +178,18 @@ export class Try implements ResponseSink {
     else this.#dropHeld()
   }
 
+  /** Another try was quicker. How long it took until now says something of its server only where that is bad news. */
+  outrun(now: MonotonicMillis): void {
+    if (this.#sentAt > 0) this.server.latency.atLeast(now - this.#sentAt, now)
+    this.drop('outrun')
+  }
+
   /** Nobody waits for its answer, or for the rest of it. */
   drop(why = 'abandoned'): void {
     // What it said of its server counts.
     if (this.#held !== undefined && this.#connection !== undefined) this.pool.observe(this.server, !isServerFault(this.status))
     this.#note?.ended(why)
+    if (this.#connection !== undefined) this.server.meter?.unanswered(why)
     this.#connection?.destroy()
     this.#connection = undefined
     this.#dropHeld()

@@ -1,13 +1,19 @@
 /**
- * All pools of a gateway. A reload changes those that run where they are. One that is not configured any more goes on for whoever is in it, and is
- * closed when nobody is; if it comes back before that, it is the same one.
+ * All pools of a gateway, and who is in them: servers of the file, as operators have changed them. A reload changes pools where they are. One that is
+ * not configured any more goes on for whoever is in it, and is closed when nobody is; if it comes back before that, it is the same one.
  */
-import type { PoolConfig, ServerConfig } from '../config/config.ts'
-import type { Member } from '../core/members/members.ts'
+import type { PoolConfig } from '../config/config.ts'
+import type { ServerChange } from '../core/members/changes.ts'
+import { type Source, wantedMembers } from '../core/members/members.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
+import type { Resolver } from '../ports/network.ts'
 import { Failovers } from './failovers.ts'
-import { Pool, type PoolPorts } from './pool.ts'
+import { Pool } from './pool.ts'
+import { isLookedUp, type LookedUp, Names } from './names.ts'
+import type { PoolPorts } from './pool-types.ts'
+import type { DeclaredServer, PoolMember } from './server.ts'
+import type { ServerChanges } from './server-changes.ts'
 
 /** How often it is looked whether a pool that goes is empty. Calls that began by the configuration of before get there within one round. */
 const LOOK_MS: Millis = 500
@@ -23,15 +29,24 @@ export class Pools {
   /** Those that are configured. */
   readonly running: Map<string, Pool> = new Map()
   readonly failovers: Failovers
+  readonly names: Names
   readonly #going = new Map<string, Going>()
   readonly #ports: PoolPorts
+  readonly #changes: ServerChanges
   #timer: Timer | undefined
   #started = false
 
-  constructor(configs: readonly PoolConfig[], ports: PoolPorts) {
+  constructor(ports: PoolPorts & { readonly resolver: Resolver }, changes: ServerChanges) {
     this.#ports = ports
+    this.names = new Names({ ...ports, changed: (host) => this.#named(host) })
+    this.#changes = changes
     this.failovers = new Failovers(this.running, ports.telemetry)
+  }
+
+  /** What was changed before is known. */
+  open(configs: readonly PoolConfig[]): void {
     for (const config of configs) this.#add(config)
+    this.#trackNames()
   }
 
   /** Nobody is in any of them, nor in one that goes: no request, no attempt, no tunnel. */
@@ -43,6 +58,7 @@ export class Pools {
   start(): void {
     this.#started = true
     for (const pool of this.running.values()) pool.start()
+    this.#forgetDormant([...this.running.values()].map(({ config }) => config))
   }
 
   /** Holds from now on. */
@@ -55,10 +71,51 @@ export class Pools {
       else {
         this.running.set(config.name, pool)
         pool.reconfigure(config)
-        pool.setMembers(config.servers.map(memberOf))
+        pool.setMembers(this.#members(config))
       }
     }
+    this.#trackNames()
     this.failovers.look()
+    this.#forgetDormant(configs)
+  }
+
+  /** Something else than the configuration says otherwise who is in it. */
+  refresh(name: string): void {
+    const pool = this.running.get(name)
+    pool?.setMembers(this.#members(pool.config))
+    this.#trackNames()
+  }
+
+  /** Host names among its servers, and what is known of them. */
+  namesOf(config: PoolConfig): readonly (readonly [server: string, looked: LookedUp])[] {
+    return this.declared(config).flatMap(({ name, host }) => {
+      const looked = this.names.of(host)
+      return looked === undefined ? [] : [[name, looked] as const]
+    })
+  }
+
+  #trackNames(): void {
+    const hosts = new Set<string>()
+    const going = [...this.#going.values()].map(({ pool }) => pool)
+    // One that goes may come back.
+    for (const { config } of [...this.running.values(), ...going])
+      for (const { host } of this.declared(config)) if (isLookedUp(host)) hosts.add(host)
+    this.names.track(hosts)
+    for (const pool of this.running.values()) pool.isAwaited = this.namesOf(pool.config).some(([, { isPending }]) => isPending)
+  }
+
+  #named(host: string): void {
+    for (const [name, { config }] of this.running) if (this.declared(config).some((server) => server.host === host)) this.refresh(name)
+  }
+
+  /** The servers that it has by themselves: what addresses they stand for is another matter. */
+  declared({ name, servers }: PoolConfig): readonly DeclaredServer[] {
+    const [like] = servers
+    const declared: DeclaredServer[] = servers.map((server) => ({ ...server, source: 'file' }))
+    for (const [server, change] of this.#changes.of(name)) {
+      if (change.added === true && !servers.some((each) => each.name === server)) declared.push(serverNamed(server, 'api', like))
+    }
+    return declared
   }
 
   /** Is one up, of its own or of who stands in for it? */
@@ -69,12 +126,40 @@ export class Pools {
 
   close(): void {
     this.#timer?.cancel()
+    this.names.close()
     for (const pool of this.running.values()) pool.close()
     for (const { pool } of this.#going.values()) pool.close()
   }
 
+  #members(config: PoolConfig): readonly PoolMember[] {
+    const { name, addresses: wanted } = config
+    const family = wanted === 'all' ? undefined : wanted === 'ipv4' ? 4 : 6
+    const addressesOf = (host: string): readonly string[] | undefined => {
+      if (!isLookedUp(host)) return undefined
+      const known = this.names.of(host)?.addresses ?? []
+      return known.filter((each) => family === undefined || each.family === family).map(({ address }) => address)
+    }
+    return wantedMembers(this.declared(config), { changes: this.#changes.of(name), addressesOf })
+  }
+
+  /** Who leaves the file leaves what was changed about it. */
+  #forgetDormant(configs: readonly PoolConfig[]): void {
+    const byName = new Map(configs.map((config) => [config.name, config]))
+    for (const pool of [...this.#changes.pools]) {
+      const config = byName.get(pool)
+      const isDormant = (server: string, { added }: ServerChange): boolean =>
+        // Of an address of a name nobody can say that it will not come back.
+        config === undefined || (added !== true && !config.servers.some(({ name, host }) => name === server || isLookedUp(host)))
+      this.#changes
+        .forget(pool, isDormant, () => this.refresh(pool))
+        .catch((error: unknown) => {
+          this.#ports.telemetry.event({ type: 'warning', message: `changes of pool ${pool} stay in the store: ${String(error)}` })
+        })
+    }
+  }
+
   #add(config: PoolConfig): void {
-    const pool = new Pool(config, this.#ports)
+    const pool = new Pool(config, this.#ports, this.#members(config))
     this.running.set(config.name, pool)
     this.failovers.watch(pool)
     if (this.#started) pool.start()
@@ -115,6 +200,10 @@ export class Pools {
   }
 }
 
-function memberOf(server: ServerConfig): Member {
-  return { ...server, source: 'file', duty: 'ready' }
+/** What is not said of it is as it is for another one of the pool. */
+function serverNamed(name: string, source: Source, like: PoolConfig['servers'][number] | undefined): DeclaredServer {
+  const at = name.lastIndexOf(':')
+  const host = name.slice(0, at).replace(/^\[|\]$/g, '')
+  const { backup: _, ...rest } = like ?? {}
+  return { ...rest, name, host, port: Number(name.slice(at + 1)), weight: 1, source }
 }

@@ -36,7 +36,7 @@ export class TryNote {
   tookMs: Millis | undefined
   bytesUp: Bytes = 0
   bytesDown: Bytes = 0
-  /** `answered`, `abandoned`, or the code of an error. */
+  /** `answered`, `abandoned`, `outrun`, or the code of an error. */
   outcome = 'running'
   readonly #clock: Clock
   readonly #beganAt: MonotonicMillis
@@ -60,6 +60,11 @@ export class TryNote {
     this.status = status
     this.firstByteMs = this.#clock.monotonic() - this.#beganAt
     if (!this.reused) this.connectMs = this.#connection?.connectMs
+  }
+
+  /** In a word, for who reads why there was another one: the status of an answer that was not good enough, or the outcome. */
+  get said(): string {
+    return this.status === undefined ? this.outcome : String(this.status)
   }
 
   /** Once; whatever is said later changes nothing. */
@@ -114,7 +119,7 @@ export class CallTrace {
       server.name,
       this.#clock,
       { beganAt: this.#clock.monotonic(), callAt: this.#callAt },
-      why ?? this.tries.at(-1)?.outcome,
+      why ?? this.tries.at(-1)?.said,
     )
     this.tries.push(began)
     return began
@@ -128,6 +133,7 @@ export class CallTrace {
 
   /** The one whose answer the client got, or the last. */
   get last(): TryNote | undefined {
-    return this.tries.findLast(({ status }) => status !== undefined) ?? this.tries.at(-1)
+    const { tries } = this
+    return tries.findLast(({ outcome }) => outcome === 'answered') ?? tries.findLast(({ status }) => status !== undefined) ?? tries.at(-1)
   }
 }

@@ -35,7 +35,9 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-added': 'info',
   'server-removed': 'info',
   'server-left': 'info',
-  'server-duty': 'info',
+  'server-changed': 'warn',
+  'name-unresolved': 'warn',
+  'name-resolved': 'info',
   'pool-removed': 'info',
   'pool-left': 'info',
   'pool-panics': 'error',
@@ -52,6 +54,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'job-deferred': 'info',
   'webhook-disabled': 'error',
   'webhook-enabled': 'info',
+  guard: 'warn',
   'limit-reached': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
@@ -74,6 +77,13 @@ export function spanText(ms: Millis): string {
   if (ms < 60_000) return `${Math.round(ms / 100) / 10} s`
   if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`
   return `${Math.round(ms / 360_000) / 10} h`
+}
+
+function guardText({ level, signal = '', value = 0 }: Extract<GatewayEvent, { type: 'guard' }>): string {
+  if (level === 'calm') return 'the gateway has no more to do than it can: connections are let in as they come'
+  const why = `${signal} ${signal === 'loopDelay' ? spanText(value) : `${Math.round(value * 100)} %`}`
+  const what = level === 'slow' ? 'new connections are let in slowly' : 'requests are refused, the least urgent first'
+  return `the gateway has too much to do (${why}): ${what}`
 }
 
 function bucketsText(moved: BucketsMoved, name: (server: string) => string): string {
@@ -125,7 +135,10 @@ const TEXTS: Texts = {
     `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
   'server-left': (event, name) =>
     `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
-  'server-duty': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator set it to ${event.duty}`,
+  'name-unresolved': (event) =>
+    `${event.name} cannot be looked up (${event.reason}); ${event.kept === 0 ? 'no address of it is known' : `its last ${event.kept} addresses go on`}`,
+  'name-resolved': (event) => `${event.name} can be looked up again; addresses: ${event.addresses}`,
+  'server-changed': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator has changed it: ${event.change}`,
   'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
   'pool-panics': (event) => `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,
@@ -149,6 +162,7 @@ const TEXTS: Texts = {
     `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`,
   'webhook-disabled': (event) => `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`,
   'webhook-enabled': (event) => `webhook endpoint ${event.endpoint} is enabled`,
+  guard: guardText,
   'limit-reached': (event) => `limit reached: ${event.limit} at ${event.where} (${event.value})`,
   'sync-slow': (event) => `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`,
   'store-corrupt': (event) => `store corrupt: ${event.what}`,

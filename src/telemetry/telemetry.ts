@@ -23,8 +23,11 @@ export type GatewayEvent =
   /** It is not configured any more: whoever is in it may end. */
   | { readonly type: 'pool-removed'; readonly pool: string }
   | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }
-  /** An operator wants it ready, drained or not used at all. */
-  | { readonly type: 'server-duty'; readonly pool: string; readonly server: string; readonly duty: 'ready' | 'drain' | 'maint' }
+  /** A host name of servers: what was known of it goes on. */
+  | { readonly type: 'name-unresolved'; readonly name: string; readonly reason: string; readonly kept: number }
+  | { readonly type: 'name-resolved'; readonly name: string; readonly addresses: number }
+  /** An operator has changed it. */
+  | { readonly type: 'server-changed'; readonly pool: string; readonly server: string; readonly change: string }
   /** No server is good, and some only look bad: they get requests all the same. */
   | { readonly type: 'pool-panics'; readonly pool: string }
   | { readonly type: 'pool-calm'; readonly pool: string }
@@ -60,6 +63,8 @@ export type GatewayEvent =
   | { readonly type: 'job-deferred'; readonly job: string; readonly queue: string; readonly server: string; readonly forMs: Millis }
   | { readonly type: 'webhook-disabled'; readonly endpoint: string; readonly reason: string }
   | { readonly type: 'webhook-enabled'; readonly endpoint: string }
+  /** The gateway itself has too much to do, or no more so: `value` is milliseconds of `loopDelay`, or a share of `memory` or `sockets`. */
+  | { readonly type: 'guard'; readonly level: 'calm' | 'slow' | 'shed'; readonly signal?: string; readonly value?: number }
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
   | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
   | { readonly type: 'store-corrupt'; readonly what: string }

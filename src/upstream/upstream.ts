@@ -11,6 +11,7 @@ import type { BufferBudget } from '../net/buffer-budget.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
+import type { ServerMeter } from '../pools/server-meter.ts'
 import type { BlobRef } from '../ports/blobs.ts'
 import type { AnswerHead, JobAnswer } from '../ports/job-store.ts'
 import { Collector } from './collector.ts'
@@ -101,7 +102,10 @@ export class Upstream {
   ): UpstreamConnection {
     const { body } = request
     const kept = this.#keptOf(pool, server)
-    const connection = (request.fresh ? undefined : kept.take(this.#isOnlyOnce(request.method, body))) ?? this.#open(kept, server)
+    const meter = pool.meterOf(server)
+    const used = request.fresh ? undefined : kept.take(this.#isOnlyOnce(request.method, body))
+    if (used !== undefined) meter.reused.inc()
+    const connection = used ?? this.#open(kept, server, meter)
     watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
@@ -144,6 +148,10 @@ export class Upstream {
     return count
   }
 
+  idleOf(server: Server): number {
+    return this.#kept.get(server)?.size ?? 0
+  }
+
   close(): void {
     this.#closed = true
     for (const kept of this.#kept.values()) kept.close()
@@ -179,12 +187,16 @@ export class Upstream {
     return 'bytes' in body && body.bytes > this.#options.copyBytesMax
   }
 
-  #open(kept: KeptConnections, server: Server): UpstreamConnection {
+  #open(kept: KeptConnections, server: Server, meter: ServerMeter): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, this.#options)
+    meter.opened.inc()
+    server.connections++
+    connection.openListener = (tookMs) => meter.connect.observe(tookMs / 1000)
     server.links.add(connection)
     connection.listen(
       () => (this.#closed ? connection.destroy() : kept.keep(connection)),
       (byServer) => {
+        server.connections--
         server.links.delete(connection)
         kept.ended(connection, byServer)
       },

@@ -12,6 +12,7 @@ import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/con
 import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
+import { Hedges } from '../../src/gateway/hedge.ts'
 import { Pending } from '../../src/lib/pending.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
 import { Tunnels } from '../../src/gateway/tunnels.ts'
@@ -19,6 +20,7 @@ import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
+import { LearntSessions, Sticky } from '../../src/gateway/sticky.ts'
 import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
@@ -98,6 +100,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     router,
     pools,
     failovers: new Failovers(pools, telemetry),
+    sticky: new Sticky({ keys: [], learnt: new LearntSessions(1000, clock), telemetry }),
     upstream,
     budget,
     jobs,
@@ -116,6 +119,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
+    hedges: new Hedges({ telemetry, clock }),
     routeCounters: new RouteCounters(telemetry),
     storeCalls: new Pending(),
     routeModes,

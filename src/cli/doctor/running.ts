@@ -35,7 +35,7 @@ export function causesOf(status: AdminStatus): readonly Cause[] {
       shown: true,
     })
   }
-  causes.push(...configCauses(status))
+  causes.push(...configCauses(status), ...guardCauses(status))
   // Older gateways tell nothing about their store.
   if ((status.store as StoreStatus | undefined) !== undefined) causes.push(...storeCauses(status.store))
   for (const pool of status.pools) causes.push(...poolCauses(pool))
@@ -61,6 +61,16 @@ function endpointCauses({ name, disabledBecause, failingSince }: EndpointStatus)
   if (failingSince === undefined) return []
   const says = `nothing was delivered since ${new Date(failingSince).toISOString().slice(0, 19)}Z`
   return [{ check, level: 'warn', says, todo: `spillway webhooks show ${name}` }]
+}
+
+/** Older gateways have no guard. */
+function guardCauses({ guard }: AdminStatus): readonly Cause[] {
+  if (guard === undefined || guard.level === 'calm') return []
+  const { level, signal = '', value = 0 } = guard
+  const why = `${signal} ${signal === 'loopDelay' ? spanText(value) : `${Math.round(value * 100)} %`}`
+  const what = level === 'slow' ? 'new connections are let in slowly' : 'requests are refused, the least urgent first'
+  const todo = 'docs/overload.md#the-gateway-itself says what each signal means; give it more of it, or less to do'
+  return [{ check: 'guard', level: level === 'slow' ? 'warn' : 'fail', says: `the gateway has too much to do (${why}): ${what}`, todo }]
 }
 
 function configCauses({ config }: AdminStatus): readonly Cause[] {
