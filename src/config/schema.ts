@@ -335,7 +335,9 @@ const limits = z.strictObject({
   stickySessions: field
     .count(1, 10 * MILLION)
     .default(100_000)
-    .describe('Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many.'),
+    .describe(
+      'Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many; of those that clients show and no answer has set, a tenth.',
+    ),
   subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
   chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),

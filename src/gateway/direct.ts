@@ -150,6 +150,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   grant(server: Server): void {
     if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
     this.#waitOver()
+    this.#request.choice?.granted()
     this.#take(server)
   }
 
@@ -225,11 +226,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   // --- a second try beside the first
 
-  /** Not of what has an order: both might be done, one of them late. */
+  /** Not of what has an order: both might be done, one of them late. Nor of who has a session on the first one. */
   #startHedge(config: HedgeConfig): void {
-    const { order, route } = this.#request
+    const { order, route, choice } = this.#request
     const { method } = this.#call.head
-    if (order !== undefined || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method)) return
+    if (order !== undefined || choice?.isBound === true || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method))
+      return
     this.#hedge ??= this.#context.hedges.begin(config, () => this.#sendRival())
     this.#hedge.sent()
   }
