@@ -17,6 +17,7 @@ import type { GaugeSample, Metrics } from '../telemetry/telemetry.ts'
 import type {
   AdminSources,
   AdminStatus,
+  CertificateStatus,
   ConfigStatus,
   EndpointStatus,
   PoolStatus,
@@ -42,6 +43,7 @@ export interface GatewayView {
   readonly serves: (route: RouteConfig) => Serves
   readonly metrics: Metrics
   webhooks(): readonly EndpointStatus[]
+  certificates(): readonly CertificateStatus[]
   storeInfo(): Promise<StoreInfo>
   recentSyncs(): RecentSyncs
   configStatus(): ConfigStatus
@@ -94,6 +96,7 @@ export function createSources(view: GatewayView): AdminSources {
       queues: queueStatuses(view, stats),
       routes: config.routes.map(({ name, mode, pool = '', queue }) => ({ name, mode, pool, ...(queue === undefined ? {} : { queue }) })),
       webhooks: view.webhooks(),
+      certificates: view.certificates(),
     }
   }
 
@@ -218,6 +221,12 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])
   gauge(view.metrics, 'spillway_batches_running', () => [{ value: view.jobs.batches.running }])
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
+  gauge(view.metrics, 'spillway_certificate_expiry_seconds', () =>
+    view.certificates().map(({ listener, file: certificate, notAfter }) => ({
+      labels: { listener, certificate },
+      value: Math.round((notAfter - view.clock.now()) / 1000),
+    })),
+  )
 }
 
 function registerPoolGauges({ metrics, pools, clock }: GatewayView): void {

@@ -8,6 +8,8 @@ import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
+import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
+import type { CertificateFiles } from './tls-files.ts'
 
 export interface HostPort {
   readonly host: string
@@ -62,6 +64,45 @@ export interface Config {
 
 export interface ListenerConfig {
   readonly address: HostPort
+  /** Absent: plain HTTP. */
+  readonly tls?: ListenerTlsConfig
+  /** Who tells the client's address in a header of the PROXY protocol. Absent: nobody. */
+  readonly proxyProtocol?: ListenerProxyConfig
+  /** Every request is sent to https at this port. */
+  readonly redirect?: { readonly port: number; readonly status: 301 | 308 }
+}
+
+export interface ListenerTlsConfig {
+  /** The first one is the default. */
+  readonly certificates: readonly CertificateFiles[]
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  readonly ciphers?: string
+  /** `ca`: an absolute path. */
+  readonly clientAuth?: { readonly ca: string; readonly mode: 'require' | 'request' }
+  /** Absent: no session is resumed. */
+  readonly tickets?: { readonly lifetimeMs: Millis; readonly rotateMs: Millis }
+  readonly unknownNames: 'serve' | 'refuse'
+  readonly handshakeMs: Millis
+  /** How often the files are looked at. */
+  readonly pollMs: Millis
+}
+
+export interface ListenerProxyConfig {
+  /** CIDR blocks or addresses. */
+  readonly from: readonly string[]
+  readonly versions: readonly ProxyVersion[]
+  readonly others: 'refuse' | 'direct'
+  readonly timeoutMs: Millis
+  /** Of a header of version 2. */
+  readonly bytesMax: Bytes
+}
+
+/** Absolute paths. */
+export interface PoolTlsConfig {
+  readonly ca?: string
+  readonly clientCertificate?: CertificateFiles
+  readonly serverName?: string
+  readonly verify: boolean
 }
 
 export interface AdminConfig {
@@ -100,6 +141,8 @@ export interface ServerConfig {
   readonly host: string
   readonly port: number
   readonly weight: number
+  /** Asked over TLS. */
+  readonly tls?: boolean
 }
 
 export interface HealthConfig {
@@ -134,6 +177,10 @@ export interface PoolConfig {
   readonly retries: RetryBudget
   /** When servers are taken out by how their requests end. Absent: never. */
   readonly outliers?: OutlierRules
+  /** How those of its servers are asked that speak TLS. Absent: none does. */
+  readonly tls?: PoolTlsConfig
+  /** Each connection begins with such a header. Absent: with the request. */
+  readonly proxyProtocol?: ProxyVersion
 }
 
 export interface RetryBudget {

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { isMapping } from '../lib/mapping.ts'
-import type { Config, PoolConfig } from './config.ts'
+import type { Config, ListenerConfig, PoolConfig } from './config.ts'
 
 export interface InPlace {
   /** What holds from now on. */
@@ -17,6 +17,7 @@ export function inPlace(running: Config, read: Config): InPlace {
   const { cors: _, signing: __, webhooks: ___, ...kept } = running
   const config: Config = {
     ...kept,
+    listeners: listenersOf(running.listeners, read.listeners),
     pools: poolsOf(running.pools, read.pools),
     queues: read.queues,
     routes: read.routes,
@@ -37,6 +38,14 @@ export function inPlace(running: Config, read: Config): InPlace {
     drainTimeoutMs: read.drainTimeoutMs,
   }
   return { config, needsRestart: [...poolDifferences(config.pools, read.pools), ...differences(config, read)] }
+}
+
+/** Sockets stay as they are. How TLS is spoken there may change, not whether. */
+function listenersOf(running: readonly ListenerConfig[], read: readonly ListenerConfig[]): readonly ListenerConfig[] {
+  return running.map((listener) => {
+    const now = read.find(({ address }) => isDeepStrictEqual(address, listener.address))
+    return listener.tls === undefined || now?.tls === undefined ? listener : { ...listener, tls: now.tls }
+  })
 }
 
 /** Those that run stay, and as they are: requests and attempts are bound to their servers. Those that are new begin. */

@@ -3,15 +3,15 @@
  * contradict each other are found. Problems are reported, all of them; the result counts only when there are none.
  */
 import type { OutlierRules } from '../core/health/outliers.ts'
-import { isAbsolute, join } from 'node:path'
 import type { Bytes } from '../lib/units.ts'
 import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
 import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
-import { checkName, type Report, type ResolveOptions } from './report.ts'
+import { absolute, checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
+import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
 import { POOL_DEFAULTS, QUEUE_DEFAULTS } from './schema.ts'
@@ -20,11 +20,11 @@ const API_BODY: Bytes = 16 * 1024 * 1024
 
 export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config {
   const { report } = options
-  const listeners = file.listeners.map((listener) => ('address' in listener ? listener : { address: listener }))
+  const listeners = resolveListeners(file, options)
   const admin = resolveAdmin(file, report)
   checkAddresses(listeners, admin, report)
   const cors = file.cors && resolveCors(file.cors, ['cors'], report)
-  const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, report))
+  const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, options))
   const { routes, queuePools } = resolveRoutes(file, { ...options, ...(cors && { cors }) })
   const { schedules, topics, ownQueues } = resolveSources(file, [...queuePools.keys()], options)
   const spilling = new Set(routes.filter(({ mode }) => mode === 'spill').map(({ queue }) => queue))
@@ -65,10 +65,6 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   return config
 }
 
-function absolute(folder: string, path: string): string {
-  return isAbsolute(path) ? path : join(folder, path)
-}
-
 function resolveAccess(access: string, folder: string): string {
   return access === 'off' || access === 'stdout' ? access : absolute(folder, access)
 }
@@ -97,12 +93,15 @@ function checkAddresses(listeners: readonly { readonly address: HostPort }[], ad
   take(admin.address, ['admin', 'address'], 'a listener')
 }
 
-function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig {
+function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): PoolConfig {
+  const { report } = options
   const { servers, ...rest } = Array.isArray(pool) ? { ...POOL_DEFAULTS, servers: pool } : pool
   const { path, interval, timeout, fall, rise } = rest.health
+  const resolvedServers = resolveServers(name, servers, report)
+  const tls = resolvePoolTls({ name, tls: rest.tls, servers: resolvedServers }, options)
   return {
     name,
-    servers: resolveServers(name, servers, report),
+    servers: resolvedServers,
     balance: typeof rest.balance === 'string' ? rest.balance : { by: rest.balance.hash, loadMax: 1 + rest.balance.over },
     maxInFlight: rest.maxInFlight,
     ...(rest.adaptive !== 'off' && { adaptiveMin: adaptiveMin(name, rest, report) }),
@@ -115,6 +114,8 @@ function resolvePool(name: string, pool: ParsedPool, report: Report): PoolConfig
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
+    ...(tls && { tls }),
+    ...(rest.proxyProtocol !== 'off' && { proxyProtocol: rest.proxyProtocol }),
   }
 }
 

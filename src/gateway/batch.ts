@@ -27,6 +27,7 @@ import type { NewJob } from '../ports/job-store.ts'
 import type { CallContext } from './context.ts'
 import { newJob, queueOf } from './enqueue.ts'
 import { mayBecomeJob, readIdempotencyKey, readPolicies } from './policies.ts'
+import { hopOf } from './request-fields.ts'
 
 /** For room in memory. */
 const ROOM_WAIT_MS: Millis = 2000
@@ -193,7 +194,7 @@ function jobOf(call: Call, { item, index }: { readonly item: unknown; readonly i
   if (!mayBecomeJob({ head }, route)) return failure('not_queueable', `on ${route.name} this does not become a job`)
   const policies = readPolicies(head, route)
   if (isFailure(policies)) return policies
-  const forwarded = forwardRequestHeaders(head, call.peer, context.forwarding)
+  const forwarded = forwardRequestHeaders(head, call.peer, hopOf(call, context))
   const { random } = context
   const parts = { queue: queueOf(config, match), policies, request: { body, headers: forwarded }, random, plan: { batch: { index } } }
   // Only the batch as a whole is told apart from a repeat.

@@ -25,7 +25,7 @@ import { answerSubmission, type EnqueueReason, type Submission, submitCall } fro
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
-import { requestFields } from './request-fields.ts'
+import { hopOf, requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
@@ -90,7 +90,7 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   const wrongPath = head.path === '*' ? undefined : checkPath(head.path)
   if (wrongPath !== undefined) return wrongPath
   if (head.hasVia && isLoop(head.headers, context.config.name)) return failure('loop', `Via names ${context.config.name} too often`)
-  if (head.https && !call.peer.trusted) return failure('misdirected', 'an https URL is served over TLS only')
+  if (head.https && call.peer.secure !== true && !call.peer.trusted) return failure('misdirected', 'an https URL is served over TLS only')
   const { body } = context.config.limits
   if (body > 0 && head.bodyLength > body) return failure('body_too_large', `the body is larger than ${body} bytes (limits.body)`)
   return undefined
@@ -111,7 +111,7 @@ function switchedOff({ random }: CallContext): Failure {
 
 /** For the server, field by field. */
 function forwarded(call: DownstreamCall, context: CallContext): readonly string[] {
-  return forwardRequestHeaders(call.head, call.peer, context.forwarding)
+  return forwardRequestHeaders(call.head, call.peer, hopOf(call, context))
 }
 
 /** `order`: others of this key must not pass it, nor it them. */
@@ -123,7 +123,7 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
-  const fields = requestFields(call.head, call.peer, context.forwarding)
+  const fields = requestFields(call.head, call.peer, hopOf(call, context))
   const pool = serversOf(match, context)
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
   new DirectCall(call, { route, pool, fields, cors, keyHash, order, spill }, context).start()
@@ -220,7 +220,7 @@ async function answered(call: DownstreamCall, submitting: Promise<Submission | u
 }
 
 /** Counts and logs the call when it ends. */
-function observe(call: DownstreamCall, context: CallContext): void {
+export function observe(call: DownstreamCall, context: CallContext): void {
   call.onEnd(() => {
     const { log, head } = call
     const tookMs = context.clock.monotonic() - call.receivedAt

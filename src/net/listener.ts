@@ -6,6 +6,7 @@ import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
 import { isInside, networkList, plainAddress } from './networks.ts'
+import type { Arrival, Arriving, Reception } from './reception.ts'
 
 export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly network: Network
@@ -15,6 +16,8 @@ export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly trustedPeers: readonly string[]
   /** Shared by all listeners of a gateway. */
   readonly connections: ConnectionCount
+  /** What comes before the first request. Absent: nothing. */
+  readonly reception?: Reception
 }
 
 /** How many client connections are open, and how many may be. */
@@ -41,6 +44,8 @@ const BACKLOG = 4096
 export class Listener {
   #listening: ListeningSocket | undefined
   readonly #connections = new Set<DownstreamConnection>()
+  /** They count as connections, and have no request yet. */
+  readonly #arriving = new Set<Arriving>()
   readonly #options: ListenerOptions
   readonly #trusted: BlockList
   readonly #busyAnswer: string
@@ -74,7 +79,7 @@ export class Listener {
 
   /** Stops accepting; idle connections close, busy ones after their response. Resolves when all are gone. */
   drain(): Promise<void> {
-    this.#listening?.close()
+    this.#stopReceiving()
     for (const connection of this.#connections) connection.drain()
     if (this.#connections.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
@@ -83,8 +88,14 @@ export class Listener {
   }
 
   close(): void {
-    this.#listening?.close()
+    this.#stopReceiving()
     for (const connection of this.#connections) connection.destroy()
+  }
+
+  #stopReceiving(): void {
+    this.#listening?.close()
+    for (const arriving of this.#arriving) arriving.abandon()
+    this.#options.reception?.options.tls?.close()
   }
 
   readonly #onConnection = (socket: NetworkSocket): void => {
@@ -95,8 +106,38 @@ export class Listener {
       return
     }
     count.open++
-    const address = plainAddress(socket.remoteAddress ?? '')
-    const peer = { address, port: socket.remotePort ?? 0, trusted: this.#options.trustedPeers.length > 0 && this.#isTrusted(address) }
+    const { reception } = this.#options
+    if (reception === undefined) this.#serve({ socket, secure: false })
+    else this.#receive(socket, reception)
+  }
+
+  #receive(socket: NetworkSocket, reception: Reception): void {
+    let isOver = false
+    let forget = (): void => undefined
+    const over = (): void => {
+      isOver = true
+      forget()
+    }
+    const arriving = reception.receive(socket, {
+      ready: (arrival) => {
+        over()
+        this.#serve(arrival)
+      },
+      gone: () => {
+        over()
+        this.#options.connections.open--
+      },
+    })
+    if (isOver) return
+    this.#arriving.add(arriving)
+    forget = () => void this.#arriving.delete(arriving)
+  }
+
+  #serve({ socket, source, destination, secure, clientCert }: Arrival): void {
+    const address = plainAddress(source?.address ?? socket.remoteAddress ?? '')
+    const port = source?.port ?? socket.remotePort ?? 0
+    const trusted = this.#options.trustedPeers.length > 0 && this.#isTrusted(address)
+    const peer = { address, port, trusted, secure, clientCert, destination }
     const connection = new DownstreamConnection(socket, peer, { ...this.#options, onClosed: this.#onClosed })
     this.#connections.add(connection)
   }
@@ -104,7 +145,8 @@ export class Listener {
   /** Closing with its request unread would reset the connection before the client has read why. Only so many get this courtesy at once. */
   #turnAway(socket: NetworkSocket): void {
     socket.on('error', () => socket.destroy())
-    if (this.#turningAway >= TURNING_AWAY_MAX) {
+    // An answer in the clear is none to who waits for a handshake.
+    if (this.#turningAway >= TURNING_AWAY_MAX || this.#options.reception?.options.tls !== undefined) {
       socket.destroy()
       return
     }

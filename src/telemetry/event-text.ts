@@ -45,6 +45,10 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'webhook-disabled': 'error',
   'webhook-enabled': 'info',
   'limit-reached': 'warn',
+  'connections-refused': 'warn',
+  'certificates-read': 'info',
+  'certificate-refused': 'error',
+  'certificate-expires': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
   'config-reloaded': 'info',
@@ -139,6 +143,14 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `webhook endpoint ${event.endpoint} is enabled`
     case 'limit-reached':
       return `limit reached: ${event.limit} at ${event.where} (${event.value})`
+    case 'connections-refused':
+      return `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`
+    case 'certificates-read':
+      return `${event.listener}: new certificates are served: ${event.names.join(', ')}`
+    case 'certificate-refused':
+      return `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`
+    case 'certificate-expires':
+      return `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`
     case 'sync-slow':
       return `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`
     case 'store-corrupt':
@@ -154,6 +166,17 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     case 'fatal':
       return `fatal: ${event.message}`
   }
+}
+
+/** `expires in 3 days`. */
+export function expiryText(leftMs: Millis): string {
+  if (leftMs <= 0) return `has expired ${daysText(-leftMs)} ago`
+  return `expires in ${daysText(leftMs)}`
+}
+
+function daysText(ms: Millis): string {
+  const days = Math.floor(ms / 86_400_000)
+  return days < 2 ? spanText(ms) : `${days} days`
 }
 
 export function createEventText(options: EventTextOptions): EventText {

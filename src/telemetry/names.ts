@@ -30,13 +30,15 @@ const LABELS: Readonly<Record<string, string>> = {
   mode: 'direct, queue or spill; `jobs` for the job endpoints, `api` for the queue API; of what a route does now: `direct`, `queue` or `refuse`',
   trigger: 'what made the route do so: `config`, `operator`, `no_server` or `capacity`',
   code: 'status code of the answer; 499 when the client left before it had one',
+  listener: 'the address of the listener as configured',
+  certificate: 'the file of the certificate',
   pool: "the pool's name",
   server: 'the server as `host:port`',
   queue: "the queue's name",
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error: "the code of the job's last error, see [errors](errors.md)",
   limit:
     'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
@@ -102,6 +104,21 @@ const SPECS = {
     type: 'counter',
     help: 'Times that a spill route began to queue, or went direct again.',
     labels: 'route mode',
+  },
+  spillway_tls_handshakes_total: {
+    type: 'counter',
+    help: 'TLS handshakes of clients.',
+    labels: 'listener outcome',
+  },
+  spillway_proxy_headers_refused_total: {
+    type: 'counter',
+    help: 'Connections that were refused because of the PROXY protocol: no header, a wrong one, or from an address that is none of the proxies.',
+    labels: 'listener',
+  },
+  spillway_certificate_expiry_seconds: {
+    type: 'gauge',
+    help: 'How long a certificate is still valid; below 0 when it has expired.',
+    labels: 'listener certificate',
   },
   spillway_pool_waiting: { type: 'gauge', help: 'Direct requests that wait in memory for a free slot.', labels: 'pool' },
   spillway_jobs: { type: 'gauge', help: 'Jobs in the store.', labels: 'queue status' },

@@ -45,6 +45,25 @@ export type GatewayEvent =
   | { readonly type: 'webhook-disabled'; readonly endpoint: string; readonly reason: string }
   | { readonly type: 'webhook-enabled'; readonly endpoint: string }
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
+  /** So many since it was told last: the PROXY protocol or TLS came to nothing; who and why is of the last one. */
+  | {
+      readonly type: 'connections-refused'
+      readonly listener: string
+      readonly count: number
+      readonly peer: string
+      readonly reason: string
+    }
+  | { readonly type: 'certificates-read'; readonly listener: string; readonly names: readonly string[] }
+  /** What it had before goes on. */
+  | { readonly type: 'certificate-refused'; readonly listener: string; readonly reason: string }
+  /** Less than nothing is left when it has expired. */
+  | {
+      readonly type: 'certificate-expires'
+      readonly listener: string
+      readonly file: string
+      readonly names: readonly string[]
+      readonly leftMs: Millis
+    }
   | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
   | { readonly type: 'store-corrupt'; readonly what: string }
   /** The configuration was read again, and holds from now on, but for keys that need a restart. */

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadValue } from '../../src/config/load.ts'
+import type { ReloadOutcome } from '../../src/admin/reloading.ts'
+import { type LoadResult, loadValue } from '../../src/config/load.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type Gateway, startGateway } from '../../src/gateway.ts'
 import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
@@ -39,18 +40,23 @@ export interface ConfigRig extends AsyncDisposable {
   /** The status document at its address, once it meets the condition. */
   status(self: string, wanted: string, met: (document: Document) => boolean): Promise<Document>
   restart(change?: ConfigFile): Promise<void>
+  reload(change?: ConfigFile): Promise<ReloadOutcome>
 }
 
 export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-config-'))
   const events: GatewayEvent[] = []
-  const start = (file: ConfigFile): Promise<Gateway> => {
+  let current = config
+  const read = (): LoadResult => {
     const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
-    const result = loadValue({ ...own, ...file }, { file: 'spillway.yaml', folder })
-    if (!result.ok) assert.fail(result.errors.join('\n'))
-    return startGateway(result.config, { telemetry: recordingTelemetry(events) })
+    return loadValue(structuredClone({ ...own, ...current }), { file: 'spillway.yaml', folder })
   }
-  let gateway = await start(config)
+  const start = (): Promise<Gateway> => {
+    const result = read()
+    if (!result.ok) assert.fail(result.errors.join('\n'))
+    return startGateway(result.config, { telemetry: recordingTelemetry(events), readConfig: async () => read() })
+  }
+  let gateway = await start()
   const told = async (url: string, { body, headers, method = 'GET' }: Asking): Promise<Told> => {
     const text = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
     const type = body === undefined ? {} : { 'content-type': 'application/json' }
@@ -77,7 +83,12 @@ export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
     },
     async restart(change) {
       await gateway.close()
-      gateway = await start(change ?? config)
+      current = change ?? config
+      gateway = await start()
+    },
+    reload(change = current) {
+      current = change
+      return gateway.reload()
     },
     async [Symbol.asyncDispose]() {
       await gateway.close()

@@ -112,6 +112,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
+    secureForwarding: { name: config.name, proto: 'https' as const },
     routeCounters: new RouteCounters(telemetry),
     routeModes,
     modeSwitches,
