@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cliPage } from './cli-page.ts'
 import { conformancePage } from './conformance-page.ts'
+import { withFaultTable } from './fault-table.ts'
 import { lintConfig } from './layers.ts'
 import { referencePages } from './reference-pages.ts'
 
@@ -15,6 +16,7 @@ export function generatedFiles(): Readonly<Record<string, string>> {
   return {
     '.oxlintrc.json': `${JSON.stringify(lintConfig(), undefined, 2)}\n`,
     'docs/cli.md': cliPage(),
+    'docs/guarantees.md': withFaultTable(committedText('docs/guarantees.md') ?? ''),
     'docs/reference/conformance.md': conformancePage(),
     ...Object.fromEntries(pages),
   }

@@ -35,7 +35,7 @@ import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Reception } from './net/reception.ts'
 import { ServerTls } from './net/server-tls.ts'
 import { Sweeper } from './net/sweeper.ts'
-import { Pool } from './pools/pool.ts'
+import { Pools } from './pools/pools.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
@@ -123,7 +123,7 @@ class RunningGateway implements Gateway {
   #modeSwitches: ModeSwitches | undefined
   readonly #listeners: Listener[] = []
   readonly #tls = new Map<ListenerConfig, ServerTls>()
-  readonly #pools = new Map<string, Pool>()
+  readonly #pools: Pools
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -149,6 +149,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -169,7 +170,6 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
-    for (const pool of config.pools) this.#pools.set(pool.name, new Pool(pool, this.#parts()))
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -178,7 +178,7 @@ class RunningGateway implements Gateway {
       ...this.#parts(),
       config,
       store: this.#store,
-      pools: this.#pools,
+      pools: this.#pools.running,
       upstream,
       bus,
       ownUrl: () => ownUrl(config.listeners, this.listeners),
@@ -192,13 +192,13 @@ class RunningGateway implements Gateway {
     this.#routeModes = new RouteModes({
       ...this.#parts(),
       route: (name) => this.#config.routes.find((route) => route.name === name),
-      hasServer: (pool) => (this.#pools.get(pool)?.upServers().length ?? 0) > 0,
+      hasServer: (pool) => this.#pools.hasServer(pool),
     })
     await this.#startAdmin(jobs)
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
-    for (const pool of this.#pools.values()) pool.start()
+    this.#pools.start()
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
@@ -214,18 +214,15 @@ class RunningGateway implements Gateway {
     if (reason === 'starting' || reason === 'draining') return { wrong: `the gateway is ${reason}` }
     const { config, needsRestart } = inPlace(this.#config, read)
     const [jobs, upstream] = [this.#jobs as Jobs, this.#upstream as Upstream]
-    const context = this.#createContext(config, jobs, upstream)
-    const added = config.pools.filter(({ name }) => !this.#pools.has(name)).map((pool) => new Pool(pool, this.#parts()))
     const prepared = await jobs.prepareReload(config)
     if (typeof prepared === 'string') return { wrong: prepared }
     await this.#webhooks?.reload(config)
     // All in one turn of the event loop: no call and no job sees a part of it.
-    for (const pool of added) this.#pools.set(pool.name, pool)
+    this.#pools.reload(config.pools)
     this.#config = config
-    this.#context = context
+    this.#context = this.#createContext(config, jobs, upstream)
     this.#retuneTls(config)
     prepared.apply()
-    for (const pool of added) pool.start()
     return { needsRestart }
   }
 
@@ -247,7 +244,7 @@ class RunningGateway implements Gateway {
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
-    for (const pool of this.#pools.values()) pool.close()
+    this.#pools.close()
     this.#upstream?.close()
     this.#sweeper.close()
     await this.#admin?.close()
@@ -299,7 +296,8 @@ class RunningGateway implements Gateway {
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers }
     const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper }
-    return new Upstream({ ...ports, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }, this.#budget)
+    const parts = { ...ports, ...heads, copyBytesMax: limits.spillCopy, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
+    return new Upstream(parts, this.#budget)
   }
 
   #createWebhooks(jobs: Jobs, bus: Bus, store: JobStore): Webhooks {
@@ -323,7 +321,9 @@ class RunningGateway implements Gateway {
       secureForwarding: { name: config.name, proto: 'https' },
       sweeper: this.#sweeper,
       router: compileRoutes(config.routes),
-      pools: this.#pools,
+      // A call that is under way may go to a pool that is not configured any more.
+      pools: new Map(this.#pools.running),
+      failovers: this.#pools.failovers,
       upstream,
       budget: this.#budget,
       jobs,
@@ -347,7 +347,8 @@ class RunningGateway implements Gateway {
       },
       version: this.#options.version ?? '0.0.0',
       clock: this.#clock,
-      pools: this.#pools,
+      pools: this.#pools.running,
+      failovers: this.#pools.failovers,
       serves: (route) => servesNow(route, switches, states),
       jobs,
       metrics: this.#telemetry.metrics,
@@ -429,7 +430,7 @@ class RunningGateway implements Gateway {
     this.#routeCounters.count('', '', status, 0)
     if (!this.#telemetry.accessLog) return
     const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
-    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code })
+    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 
   #busy(): number {

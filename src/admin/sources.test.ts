@@ -25,9 +25,10 @@ const poolConfig: PoolConfig = {
   maxWaiting: 10,
   health: { intervalMs: 2000, timeoutMs: 1000, fall: 3, rise: 2 },
   slowStartMs: 0,
+  drainTimeoutMs: 300_000,
   failoverGraceMs: 0,
   reserve: 0.2,
-  retries: { budget: 0.1, minPerSecond: 3 },
+  retries: { budget: 0.2, minPerSecond: 3 },
 }
 
 const stats: QueueStats = {
@@ -83,6 +84,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     version: '1.2.3',
     clock,
     pools: new Map([['api', pool]]),
+    failovers: { standIn: () => undefined },
     serves: ({ mode }) =>
       mode === 'queue' ? { mode, trigger: 'config' } : { mode: 'queue', trigger: 'no_server', since: NOW, reason: 'no server is up' },
     jobs: {

@@ -7,6 +7,7 @@ import type { Balance, Config, RouteConfig } from '../config/config.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
+import type { Failovers } from '../pools/failovers.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -34,6 +35,7 @@ export interface GatewayView {
   readonly version: string
   readonly clock: Clock
   readonly pools: ReadonlyMap<string, Pool>
+  readonly failovers: Pick<Failovers, 'standIn'>
   readonly jobs: Pick<Jobs, 'stats' | 'owned' | 'watchers' | 'estimate'> & {
     readonly answers: Pick<Jobs['answers'], 'size' | 'readers'>
     readonly queues: Pick<Jobs['queues'], 'find'>
@@ -92,7 +94,7 @@ export function createSources(view: GatewayView): AdminSources {
       listeners: view.listeners(),
       config: view.configStatus(),
       store: storeStatus(view, info as StoreInfo),
-      pools: config.pools.map(({ name }) => poolStatus(view.pools.get(name) as Pool, view.clock)),
+      pools: config.pools.map(({ name }) => poolStatus(view.pools.get(name) as Pool, view)),
       queues: queueStatuses(view, stats),
       routes: config.routes.map(({ name, mode, pool = '', queue }) => ({ name, mode, pool, ...(queue === undefined ? {} : { queue }) })),
       webhooks: view.webhooks(),
@@ -120,6 +122,7 @@ function serverStatus(server: Server, maxInFlight: number, clock: Clock): Server
     state,
     inFlight,
     tunnels,
+    ...(server.backup && { backup: true }),
     ...fewer,
     ...(restsMs > 0 && { restsMs }),
     ...(isOnProbation && { onProbation: true }),
@@ -151,14 +154,16 @@ function refusalOf({ refusing, freeBytes, floorBytes }: StoreInfo): StoreInfo['r
   return refusing.limit === 'disk' && !isLow ? undefined : refusing
 }
 
-function poolStatus(pool: Pool, clock: Clock): PoolStatus {
+function poolStatus(pool: Pool, { clock, failovers }: GatewayView): PoolStatus {
   const { name, waiting } = pool
   const { balance, maxInFlight } = pool.config
+  const standIn = failovers.standIn(name)
   return {
     name,
     balance: balanceText(balance),
     waiting,
     maxInFlight,
+    ...(standIn !== undefined && { failover: standIn }),
     servers: pool.servers.map((server) => serverStatus(server, maxInFlight, clock)),
   }
 }
@@ -229,18 +234,27 @@ function registerGatewayGauges(view: GatewayView): void {
   )
 }
 
-function registerPoolGauges({ metrics, pools, clock }: GatewayView): void {
+function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView): void {
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
-        pool.servers.map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
+        [...pool.servers, ...pool.leaving].map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
       ),
     )
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
+  perServer('spillway_server_draining', (server) => (server.state === 'draining' ? 1 : 0))
   perServer('spillway_server_in_flight', (server) => server.inFlight)
   perServer('spillway_server_tunnels', (server) => server.tunnels)
   perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))
-  gauge(metrics, 'spillway_pool_waiting', () => [...pools.values()].map((pool) => ({ labels: { pool: pool.name }, value: pool.waiting })))
+  gauge(metrics, 'spillway_pool_failover', () =>
+    [...pools.values()]
+      .filter(({ config }) => config.failover !== undefined)
+      .map(({ name }) => ({ labels: { pool: name }, value: failovers.standIn(name) === undefined ? 0 : 1 })),
+  )
+  const perPool = (name: MetricName, value: (pool: Pool) => number): void =>
+    gauge(metrics, name, () => [...pools.values()].map((pool) => ({ labels: { pool: pool.name }, value: value(pool) })))
+  perPool('spillway_pool_line_stands', (pool) => (pool.lineStands ? 1 : 0))
+  perPool('spillway_pool_waiting', (pool) => pool.waiting)
 }
 
 function registerRouteGauges(view: GatewayView): void {

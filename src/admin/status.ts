@@ -13,6 +13,8 @@ export interface Readiness {
 export interface ServerStatus {
   readonly name: string
   readonly weight: number
+  /** It gets something only while no other server is up. */
+  readonly backup?: boolean
   readonly state: string
   /** Why it is down or ejected. */
   readonly reason?: string
@@ -36,6 +38,8 @@ export interface PoolStatus {
   readonly waiting: number
   /** Requests and attempts that each server may have in flight. */
   readonly maxInFlight: number
+  /** The pool that stands in for it now. */
+  readonly failover?: string
   readonly servers: readonly ServerStatus[]
 }
 

@@ -2,7 +2,10 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { RetryRules } from '../core/retry/retry.ts'
+import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
@@ -143,6 +146,8 @@ export interface ServerConfig {
   readonly weight: number
   /** Asked over TLS. */
   readonly tls?: boolean
+  /** It gets something only while no other server can be used. */
+  readonly backup?: true
 }
 
 export interface HealthConfig {
@@ -167,11 +172,15 @@ export interface PoolConfig {
   readonly waitMs: Millis
   /** How many may wait at once. Default 1024. */
   readonly maxWaiting: number
+  /** When the line stands, and the newest goes first. Absent: first come first served, always. */
+  readonly queueing?: AdaptiveRules
   readonly health: HealthConfig
   /** A server that came back takes its full share only after this long. Default 10s. */
   readonly slowStartMs: Millis
   /** After a failed check, attempts in flight are left alone this long. Default 10s. */
   readonly failoverGraceMs: Millis
+  /** What runs on a server that was taken out may go on for so long; Infinity: as long as it takes. Default 5m. */
+  readonly drainTimeoutMs: Millis
   /** Share of `maxInFlight` that jobs leave to direct requests while these come. Default 0.2. */
   readonly reserve: number
   readonly retries: RetryBudget
@@ -181,10 +190,17 @@ export interface PoolConfig {
   readonly tls?: PoolTlsConfig
   /** Each connection begins with such a header. Absent: with the request. */
   readonly proxyProtocol?: ProxyVersion
+  /** Who stands in for it. Absent: nobody. */
+  readonly failover?: FailoverConfig
+}
+
+export interface FailoverConfig {
+  readonly pool: string
+  readonly when: FailoverWhen
 }
 
 export interface RetryBudget {
-  /** Of first tries. Default 0.1. */
+  /** Of first tries. Default 0.2. */
   readonly budget: number
   /** Allowed in any case. Default 3. */
   readonly minPerSecond: number
@@ -381,11 +397,20 @@ export interface RouteConfig {
   /** Its jobs open only for who shows the same. */
   readonly bind?: BindSource
   readonly allow: readonly ClientHeader[]
+  /** 0 to 9, 9 first, where the client says nothing. Absent: 5 of direct requests, 0 of jobs. */
+  readonly priority?: number
+  /** Share of the pool's `maxWaiting` from which on low priorities are refused. Absent: never. */
+  readonly shedFrom?: number
   /** What a callback may name; set where `allow` has it. */
   readonly callbacks?: readonly UrlPattern[]
   /** Methods that may become a job. */
   readonly methods: readonly string[]
   readonly redeliver: 'safe' | 'always'
+  /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
+  readonly retry?: RetryRules
+  /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
+  readonly timeoutMs?: Millis
+  readonly firstByteMs?: Millis
   /** Answers are handed on while they come, and stored meanwhile. Absent: no. */
   readonly stream?: { readonly onPartial: OnPartial }
   /** Header whose hash scopes idempotency keys, lower case. Default `authorization`. */

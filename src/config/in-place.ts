@@ -1,10 +1,10 @@
 /**
  * What of a configuration that was read again can hold at once, and what only after a restart: routes, queues and everything that fills them,
- * API keys and new pools can; whatever sockets, servers or the store were opened with cannot, and stays as it was. Pure.
+ * API keys and pools with all that they have can; whatever sockets or the store were opened with cannot, and stays as it was. Pure.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { isMapping } from '../lib/mapping.ts'
-import type { Config, ListenerConfig, PoolConfig } from './config.ts'
+import type { Config, ListenerConfig } from './config.ts'
 
 export interface InPlace {
   /** What holds from now on. */
@@ -18,7 +18,7 @@ export function inPlace(running: Config, read: Config): InPlace {
   const config: Config = {
     ...kept,
     listeners: listenersOf(running.listeners, read.listeners),
-    pools: poolsOf(running.pools, read.pools),
+    pools: read.pools,
     queues: read.queues,
     routes: read.routes,
     schedules: read.schedules,
@@ -37,7 +37,7 @@ export function inPlace(running: Config, read: Config): InPlace {
     jobs: { ...read.jobs, path: running.jobs.path },
     drainTimeoutMs: read.drainTimeoutMs,
   }
-  return { config, needsRestart: [...poolDifferences(config.pools, read.pools), ...differences(config, read)] }
+  return { config, needsRestart: differences(config, read) }
 }
 
 /** Sockets stay as they are. How TLS is spoken there may change, not whether. */
@@ -48,25 +48,10 @@ function listenersOf(running: readonly ListenerConfig[], read: readonly Listener
   })
 }
 
-/** Those that run stay, and as they are: requests and attempts are bound to their servers. Those that are new begin. */
-function poolsOf(running: readonly PoolConfig[], read: readonly PoolConfig[]): readonly PoolConfig[] {
-  return [...running, ...read.filter(({ name }) => !running.some((pool) => pool.name === name))]
-}
-
-function poolDifferences(holds: readonly PoolConfig[], read: readonly PoolConfig[]): string[] {
-  return holds
-    .filter((pool) => {
-      const wanted = read.find(({ name }) => name === pool.name)
-      return !isDeepStrictEqual(pool, wanted)
-    })
-    .map(({ name }) => `pools.${name}`)
-}
-
 /** Whatever is written differs from what holds, so no key can be forgotten here. */
 function differences(holds: Config, read: Config): string[] {
-  const { pools: _, file: __, ...parts } = read
+  const { file: _, ...parts } = read
   const names = new Set([...Object.keys(holds), ...Object.keys(parts)]) as Set<keyof Config>
-  names.delete('pools')
   names.delete('file')
   return [...names].flatMap((name) => {
     const [before, now]: readonly unknown[] = [holds[name], read[name]]

@@ -60,7 +60,8 @@ describe('good files', () => {
 
   test('the long form of the handbook, which spells out the defaults', () => {
     const health = { path: '/healthz', intervalMs: 2000, timeoutMs: 1000, fall: 3, rise: 2 }
-    const pool = { balance: 'least-requests' as const, maxInFlight: 64, maxTunnels: 1024, waitMs: 2000, maxWaiting: 1024 }
+    const queueing = { targetMs: 100, intervalMs: 500 }
+    const pool = { balance: 'least-requests' as const, maxInFlight: 64, maxTunnels: 1024, waitMs: 2000, maxWaiting: 1024, queueing }
     const outliers = {
       ...{ consecutive: 5, failureRate: 0.5, volumeMin: 50, slowerThan: Number.POSITIVE_INFINITY, windowMs: 10_000 },
       ...{ ejectMs: 30_000, ejectMaxMs: 300_000, ejectedMax: 0.1 },
@@ -78,9 +79,10 @@ describe('good files', () => {
           health,
           outliers,
           slowStartMs: 10_000,
+          drainTimeoutMs: 300_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
-          retries: { budget: 0.1, minPerSecond: 3 },
+          retries: { budget: 0.2, minPerSecond: 3 },
         },
       ],
       queues: [
@@ -172,7 +174,7 @@ listeners: [0.0.0.0:80, { address: "[::1]:8080" }]
 admin: { address: 0.0.0.0:9900, token: secret }
 store: { engine: memory, path: /var/lib/spillway }
 pools:
-  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }], balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
+  a: { servers: ["http://A.example:80/", { url: "http://[::1]:3000", weight: 3 }, { url: http://c, backup: true }], failover: { pool: b, when: full }, balance: round-robin, eject: off, maxInFlight: 1, maxTunnels: 0, wait: 0s,
        maxWaiting: 0, health: { interval: 500ms, timeout: 100ms, fall: 1, rise: 1 }, slowStart: 0s, failoverGrace: 0s,
        reserve: 0%, retries: { budget: 2.5%, min: 0 } }
   b: [http://b.example]
@@ -218,7 +220,9 @@ drainTimeout: 0s
     assert.deepEqual(config.pools[0]?.servers, [
       { name: 'a.example:80', host: 'a.example', port: 80, weight: 1 },
       { name: '[::1]:3000', host: '::1', port: 3000, weight: 3 },
+      { name: 'c:80', host: 'c', port: 80, weight: 1, backup: true },
     ])
+    assert.deepEqual(config.pools[0]?.failover, { pool: 'b', when: 'full' })
     assert.deepEqual(config.pools[1]?.servers[0], { name: 'b.example:80', host: 'b.example', port: 80, weight: 1 })
     assert.equal(config.queues[0]?.expireAfterMs, 3_600_000)
     const [q] = config.queues
@@ -257,6 +261,43 @@ routes: [{ match: POST /s, mode: spill }, { match: POST /off, mode: spill }, { m
       s: back,
       q: { ...none, shedFrom: 0.5 },
     })
+  })
+
+  test('how requests wait follows from `wait`, unless the pool says it, and where nobody waits there is no order', () => {
+    const config = good(`
+pools:
+  a: { servers: [http://a], wait: 10s }
+  b: { servers: [http://b], queueing: fifo }
+  c: { servers: [http://c], queueing: { target: 20ms } }
+  d: { servers: [http://d], wait: 0s }
+routes: [{ match: /a, pool: a }, { match: /b, pool: b }, { match: /c, pool: c }, { match: /d, pool: d }]
+`)
+    assert.deepEqual(
+      config.pools.map(({ queueing }) => queueing),
+      [{ targetMs: 500, intervalMs: 2500 }, undefined, { targetMs: 20, intervalMs: 500 }, undefined],
+    )
+  })
+
+  test('where one route of a pool has a priority, all of them are refused by priority, unless the pool says otherwise', () => {
+    const config = good(`
+pools: { a: [http://a], b: { servers: [http://b], shed: off }, c: { servers: [http://c], shed: { from: 80% } }, d: [http://d] }
+routes:
+  - { match: /a, pool: a, priority: 2 }
+  - { match: /a2, pool: a }
+  - { match: /b, pool: b, priority: 2 }
+  - { match: /c, pool: c, allow: [priority] }
+  - { match: /d, pool: d }
+`)
+    assert.deepEqual(
+      config.routes.map(({ priority, shedFrom }) => [priority, shedFrom]),
+      [
+        [2, 0.5],
+        [undefined, 0.5],
+        [2, undefined],
+        [undefined, 0.8],
+        [undefined, undefined],
+      ],
+    )
   })
 
   test('the environment fills in values, numbers too', () => {

@@ -6,8 +6,10 @@ import { parsePattern, patternShape } from '../core/routing/pattern.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
+import { checkAllowOfDirect } from './resolve-overload.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
+import { resolveRetry, resolveTries, type TriesContext } from './resolve-retries.ts'
 import { checkName } from './report.ts'
 import { type ParsedCors, type ParsedFile, type ParsedRoute, SPILL_DEFAULTS } from './schema.ts'
 
@@ -17,7 +19,7 @@ export interface ResolvedRoutes {
   readonly queuePools: ReadonlyMap<string, string | undefined>
 }
 
-interface Context extends ResolveOptions {
+interface Context extends ResolveOptions, TriesContext {
   readonly cors?: CorsConfig
   readonly queuePools: Map<string, string | undefined>
   readonly jobs: ParsedFile['jobs']
@@ -39,7 +41,6 @@ const JOB_KEYS = [
   'key',
   'tenant',
   'bind',
-  'allow',
   'methods',
   'redeliver',
   'idempotency',
@@ -48,7 +49,10 @@ const JOB_KEYS = [
 ] as const
 
 export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { readonly cors?: CorsConfig }): ResolvedRoutes {
-  const context: Context = { ...options, queuePools: new Map(), jobs: file.jobs, webhooks: file.webhooks }
+  const { jobs, webhooks, limits } = file
+  const { report } = options
+  const retry = file.retry && resolveRetry(file.retry, ['retry'], { report, limits })
+  const context: Context = { ...options, queuePools: new Map(), jobs, webhooks, limits, retry }
   for (const [name, queue] of Object.entries(file.queues)) {
     if (queue.pool === undefined) {
       if (queue.pull === true) context.queuePools.set(name, undefined)
@@ -91,9 +95,11 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.tenant !== undefined && { tenant: route.tenant }),
     ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
+    ...(route.priority !== undefined && { priority: route.priority }),
     ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
+    ...resolveTries(route, path, context),
     ...(route.stream === true && { stream: { onPartial: route.onPartial ?? 'fail' } }),
     idempotencyScope: route.idempotency?.scope ?? 'authorization',
     ...(cors !== undefined && { cors }),
@@ -152,6 +158,7 @@ function checkContradictions(route: ParsedRoute, match: MatchConfig, path: Path,
       const message = 'a direct route hands every answer on as it comes; leave this key out, or set mode: queue or mode: spill'
       report.error({ path: [...path, 'stream'], message }, [mode])
     }
+    checkAllowOfDirect(route, path, report)
     for (const key of JOB_KEYS) {
       if (route[key] !== undefined)
         report.error(

@@ -9,6 +9,8 @@ import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
 import { absolute, checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
+import { checkFailovers, resolveFailover } from './resolve-choice.ts'
+import { resolveQueueing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
@@ -25,6 +27,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   checkAddresses(listeners, admin, report)
   const cors = file.cors && resolveCors(file.cors, ['cors'], report)
   const pools = Object.entries(file.pools).map(([name, pool]) => resolvePool(name, pool, options))
+  checkFailovers(pools, report)
   const { routes, queuePools } = resolveRoutes(file, { ...options, ...(cors && { cors }) })
   const { schedules, topics, ownQueues } = resolveSources(file, [...queuePools.keys()], options)
   const spilling = new Set(routes.filter(({ mode }) => mode === 'spill').map(({ queue }) => queue))
@@ -40,7 +43,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    routes: chained.routes,
+    routes: withShedding(chained.routes, file.pools),
     queues: [...chained.queues, ...(webhooks === undefined ? [] : [webhooks.queue])],
     schedules,
     topics,
@@ -99,6 +102,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
   const { path, interval, timeout, fall, rise } = rest.health
   const resolvedServers = resolveServers(name, servers, report)
   const tls = resolvePoolTls({ name, tls: rest.tls, servers: resolvedServers }, options)
+  const failover = resolveFailover(name, rest, options)
   return {
     name,
     servers: resolvedServers,
@@ -108,14 +112,17 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     maxTunnels: rest.maxTunnels,
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
+    ...resolveQueueing(rest),
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    drainTimeoutMs: rest.drainTimeout,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
     ...(tls && { tls }),
     ...(rest.proxyProtocol !== 'off' && { proxyProtocol: rest.proxyProtocol }),
+    ...(failover !== undefined && { failover }),
   }
 }
 
@@ -147,13 +154,21 @@ type ParsedServer = Extract<ParsedPool, readonly unknown[]>[number]
 
 function resolveServers(pool: string, servers: readonly ParsedServer[], report: Report): ServerConfig[] {
   const seen = new Set<string>()
+  if (servers.every((server) => 'url' in server && server.backup)) {
+    const message = 'are all backups, which stand in for others; leave backup out where there is nobody else'
+    report.error({ path: ['pools', pool, 'servers'], message })
+  }
   return servers.map((server, i) => {
-    const resolved = 'url' in server ? { ...server.url, weight: server.weight } : { ...server, weight: 1 }
+    const resolved = 'url' in server ? { ...server.url, weight: server.weight, ...backupOf(server) } : { ...server, weight: 1 }
     const path = ['pools', pool, 'servers', i, 'url']
     if (seen.has(resolved.name)) report.error({ path, message: `${resolved.name} stands in this pool twice; use weight to give it more` })
     seen.add(resolved.name)
     return resolved
   })
+}
+
+function backupOf({ backup }: { readonly backup: boolean }): Pick<ServerConfig, 'backup'> {
+  return backup ? { backup: true } : {}
 }
 
 /** A queue may be called `constructor`: only what stands in the file counts, not what every object has. */
@@ -237,7 +252,8 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
   if (config.webhooks !== undefined && config.jobs.publicUrl === undefined) {
     report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
-  const usedPools = new Set([...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)])
+  const named = [...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
+  const usedPools = new Set([...named, ...config.pools.map(({ failover }) => failover?.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })
   for (const name of unfilled(config, Object.keys(file.queues)))

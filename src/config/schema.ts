@@ -4,8 +4,12 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
+import { retrySchema } from './schema-retries.ts'
+import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
+import { memberKeys } from './schema-members.ts'
+import { poolShed, priority, queueing } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -48,6 +52,10 @@ const store = z.strictObject({
 const server = z.strictObject({
   url: field.serverUrl.describe('`http://host:port` or `https://host:port`. A host name stands for all its addresses.'),
   weight: field.count(1, 1000).default(1).describe('Its share of requests and buckets, compared with the other servers of the pool.'),
+  backup: z
+    .boolean()
+    .default(false)
+    .describe('Gets requests and jobs only while no server of the pool that is no backup is up; several share what there is then.'),
 })
 
 const servers = z.array(z.union([field.serverUrl, server])).min(1)
@@ -61,7 +69,7 @@ const health = z.strictObject({
 })
 
 const retries = z.strictObject({
-  budget: field.percent.prefault('10%').describe('Of the requests that a server was asked for the first time.'),
+  budget: field.percent.prefault('20%').describe('Of the requests that a server was asked for the first time.'),
   min: field.count(0, MILLION).default(3).describe('So many in a second are allowed in any case.'),
 })
 
@@ -76,7 +84,9 @@ const eject = z.strictObject({
   window: field.span.prefault('10s').describe('What `rate` and `slower` look back on.'),
   time: field.span.prefault('30s').describe('How long it is out; the second time in a row twice as long, and so on.'),
   maxTime: field.span.prefault('5m').describe('At most so long.'),
-  max: field.percent.prefault('10%').describe('Share of the pool that may be out; one server may in any case, but never the last one.'),
+  max: field.percent
+    .prefault('10%')
+    .describe('Share of the pool that may be out. One server may in any case, more while another one does well, but never the last one.'),
 })
 
 const adaptive = z.strictObject({
@@ -93,7 +103,7 @@ const hash = z.strictObject({
 })
 
 const pool = z.strictObject({
-  servers: servers.describe('URLs, or mappings with `url` and `weight`.'),
+  servers: servers.describe('URLs, or mappings with `url`, `weight` and `backup`.'),
   balance: z
     .union([z.enum(['round-robin', 'least-requests', 'random', 'peak-ewma']), hash])
     .default('peak-ewma')
@@ -113,12 +123,16 @@ const pool = z.strictObject({
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
+  queueing,
+  shed: poolShed,
   reserve: field.percent
     .prefault('20%')
     .describe("Of each server's `maxInFlight`: what jobs leave to direct requests as long as these come. Without them jobs take it, too."),
   retries: retries
     .prefault({})
-    .describe('How many direct requests may be sent to a server a second time, where the first try reached one and failed.'),
+    .describe(
+      'How many direct requests may be sent to a server a second time, where the first try reached one and failed or (`hedge`) is slow.',
+    ),
   health: health.prefault({}).describe('How servers are checked.'),
   eject: z
     .union([field.off, eject])
@@ -126,12 +140,14 @@ const pool = z.strictObject({
     .describe(
       'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
+  failover: failoverSchema.optional(),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
   tls: poolTlsSchema.optional().describe('How servers with `https://` are asked; see [TLS](../tls.md#servers).'),
   proxyProtocol: poolProxyProtocol,
+  ...memberKeys,
 })
 
 const match = z.strictObject({
@@ -207,6 +223,7 @@ const route = z.strictObject({
     .describe(
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
+  priority,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])
@@ -214,6 +231,13 @@ const route = z.strictObject({
     .describe(
       '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
     ),
+  retry: retrySchema.optional().describe('Instead of the global `retry`, as a whole. Or `off`.'),
+  timeout: field.spanOrNone
+    .optional()
+    .describe(
+      'A direct call as a whole, with waiting and all tries. Servers are told by `Spillway-Deadline` when it will be over. Default: `timeouts.call`.',
+    ),
+  firstByte: field.span.optional().describe('One try of a direct call, until the server begins to answer. Default: `timeouts.firstByte`.'),
   stream: z
     .boolean()
     .optional()
@@ -316,7 +340,9 @@ const timeouts = z.strictObject({
   idle: field.span.prefault('75s').describe('Kept-alive connection of a client without a request.'),
   connect: field.span.prefault('3s').describe('Connecting to a server.'),
   firstByte: field.span.prefault('60s').describe("From the end of a request to the head of the server's answer."),
-  call: field.spanOrNone.prefault('none').describe('A direct call as a whole.'),
+  call: field.spanOrNone
+    .prefault('none')
+    .describe('A direct call as a whole; `timeout` of a route goes before it. Servers are told by `Spillway-Deadline`.'),
   stall: field.span.prefault('60s').describe('Longest pause in a response body, on either side.'),
   upstreamIdle: field.span.prefault('4s').describe('Idle connection to a server. Below the 5s after which many servers close.'),
   tunnel: field.span.prefault('1h').describe('Tunnel without a byte.'),
@@ -367,6 +393,11 @@ export const configSchema = z.strictObject({
     .describe('Who is told when jobs end, and how. Without this section, even an empty one, there are none.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
   signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
+  retry: retrySchema
+    .optional()
+    .describe(
+      'When a direct request is sent to a server again, on routes that do not say it themselves. Left out: after connect failures and broken connections, at once. Or `off`.',
+    ),
   limits: limits.prefault({}).describe('How large things may become.'),
   timeouts: timeouts.prefault({}).describe('How long things may take.'),
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),
@@ -388,6 +419,7 @@ export type ConfigFile = z.input<typeof configSchema>
 export type ParsedFile = z.output<typeof configSchema>
 export type ParsedRoute = ParsedFile['routes'][number]
 export type ParsedPool = ParsedFile['pools'][string]
+export type ParsedPoolMapping = Exclude<ParsedPool, readonly unknown[]>
 export type ParsedQueue = ParsedFile['queues'][string]
 export type ParsedCors = NonNullable<ParsedFile['cors']>
 

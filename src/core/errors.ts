@@ -276,7 +276,7 @@ const REGISTRY = {
   queue_full: { status: 503, title: 'The queue is full', source: 'store', retry: 'later', proxy: 'proxy_internal_error' },
   shed: {
     status: 503,
-    title: 'The queue fills up, and requests of this priority are not taken for now',
+    title: 'There is too much to do for requests of this priority',
     source: 'gateway',
     retry: 'later',
     proxy: 'http_request_denied',

@@ -16,15 +16,16 @@ import type { Millis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
-import { redactPath } from '../telemetry/redact.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
+import { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
-import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
+import { observe } from './observe.ts'
+import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
 import { hopOf, requestFields } from './request-fields.ts'
 import { openTunnel } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -53,7 +54,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
 
   if (call.head.upgrade !== '' && route.mode !== 'queue')
-    return openTunnel(call, serversOf(match, context), forwarded(call, context), context)
+    return openTunnel(call, { pool: serversOf(match, context), choice: choiceOf(call, match, context) }, forwarded(call, context), context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
@@ -117,6 +118,8 @@ function forwarded(call: DownstreamCall, context: CallContext): readonly string[
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
   const { route } = match
+  const priority = priorityOf(call.head, route)
+  if (typeof priority === 'object') return sendFailure(call, priority, corsHeaders(route.cors, call))
   const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
     route.mode === 'spill' && storable
@@ -126,7 +129,16 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
   const fields = requestFields(call.head, call.peer, hopOf(call, context))
   const pool = serversOf(match, context)
   const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
-  new DirectCall(call, { route, pool, fields, cors, keyHash, order, spill }, context).start()
+  const choice = choiceOf(call, match, context)
+  new DirectCall(call, { route, pool, fields, cors, keyHash, choice, order, spill, priority }, context).start()
+}
+
+/** Undefined, as a rule: its pool's balancing alone decides. */
+function choiceOf(call: DownstreamCall, match: RouteMatch, context: CallContext): Choice | undefined {
+  const pool = serversOf(match, context)
+  if (pool.config.failover === undefined) return undefined
+  const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
+  return new Choice({ pool, failovers: context.failovers, keyHashIn })
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
@@ -217,26 +229,4 @@ function onlyForNow(failed: Failure): Failure {
 async function answered(call: DownstreamCall, submitting: Promise<Submission | undefined>, context: CallContext): Promise<void> {
   const submission = await submitting
   if (submission !== undefined) await answerSubmission(call, submission, context)
-}
-
-/** Counts and logs the call when it ends. */
-export function observe(call: DownstreamCall, context: CallContext): void {
-  call.onEnd(() => {
-    const { log, head } = call
-    const tookMs = context.clock.monotonic() - call.receivedAt
-    const status = call.status === 0 ? 499 : call.status
-    context.routeCounters.count(log.route, log.mode, status, tookMs)
-    if (!context.telemetry.accessLog) return
-    context.telemetry.access({
-      at: context.clock.now(),
-      peer: call.peer.address,
-      method: head.method,
-      path: redactPath(head.path, context.config.jobs.path),
-      status,
-      tookMs,
-      bytesIn: call.bytesIn,
-      bytesOut: call.bytesOut,
-      ...log,
-    })
-  })
 }

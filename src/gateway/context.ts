@@ -8,6 +8,7 @@ import type { Router } from '../core/routing/router.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Sweeper } from '../net/sweeper.ts'
+import type { Failovers } from '../pools/failovers.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -29,6 +30,7 @@ export interface CallContext {
   readonly telemetry: Telemetry
   readonly router: Router
   readonly pools: ReadonlyMap<string, Pool>
+  readonly failovers: Failovers
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs

@@ -1,30 +1,33 @@
 /**
- * A request served now: a slot, a server, the request streamed up, the answer streamed down. One object per call holds what the
- * two directions share; it gives its slot back exactly once, tries again only where that is safe, and hands over to `spill`
- * when the request may become a job and no server can take it.
+ * A request served now: a slot, a server, the request streamed up, the answer streamed down. One object per call decides what follows from how
+ * each try (`try.ts`) ended: it tries again only where that is safe, and hands over to `spill` when the request may become a job and no server
+ * can take it.
  */
 import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
-import { isServerFailure, isServerFault } from '../core/health/outliers.ts'
-import { forwardTrailers } from '../core/headers/forward.ts'
 import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
-import { mayTryAgain } from '../core/retry/retry.ts'
+import { DEFAULT_RETRY, type Mishap, mishapOf } from '../core/retry/retry.ts'
+import { fillMaxOf } from '../core/admission/shedding.ts'
 import type { SpillCause } from '../core/routing/route-mode.ts'
-import { headerValue, type ResponseHead } from '../http1/message.ts'
+import { fieldLines } from '../http1/write.ts'
+import { type FlatHeaders, headerValue, type ResponseHead } from '../http1/message.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
-import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
+import type { Timer } from '../ports/clock.ts'
+import type { UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
-import type { Waiter } from '../pools/line.ts'
+import type { WaitEnd, Waiter } from '../pools/line.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
-import { passHead } from './answer-head.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
+import { Repeats } from './repeats.ts'
 import { RequestStream } from './request-stream.ts'
+import { Try, type Trier } from './try.ts'
 
 export interface DirectRequest {
   readonly route: RouteConfig
@@ -35,6 +38,10 @@ export interface DirectRequest {
   readonly cors: readonly string[] | undefined
   /** Hash of what binds it to a server, where the pool balances by that. */
   readonly keyHash: number | undefined
+  /** Where more than balancing decides which pool and which server it gets. */
+  readonly choice: Choice | undefined
+  /** Who waits longest for a slot, and is refused first: 0 before 9. */
+  readonly priority: number
   /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
   readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
@@ -55,35 +62,31 @@ export interface SpillHandOver {
   readonly untouched: boolean
 }
 
-const TRIES_MIN = 3
 const BUSY_PAUSE_MS = 1_000
 
-export class DirectCall implements ResponseSink, Waiter, Sweepable {
+export class DirectCall implements Trier, Waiter, Sweepable {
   deadlineAt: Deadline = NEVER
-  #server: Server | undefined
   readonly #call: DownstreamCall
   readonly #request: DirectRequest
   readonly #context: CallContext
-  readonly #head: string
-  #connection: UpstreamConnection | undefined
-  #holdsSlot = false
+  #head: string
+  /** It has a slot, and perhaps a part of the answer. */
+  #try: Try | undefined
+  /** Whose servers it is for now. */
+  #pool: Pool
   /** It waits for a slot although its route queues. */
   #probes = false
   /** Of the call as a whole. */
   #endsAt: MonotonicMillis = Number.POSITIVE_INFINITY
-  /** 0: it is not measured, or was answered. */
-  #sentAt: MonotonicMillis = 0
-  /** Of the answer. */
-  #status = 0
   #leaveLine: (() => void) | undefined
   /** Time has passed since the store was asked for others of its key. */
   #late = false
-  #tried: Set<Server> | undefined
-  #tries = 0
-  /** A kept connection had gone stale: no other one is trusted. */
-  #onlyFresh = false
-  /** What the Connection fields of the answer said. */
-  #answerConnection = ''
+  /** Set with the second try. */
+  #repeats: Repeats | undefined
+  /** Of the answer that stands as long as there is no better one. */
+  #held: Try | undefined
+  /** Until the next try. */
+  #pause: Timer | undefined
   #ended = false
   #failed: Failure | undefined
   #body: RequestStream | undefined
@@ -91,44 +94,73 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
     this.#call = call
     this.#request = request
+    this.#pool = request.pool
     this.#context = context
     this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
   }
 
   start(): void {
-    const { callMs } = this.#context.config.timeouts
+    const timeoutMs = this.#timeoutMs
     this.#call.onGone(() => this.#clientGone())
-    if (this.#call.head.bodyLength !== 0) this.#body = new RequestStream(this.#call, this.#context, () => this.#bodyTooLarge())
-    if (callMs > 0) {
-      this.#endsAt = this.#context.clock.monotonic() + callMs
-      this.deadlineAt = this.#context.sweeper.in(callMs)
-      this.#context.sweeper.add(this)
-    }
+    if (this.#call.head.bodyLength !== 0) this.#body = this.#createBody()
+    if (timeoutMs > 0) this.#setDeadline(timeoutMs)
     this.#findServer()
+  }
+
+  #createBody(): RequestStream {
+    const copyBytesMax = this.#request.route.retry?.bodyBytesMax ?? this.#context.config.limits.spillCopy
+    return new RequestStream(this.#call, this.#context, { copyBytesMax, tooLarge: () => this.#bodyTooLarge() })
+  }
+
+  /** Everything that the call does ends then, and its servers know. */
+  #setDeadline(timeoutMs: Millis): void {
+    const { clock, sweeper } = this.#context
+    this.#endsAt = this.#call.receivedAt + timeoutMs
+    const leftMs = this.#endsAt - clock.monotonic()
+    this.deadlineAt = sweeper.in(Math.max(0, leftMs))
+    sweeper.add(this)
+    this.#head += fieldLines(['Spillway-Deadline', new Date(clock.now() + leftMs).toISOString()])
   }
 
   // --- a server with a free slot
 
   #findServer(): void {
-    const { pool, route, keyHash } = this.#request
+    const { route } = this.#request
     const spillable = this.#canSpill()
-    const server = pool.acquire({ excluded: this.#tried, keyHash, isSpillable: spillable })
+    const server = this.#acquire(spillable)
+    const pool = this.#pool
     if (server !== undefined) {
-      if (this.#request.spill !== undefined && this.#tries === 0) this.#context.routeModes.served(route)
+      if (this.#request.spill !== undefined && this.#repeats === undefined) this.#context.routeModes.served(route)
       return this.#take(server)
     }
     this.#late = true
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
-    if (this.#tried !== undefined && this.#tried.size >= pool.servers.length)
-      return this.#noServer('no_server', 'every server of the pool was tried')
-    this.#leaveLine = pool.wait(this, {
-      forMs: spillable ? route.patienceMs : pool.config.waitMs,
-      excluded: this.#tried,
-      ordered: this.#request.order !== undefined,
-    })
-    if (this.#leaveLine === undefined)
-      this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    if (this.#repeats?.hasTriedAll(pool) === true) return this.#noServer('no_server', 'every server of the pool was tried')
+    this.#wait(spillable ? route.patienceMs : pool.config.waitMs)
+  }
+
+  #wait(forMs: Millis): void {
+    const pool = this.#pool
+    const { route, order, priority } = this.#request
+    const key = order === undefined ? undefined : `${order.queue}\n${order.key ?? ''}`
+    const fillMax = route.shedFrom === undefined ? 1 : fillMaxOf(priority, route.shedFrom)
+    const joined = pool.wait(this, { forMs, excluded: this.#repeats?.tried, key, priority, fillMax })
+    if (joined === 'full') this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
+    else if (joined === 'shed')
+      this.#noServer('shed', `so many requests wait for pool ${pool.name} that none of priority ${priority} is taken`)
+    else {
+      this.#leaveLine = joined
+      this.#call.log.trace?.waits(pool.name)
+    }
+  }
+
+  #acquire(isSpillable: boolean): Server | undefined {
+    const { choice, keyHash } = this.#request
+    if (choice === undefined) return this.#pool.acquire({ excluded: this.#repeats?.tried, keyHash, isSpillable })
+    const server = choice.acquire({ excluded: this.#repeats?.tried, isSpillable })
+    this.#pool = choice.pool
+    return server
   }
 
   /** Those before it have waited in vain: this one would, too, and its client would be told later. */
@@ -142,6 +174,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   #waitOver(): void {
     this.#leaveLine = undefined
+    this.#call.log.trace?.waited()
     if (this.#probes) this.#context.routeModes.waitIsOver(this.#request.route.name)
     this.#probes = false
   }
@@ -154,22 +187,22 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
 
   /** The slot is its own. While it waited, or was tried in vain, others of its key may have been stored: then it goes behind them. */
   #take(server: Server): void {
-    this.#server = server
-    this.#holdsSlot = true
+    const next = new Try(this, this.#call, this.#pool, server)
+    this.#try = next
     const { order } = this.#request
     const late = this.#late
     this.#late = true
-    if (order === undefined || !late) return this.#send(server)
+    if (order === undefined || !late) return this.#send(next)
     this.#context.jobs.isHeld(order).then(
       (held) => {
         if (this.#ended) return
-        if (!held) return this.#send(server)
-        this.#releaseSlot()
+        if (!held) return this.#send(next)
+        next.drop()
         this.#spill('others of its key are queued', 'queueing')
       },
       () => {
         if (this.#ended) return
-        this.#releaseSlot()
+        next.drop()
         this.#fail(orderUnknown())
       },
     )
@@ -179,119 +212,166 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     return !this.#call.gone && this.#context.clock.monotonic() < this.#endsAt
   }
 
-  expire(): void {
+  expire(why: WaitEnd): void {
     this.#waitOver()
-    const { pool } = this.#request
-    if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
+    if (this.#request.choice?.hasOtherWay(this.#repeats?.tried) === true && this.wanted) return this.#findServer()
+    const pool = this.#pool
+    if (why === 'room')
+      this.#noServer('too_many_waiting', `it made room for a more urgent one: too many requests wait for pool ${pool.name}`)
+    else if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
   }
 
   #noServer(code: ErrorCode, detail: string): void {
-    if (this.#canSpill()) this.#spill(detail)
-    else this.#fail(this.#failed ?? failure(code, detail))
+    if (this.#held === undefined && this.#canSpill()) this.#spill(detail)
+    else this.#giveUp(this.#failed ?? failure(code, detail))
   }
 
   // --- the request
 
-  #send(server: Server): void {
+  #send(next: Try): void {
+    const { server } = next
+    const pool = this.#pool
     this.#call.log.server = server.name
-    const { pool } = this.#request
-    if (this.#tries++ === 0) pool.retries.first()
-    if (pool.live.measured) this.#sentAt = this.#context.clock.monotonic()
+    const note = this.#call.log.trace?.begin(server)
+    if (this.#repeats === undefined) pool.retries.first()
+    else this.#repeats.tries++
+    const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
     const { method } = this.#call.head
-    const request = { method, head: this.#head, body: outgoingBody(this.#call.head.bodyLength), fresh: this.#onlyFresh }
-    const connection = this.#context.upstream.exchange(pool, server, request, this)
-    this.#connection = connection
+    const request = {
+      method,
+      head: this.#head,
+      body: outgoingBody(this.#call.head.bodyLength),
+      fresh: this.#repeats?.onlyFresh === true,
+      firstByteMs: this.#request.route.firstByteMs,
+    }
+    const connection = this.#context.upstream.exchange(pool, server, request, next)
+    next.sent(connection, sentAt, note)
     this.#body?.sendTo(connection)
   }
 
-  // --- the answer
+  // --- how a try ended
 
-  cork(): void {
-    this.#call.cork()
+  answered(tried: Try, head: ResponseHead): void {
+    if (head.status >= 400 && this.#mayImprove(tried, head)) return tried.hold(head, this.#context.budget)
+    if (isNotNow(head.status) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(tried, head)
+    this.#pass(tried, head)
   }
 
-  uncork(): boolean {
-    return this.#call.uncork()
-  }
-
-  head(head: ResponseHead): void {
-    if (this.#sentAt > 0) this.#measure()
-    this.#answerConnection = head.connection
-    if (head.status === 101) {
-      this.#connection?.destroy()
-      return this.fail({ code: 'bad_response', detail: 'the server switched protocols unasked', sent: true, reused: false })
-    }
-    if ((head.status === 503 || head.status === 429) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(head)
-    this.#status = head.status
-    passHead(this.#call, head, this.#request.cors)
-  }
-
-  #measure(): void {
-    this.#request.pool.answered(this.#server as Server, this.#sentAt)
-    this.#sentAt = 0
+  #pass(tried: Try, head: ResponseHead): void {
+    if (this.#held !== undefined) this.#dropHeld()
+    tried.pass(head, this.#request.cors)
   }
 
   /** The server says "not now": its share rests and the request becomes a job. The rest of this answer is of no interest. */
-  #busy(head: ResponseHead): void {
-    const server = this.#server as Server
-    this.#request.pool.pause(server, retryAfterMs(head, this.#context) ?? BUSY_PAUSE_MS)
-    this.#connection?.destroy()
-    this.#releaseSlot()
+  #busy(tried: Try, head: ResponseHead): void {
+    const { server } = tried
+    tried.pool.pause(server, retryAfterMs(head.headers, this.#context) ?? BUSY_PAUSE_MS)
+    tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
   }
 
-  data(chunk: Buffer): boolean {
-    if (this.#call.write(chunk)) return true
-    // Not of a connection that has gone on to serve somebody else meanwhile.
-    this.#call.onDrain(() => this.#connection?.resume())
-    return false
-  }
-
-  end(trailers: readonly string[]): void {
-    const { pool } = this.#request
-    pool.observe(this.#server as Server, !isServerFault(this.#status))
-    this.#releaseSlot()
+  passed(): void {
     this.#finish()
-    this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
-  fail(failed: UpstreamFailure): void {
+  failed({ server }: Try, failed: UpstreamFailure): void {
     if (this.#ended) return
-    this.#releaseSlot()
-    const server = this.#server as Server
-    // A kept connection that had gone stale says nothing about it.
-    if (!failed.reused && isServerFailure(failed.code)) this.#request.pool.observe(server, false)
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
-    this.#connection = undefined
+    this.#try = undefined
     this.#body?.hold()
-    this.#learn(failed, server)
-    const again = mayTryAgain({
-      method: this.#call.head.method,
-      sent: failed.sent,
-      responseStarted: this.#call.responseStarted,
-      replayable: this.#body?.replayable ?? true,
-      timedOut: failed.code === 'first_byte_timeout',
-      tries: this.#tries,
-      triesMax: Math.max(TRIES_MIN, this.#request.pool.servers.length),
-    })
-    if (again && this.#mayRepeat(failed)) this.#findServer()
-    else if ((again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
-    else this.#fail(this.#failed)
+    const mishap = mishapOf(failed)
+    const repeats = this.#learn(mishap, server)
+    const again = this.#mayTryAgain(repeats, mishap)
+    const pauseMs = again ? repeats.pauseMs(mishap, server, this.#context.random.unit()) : Number.POSITIVE_INFINITY
+    if (again && this.#hasTimeAfter(pauseMs) && this.#mayRepeat(repeats, mishap)) this.#after(pauseMs, () => this.#findServer())
+    else if (this.#held === undefined && (again || this.#mayBeSentLater(failed)) && this.#canSpill()) this.#spill(this.#failed.detail)
+    else this.#giveUp(this.#failed)
+  }
+
+  #learn(mishap: Mishap, server: Server): Repeats {
+    this.#repeats ??= new Repeats(this.#request.route.retry ?? DEFAULT_RETRY)
+    this.#repeats.learn(mishap, server, this.#usableServers())
+    return this.#repeats
+  }
+
+  #mayTryAgain(repeats: Repeats, mishap: Mishap): boolean {
+    const { responseStarted, head } = this.#call
+    const replayable = this.#body?.replayable ?? true
+    return repeats.mayTryAgain(
+      { method: head.method, mishap, responseStarted, replayable },
+      this.#request.choice?.servers ?? this.#pool.servers.length,
+    )
+  }
+
+  #usableServers(): readonly Server[] {
+    return this.#request.choice?.usableServers() ?? this.#pool.usableServers()
   }
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
-  #mayRepeat({ sent, reused }: UpstreamFailure): boolean {
-    const { pool } = this.#request
-    return !sent || reused || (this.#tried?.size ?? 0) >= pool.servers.length || pool.mayRepeat()
+  #mayRepeat(repeats: Repeats, mishap: Mishap): boolean {
+    return mishap === 'connect-failure' || mishap === 'stale' || repeats.hasTriedAll(this.#pool) || this.#pool.mayRepeat()
   }
 
-  /** A connection that had gone stale says nothing about its server, and is no try: only a fresh failure rules the server out. */
-  #learn(failed: UpstreamFailure, server: Server): void {
-    if (failed.reused) {
-      this.#onlyFresh = true
-      this.#tries--
-    } else (this.#tried ??= new Set()).add(server)
+  /** Can a try that begins then be answered before the call must end? */
+  #hasTimeAfter(pauseMs: Millis): boolean {
+    if (this.#endsAt === Number.POSITIVE_INFINITY) return true
+    const now = this.#context.clock.monotonic()
+    return now + pauseMs + this.#pool.fastestMs(now) < this.#endsAt
+  }
+
+  #after(pauseMs: Millis, next: () => void): void {
+    if (pauseMs <= 0) return next()
+    this.#pause = this.#context.clock.after(pauseMs, next)
+  }
+
+  // --- an answer that another server may improve on
+
+  /** By what it says another server may be asked. Whether one can be is seen when all is there that came together with its head. */
+  #mayImprove({ server, pool }: Try, { status, headers }: ResponseHead): boolean {
+    const { retry } = this.#request.route
+    if (retry?.statuses.includes(status) !== true) return false
+    const restMs = isNotNow(status) ? retryAfterMs(headers, this.#context) : undefined
+    // Without the last one nobody would answer at all.
+    if (restMs !== undefined && this.#usableServers().some((other) => other !== server)) pool.pause(server, restMs)
+    if (forbidsRetry(headers) || this.#body?.ended === false) return false
+    return this.#mayTryAgain(this.#repeats ?? new Repeats(retry), { status })
+  }
+
+  held(tried: Try): void {
+    if (this.#ended) return
+    const { server } = tried
+    this.#held?.drop()
+    this.#held = tried
+    this.#try = undefined
+    const status = { status: tried.status }
+    const pauseMs = this.#learn(status, server).pauseMs(status, server, this.#context.random.unit())
+    if (this.#hasTimeAfter(pauseMs)) this.#after(pauseMs, () => this.#improve())
+    else this.#giveHeld()
+  }
+
+  /** Only where a server is free now: an answer is there already. */
+  #improve(): void {
+    const server = this.#acquire(this.#canSpill())
+    const pool = this.#pool
+    if (server === undefined) return this.#giveHeld()
+    if (!pool.mayRepeat()) {
+      pool.release(server)
+      return this.#giveHeld()
+    }
+    if (this.#held?.keep() === false) this.#held = undefined
+    this.#take(server)
+  }
+
+  #giveHeld(): void {
+    const held = this.#held as Try
+    const head = held.heldHead
+    this.#held = undefined
+    if (head === undefined) return this.#fail(failure('connection_reset', `${held.server.name}: its answer broke off`))
+    if (isNotNow(head.status) && this.#canSpill()) return this.#busy(held, head)
+    this.#call.log.server = held.server.name
+    this.#try = held
+    held.give(this.#request.cors)
   }
 
   // --- endings
@@ -301,6 +381,11 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
     return !failed.sent || (failed.code === 'connection_reset' && this.#request.route.redeliver === 'always')
   }
 
+  /** Of the call as a whole; 0: none. */
+  get #timeoutMs(): Millis {
+    return this.#request.route.timeoutMs ?? this.#context.config.timeouts.callMs
+  }
+
   #canSpill(): boolean {
     return this.#request.spill !== undefined && !this.#call.responseStarted && (this.#body?.replayable ?? true)
   }
@@ -308,7 +393,7 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #spill(reason: string, why?: 'queueing'): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: why ?? (this.#request.pool.upServers().length === 0 ? 'no_server' : 'capacity'),
+      cause: why ?? (this.#pool.upServers().length === 0 ? 'no_server' : 'capacity'),
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
@@ -316,8 +401,16 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
       rest: undefined,
     }
     this.#finish()
+    const { trace } = this.#call.log
+    if (trace !== undefined) trace.phase = 'gateway'
     this.#request.spill?.(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
+  }
+
+  /** What a server has answered says more than what came of asking another one. */
+  #giveUp(failed: Failure): void {
+    if (this.#held === undefined) this.#fail(failed)
+    else this.#giveHeld()
   }
 
   #fail(failed: Failure): void {
@@ -330,49 +423,58 @@ export class DirectCall implements ResponseSink, Waiter, Sweepable {
   #clientGone(): void {
     if (this.#ended) return
     this.#leaveLine?.()
-    this.#connection?.destroy()
-    this.#releaseSlot()
+    this.#try?.drop()
     this.#finish()
   }
 
   /** Its length was not announced, or it would not have been let in. */
   #bodyTooLarge(): void {
     if (this.#ended) return
-    this.#connection?.destroy()
-    this.#releaseSlot()
+    this.#try?.drop()
     this.#call.closeAfter()
     this.#fail(failure('body_too_large', `the body is larger than ${this.#context.config.limits.body} bytes (limits.body)`))
   }
 
   onDeadline(): void {
+    const waited = this.#leaveLine !== undefined
+    const at = waited ? 'nobody: it waited for a slot' : this.#try?.server.name
     this.#leaveLine?.()
-    this.#connection?.destroy()
-    this.#releaseSlot()
-    this.#fail(failure('call_timeout', `the call took longer than ${this.#context.config.timeouts.callMs} ms (timeouts.call)`))
+    if (waited && this.#held === undefined && this.#canSpill()) return this.#spill('no slot was free before the call had to end')
+    this.#pause?.cancel()
+    this.#try?.drop('call_timeout')
+    this.#try = undefined
+    const what = this.#request.route.timeoutMs === undefined ? 'timeouts.call' : "the route's timeout"
+    const where = at === undefined ? '' : `; it was at ${at}`
+    this.#giveUp(failure('call_timeout', `the call took longer than ${this.#timeoutMs} ms (${what})${where}`))
   }
 
-  #releaseSlot(): void {
-    if (!this.#holdsSlot) return
-    this.#holdsSlot = false
-    this.#request.pool.release(this.#server as Server)
+  #dropHeld(): void {
+    this.#held?.drop()
+    this.#held = undefined
   }
 
   #finish(): void {
     if (this.#ended) return
     this.#ended = true
     this.#waitOver()
-    this.#connection = undefined
+    this.#try = undefined
+    if (this.#held !== undefined) this.#dropHeld()
+    this.#pause?.cancel()
     this.#body?.dropCopy()
-    if (this.#context.config.timeouts.callMs > 0) this.#context.sweeper.delete(this)
+    if (this.#endsAt !== Number.POSITIVE_INFINITY) this.#context.sweeper.delete(this)
   }
+}
+
+function isNotNow(status: number): boolean {
+  return status === 503 || status === 429
 }
 
 export function orderUnknown(): Failure {
   return failure('store_unavailable', 'The store cannot say whether others of the same key come first.')
 }
 
-function retryAfterMs(head: ResponseHead, context: CallContext): Millis | undefined {
-  return parseRetryAfter(headerValue(head.headers, 'retry-after'), context.clock.now())
+function retryAfterMs(headers: FlatHeaders, context: CallContext): Millis | undefined {
+  return parseRetryAfter(headerValue(headers, 'retry-after'), context.clock.now())
 }
 
 function outgoingBody(bodyLength: number): OutgoingBody {

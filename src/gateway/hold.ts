@@ -36,6 +36,7 @@ export interface HeldJob {
 
 /** Resolves when the client has been answered or is gone. */
 export async function holdClient(call: Call, context: HoldContext, held: HeldJob): Promise<void> {
+  if (call.log.trace !== undefined) call.log.trace.phase = 'held'
   // As long as it is held, its job is not begun where it could not end in time.
   const release = held.onWait === 'cancel' && !held.replayed ? context.jobs.hold(held.job.id, held.waitMs) : undefined
   const news = await waitForNews(call, context, held).finally(() => release?.())

@@ -4,6 +4,7 @@
  */
 import type { ClientHeader, RouteConfig } from '../config/config.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
+import { PRIORITY_DEFAULT } from '../core/admission/wait-list.ts'
 import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { wrongCallback } from '../core/webhooks/urls.ts'
 import { type Preferences, parsePreferences } from '../core/headers/prefer.ts'
@@ -39,7 +40,7 @@ const NEVER_JOBS: ReadonlySet<string> = new Set(['HEAD', 'OPTIONS', 'CONNECT', '
 type Head = Pick<RequestHead, 'headers'>
 type Values = Partial<Record<ClientHeader, string>>
 
-type Rules = Pick<RouteConfig, 'allow' | 'callbacks'>
+type Rules = Pick<RouteConfig, 'allow' | 'callbacks' | 'priority'>
 
 export function readPolicies(head: Head, route: Rules): Policies | Failure {
   const values = spillwayValues(head, route)
@@ -51,7 +52,7 @@ export function readPolicies(head: Head, route: Rules): Policies | Failure {
   if (typeof idempotencyKey === 'object') return idempotencyKey
   return {
     preferences: route.allow.includes('prefer') ? parsePreferences(headerValues(head.headers, 'prefer')) : NO_PREFERENCES,
-    priority: values.priority === undefined ? 0 : Number(values.priority),
+    priority: values.priority === undefined ? (route.priority ?? 0) : Number(values.priority),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     ...(values.key === undefined ? {} : { key: values.key }),
     ...(delayMs === undefined ? {} : { delayMs }),
@@ -125,6 +126,16 @@ export function hasIdempotencyKey(head: Head): boolean {
 /** What a client calls the order that its request belongs to, where the route lets it. */
 export function clientKeyOf(head: Head, route: RouteConfig): string | undefined {
   return route.allow.includes('key') ? headerValue(head.headers, 'spillway-key') : undefined
+}
+
+/** Of a request that is served at once: what the client says, where the route lets it, or what the route says. */
+export function priorityOf(head: Head, route: Pick<RouteConfig, 'allow' | 'priority'>): number | Failure {
+  const { priority = PRIORITY_DEFAULT } = route
+  if (!route.allow.includes('priority')) return priority
+  const given = headerValues(head.headers, 'spillway-priority')
+  if (given.length === 0) return priority
+  if (given.length > 1) return badHeader('Spillway-Priority', 'is given more than once')
+  return checkValues({ priority: given[0] as string }, undefined) ?? Number(given[0])
 }
 
 export function mayBecomeJob({ head }: { readonly head: Pick<Call['head'], 'method' | 'upgrade'> }, route: RouteConfig): boolean {

@@ -4,7 +4,7 @@ import { failure } from '../core/errors.ts'
 import { secureUrl } from '../core/routing/secure-url.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
-import { observe } from './call-path.ts'
+import { observe } from './observe.ts'
 import type { CallContext } from './context.ts'
 
 export function redirectCall(call: DownstreamCall, redirect: NonNullable<ListenerConfig['redirect']>, context: CallContext): void {

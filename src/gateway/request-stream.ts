@@ -18,11 +18,12 @@ export class RequestStream implements BodySink {
   #connection: UpstreamConnection | undefined
   #rest: BodySink | undefined
 
-  constructor(call: DownstreamCall, context: CallContext, tooLarge: () => void) {
+  /** `copyBytesMax`: how much is kept, to be sent again. */
+  constructor(call: DownstreamCall, context: CallContext, { copyBytesMax, tooLarge }: { copyBytesMax: Bytes; tooLarge: () => void }) {
     this.#call = call
     this.#bytesMax = context.config.limits.body
     this.#tooLarge = tooLarge
-    this.#copy = new BodyCopy(context.config.limits.spillCopy, context.budget)
+    this.#copy = new BodyCopy(copyBytesMax, context.budget)
   }
 
   get replayable(): boolean {

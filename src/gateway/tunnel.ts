@@ -13,23 +13,36 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Deadline, Sweepable, Sweeper } from '../net/sweeper.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { Server } from '../pools/server.ts'
+import type { Link, Server } from '../pools/server.ts'
 import type { NetworkSocket } from '../ports/network.ts'
+import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 
-export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly string[], context: CallContext): void {
+/** Whose servers it may go to. */
+export interface TunnelWay {
+  readonly pool: Pool
+  readonly choice: Choice | undefined
+}
+
+export function openTunnel(call: DownstreamCall, way: TunnelWay, headers: readonly string[], context: CallContext): void {
   if (call.head.bodyLength !== 0) return sendFailure(call, failure('bad_request', 'an Upgrade request with a body is not accepted'))
-  const server = pool.acquireTunnel()
+  const { choice } = way
+  const server = choice === undefined ? way.pool.acquireTunnel() : choice.acquireTunnel()
+  const pool = choice?.pool ?? way.pool
   if (server === undefined) {
     if (pool.upServers().length === 0) return sendFailure(call, failure('no_server', `no server of pool ${pool.name} is up`))
     context.telemetry.event({ type: 'limit-reached', limit: 'maxTunnels', where: pool.name, value: pool.config.maxTunnels })
     return sendFailure(call, failure('too_many_tunnels', `each server of pool ${pool.name} has ${pool.config.maxTunnels} tunnels`))
   }
   call.log.server = server.name
+  const tried = call.log.trace?.begin(server)
   const handshake = new Handshake(call, pool, server, context)
   const connection = context.upstream.dedicated(pool, server)
   handshake.connection = connection
+  handshake.tried = tried
+  tried?.on(connection)
   call.onGone(() => handshake.abandon())
   const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', call.head.upgrade])
   connection.begin(call.head.method, `${call.head.method} ${call.head.target} HTTP/1.1\r\n${fields}\r\n`, handshake, {
@@ -41,6 +54,7 @@ export function openTunnel(call: DownstreamCall, pool: Pool, headers: readonly s
 /** The exchange until it is known whether there will be a tunnel. Gives the tunnel's place back exactly once. */
 class Handshake implements ResponseSink {
   connection: UpstreamConnection | undefined
+  tried: TryNote | undefined
   readonly #call: DownstreamCall
   readonly #pool: Pool
   readonly #server: Server
@@ -65,6 +79,7 @@ class Handshake implements ResponseSink {
   }
 
   head(head: ResponseHead): void {
+    if (head.status >= 200 || head.status === 101) this.tried?.head(head.status)
     if (head.status === 101) return this.#join(head)
     if (head.status >= 200) this.#call.closeAfter()
     this.#answerConnection = head.connection
@@ -88,6 +103,7 @@ class Handshake implements ResponseSink {
     if (this.#call.head.expectContinue) this.#call.sendInformational(100, 'Continue', [])
     // What was answered before goes first.
     this.#call.uncork()
+    this.tried?.ended('answered')
     const up = connection.detach()
     const down = this.#call.detach()
     down.socket.write(
@@ -95,7 +111,16 @@ class Handshake implements ResponseSink {
       'latin1',
     )
     const idleMs = this.#context.config.timeouts.tunnelMs
-    new Tunnel(down, up, { sweeper: this.#context.sweeper, idleMs, onClosed: () => this.#release() })
+    const { links } = this.#server
+    const tunnel = new Tunnel(down, up, {
+      sweeper: this.#context.sweeper,
+      idleMs,
+      onClosed: () => {
+        links.delete(tunnel)
+        this.#release()
+      },
+    })
+    links.add(tunnel)
   }
 
   data(chunk: Buffer): boolean {
@@ -105,11 +130,13 @@ class Handshake implements ResponseSink {
   }
 
   end(trailers: readonly string[]): void {
+    this.tried?.ended('answered')
     this.#release()
     this.#call.end(forwardTrailers(trailers, this.#answerConnection))
   }
 
   fail(failed: UpstreamFailure): void {
+    this.tried?.ended(failed.code)
     this.#release()
     // A client that did not wait may speak the new protocol already.
     this.#call.closeAfter()
@@ -146,7 +173,7 @@ interface TunnelOptions {
   readonly onClosed: () => void
 }
 
-class Tunnel implements Sweepable {
+class Tunnel implements Sweepable, Link {
   deadlineAt: Deadline
   readonly #ends: readonly [NetworkSocket, NetworkSocket]
   readonly #options: TunnelOptions
@@ -181,6 +208,13 @@ class Tunnel implements Sweepable {
   }
 
   onDeadline(): void {
+    this.#close()
+  }
+
+  /** A tunnel that is open is never idle. */
+  leave(): void {}
+
+  cut(): void {
     this.#close()
   }
 

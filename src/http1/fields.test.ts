@@ -151,6 +151,11 @@ test('what ends here is not among the lines that pass as they came', () => {
   assert.equal(parsed(...ends).verbatim, '')
 })
 
+test('what frames nothing, but would for a server that reads _ as -, ends here, too', () => {
+  const fields = parsed('A: 1', 'Content_Length: 5', 'Transfer_Encoding: chunked', 'KEEP_ALIVE: x', 'Proxy_Connection: y', 'B: 2')
+  assert.deepEqual([fields.verbatim, fields.contentLengths, fields.transferEncodings], ['A: 1\r\nB: 2\r\n', 0, 0])
+})
+
 test('a field that needs a decision keeps the lines from passing as they came', () => {
   const decide = [
     ...['Connection: x', 'Connection: close, x', 'Via: 1.1 a', 'Forwarded: for=a', 'X-Forwarded-For: a', 'x_forwarded-for: a'],

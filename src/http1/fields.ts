@@ -185,6 +185,11 @@ function note(fields: Fields, lower: string, value: string): Fate {
       return 'ends'
     case 'te':
     case 'proxy-connection':
+    // None of these frames anything, but a server that reads `_` as `-` would take it for what does.
+    case 'content_length':
+    case 'transfer_encoding':
+    case 'keep_alive':
+    case 'proxy_connection':
       return 'ends'
     case 'via':
       fields.hasVia = true

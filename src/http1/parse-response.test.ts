@@ -175,3 +175,17 @@ test('any bytes give a head or a reason, never an exception', () => {
     { numRuns: 2000 },
   )
 })
+
+test('lengths that contradict, or are none, are refused also where no body comes: what is said of it is passed on', () => {
+  for (const [method, line] of [
+    ['HEAD', 'HTTP/1.1 200 OK'],
+    ['GET', 'HTTP/1.1 304 Not Modified'],
+    ['GET', 'HTTP/1.1 204 No Content'],
+  ] as const) {
+    const parse = (...fields: readonly string[]): unknown => parseResponseHead(`${[line, ...fields].join('\r\n')}\r\n\r\n`, method, 100)
+    assert.equal(parse('Content-Length: 1', 'Content-Length: 2'), 'there are contradicting Content-Lengths')
+    assert.equal(parse('Content-Length: 1a'), 'Content-Length is not a plain number')
+    for (const fields of [['Content-Length: 7'], ['Content-Length: 7', 'content-length: 7'], []])
+      assert.equal((parse(...fields) as ResponseHead).bodyLength, 0)
+  }
+})

@@ -73,14 +73,13 @@ function staysOpen(isOne: boolean, facts: Fields): boolean {
 }
 
 function responseBodyLength(status: number, requestMethod: string, facts: Fields): number | string {
-  if (requestMethod === 'HEAD' || status < 200 || status === 204 || status === 304) return 0
-  if (facts.transferEncodings > 0) {
-    return facts.transferEncoding.toLowerCase() === 'chunked' ? CHUNKED : 'the transfer coding is not chunked'
-  }
-  if (facts.contentLengths === 0) return UNTIL_CLOSE
+  // Also where there is no body: what an answer to HEAD says about its length is passed on, and believed.
   if (facts.contentLengths > 1 && !sameLengths(facts)) return 'there are contradicting Content-Lengths'
-  const length = parseContentLength(facts.contentLength)
-  return length < 0 ? 'Content-Length is not a plain number' : length
+  const length = facts.contentLengths === 0 ? UNTIL_CLOSE : parseContentLength(facts.contentLength)
+  if (length === -1 && facts.transferEncodings === 0) return 'Content-Length is not a plain number'
+  if (requestMethod === 'HEAD' || status < 200 || status === 204 || status === 304) return 0
+  if (facts.transferEncodings === 0) return length
+  return facts.transferEncoding.toLowerCase() === 'chunked' ? CHUNKED : 'the transfer coding is not chunked'
 }
 
 /** Equal repeated lengths may be taken for one (RFC 9112, section 6.3). */

@@ -76,7 +76,8 @@ export class Line {
   readonly #pool: Pool
   readonly #context: AttemptContext
   readonly #hooks: LineHooks
-  readonly #lanes: readonly Lane[]
+  /** Of the pool's servers, and of those that left it while something of this queue is there. */
+  #lanes: readonly Lane[] = []
   readonly #outcomes: Outcomes
   /** Undefined: the queue's jobs give way to nobody. */
   #pacing: Pacing | undefined
@@ -104,23 +105,14 @@ export class Line {
     this.#hooks = hooks
     this.#outcomes = countOutcomes(context.telemetry.metrics, queue.name)
     this.#pacing = this.#newPacing(queue)
-    this.#lanes = pool.servers.map((server) => ({
-      server,
-      running: new Set<RunningAttempt>(),
-      reserved: 0,
-      buckets: undefined,
-      owned: 0,
-      hungry: false,
-      grace: undefined,
-      broken: 0,
-      brokenAt: 0,
-    }))
+    this.#followMembers()
   }
 
   start(): void {
     this.#stopped = false
     this.#unsubscribe.push(
       this.#pool.onChange((change) => this.#poolChanged(change)),
+      this.#pool.onMembers(() => this.#membersChanged()),
       // Live requests free slots all the time; only where jobs may wait for one is it of interest.
       this.#pool.onSlotFree({
         slotFree: () => {
@@ -129,6 +121,7 @@ export class Line {
         wants: (server) => this.#wants(server),
       }),
     )
+    this.#followMembers()
     this.#assign()
     this.wake()
   }
@@ -166,12 +159,12 @@ export class Line {
 
   /** How many jobs the servers that are up may run at once. */
   get slots(): number {
-    return this.#pool.upServers().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
+    return this.#pool.inUse().length * Math.min(this.#queue.concurrency, this.#pool.config.maxInFlight)
   }
 
   /** Buckets per server, for metrics. */
   owned(): readonly { readonly server: string; readonly buckets: number }[] {
-    return this.#lanes.map((lane) => ({ server: lane.server.name, buckets: lane.owned }))
+    return this.#lanes.filter(({ server }) => !server.leaving).map((lane) => ({ server: lane.server.name, buckets: lane.owned }))
   }
 
   /** The store says that the job does not run any more (cancelled, lease lapsed): its attempt is broken off, or never begins. */
@@ -232,10 +225,12 @@ export class Line {
   // --- who gets what
 
   #poolChanged(change: PoolChange): void {
-    const lane = this.#lanes.find((each) => each.server === change.server) as Lane
+    const lane = this.#lanes.find((each) => each.server === change.server)
+    if (lane === undefined) return
     lane.grace?.cancel()
     lane.grace = undefined
-    if (change.to === 'down') {
+    // On one that is drained they run on.
+    if (change.to === 'down' && change.server.state !== 'draining') {
       const graceMs = this.#pool.config.failoverGraceMs
       if (lane.running.size > 0) lane.grace = this.#context.clock.after(graceMs, () => this.#graceOver(lane))
     }
@@ -281,8 +276,30 @@ export class Line {
     }
   }
 
+  #membersChanged(): void {
+    this.#followMembers()
+    this.#assign()
+    this.wake()
+  }
+
+  #followMembers(): void {
+    const { servers } = this.#pool
+    const before = new Map(this.#lanes.map((lane) => [lane.server, lane]))
+    const lanes = servers.map((server) => before.get(server) ?? newLane(server))
+    for (const lane of lanes) before.delete(lane.server)
+    const busy = [...before.values()].filter(({ running, reserved }) => running.size > 0 || reserved > 0)
+    this.#lanes = [...lanes, ...busy]
+  }
+
   #assign(): { readonly count: number; readonly to: readonly string[] } {
-    const servers = this.#lanes.map(({ server }) => ({ name: server.name, weight: server.config.weight, up: server.state === 'up' }))
+    const inUse = new Set(this.#pool.inUse())
+    // Backups own nothing until they alone are left, and then everything.
+    const backups = [...inUse].some(({ backup }) => backup)
+    const servers = this.#lanes.map(({ server }) => ({
+      name: server.name,
+      weight: server.leaving || server.backup !== backups ? 0 : server.configuredWeight,
+      up: inUse.has(server),
+    }))
     const assigned = assignBuckets(servers)
     const to = new Set<string>()
     let count = 0
@@ -525,6 +542,11 @@ export class Line {
     if (!this.#stopped || this.#leasing || this.#running.size > 0) return
     this.#idle?.()
   }
+}
+
+function newLane(server: Server): Lane {
+  const nothing = { reserved: 0, buckets: undefined, owned: 0, hungry: false, grace: undefined, broken: 0, brokenAt: 0 }
+  return { server, running: new Set(), ...nothing }
 }
 
 /** Where there is room for one attempt at a time. An id has no colon. */

@@ -152,6 +152,7 @@ export class Queues {
 
   #reload(config: Config): void {
     const before = new Map([...this.#definitions.all()].map((queue) => [queue.config.name, queue.config]))
+    const changedPools = onlyInOne(this.#config.pools, config.pools)
     this.#config = config
     for (const name of this.#definitions.reload(config.queues)) {
       const { queue } = restoredQueue(name, undefined, config)
@@ -164,6 +165,9 @@ export class Queues {
       this.#hooks.dispatch(queue.name, queue)
       this.#receivers.wake(queue.name)
     }
+    // Those of the API stay, and are worked off again when their pool comes back.
+    for (const { config: queue } of this.#definitions.all())
+      if (queue.pool !== undefined && changedPools.has(queue.pool)) this.#hooks.dispatch(queue.name, queue)
   }
 
   /** The store has it so already. */
@@ -369,4 +373,11 @@ export class Queues {
     }
     return counters
   }
+}
+
+/** Names that stand in one of them alone. */
+function onlyInOne(before: readonly { readonly name: string }[], now: readonly { readonly name: string }[]): ReadonlySet<string> {
+  const names = new Set(before.map(({ name }) => name))
+  for (const { name } of now) if (!names.delete(name)) names.add(name)
+  return names
 }

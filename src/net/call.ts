@@ -6,6 +6,7 @@ import type { Endpoint } from '../core/proxy-protocol/header.ts'
 import type { RequestHead } from '../http1/message.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { NetworkSocket } from '../ports/network.ts'
+import type { CallTrace } from '../telemetry/call-trace.ts'
 
 export interface Peer {
   readonly address: string
@@ -55,6 +56,10 @@ export interface CallLog {
   server?: string
   job?: string
   error?: string
+  /** The gateway answered by itself. */
+  by?: 'redirect' | 'answer'
+  /** Only where somebody reads it. */
+  trace?: CallTrace
 }
 
 export interface Call {

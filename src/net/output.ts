@@ -12,6 +12,8 @@ export class Output {
   #pieces: (string | Uint8Array)[] = []
   #bytes = 0
   #corked = false
+  /** All that it was given, gone out or not. */
+  written = 0
 
   constructor(socket: NetworkSocket) {
     this.#socket = socket
@@ -34,6 +36,7 @@ export class Output {
 
   /** Strings are latin1. False: the peer is behind, wait for `drain`. */
   write(piece: string | Uint8Array): boolean {
+    this.written += piece.length
     if (this.#corked) {
       this.#pieces.push(piece)
       this.#bytes += piece.length
@@ -47,6 +50,7 @@ export class Output {
    */
   writeOwned(piece: Uint8Array): boolean {
     if (this.#corked || this.#socket.destroyed || this.#socket.writableEnded) return this.write(piece)
+    this.written += piece.length
     this.#socket.write(piece, (error) => giveBack(piece, error))
     return !this.blocked
   }

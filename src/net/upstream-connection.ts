@@ -9,7 +9,7 @@ import { findHead } from '../http1/find-head.ts'
 import type { ResponseHead } from '../http1/message.ts'
 import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
 import { chunkHeader, lastChunk } from '../http1/write.ts'
-import type { Millis, MonotonicMillis } from '../lib/units.ts'
+import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network, NetworkSocket } from '../ports/network.ts'
 import { Output } from './output.ts'
@@ -20,7 +20,7 @@ export interface UpstreamFailure {
   readonly detail: string
   /** A byte of the request may have reached the server. */
   readonly sent: boolean
-  /** The connection had served before: it may have been closed by the server while idle. */
+  /** The connection had served before, and broke before a byte of this answer: it may have been closed by the server while idle. */
   readonly reused: boolean
   /** What the system said, where it said something: `ECONNREFUSED`, `EMFILE`. */
   readonly errno?: string
@@ -36,6 +36,13 @@ export interface ResponseSink {
   data(chunk: Buffer): boolean
   end(trailers: readonly string[]): void
   fail(failed: UpstreamFailure): void
+}
+
+export interface SentBody {
+  readonly whole?: Uint8Array
+  readonly chunked: boolean
+  /** From the end of the request to the head of the answer, where it is other than usual. */
+  readonly firstByteMs?: Millis | undefined
 }
 
 export interface UpstreamOptions {
@@ -66,6 +73,13 @@ export class UpstreamConnection implements Sweepable {
   deadlineAt: Deadline
   usedAt: MonotonicMillis = 0
   served = 0
+  /** So long its server leaves it open when it is idle, as it says; 0: it says nothing. */
+  promisedMs: Millis = 0
+  /** Undefined: it is not open yet. */
+  connectMs: Millis | undefined
+  /** What came in the current exchange, or the last one. */
+  bytesDown: Bytes = 0
+  readonly #openedAt: MonotonicMillis
   readonly #socket: NetworkSocket
   readonly #options: UpstreamOptions
   readonly #out: Output
@@ -77,20 +91,25 @@ export class UpstreamConnection implements Sweepable {
   #left = 0
   #keep = false
   #idleMs: Millis
+  /** Of this exchange. */
+  #firstByteMs: Millis
   #requestEnded = true
   #informational = 0
   #chunkedRequest = false
   #sent = false
   #retained = false
+  #writtenBefore: Bytes = 0
   #onIdle: ((connection: UpstreamConnection) => void) | undefined
-  #onClosed: ((connection: UpstreamConnection) => void) | undefined
+  #onClosed: ((byServer: boolean) => void) | undefined
   drainListener: (() => void) | undefined
   /** Told of every failed exchange, beside its sink. */
   failureListener: ((failed: UpstreamFailure) => void) | undefined
 
   constructor(host: string, port: number, options: UpstreamOptions) {
     this.#options = options
+    this.#openedAt = options.clock.monotonic()
     this.#idleMs = options.timeouts.idleMs
+    this.#firstByteMs = options.timeouts.firstByteMs
     this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
     this.#socket = options.network.connect({
       host,
@@ -106,8 +125,8 @@ export class UpstreamConnection implements Sweepable {
     options.sweeper.add(this)
   }
 
-  /** `onIdle`: it can serve again. `onClosed`: it never will. */
-  listen(onIdle: (connection: UpstreamConnection) => void, onClosed: (connection: UpstreamConnection) => void): void {
+  /** `onIdle`: it can serve again. `onClosed`: it never will; `byServer`: while it was idle, or before a byte of an answer to the next request. */
+  listen(onIdle: (connection: UpstreamConnection) => void, onClosed: (byServer: boolean) => void): void {
     this.#onIdle = onIdle
     this.#onClosed = onClosed
   }
@@ -115,6 +134,11 @@ export class UpstreamConnection implements Sweepable {
   /** A byte of the current request may have left. */
   get sent(): boolean {
     return this.#sent
+  }
+
+  /** What was written in the current exchange, or the last one. */
+  get bytesUp(): Bytes {
+    return this.#out.written - this.#writtenBefore
   }
 
   cork(): void {
@@ -133,10 +157,13 @@ export class UpstreamConnection implements Sweepable {
   // --- the request
 
   /** Sends a head and, when given, the whole body with it. Otherwise `write` and `end` follow. */
-  begin(method: string, head: string, sink: ResponseSink, body: { whole?: Uint8Array; chunked: boolean }): void {
+  begin(method: string, head: string, sink: ResponseSink, body: SentBody): void {
     this.#sink = sink
+    this.#firstByteMs = body.firstByteMs ?? this.#options.timeouts.firstByteMs
     this.#method = method
     this.#sent = false
+    this.bytesDown = 0
+    this.#writtenBefore = this.#out.written
     this.#chunkedRequest = body.chunked
     this.#requestEnded = body.whole !== undefined
     if (this.#state === IDLE) this.#beginWaiting()
@@ -159,8 +186,8 @@ export class UpstreamConnection implements Sweepable {
 
   /** The server has `firstByte` from the end of the request. Before that it is the client's turn, unless the server takes no more of it. */
   #awaitHead(): void {
-    const { firstByteMs, stallMs } = this.#options.timeouts
-    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? firstByteMs : this.#out.blocked ? stallMs : NEVER)
+    const { stallMs } = this.#options.timeouts
+    this.deadlineAt = this.#options.sweeper.in(this.#requestEnded ? this.#firstByteMs : this.#out.blocked ? stallMs : NEVER)
   }
 
   /** The server has asked for more time: at least so long from now. */
@@ -199,6 +226,7 @@ export class UpstreamConnection implements Sweepable {
   }
 
   readonly #onConnect = (): void => {
+    this.connectMs = this.#options.clock.monotonic() - this.#openedAt
     if (this.#sink === undefined) this.#becomeIdle()
     else this.#beginWaiting()
   }
@@ -236,7 +264,8 @@ export class UpstreamConnection implements Sweepable {
   readonly #onData = (chunk: Buffer): void => {
     const sink = this.#sink
     // Bytes that nobody asked for: this server's framing cannot be trusted.
-    if (sink === undefined) return this.destroy()
+    if (sink === undefined) return this.#close(this.#state === IDLE)
+    this.bytesDown += chunk.length
     this.#input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk])
     sink.cork()
     while (this.#input !== undefined && this.#sink === sink) {
@@ -268,8 +297,10 @@ export class UpstreamConnection implements Sweepable {
       return true
     }
     this.#keep = head.keepAlive
-    if (head.keepAliveTimeout >= 0)
-      this.#idleMs = Math.min(this.#options.timeouts.idleMs, Math.max(0, head.keepAliveTimeout * 1000 - IDLE_MARGIN_MS))
+    if (head.keepAliveTimeout >= 0) {
+      this.promisedMs = head.keepAliveTimeout * 1000
+      this.#idleMs = Math.min(this.#options.timeouts.idleMs, Math.max(0, this.promisedMs - IDLE_MARGIN_MS))
+    }
     this.#left = head.bodyLength
     this.#state = BODY
     this.#awaitMore()
@@ -360,9 +391,7 @@ export class UpstreamConnection implements Sweepable {
 
   readonly #onEnd = (): void => {
     if (this.#state === BODY && this.#left === UNTIL_CLOSE && this.#sink !== undefined) this.#finish(this.#sink, [])
-    else if (this.#sink !== undefined)
-      this.#fail('connection_reset', this.#state === BODY ? 'closed in the middle of the response' : 'closed before the response')
-    else this.destroy()
+    else this.#fail('connection_reset', this.#state === BODY ? 'closed in the middle of the response' : 'closed before the response')
   }
 
   readonly #onError = (error: NodeJS.ErrnoException): void => {
@@ -374,29 +403,45 @@ export class UpstreamConnection implements Sweepable {
     this.#fail('connection_reset', 'connection closed')
   }
 
+  /** Nothing new shall go there: it closes, unless an exchange is under way. */
+  leave(): void {
+    if (this.#state === IDLE) this.destroy()
+  }
+
+  /** What is going on is broken off, and its sink told why. */
+  cut(detail: string): void {
+    this.#fail('connection_reset', detail)
+  }
+
   /** Abandons what is going on, without telling its sink. */
   destroy(): void {
     this.#sink = undefined
-    this.#close()
+    this.#close(false)
   }
 
   #fail(code: ErrorCode, detail: string, errno?: string): void {
     const sink = this.#sink
     this.#sink = undefined
-    const failed = { code, detail, sent: this.#sent, reused: this.served > 0, ...(errno !== undefined && { errno }) }
-    this.#close()
+    const isStale = code === 'connection_reset' && this.served > 0 && this.#isUnanswered()
+    const failed = { code, detail, sent: this.#sent, reused: isStale, ...(errno !== undefined && { errno }) }
+    this.#close(isStale || this.#state === IDLE)
     if (sink === undefined) return
     this.failureListener?.(failed)
     sink.fail(failed)
   }
 
-  #close(): void {
+  /** Nothing has come of an answer. */
+  #isUnanswered(): boolean {
+    return this.#state === AWAIT_HEAD && this.#input === undefined && this.#informational === 0
+  }
+
+  #close(byServer: boolean): void {
     if (this.#state === CLOSED || this.#state === DETACHED) return
     this.#state = CLOSED
     this.#input = undefined
     this.#options.sweeper.delete(this)
     this.#socket.destroy()
-    this.#onClosed?.(this)
+    this.#onClosed?.(byServer)
   }
 
   /** After 101: the raw socket and what was read behind the head. */
@@ -414,7 +459,7 @@ export class UpstreamConnection implements Sweepable {
     const rest = this.#input ?? Buffer.alloc(0)
     this.#input = undefined
     this.#state = DETACHED
-    this.#onClosed?.(this)
+    this.#onClosed?.(false)
     return { socket, rest }
   }
 }

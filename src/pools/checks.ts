@@ -11,7 +11,7 @@ interface Check {
 }
 
 export class Checks {
-  readonly #config: HealthConfig
+  #config: HealthConfig
   readonly #ports: ProbePorts & { readonly random: Random }
   readonly #told: (server: Server, result: ProbeResult) => void
   readonly #checks = new Map<Server, Check>()
@@ -21,6 +21,18 @@ export class Checks {
     this.#config = config
     this.#ports = ports
     this.#told = told
+  }
+
+  /** Holds from now on, and everybody is looked at by it. */
+  reconfigure(config: HealthConfig): void {
+    this.#config = config
+    for (const server of this.#checks.keys()) this.now(server)
+  }
+
+  /** Nobody asks after it any more. */
+  forget(server: Server): void {
+    this.#checks.get(server)?.timer?.cancel()
+    this.#checks.delete(server)
   }
 
   /** Unless one is under way. */
@@ -34,7 +46,7 @@ export class Checks {
     const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
     void probe(target, this.#ports).then((result) => {
       check.running = false
-      if (this.#closed) return
+      if (this.#closed || this.#checks.get(server) !== check) return
       this.#told(server, result)
       this.later(server)
     })
@@ -42,9 +54,9 @@ export class Checks {
 
   /** As its health asks for. */
   later(server: Server): void {
-    const check = this.#of(server)
-    check.timer?.cancel()
-    if (this.#closed || check.running) return
+    const check = this.#checks.get(server)
+    check?.timer?.cancel()
+    if (check === undefined || this.#closed || check.running) return
     const delay = nextProbeMs(server.health, this.#config.intervalMs, this.#ports.random.unit())
     check.timer = this.#ports.clock.after(delay, () => this.now(server))
   }

@@ -6,7 +6,8 @@ import type { Server } from './server.ts'
 
 export interface JudgeParts {
   readonly rules: OutlierRules
-  readonly servers: readonly Server[]
+  /** The members of now. */
+  readonly servers: () => readonly Server[]
   readonly clock: Clock
   readonly ejected: (server: Server, reason: string, forMs: Millis) => void
   /** Its time is over: it is tried again. */
@@ -17,12 +18,25 @@ export interface JudgeParts {
 
 export class Judge {
   readonly #parts: JudgeParts
+  #rules: OutlierRules
   readonly #out = new Map<Server, Timer>()
   #window: Timer | undefined
   #closed = false
 
   constructor(parts: JudgeParts) {
     this.#parts = parts
+    this.#rules = parts.rules
+  }
+
+  /** Holds from now on; who is out stays out for as long as was said. */
+  reconfigure(rules: OutlierRules): void {
+    this.#rules = rules
+  }
+
+  /** It is no member any more, or begins anew. */
+  forget(server: Server): void {
+    this.#out.get(server)?.cancel()
+    this.#out.delete(server)
   }
 
   /** A request to it has ended well, or not. */
@@ -30,11 +44,11 @@ export class Judge {
     if (this.#closed) return
     const { conduct } = server
     const was = conduct.standing
-    const reason = observe(conduct, ok, this.#parts.rules)
+    const reason = observe(conduct, ok, this.#rules)
     // Who was out already takes nobody's place.
-    if (reason !== undefined && (was === 'probation' || this.#mayEject())) this.#eject(server, reason)
+    if (reason !== undefined && (was === 'probation' || this.#mayEject(server))) this.#eject(server, reason)
     else if (was === 'probation' && conduct.standing === 'good') this.#parts.acquitted(server)
-    this.#window ??= this.#parts.clock.after(this.#parts.rules.windowMs, () => this.#windowOver())
+    this.#window ??= this.#parts.clock.after(this.#rules.windowMs, () => this.#windowOver())
   }
 
   close(): void {
@@ -44,27 +58,30 @@ export class Judge {
   }
 
   #windowOver(): void {
-    const { rules, servers, clock } = this.#parts
+    const servers = this.#parts.servers()
     this.#window = undefined
-    const now = clock.monotonic()
+    const now = this.#parts.clock.monotonic()
     const judged = servers.map(({ conduct, latency }) => ({ conduct, latencyMs: latency.known ? latency.ms(now) : undefined }))
-    for (const [i, reason] of judgeWindow(judged, rules).entries()) {
-      if (reason !== undefined && this.#mayEject()) this.#eject(servers[i] as Server, reason)
+    for (const [i, reason] of judgeWindow(judged, this.#rules).entries()) {
+      const server = servers[i] as Server
+      if (reason !== undefined && this.#mayEject(server)) this.#eject(server, reason)
     }
   }
 
-  /** A server that is down is out as well. */
-  #mayEject(): boolean {
-    const inUse = this.#parts.servers.filter(({ health }) => health.state === 'up')
+  /** A server that is down, or not wanted, is out as well. Backups are compared among themselves: they are no reason to take out the last primary. */
+  #mayEject({ backup }: Server): boolean {
+    const inUse = this.#parts
+      .servers()
+      .filter((server) => server.health.state === 'up' && server.duty === 'ready' && server.backup === backup)
     return mayEject(
       inUse.map(({ conduct }) => conduct),
-      this.#parts.rules,
+      this.#rules,
     )
   }
 
   #eject(server: Server, reason: string): void {
-    const { rules, clock } = this.#parts
-    const forMs = eject(server.conduct, reason, clock.monotonic(), rules)
+    const { clock } = this.#parts
+    const forMs = eject(server.conduct, reason, clock.monotonic(), this.#rules)
     this.#out.get(server)?.cancel()
     this.#out.set(
       server,

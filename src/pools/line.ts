@@ -1,14 +1,20 @@
-/** Requests that wait for a slot of any server of their pool: in one bounded line, each until its time is over. */
-import { WaitList } from '../core/balancing/wait-list.ts'
+/** Requests that wait for a slot of any server of their pool: in one bounded line, each until its time is over, or until it has to make room. */
+import { type AdaptiveRules, type Place, PRIORITY_DEFAULT, WaitList } from '../core/admission/wait-list.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Server } from './server.ts'
 
+/**
+ * Why somebody waits no longer: its `time` is over, the line stands and it is `old`, it made `room` for somebody more urgent, or the pool has
+ * no server left and another one stands in for it (`elsewhere`).
+ */
+export type WaitEnd = 'time' | 'old' | 'room' | 'elsewhere'
+
 export interface Waiter {
   /** A slot of this server is yours. */
   grant(server: Server): void
-  /** Time is up. */
-  expire(): void
+  /** There will be none. */
+  expire(why: WaitEnd): void
   /** False: nobody is left whom it would serve. It gets no slot, and leaves by itself. */
   readonly wanted: boolean
 }
@@ -17,8 +23,12 @@ export interface Wait {
   readonly forMs: Millis
   /** Servers that are of no use to it. */
   readonly excluded?: ReadonlySet<Server> | undefined
-  /** It must not be passed by others that have an order. */
-  readonly ordered?: boolean
+  /** Others of the same must not pass it, nor it them. */
+  readonly key?: string | undefined
+  /** 0 to 9, 9 first. */
+  readonly priority?: number
+  /** How full the line may be at most for it to get in, as a share of what it may hold. */
+  readonly fillMax?: number
 }
 
 interface Entry {
@@ -31,49 +41,76 @@ const EXPIRY_RESOLUTION_MS: Millis = 20
 
 export class Line {
   readonly #clock: Clock
-  readonly #list = new WaitList<Entry>()
+  readonly #list: WaitList<Entry>
+  readonly #ended: (why: WaitEnd) => void
   #timer: Timer | undefined
   #closed = false
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, rules: AdaptiveRules | undefined, ended: (why: WaitEnd) => void) {
     this.#clock = clock
+    this.#list = new WaitList(rules)
+    this.#ended = ended
+  }
+
+  /** Other rules hold from now on. */
+  reconfigure(rules: AdaptiveRules | undefined): void {
+    this.#list.goBy(rules)
   }
 
   get size(): number {
     return this.#list.size
   }
 
+  get stands(): boolean {
+    return this.#list.stands
+  }
+
   /** The returned function leaves the line. */
-  join(waiter: Waiter, { forMs, excluded, ordered = false }: Wait): () => void {
+  join(waiter: Waiter, { forMs, excluded, key, priority = PRIORITY_DEFAULT }: Wait): () => void {
     const now = this.#clock.monotonic()
-    const place = this.#list.add({ waiter, excluded, untilAt: now + forMs }, ordered, now)
+    const place = this.#list.add({ value: { waiter, excluded, untilAt: now + forMs }, key, priority }, now)
     this.#timer ??= this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
     return () => this.#list.remove(place)
   }
 
-  /** Whose turn it is at this server; out of the line with that. */
-  next(server: Server): Waiter | undefined {
-    const canUse = ({ excluded, waiter }: Entry): boolean => excluded?.has(server) !== true && waiter.wanted
+  /** Somebody who would be served later than one of this priority leaves, if there is one. */
+  makeRoom(priority: number = PRIORITY_DEFAULT): boolean {
+    const place = this.#list.lastBelow(priority)
+    if (place === undefined) return false
+    this.#end(place, 'room')
+    return true
+  }
+
+  /** Whose turn it is at this server; out of the line with that. `before`: nobody who could use one of these. */
+  next(server: Server, before: readonly Server[] = []): Waiter | undefined {
+    const canUse = ({ excluded, waiter }: Entry): boolean =>
+      excluded?.has(server) !== true && waiter.wanted && before.every((other) => excluded?.has(other) === true)
     return this.#list.take(this.#clock.monotonic(), canUse)?.waiter
+  }
+
+  /** There is nothing to wait for any more. */
+  expireAll(): void {
+    for (const place of this.#list) this.#end(place, 'elsewhere')
   }
 
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
-    this.#expire(() => true)
+    for (const place of this.#list) this.#end(place, 'time')
   }
 
   readonly #expireSome = (): void => {
     const now = this.#clock.monotonic()
-    this.#expire(({ untilAt }) => untilAt <= now)
+    for (const place of this.#list) {
+      if (place.value.untilAt <= now) this.#end(place, 'time')
+      else if (this.#list.isOld(place, now)) this.#end(place, 'old')
+    }
     this.#timer = this.#list.size === 0 || this.#closed ? undefined : this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
   }
 
-  #expire(isOver: (entry: Entry) => boolean): void {
-    for (const place of this.#list) {
-      if (!isOver(place.value)) continue
-      this.#list.remove(place)
-      place.value.waiter.expire()
-    }
+  #end(place: Place<Entry>, why: WaitEnd): void {
+    this.#list.remove(place)
+    this.#ended(why)
+    place.value.waiter.expire(why)
   }
 }

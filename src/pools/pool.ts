@@ -2,11 +2,13 @@
  * Servers that do the same work: who may be used, who has a free slot, who waits for one. Requests that find none wait in one bounded line
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
+import { tierInUse } from '../core/balancing/tiers.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
-import { slowStartShare } from '../core/health/slow-start.ts'
+import type { Member } from '../core/members/members.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
+import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock, Random, Timer } from '../ports/clock.ts'
@@ -15,15 +17,19 @@ import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
 import { Checks } from './checks.ts'
 import { Judge } from './judge.ts'
+import { cutLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
+import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
-import { Server } from './server.ts'
+import { Membership } from './membership.ts'
+import { learntLimit, type Server, type ServerState } from './server.ts'
+import { setShares } from './shares.ts'
 
 export interface PoolChange {
   readonly server: Server
   readonly to: 'up' | 'down'
   readonly reason: string
-  readonly cause: 'check' | 'connection' | 'conduct'
+  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members'
 }
 
 /** Who hands out jobs. */
@@ -58,18 +64,19 @@ const SHORTAGE_EVERY_MS: Millis = 10_000
 
 export class Pool {
   readonly name: string
-  readonly config: PoolConfig
-  readonly servers: readonly Server[]
+  #config: PoolConfig
+  readonly #membership: Membership
   readonly #ports: PoolPorts
   /** What its requests meet. */
   readonly live: LiveTraffic = new LiveTraffic()
-  readonly retries: RetryBudget
-  readonly #balancer: Balancer<Server>
+  retries: RetryBudget
+  #balancer: Balancer<Server>
   /** Some server starts slowly. */
   #ramping = false
   readonly #line: Line
+  readonly #waits: WaitCounters
   readonly #checks: Checks
-  readonly #judge: Judge | undefined
+  #judge: Judge | undefined
   readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
   readonly #seekers = new Set<SlotSeeker>()
@@ -77,19 +84,22 @@ export class Pool {
   #panics = false
   #resumeTimer: Timer | undefined
   #shortageToldAt: MonotonicMillis = Number.NEGATIVE_INFINITY
+  #started = false
   #closed = false
 
   constructor(config: PoolConfig, ports: PoolPorts) {
     this.name = config.name
-    this.config = config
-    this.servers = config.servers.map((server) => new Server(config, server))
+    this.#config = config
     this.#ports = ports
+    this.#membership = this.#createMembership()
     this.retries = new RetryBudget(config.retries)
-    if (config.balance === 'peak-ewma' || config.adaptiveMin !== undefined) this.live.measured = true
-    this.#line = new Line(ports.clock)
+    this.live.measured = isMeasured(config)
+    const waits = new WaitCounters(config.name, ports.telemetry)
+    this.#waits = waits
+    this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
     this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
-    this.#balancer = createBalancer(config.balance, this.servers, () => ports.random.unit())
+    this.#balancer = this.#createBalancer()
     const counter = (outcome: string): Counter =>
       ports.telemetry.metrics.counter('spillway_retries_total', METRICS.spillway_retries_total.help, { pool: config.name, outcome })
     this.#retried = { sent: counter('sent'), refused: counter('refused') }
@@ -97,7 +107,8 @@ export class Pool {
 
   /** Begins to check the servers. */
   start(): void {
-    for (const server of this.servers) this.#checks.now(server)
+    this.#started = true
+    for (const server of this.servers) this.#look(server)
   }
 
   close(): void {
@@ -105,27 +116,74 @@ export class Pool {
     this.#checks.close()
     this.#judge?.close()
     this.#resumeTimer?.cancel()
+    this.#membership.leaving.close()
     this.#line.close()
+  }
+
+  /** What holds now: a reload changes it. */
+  get config(): PoolConfig {
+    return this.#config
+  }
+
+  /** Its members now, usable or not. */
+  get servers(): readonly Server[] {
+    return this.#membership.servers
+  }
+
+  /** No members any more, but what they have to do has not ended. */
+  get leaving(): readonly Server[] {
+    return [...this.#membership.leaving.servers]
   }
 
   get waiting(): number {
     return this.#line.size
   }
 
+  /** Requests have waited too long for a while: the newest goes first. */
+  get lineStands(): boolean {
+    return this.#line.stands
+  }
+
   upServers(): readonly Server[] {
     return this.servers.filter((server) => server.state === 'up')
   }
 
+  /** Up, and not resting. */
+  usableServers(): readonly Server[] {
+    return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
+  }
+
+  /** Until the quickest of them begins to answer; 0 where nobody knows. */
+  fastestMs(now: MonotonicMillis): Millis {
+    const known = this.usableServers().filter(({ latency }) => latency.known)
+    return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
+  }
+
+  /** Those that get something now: the ones that are up; backups only where no other one is. */
+  inUse(): readonly Server[] {
+    return tierInUse(this.upServers())
+  }
+
   /** Checked, and none of them is good. */
   get isLost(): boolean {
-    return this.servers.every(({ state }) => state === 'down' || state === 'ejected')
+    return this.servers.every(({ state }) => state === 'down' || state === 'ejected' || state === 'draining')
+  }
+
+  /** Nothing is in flight, and nobody waits. */
+  get isIdle(): boolean {
+    if (this.#line.size > 0) return false
+    return [...this.servers, ...this.#membership.leaving.servers].every(({ inFlight, tunnels }) => inFlight === 0 && tunnels === 0)
   }
 
   /** The panic rule's question: do more than half of the servers look bad? */
   majorityDown(): boolean {
     let down = 0
-    for (const server of this.servers) if (server.state === 'down') down++
-    return down * 2 > this.servers.length
+    let wanted = 0
+    for (const { state } of this.servers) {
+      if (state !== 'draining') wanted++
+      if (state === 'down') down++
+    }
+    return down * 2 > wanted
   }
 
   /** For jobs: these wait where no server is good enough. */
@@ -175,9 +233,9 @@ export class Pool {
     return may
   }
 
-  /** More than half of the servers that are up take nothing more now. */
+  /** More than half of the servers in use take nothing more now. */
   #mostlyBusy(): boolean {
-    const up = this.upServers()
+    const up = this.inUse()
     return up.filter((server) => this.freeSlots(server) === 0).length * 2 > up.length
   }
 
@@ -186,18 +244,24 @@ export class Pool {
     const now = this.#ports.clock.monotonic()
     if (this.#ramping) this.#ramp(now)
     this.live.came++
-    let up = false
+    let [up, primaries, backups] = [false, false, false]
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true
       else if (isSpillable || !this.#isLastHope(server)) continue
-      if (server.inFlight >= server.slots || this.#rests(server)) continue
-      if (excluded?.has(server) !== true) candidates.push(server)
+      if (excluded?.has(server) === true) continue
+      if (server.backup) backups = true
+      else primaries = true
+      if (server.inFlight < server.slots && !this.#rests(server)) candidates.push(server)
     }
-    const chosen = this.#balancer.pick(candidates, { now, keyHash })
+    const chosen = this.#balancer.pick(primaries && backups ? candidates.filter(({ backup }) => !backup) : candidates, { now, keyHash })
     if (chosen !== undefined) chosen.inFlight++
     else if (up && excluded === undefined) this.live.waited++
     return chosen
+  }
+
+  #isUsable(server: Server): boolean {
+    return server.state === 'up' || this.#isLastHope(server)
   }
 
   /** It looks bad, as all of them do: what has nowhere else to go is sent there. */
@@ -207,22 +271,14 @@ export class Pool {
 
   /** Servers that came back have a share of their weight and slots that grows. */
   #ramp(now: MonotonicMillis): void {
-    this.#ramping = false
-    for (const server of this.servers) {
-      const share = server.returned ? slowStartShare(now - server.upSince, this.config.slowStartMs) : 1
-      server.weight = server.configuredWeight * share
-      // On probation one at a time shows how it is.
-      const most = server.limit?.limit ?? this.config.maxInFlight
-      server.slots = server.conduct.standing === 'probation' ? 1 : Math.ceil(most * share)
-      if (share < 1) this.#ramping = true
-    }
+    this.#ramping = setShares(this.servers, this.#config, now)
   }
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. */
   acquireTunnel(): Server | undefined {
     let chosen: Server | undefined
-    for (const server of this.servers) {
-      if (server.state !== 'up' || server.tunnels >= this.config.maxTunnels) continue
+    for (const server of this.inUse()) {
+      if (server.tunnels >= this.config.maxTunnels) continue
       if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++
@@ -231,18 +287,23 @@ export class Pool {
 
   releaseTunnel(server: Server): void {
     server.tunnels--
+    if (server.leaving) this.#membership.leaving.lookAt(server)
   }
 
-  /** Gets in line. Undefined: the line is full. The returned function leaves the line. */
-  wait(waiter: Waiter, wait: Wait): (() => void) | undefined {
-    if (this.#line.size < this.config.maxWaiting) return this.#line.join(waiter, wait)
-    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: this.config.maxWaiting })
-    return undefined
+  /** Gets in line. The returned function leaves it; a word says why it could not: the line is full, or too full for its priority. */
+  wait(waiter: Waiter, wait: Wait): (() => void) | 'full' | 'shed' {
+    const { maxWaiting } = this.config
+    if (wait.fillMax !== undefined && this.#line.size >= wait.fillMax * maxWaiting && this.#line.size < maxWaiting)
+      return this.#waits.count('shed')
+    if (this.#line.size < maxWaiting || (maxWaiting > 0 && this.#line.makeRoom(wait.priority))) return this.#line.join(waiter, wait)
+    this.#ports.telemetry.event({ type: 'limit-reached', limit: 'maxWaiting', where: this.name, value: maxWaiting })
+    return this.#waits.count('full')
   }
 
   release(server: Server): void {
     server.inFlight--
-    this.#offer(server)
+    if (server.leaving) this.#membership.leaving.lookAt(server)
+    else this.#offer(server)
   }
 
   /** It began to answer a live request that was sent at that moment. */
@@ -267,6 +328,11 @@ export class Pool {
     return () => void this.#changeListeners.delete(listener)
   }
 
+  /** Servers came or went, or their weights or anything else of its configuration changed. */
+  onMembers(listener: () => void): () => void {
+    return this.#membership.onChange(listener)
+  }
+
   onSlotFree(seeker: SlotSeeker): () => void {
     this.#seekers.add(seeker)
     return () => void this.#seekers.delete(seeker)
@@ -279,6 +345,7 @@ export class Pool {
     const before = server.health.state
     server.health = afterConnectFailure(server.health)
     server.refused = true
+    if (server.state === 'draining') return
     if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
     else this.#lookForPanic()
     this.#checks.later(server)
@@ -295,12 +362,99 @@ export class Pool {
 
   /** A connection broke while it was in use: look now instead of at the next interval. */
   connectionBroke(server: Server): void {
-    this.#checks.now(server)
+    this.#look(server)
+  }
+
+  /** A request met a kept connection that it had just closed. That says nothing about it, or that it is gone. */
+  wasStale(server: Server): void {
+    const { help } = METRICS.spillway_stale_connections_total
+    this.#ports.telemetry.metrics.counter('spillway_stale_connections_total', help, { pool: this.name, server: server.name }).inc()
+    this.#look(server)
   }
 
   /** A request or an attempt that reached the server has ended: by an answer that is its own, or not. */
   observe(server: Server, ok: boolean): void {
-    this.#judge?.observe(server, ok)
+    if (!server.leaving) this.#judge?.observe(server, ok)
+  }
+
+  // --- members
+
+  /**
+   * From now on these are its servers. Who is one already stays what it is, with what it has in flight and all that is known of it; who is one no
+   * more gets nothing new, and is gone when what runs has ended.
+   */
+  setMembers(wanted: readonly Member[]): void {
+    this.#membership.set(wanted, () => this.#membersChanged())
+  }
+
+  /** Holds at once, for whoever is in flight as well. The servers are set by themselves. */
+  reconfigure(config: PoolConfig): void {
+    const before = this.#config
+    this.#config = config
+    const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
+    this.live.measured = isMeasured(config)
+    if (changed('retries')) this.retries = new RetryBudget(config.retries)
+    if (changed('queueing')) this.#line.reconfigure(config.queueing)
+    if (changed('health')) this.#checks.reconfigure(config.health)
+    if (changed('outliers')) this.#rejudge(config.outliers)
+    if (changed('maxInFlight') || changed('adaptiveMin')) for (const server of this.servers) server.limit = learntLimit(config)
+    this.#membersChanged()
+  }
+
+  /** Whatever is in flight, and whoever waits, is broken off. */
+  cutAll(detail: string): void {
+    for (const server of [...this.servers, ...this.#membership.leaving.servers]) cutLinks(server, detail)
+    this.#line.close()
+  }
+
+  /** By when a server that leaves is gone. */
+  leavesUntil(server: Server): MonotonicMillis | undefined {
+    return this.#membership.leaving.untilOf(server)
+  }
+
+  #createMembership(): Membership {
+    return new Membership({
+      ...this.#ports,
+      config: () => this.#config,
+      enter: (server, to, reason, cause) => this.#enter(server, to, reason, cause),
+      forget: (server) => {
+        this.#checks.forget(server)
+        this.#judge?.forget(server)
+      },
+      look: (server) => this.#look(server),
+    })
+  }
+
+  /** A check at once, unless nobody wants to know. */
+  #look(server: Server): void {
+    if (this.#started && !server.leaving && server.duty !== 'maint') this.#checks.now(server)
+  }
+
+  #membersChanged(): void {
+    this.#balancer = this.#createBalancer()
+    this.#ramp(this.#ports.clock.monotonic())
+    this.#lookForPanic()
+    this.#membership.changed()
+    for (const server of this.servers) this.#offer(server)
+  }
+
+  #createBalancer(): Balancer<Server> {
+    return createBalancer(this.config.balance, this.servers, () => this.#ports.random.unit())
+  }
+
+  /** Without rules nobody is out, or on probation. */
+  #rejudge(rules: OutlierRules | undefined): void {
+    if (rules !== undefined) {
+      if (this.#judge === undefined) this.#judge = this.#createJudge(rules)
+      else this.#judge.reconfigure(rules)
+      return
+    }
+    this.#judge?.close()
+    this.#judge = undefined
+    for (const server of this.servers) {
+      server.conduct = new Conduct()
+      if (server.state === 'ejected') this.#enter(server, 'up', 'nobody is ejected any more', 'conduct')
+    }
   }
 
   // --- the line
@@ -322,11 +476,13 @@ export class Pool {
 
   /** All of its free slots but `kept`. */
   #serveLine(server: Server, kept: number): void {
-    const isUsable = server.state === 'up' || this.#isLastHope(server)
+    const isUsable = this.#isUsable(server)
+    const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
     while (isUsable && this.#slotsOf(server) > kept) {
-      const waiter = this.#line.next(server)
+      const waiter = this.#line.next(server, before)
       if (waiter === undefined) return
       server.inFlight++
+      this.#waits.count('served')
       waiter.grant(server)
     }
   }
@@ -347,7 +503,7 @@ export class Pool {
   #createJudge(rules: OutlierRules): Judge {
     const { clock, telemetry } = this.#ports
     return new Judge({
-      ...{ rules, servers: this.servers, clock },
+      ...{ rules, servers: () => this.servers, clock },
       ejected: (server, reason, forMs) => {
         telemetry.metrics
           .counter('spillway_ejections_total', METRICS.spillway_ejections_total.help, { pool: this.name, server: server.name })
@@ -370,6 +526,7 @@ export class Pool {
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
     server.refused = result.kind === 'failed' && (result.refused || this.config.health.path === undefined)
+    if (server.state === 'draining') return
     if (server.health.state === before) return this.#lookForPanic()
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
     else this.#become(server, 'down', result.kind === 'failed' ? result.reason : '', 'check')
@@ -386,21 +543,27 @@ export class Pool {
     this.#enter(server, to, reason, cause)
   }
 
-  #enter(server: Server, to: 'up' | 'down' | 'ejected', reason: string, cause: PoolChange['cause']): void {
-    const wasOut = server.state === 'down' || server.state === 'ejected'
+  #enter(server: Server, to: ServerState, reason: string, cause: PoolChange['cause']): void {
+    const wasOut = server.state !== 'unknown' || server.cold
     server.state = to
     if (to === 'up') this.#beginUp(server, wasOut)
     else {
+      if (to !== 'unknown') server.isNew = false
       server.downSince = this.#ports.clock.monotonic()
       server.downReason = reason
     }
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    // Another pool stands in: whoever waits here goes there.
+    if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
+    // Who waits for a primary has none any more.
+    if (to !== 'up' && !server.backup) for (const other of this.servers) if (other.backup) this.#offer(other)
   }
 
   #beginUp(server: Server, returned: boolean): void {
     server.returned = returned
+    server.cold = false
     server.upSince = this.#ports.clock.monotonic()
     // What said so is no more.
     server.pausedUntil = 0
@@ -417,4 +580,8 @@ export class Pool {
     this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
     if (panics) for (const server of this.servers) this.#offer(server)
   }
+}
+
+function isMeasured({ balance, adaptiveMin }: PoolConfig): boolean {
+  return balance === 'peak-ewma' || adaptiveMin !== undefined
 }

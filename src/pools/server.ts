@@ -4,16 +4,25 @@ import { GradientLimit } from '../core/admission/gradient-limit.ts'
 import { PeakEwma } from '../core/balancing/peak-ewma.ts'
 import { type Health, UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
+import type { Duty, Source } from '../core/members/members.ts'
 import { hash32 } from '../lib/hash.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 
-/** `ejected`: it passes its checks, but its requests fail. */
+/** `ejected`: it passes its checks, but its requests fail. `draining`: it is not wanted for anything new, for good or for a while. */
 export type ServerState = 'unknown' | 'up' | 'down' | 'ejected' | 'draining'
+
+/** A connection or a tunnel to it. */
+export interface Link {
+  /** Nothing new is sent there: who is idle closes. */
+  leave(): void
+  /** Whatever it is doing is broken off. */
+  cut(detail: string): void
+}
 
 export class Server {
   readonly name: string
   readonly pool: string
-  readonly config: ServerConfig
+  config: ServerConfig
   state: ServerState = 'unknown'
   inFlight = 0
   /** Of these, attempts of jobs. */
@@ -24,36 +33,56 @@ export class Server {
   tunnels = 0
   /** Of the current up phase. */
   upSince: MonotonicMillis = 0
-  /** This up phase followed a seen failure: slow start applies. */
+  /** This up phase followed a seen failure, or it came later than the others: slow start applies. */
   returned = false
   downSince: MonotonicMillis = 0
   downReason = ''
   /** It said 429 or 503: its share is paused until then, or until it has been down. */
   pausedUntil: MonotonicMillis = 0
 
+  // Membership.
+  source: Source = 'file'
+  duty: Duty = 'ready'
+  /** It is no member any more, and goes when nothing is in flight. */
+  leaving = false
+  /** It came to a pool that ran already, or was not looked at for a while, and has not been up since. */
+  cold = false
+  /** That is the reason for its slow start: nothing speaks against it. */
+  isNew = false
+  readonly links: Set<Link> = new Set()
+
   // For balancing and judging; the pool's own.
-  readonly configuredWeight: number
+  configuredWeight: number
   readonly hash: number
   readonly latency: PeakEwma = new PeakEwma()
   /** As configured; less while it starts slowly, or on probation. */
   weight: number
   slots: number
   /** How many it bears, where that is learnt. */
-  readonly limit: GradientLimit | undefined
+  limit: GradientLimit | undefined
   credit = 0
   health: Health = UNKNOWN
   /** It could not be reached, the last time: that is no opinion. */
   refused = false
   conduct: Conduct = new Conduct()
 
-  constructor({ name: pool, maxInFlight, adaptiveMin }: PoolConfig, config: ServerConfig) {
-    this.pool = pool
+  constructor(pool: PoolConfig, config: ServerConfig) {
+    this.pool = pool.name
     this.config = config
     this.name = config.name
     this.hash = hash32(config.name)
     this.configuredWeight = config.weight
     this.weight = config.weight
-    this.limit = adaptiveMin === undefined ? undefined : new GradientLimit({ min: adaptiveMin, max: maxInFlight })
-    this.slots = this.limit?.limit ?? maxInFlight
+    this.limit = learntLimit(pool)
+    this.slots = this.limit?.limit ?? pool.maxInFlight
   }
+
+  /** It stands in for others. */
+  get backup(): boolean {
+    return this.config.backup === true
+  }
+}
+
+export function learntLimit({ maxInFlight, adaptiveMin }: PoolConfig): GradientLimit | undefined {
+  return adaptiveMin === undefined ? undefined : new GradientLimit({ min: adaptiveMin, max: maxInFlight })
 }

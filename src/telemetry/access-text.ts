@@ -3,7 +3,7 @@
  * numbers and fixed words go in as they are, only what a client or a file wrote is quoted.
  */
 import type { EpochMillis } from '../lib/units.ts'
-import type { AccessLine, AttemptLine } from './telemetry.ts'
+import type { AccessLine, AttemptLine, TryLine } from './telemetry.ts'
 
 let lastAt = -1
 let lastTime = ''
@@ -21,6 +21,10 @@ function optional(name: string, value: string | number | undefined): string {
   return value === undefined ? '' : `,"${name}":${typeof value === 'number' ? value : JSON.stringify(value)}`
 }
 
+function spent(name: string, ms: number | undefined): string {
+  return optional(name, ms === undefined ? undefined : millis(ms))
+}
+
 function millis(ms: number): number {
   return Math.round(ms * 1000) / 1000
 }
@@ -30,7 +34,21 @@ export function accessText(line: AccessLine): string {
     `{"time":"${isoTime(line.at)}","type":"access","peer":${JSON.stringify(line.peer)},"method":${JSON.stringify(line.method)}` +
     `,"path":${JSON.stringify(line.path)},"route":${JSON.stringify(line.route)},"mode":"${line.mode}","status":${line.status}` +
     `,"tookMs":${millis(line.tookMs)},"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}` +
-    `${optional('server', line.server)}${optional('job', line.job)}${optional('error', line.error)}}`
+    `${optional('server', line.server)}${optional('job', line.job)}${optional('error', line.error)},"end":"${line.end}"` +
+    `${optional('client', line.client)}${optional('pool', line.pool)}${spent('waitMs', line.waitMs)}` +
+    `${optional('requestId', line.requestId)}${optional('traceId', line.traceId)}${triesText(line.tries)}}`
+  )
+}
+
+function triesText(tries: readonly TryLine[] | undefined): string {
+  return tries === undefined || tries.length === 0 ? '' : `,"tries":[${tries.map(tryText).join(',')}]`
+}
+
+function tryText(each: TryLine): string {
+  return (
+    `{"server":${JSON.stringify(each.server)},"atMs":${millis(each.atMs)}${optional('why', each.why)},"outcome":${JSON.stringify(each.outcome)}` +
+    `${optional('status', each.status)},"reused":${each.reused}${spent('connectMs', each.connectMs)}${spent('firstByteMs', each.firstByteMs)}` +
+    `${spent('tookMs', each.tookMs)},"bytesUp":${each.bytesUp},"bytesDown":${each.bytesDown}}`
   )
 }
 

@@ -21,6 +21,7 @@ const call: AccessLine = {
   bytesIn: 200,
   bytesOut: 300,
   job: 'j1',
+  end: 'accepted',
 }
 
 test('json: one object per event with time, level, type and its fields', async () => {

@@ -32,8 +32,16 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-down': 'warn',
   'server-ejected': 'warn',
   'server-on-probation': 'info',
+  'server-added': 'info',
+  'server-removed': 'info',
+  'server-left': 'info',
+  'server-duty': 'info',
+  'pool-removed': 'info',
+  'pool-left': 'info',
   'pool-panics': 'error',
   'pool-calm': 'info',
+  'failover-began': 'warn',
+  'failover-ended': 'info',
   'buckets-moved': 'info',
   'mode-flipped': 'info',
   'mode-switched': 'warn',
@@ -115,10 +123,18 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
       return `${name(event.server)} is taken out for ${spanText(event.forMs)}: ${event.reason}`
     case 'server-on-probation':
       return `${name(event.server)} is tried again, one request at a time`
+    case 'server-added':
+    case 'server-removed':
+    case 'server-left':
+    case 'server-duty':
+      return membersText(event, name)
+    case 'pool-removed':
+    case 'pool-left':
     case 'pool-panics':
-      return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
     case 'pool-calm':
-      return `pool ${event.pool}: servers are chosen by their state again`
+    case 'failover-began':
+    case 'failover-ended':
+      return poolText(event)
     case 'buckets-moved':
       return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
     case 'mode-flipped':
@@ -177,6 +193,45 @@ export function expiryText(leftMs: Millis): string {
 function daysText(ms: Millis): string {
   const days = Math.floor(ms / 86_400_000)
   return days < 2 ? spanText(ms) : `${days} days`
+}
+
+type PoolEvent = Extract<
+  GatewayEvent,
+  { type: 'pool-removed' | 'pool-left' | 'pool-panics' | 'pool-calm' | 'failover-began' | 'failover-ended' }
+>
+
+function poolText(event: PoolEvent): string {
+  switch (event.type) {
+    case 'pool-removed':
+      return `pool ${event.pool} is not configured any more; what is in it may end`
+    case 'pool-left':
+      return `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`
+    case 'pool-panics':
+      return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
+    case 'pool-calm':
+      return `pool ${event.pool}: servers are chosen by their state again`
+    case 'failover-began':
+      return `pool ${event.pool} has no server up: pool ${event.to} stands in for it`
+    case 'failover-ended':
+      if (event.reason === 'lost') return `pool ${event.pool}: those that stand in for it have no server up either`
+      return `pool ${event.pool} has a server up again, and serves by itself`
+  }
+}
+
+type MembersEvent = Extract<GatewayEvent, { type: 'server-added' | 'server-removed' | 'server-left' | 'server-duty' }>
+
+function membersText(event: MembersEvent, name: (server: string) => string): string {
+  const server = name(event.server)
+  switch (event.type) {
+    case 'server-added':
+      return `${server} is in pool ${event.pool} now (${event.source})`
+    case 'server-removed':
+      return `${server} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`
+    case 'server-left':
+      return `${server} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`
+    case 'server-duty':
+      return `${server} of pool ${event.pool}: an operator set it to ${event.duty}`
+  }
 }
 
 export function createEventText(options: EventTextOptions): EventText {

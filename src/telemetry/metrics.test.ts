@@ -112,3 +112,15 @@ test('a histogram has the bounds of its name', () => {
   const bounds = lines.flatMap((line) => /le="([^"]+)"\} (\d+)/.exec(line)?.slice(1).join(' ') ?? [])
   assert.deepEqual([bounds.at(0), bounds.at(-3), bounds.at(-2), bounds.at(-1)], ['0.01 1', '14400 2', '86400 2', '+Inf 3'])
 })
+
+test('what bears the labels of somebody who is gone goes, in every family, and nothing else', () => {
+  const metrics = createMetrics()
+  metrics.counter('a_total', 'a', { pool: 'p', server: 'x' }).inc()
+  metrics.counter('a_total', 'a', { pool: 'p', server: 'xy' }).inc()
+  metrics.counter('a_total', 'a', { pool: 'q', server: 'x' }).inc()
+  metrics.histogram('b_seconds', 'b', { outcome: 'ok', pool: 'p', server: 'x' }).observe(1)
+  metrics.forget({ pool: 'p', server: 'x' })
+  const text = metrics.render()
+  assert.doesNotMatch(text, /pool="p",server="x"/)
+  assert.match(text, /a_total\{pool="p",server="xy"\} 1\na_total\{pool="q",server="x"\} 1/)
+})

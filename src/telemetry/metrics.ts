@@ -130,6 +130,13 @@ class Registry implements Metrics {
     this.family(name, help, 'reader').readers.push(read)
   }
 
+  forget(labels: Labels): void {
+    const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`)
+    for (const { series } of this.families.values()) {
+      for (const text of series.keys()) if (pairs.every((pair) => `,${text},`.includes(`,${pair},`))) series.delete(text)
+    }
+  }
+
   render(): string {
     let text = ''
     for (const family of this.families.values()) {

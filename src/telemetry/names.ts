@@ -38,7 +38,7 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error: "the code of the job's last error, see [errors](errors.md)",
   limit:
     'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
@@ -69,6 +69,11 @@ const SPECS = {
     help: '1 when the server takes requests, 0 when it is down, ejected, draining or not checked yet.',
     labels: 'pool server',
   },
+  spillway_server_draining: {
+    type: 'gauge',
+    help: '1 when the server is drained by an operator, or was taken out of the pool and what runs on it has not ended.',
+    labels: 'pool server',
+  },
   spillway_server_in_flight: {
     type: 'gauge',
     help: 'Requests and attempts the server works on.',
@@ -89,10 +94,25 @@ const SPECS = {
     help: 'Times that a server was taken out because its requests failed or were far slower than those of the others.',
     labels: 'pool server',
   },
+  spillway_failovers_total: {
+    type: 'counter',
+    help: 'Direct requests and tunnels of a pool that were given to one that stands in for it.',
+    labels: 'pool',
+  },
+  spillway_pool_failover: {
+    type: 'gauge',
+    help: '1 while a pool with `failover` has no server up and another one stands in for it, else 0.',
+    labels: 'pool',
+  },
   spillway_retries_total: {
     type: 'counter',
     help: 'Direct requests that failed after they had reached a server and might be sent again: those that were, and those that the budget or busy servers forbade.',
     labels: 'pool outcome',
+  },
+  spillway_stale_connections_total: {
+    type: 'counter',
+    help: 'Requests and attempts that met a kept connection which the server had just closed. What may be done twice goes out again at once; what must not is only put on connections that are known to stand.',
+    labels: 'pool server',
   },
   spillway_route_mode: { type: 'gauge', help: 'Always 1; its labels say what the route does now, and why.', labels: 'route mode trigger' },
   spillway_route_mode_since_seconds: {
@@ -119,6 +139,16 @@ const SPECS = {
     type: 'gauge',
     help: 'How long a certificate is still valid; below 0 when it has expired.',
     labels: 'listener certificate',
+  },
+  spillway_waits_total: {
+    type: 'counter',
+    help: 'Direct requests that found no free slot, by what became of them.',
+    labels: 'pool outcome',
+  },
+  spillway_pool_line_stands: {
+    type: 'gauge',
+    help: '1 while the requests that wait for a slot have waited too long for a while: the newest goes first, old ones are let go early.',
+    labels: 'pool',
   },
   spillway_pool_waiting: { type: 'gauge', help: 'Direct requests that wait in memory for a free slot.', labels: 'pool' },
   spillway_jobs: { type: 'gauge', help: 'Jobs in the store.', labels: 'queue status' },

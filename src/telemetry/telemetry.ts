@@ -2,6 +2,7 @@
  * What the gateway tells about itself: events for people, counters for machines, one line per call and per attempt for both.
  * Information flows out only; nothing in here decides anything. Job ids may appear everywhere, tokens, secrets and bodies nowhere.
  */
+import type { Termination } from '../core/calls/termination.ts'
 import type { EpochMillis, Millis } from '../lib/units.ts'
 
 export type GatewayEvent =
@@ -13,9 +14,24 @@ export type GatewayEvent =
   /** Its requests fail, or are far slower than those of the others: it gets nothing for so long. */
   | { readonly type: 'server-ejected'; readonly pool: string; readonly server: string; readonly reason: string; readonly forMs: Millis }
   | { readonly type: 'server-on-probation'; readonly pool: string; readonly server: string }
+  /** It is in the pool from now on; `source`: who says so. */
+  | { readonly type: 'server-added'; readonly pool: string; readonly server: string; readonly source: string }
+  /** It is not any more: what it has in flight may end. */
+  | { readonly type: 'server-removed'; readonly pool: string; readonly server: string; readonly inFlight: number }
+  /** And that has ended, or was broken off. */
+  | { readonly type: 'server-left'; readonly pool: string; readonly server: string; readonly afterMs: Millis; readonly cut: number }
+  /** It is not configured any more: whoever is in it may end. */
+  | { readonly type: 'pool-removed'; readonly pool: string }
+  | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }
+  /** An operator wants it ready, drained or not used at all. */
+  | { readonly type: 'server-duty'; readonly pool: string; readonly server: string; readonly duty: 'ready' | 'drain' | 'maint' }
   /** No server is good, and some only look bad: they get requests all the same. */
   | { readonly type: 'pool-panics'; readonly pool: string }
   | { readonly type: 'pool-calm'; readonly pool: string }
+  /** It has no server up: `to` gets its direct requests and tunnels. */
+  | { readonly type: 'failover-began'; readonly pool: string; readonly to: string }
+  /** `back`: it has one again. `lost`: nobody who stands in for it has. */
+  | { readonly type: 'failover-ended'; readonly pool: string; readonly reason: 'back' | 'lost' }
   | {
       readonly type: 'buckets-moved'
       readonly queue: string
@@ -86,10 +102,36 @@ export interface AccessLine {
   readonly tookMs: Millis
   readonly bytesIn: number
   readonly bytesOut: number
-  readonly server?: string
-  readonly job?: string
+  readonly server?: string | undefined
+  readonly job?: string | undefined
   /** How it ended when not well: an error code, or `client-gone`. */
-  readonly error?: string
+  readonly error?: string | undefined
+  /** How it ended, in one word. */
+  readonly end: Termination
+  /** Who is behind trusted proxies; absent: the peer itself. */
+  readonly client?: string | undefined
+  readonly pool?: string | undefined
+  /** In line for a slot. */
+  readonly waitMs?: Millis | undefined
+  /** Each time that it was given to a server, in order. */
+  readonly tries?: readonly TryLine[] | undefined
+  readonly requestId?: string | undefined
+  readonly traceId?: string | undefined
+}
+
+/** Once that the request was given to a server. */
+export interface TryLine {
+  readonly server: string
+  readonly atMs: Millis
+  readonly why?: string | undefined
+  readonly outcome: string
+  readonly status?: number | undefined
+  readonly reused: boolean
+  readonly connectMs?: Millis | undefined
+  readonly firstByteMs?: Millis | undefined
+  readonly tookMs?: Millis | undefined
+  readonly bytesUp: number
+  readonly bytesDown: number
 }
 
 /** One per request that was sent, or tried to be sent, to a server. */
@@ -119,6 +161,8 @@ export interface Metrics {
   histogram(name: string, help: string, labels?: Readonly<Record<string, string>>): Histogram
   /** Read when scraped. Several callbacks may feed one name. */
   gauge(name: string, help: string, read: () => Iterable<GaugeSample>): void
+  /** Whoever bears these labels is gone: its counters and histograms go, too. */
+  forget(labels: Readonly<Record<string, string>>): void
   /** Prometheus text format 0.0.4. */
   render(): string
 }

@@ -14,6 +14,7 @@ import type { Server } from '../pools/server.ts'
 import type { BlobRef } from '../ports/blobs.ts'
 import type { AnswerHead, JobAnswer } from '../ports/job-store.ts'
 import { Collector } from './collector.ts'
+import { KeptConnections } from './kept-connections.ts'
 import { TakenAnswer } from './taken-answer.ts'
 
 export interface OutgoingRequest {
@@ -73,17 +74,20 @@ export interface AnswerTaker {
 /** How a request's body goes out: `whole` bytes with the head, or written later, sized or chunked. */
 export type OutgoingBody = { readonly whole: Uint8Array } | { readonly bytes: number } | 'chunked' | 'none'
 
-/** A request that is not idempotent goes only on a connection that worked this recently: a server's idle timeout cannot race it. */
-const FRESH_MS: Millis = 1_000
 const EMPTY = new Uint8Array(0)
 
+export interface UpstreamParts extends UpstreamOptions {
+  /** So much of a request's body is copied while it goes out. */
+  readonly copyBytesMax: Bytes
+}
+
 export class Upstream {
-  readonly #idle = new Map<Server, UpstreamConnection[]>()
-  readonly #options: UpstreamOptions
+  readonly #kept = new Map<Server, KeptConnections>()
+  readonly #options: UpstreamParts
   readonly #budget: BufferBudget
   #closed = false
 
-  constructor(options: UpstreamOptions, budget: BufferBudget) {
+  constructor(options: UpstreamParts, budget: BufferBudget) {
     this.#options = options
     this.#budget = budget
   }
@@ -92,20 +96,18 @@ export class Upstream {
   exchange(
     pool: Pool,
     server: Server,
-    request: { method: string; head: string; body: OutgoingBody; fresh: boolean },
+    request: { method: string; head: string; body: OutgoingBody; fresh: boolean; firstByteMs?: Millis | undefined },
     sink: ResponseSink,
   ): UpstreamConnection {
-    const connection = (request.fresh ? undefined : this.#takeIdle(server, request.method)) ?? this.#open(server)
-    watch(connection, pool, server)
     const { body } = request
+    const kept = this.#keptOf(pool, server)
+    const connection = (request.fresh ? undefined : kept.take(this.#isOnlyOnce(request.method, body))) ?? this.#open(kept, server)
+    watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
-    connection.begin(
-      request.method,
-      `${request.head}${framing}\r\n`,
-      sink,
-      whole === undefined ? { chunked: body === 'chunked' } : { whole, chunked: false },
-    )
+    const { firstByteMs } = request
+    const sent = whole === undefined ? { chunked: body === 'chunked', firstByteMs } : { whole, chunked: false, firstByteMs }
+    connection.begin(request.method, `${request.head}${framing}\r\n`, sink, sent)
     return connection
   }
 
@@ -127,9 +129,10 @@ export class Upstream {
   /** A connection that will not be shared, for a tunnel. */
   dedicated(pool: Pool, server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, { ...this.#options, detachable: true })
+    server.links.add(connection)
     connection.listen(
       () => connection.destroy(),
-      () => undefined,
+      () => server.links.delete(connection),
     )
     watch(connection, pool, server)
     return connection
@@ -137,48 +140,56 @@ export class Upstream {
 
   get idleConnections(): number {
     let count = 0
-    for (const list of this.#idle.values()) count += list.length
+    for (const kept of this.#kept.values()) count += kept.size
     return count
   }
 
   close(): void {
     this.#closed = true
-    for (const list of this.#idle.values()) for (const connection of [...list]) connection.destroy()
-    this.#idle.clear()
+    for (const kept of this.#kept.values()) kept.close()
+    this.#kept.clear()
   }
 
-  /** The most recently used idle connection that is safe for this method. */
-  #takeIdle(server: Server, method: string): UpstreamConnection | undefined {
-    const list = this.#idle.get(server)
-    const last = list?.at(-1)
-    if (last === undefined) return undefined
-    if (!isIdempotent(method) && this.#options.clock.monotonic() - last.usedAt > FRESH_MS) return undefined
-    return list?.pop()
+  #keptOf(pool: Pool, server: Server): KeptConnections {
+    let kept = this.#kept.get(server)
+    if (kept === undefined) {
+      kept = new KeptConnections(this.#options.clock, this.#options.timeouts.idleMs, () => (server.leaving ? 0 : pool.config.maxInFlight))
+      if (!server.leaving) this.#remember(server, kept)
+    }
+    return kept
   }
 
-  #open(server: Server): UpstreamConnection {
+  /** Until the server leaves its pool. */
+  #remember(server: Server, kept: KeptConnections): void {
+    this.#kept.set(server, kept)
+    const link = {
+      leave: () => {
+        server.links.delete(link)
+        this.#kept.delete(server)
+      },
+      cut: () => undefined,
+    }
+    server.links.add(link)
+  }
+
+  /** Should its connection turn out to be closed, it could not go out on another one: it must not be done twice, or its body is not at hand again. */
+  #isOnlyOnce(method: string, body: OutgoingBody): boolean {
+    if (!isIdempotent(method)) return true
+    if (typeof body === 'string') return body === 'chunked'
+    return 'bytes' in body && body.bytes > this.#options.copyBytesMax
+  }
+
+  #open(kept: KeptConnections, server: Server): UpstreamConnection {
     const connection = new UpstreamConnection(server.config.host, server.config.port, this.#options)
+    server.links.add(connection)
     connection.listen(
-      () => this.#keep(server, connection),
-      () => this.#forget(server, connection),
+      () => (this.#closed ? connection.destroy() : kept.keep(connection)),
+      (byServer) => {
+        server.links.delete(connection)
+        kept.ended(connection, byServer)
+      },
     )
     return connection
-  }
-
-  #keep(server: Server, connection: UpstreamConnection): void {
-    let list = this.#idle.get(server)
-    if (list === undefined) {
-      list = []
-      this.#idle.set(server, list)
-    }
-    list.push(connection)
-    if (this.#closed) connection.destroy()
-  }
-
-  #forget(server: Server, connection: UpstreamConnection): void {
-    const list = this.#idle.get(server)
-    const at = list?.lastIndexOf(connection) ?? -1
-    if (at >= 0) list?.splice(at, 1)
   }
 }
 
@@ -187,6 +198,7 @@ function watch(connection: UpstreamConnection, pool: Pool, server: Server): void
   connection.failureListener = (failed: UpstreamFailure): void => {
     if (failed.errno !== undefined && ownShortage(failed.errno) !== undefined) pool.connectLacked(failed.errno)
     else if (failed.code === 'connect_failed' || failed.code === 'connect_timeout') pool.connectFailed(server, failed.detail)
+    else if (failed.reused) pool.wasStale(server)
     else if (failed.code === 'connection_reset') pool.connectionBroke(server)
   }
 }

@@ -23,7 +23,8 @@ async function startRig(handle: RawHandler): Promise<Rig> {
   const { limits, timeouts } = testConfig({ pools: [], queues: [], routes: [] })
   const budget = new BufferBudget(limits.buffered)
   const sweeper = new Sweeper(clock)
-  const options = { headBytesMax: limits.head, headersMax: limits.headers, timeouts: { ...timeouts, idleMs: timeouts.upstreamIdleMs } }
+  const heads = { headBytesMax: limits.head, headersMax: limits.headers, copyBytesMax: limits.spillCopy }
+  const options = { ...heads, timeouts: { ...timeouts, idleMs: timeouts.upstreamIdleMs } }
   const upstream = new Upstream({ clock, network, sweeper, ...options }, budget)
   const request = { method: 'GET', target: '/', headers: ['Host', 'a'], body: new Uint8Array(0) }
   return {

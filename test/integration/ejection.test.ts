@@ -128,12 +128,22 @@ test("a client's mistakes, and what no server can do, take nobody out", async ()
   }
 })
 
-test('never the last one, and never more than the share', async () => {
+test('never the last one, and never more than the share where all fail', async () => {
   await using one = await scene([failing])
   assert.equal(await one.reachedFirst(20), 20)
-  await using four = await scene([failing, failing, failing, well], { ejectMs: 60_000 })
+  await using four = await scene([failing, failing, failing, failing], { ejectMs: 60_000 })
   await four.reachedFirst(60)
   assert.deepEqual((await four.rig.pool()).servers.map(({ state }) => state).sort(), ['ejected', 'up', 'up', 'up'])
+})
+
+test('more than the share where another one does well: nothing is sent any more to those that fail', async () => {
+  await using all = await scene([failing, failing, failing, well], { ejectMs: 60_000, windowMs: 60_000 })
+  await until('they are out', async () => {
+    await all.reachedFirst(20)
+    const states = (await all.rig.pool()).servers.map(({ state }) => state)
+    return states.join(' ') === 'ejected ejected ejected up'
+  })
+  assert.equal((await ask(all.rig.url)).status, 200)
 })
 
 test('attempts of jobs count, and one that is taken out gets no jobs', async () => {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { STANDING_MS } from '../../src/core/balancing/wait-list.ts'
+import { HANDFUL } from '../../src/core/admission/wait-list.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { startGateway } from '../support/child-gateway.ts'
 import { type Answer, ask } from '../support/http-client.ts'
@@ -329,15 +329,29 @@ test('rule 5: the job of a client that leaves goes on; where the route cancels, 
   }
 })
 
-test('rule 6: in a line that stands the newest goes first; in one that does not, the oldest', async () => {
-  await using it = await spillScene()
+test('rule 6: in a line that stands the newest goes first and old ones are let go; in one that does not, the oldest goes first', async () => {
+  const queueing = { targetMs: 50, intervalMs: 50 }
+  await using it = await spillScene({ pool: { queueing, waitMs: LONG_MS } })
   const busy = it.send('busy', { to: 'direct' })
   await it.at('busy')
-  const waiting = await lineUp(it, ['quick-1', 'quick-2', 'quick-3', 'quick-4'])
-  await new Promise((resolve) => setTimeout(resolve, STANDING_MS + 20))
+  const names = Array.from({ length: HANDFUL + 4 }, (_, n) => `n${n}`)
+  const waiting = await lineUp(it, names)
+  await new Promise((resolve) => setTimeout(resolve, queueing.targetMs + 20))
   ;(await it.at('busy')).finish()
-  await Promise.all([busy, ...waiting])
-  assert.deepEqual(it.names, ['busy', 'quick-4', 'quick-3', 'quick-2', 'quick-1'])
+  const oldest = await it.at('n0')
+  await new Promise((resolve) => setTimeout(resolve, queueing.intervalMs + 20))
+  oldest.finish()
+  const newest = await it.at(names.at(-1) as string)
+  await inLine(it, HANDFUL)
+  for (const answer of await Promise.all(waiting.slice(1, 3))) {
+    assert.deepEqual([answer.status, answer.json()['code'], answer.headers['retry-after'] !== undefined], [503, 'no_capacity', true])
+  }
+  newest.finish()
+  const next = await it.at('n3')
+  next.finish()
+  for (const name of names.slice(4, -1)) (await it.at(name)).finish()
+  assert.equal((await busy).status, 200)
+  assert.deepEqual((await Promise.all(waiting)).filter(({ status }) => status === 200).length, names.length - 2)
 })
 
 test('rule 6: requests with a key stay in their order, whatever the line does', async () => {
@@ -349,7 +363,6 @@ test('rule 6: requests with a key stay in their order, whatever the line does', 
     answers.push(it.send(name, { headers: { 'x-account': 'a' } }))
     await inLine(it, answers.length)
   }
-  await new Promise((resolve) => setTimeout(resolve, STANDING_MS + 20))
   ;(await it.at('busy')).finish()
   for (const answer of await Promise.all(answers)) assert.deepEqual([answer.status, isJob(answer)], [200, false])
   await busy

@@ -180,6 +180,7 @@ function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly
       counter: () => nothing,
       histogram: () => nothing,
       gauge: (name, _, read) => void gauges.set(name, read),
+      forget: () => undefined,
       render: () => '',
     },
     accessLog: false,

@@ -40,6 +40,9 @@ class SimPool {
           name: config.name,
           pool: 'api',
           config,
+          configuredWeight: config.weight,
+          leaving: false,
+          backup: false,
           state: 'up',
           inFlight: 0,
           upSince: 0,
@@ -57,6 +60,10 @@ class SimPool {
 
   /** Nobody is judged here. */
   observe(): void {}
+
+  inUse(): readonly Server[] {
+    return this.upServers()
+  }
 
   majorityDown(): boolean {
     return this.upServers().length * 2 < this.servers.length
@@ -86,6 +93,10 @@ class SimPool {
   onChange(listener: (change: PoolChange) => void): () => void {
     this.#changed.push(listener)
     return () => void (this.#changed = this.#changed.filter((each) => each !== listener))
+  }
+
+  onMembers(): () => void {
+    return () => undefined
   }
 
   onSlotFree(seeker: SlotSeeker): () => void {

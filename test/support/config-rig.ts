@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { ReloadOutcome } from '../../src/admin/reloading.ts'
 import { type LoadResult, loadValue } from '../../src/config/load.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
-import { type Gateway, startGateway } from '../../src/gateway.ts'
+import { type Gateway, type GatewayOptions, startGateway } from '../../src/gateway.ts'
 import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { type Answer, ask } from './http-client.ts'
 import { recordingTelemetry } from './jobs-rig.ts'
@@ -40,10 +40,11 @@ export interface ConfigRig extends AsyncDisposable {
   /** The status document at its address, once it meets the condition. */
   status(self: string, wanted: string, met: (document: Document) => boolean): Promise<Document>
   restart(change?: ConfigFile): Promise<void>
+  /** As if the file had been written anew. */
   reload(change?: ConfigFile): Promise<ReloadOutcome>
 }
 
-export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
+export async function startConfigRig(config: ConfigFile, options: Partial<GatewayOptions> = {}): Promise<ConfigRig> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-config-'))
   const events: GatewayEvent[] = []
   let current = config
@@ -51,12 +52,13 @@ export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
     const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
     return loadValue(structuredClone({ ...own, ...current }), { file: 'spillway.yaml', folder })
   }
-  const start = (): Promise<Gateway> => {
+  const start = (file: ConfigFile): Promise<Gateway> => {
+    current = file
     const result = read()
     if (!result.ok) assert.fail(result.errors.join('\n'))
-    return startGateway(result.config, { telemetry: recordingTelemetry(events), readConfig: async () => read() })
+    return startGateway(result.config, { telemetry: recordingTelemetry(events), readConfig: async () => read(), ...options })
   }
-  let gateway = await start()
+  let gateway = await start(config)
   const told = async (url: string, { body, headers, method = 'GET' }: Asking): Promise<Told> => {
     const text = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
     const type = body === undefined ? {} : { 'content-type': 'application/json' }
@@ -83,8 +85,7 @@ export async function startConfigRig(config: ConfigFile): Promise<ConfigRig> {
     },
     async restart(change) {
       await gateway.close()
-      current = change ?? config
-      gateway = await start()
+      gateway = await start(change ?? config)
     },
     reload(change = current) {
       current = change

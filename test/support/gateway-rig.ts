@@ -2,7 +2,7 @@
 import type { Config, PoolConfig, RouteConfig } from '../../src/config/config.ts'
 import { type Gateway, startGateway } from '../../src/gateway.ts'
 import type { PoolStatus } from '../../src/admin/status.ts'
-import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
+import type { AccessLine, AttemptLine, GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { ask } from './http-client.ts'
 import { recordingTelemetry } from './jobs-rig.ts'
 import { testConfig, testPool, testQueue, testRoute } from './test-config.ts'
@@ -14,6 +14,9 @@ export interface GatewayRig extends AsyncDisposable {
   readonly url: string
   readonly config: Config
   readonly events: GatewayEvent[]
+  /** One line for each call that has ended. */
+  readonly access: AccessLine[]
+  readonly attempts: AttemptLine[]
   /** The pool `api`, as the admin address tells. */
   pool(): Promise<PoolStatus>
   /** Waits until every slot and every tunnel's place is free again and nobody waits. */
@@ -46,7 +49,9 @@ export async function startGatewayRig(ports: readonly number[], options: Gateway
     ...options.config,
   }
   const events: GatewayEvent[] = []
-  const gateway = await startGateway(config, { telemetry: recordingTelemetry(events) })
+  const access: AccessLine[] = []
+  const attempts: AttemptLine[] = []
+  const gateway = await startGateway(config, { telemetry: recordingTelemetry(events, access, attempts) })
   const port = gateway.listeners[0]?.port as number
   const pool = async (): Promise<PoolStatus> => {
     const status = (await ask(`http://127.0.0.1:${gateway.admin.port}/status`)).json() as unknown as { pools: PoolStatus[] }
@@ -60,6 +65,8 @@ export async function startGatewayRig(ports: readonly number[], options: Gateway
     url: `http://127.0.0.1:${port}`,
     config,
     events,
+    access,
+    attempts,
     pool,
     untilIdle: () =>
       until('no slot is taken', async () => {

@@ -17,10 +17,11 @@ import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
+import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
-import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
+import type { AccessLine, AttemptLine, GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
 import { Webhooks } from '../../src/webhooks/webhooks.ts'
@@ -79,7 +80,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const timeouts = { ...config.timeouts, idleMs: config.timeouts.upstreamIdleMs }
   const limits = { headBytesMax: config.limits.head, headersMax: config.limits.headers }
   const budget = new BufferBudget(config.limits.buffered)
-  const upstream = new Upstream({ clock, network, sweeper, ...limits, timeouts }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, ...limits, copyBytesMax: 65_536, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
   const bus = createLocalBus()
@@ -94,6 +95,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     telemetry,
     router,
     pools,
+    failovers: new Failovers(pools, telemetry),
     upstream,
     budget,
     jobs,
@@ -185,14 +187,14 @@ function newJob(queue: QueueConfig, change: Partial<NewJob>): NewJob {
   }
 }
 
-export function recordingTelemetry(events: GatewayEvent[]): Telemetry {
+export function recordingTelemetry(events: GatewayEvent[], access: AccessLine[] = [], attempts: AttemptLine[] = []): Telemetry {
   const telemetry = createTelemetry({ format: 'text', access: 'off', write: () => undefined })
   return {
     metrics: telemetry.metrics,
     accessLog: true,
     event: (event) => void events.push(event),
-    access: () => undefined,
-    attempt: () => undefined,
+    access: (line) => void access.push(line),
+    attempt: (line) => void attempts.push(line),
   }
 }
 

@@ -112,6 +112,21 @@ export class RawClient {
     return this.answers(...methods)
   }
 
+  /** The final answer that begins after so many bytes, whole or broken off; undefined: none came before the connection ended. For many answers on one connection. */
+  async nextAnswer(method: string, from: number): Promise<RawAnswer | undefined> {
+    const answer = (): RawAnswer | undefined => {
+      const closed = this.ended || this.closed
+      return parseAnswers(this.received.subarray(from), { methods: [method], closed }).find(({ status }) => status >= 200)
+    }
+    let last = -1
+    await until('the answer came', () => {
+      if (this.#bytes === last && !this.ended && !this.closed) return false
+      last = this.#bytes
+      return this.ended || this.closed || answer()?.complete === true
+    })
+    return answer()
+  }
+
   async untilText(text: string): Promise<void> {
     await until(
       () => `${JSON.stringify(text)} came (so far: ${JSON.stringify(this.text.slice(-300))})`,

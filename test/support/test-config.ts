@@ -15,8 +15,9 @@ export function testPool(name: string, ports: readonly number[], change: Partial
     health: { intervalMs: 100, timeoutMs: 500, fall: 3, rise: 1 },
     slowStartMs: 0,
     failoverGraceMs: 10_000,
+    drainTimeoutMs: 10_000,
     reserve: 0.2,
-    retries: { budget: 0.1, minPerSecond: 3 },
+    retries: { budget: 0.2, minPerSecond: 3 },
     ...change,
   }
 }

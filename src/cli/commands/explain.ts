@@ -1,6 +1,7 @@
 /** `spillway explain`: which route a request takes, what that means for it, and why it takes no other. */
-import type { Config, RouteConfig } from '../../config/config.ts'
+import type { Config, PoolConfig, RouteConfig } from '../../config/config.ts'
 import { checkPath } from '../../core/routing/check-path.ts'
+import { failoverChain } from '../../core/routing/failover.ts'
 import type { RoutableHead, Verdict } from '../../core/routing/router.ts'
 import { compileRoutes } from '../../core/routing/router.ts'
 import { TARGET, TOKEN } from '../../http1/chars.ts'
@@ -77,10 +78,22 @@ function printVerdicts(io: Io, verdicts: readonly Verdict[], config: Config): vo
 
 function meaningText(route: RouteConfig, config: Config): string {
   const pool = config.pools.find(({ name }) => name === route.pool)
-  const worker = pool === undefined ? 'pull consumers' : `pool ${pool.name} (${pool.servers.map(({ name }) => name).join(', ')})`
+  const worker = pool === undefined ? 'pull consumers' : poolText(pool)
   const parts = [`mode ${route.mode}`, worker]
   if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
   if (route.waitMs > 0) parts.push(`held up to ${spanText(route.waitMs)}, then ${route.onWait}`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
+  if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
   return parts.join('; ')
+}
+
+function poolText({ name, servers }: PoolConfig): string {
+  return `pool ${name} (${servers.map((server) => (server.backup === true ? `backup ${server.name}` : server.name)).join(', ')})`
+}
+
+/** What gets its requests when it cannot. */
+function failoverText(pool: PoolConfig, { pools }: Config): string {
+  const chain = failoverChain(pool, ({ failover }) => pools.find(({ name }) => name === failover?.pool))
+  const steps = chain.slice(1).map((one, i) => `${poolText(one)} when ${chain[i]?.name} is ${chain[i]?.failover?.when}`)
+  return `then ${steps.join(', then ')}`
 }

@@ -9,7 +9,7 @@ export const reloadCommand: Command = {
   name: 'reload',
   positionals: ['[file]'],
   summary: `Let a running gateway read its configuration again (default: ${DEFAULT_FILE}). No request is dropped; a wrong file changes nothing.`,
-  details: `The same as SIGHUP, with an answer. At once hold: routes, queues, schedules, topics, webhooks, cors, keys and sizes of api, jobs, drainTimeout, and pools that\nare new. Everything else needs a restart, stays as it was, and is named. Without a file, --admin names the address, and the token is read from\nthe variable ${TOKEN_VARIABLE}.`,
+  details: `The same as SIGHUP, with an answer. At once hold: routes, queues, schedules, topics, webhooks, cors, keys and sizes of api, jobs, drainTimeout and pools with\ntheir servers: what is taken out of a pool gets nothing new, and ends what it has. Everything else needs a restart, stays as it was, and is named. Without a file, --admin names the address, and the token is read from\nthe variable ${TOKEN_VARIABLE}.`,
   options: { admin: ADMIN_OPTION, json: { ...JSON_OPTION, help: 'print {readAt, needsRestart}' } },
   async run(args, io) {
     const admin = await findAdmin(args, io, 'reload')

@@ -65,7 +65,8 @@ function poolLines(pool: PoolStatus): string[] {
     const tunnels = server.tunnels > 0 ? `, ${server.tunnels} tunnels` : ''
     return `  ${server.name.padEnd(width)}  ${server.state.padEnd(8)}  ${server.inFlight} in flight${tunnels}${reasonText(server)}`
   })
-  return [`pool ${pool.name}  ${pool.balance}  ${pool.waiting} waiting`, ...servers]
+  const failover = pool.failover === undefined ? '' : `  ${pool.failover} stands in for it`
+  return [`pool ${pool.name}  ${pool.balance}  ${pool.waiting} waiting${failover}`, ...servers]
 }
 
 function reasonText({ reason = '', since, state, restsMs = 0 }: ServerStatus): string {

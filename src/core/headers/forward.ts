@@ -156,7 +156,7 @@ function canonical(name: string): string {
   const lower = name.toLowerCase()
   if (!lower.includes('_')) return lower
   const dashed = lower.replaceAll('_', '-')
-  return CLIENT_ADDRESS.has(dashed) || dashed.startsWith('spillway-') ? dashed : lower
+  return CLIENT_ADDRESS.has(dashed) || ENDS_HERE.has(dashed) || dashed.startsWith('spillway-') ? dashed : lower
 }
 
 /** Fields that a Connection header (all of them, joined) says end here; most say nothing of the kind. */
@@ -189,8 +189,8 @@ function endToEnd(headers: FlatHeaders, connection: string, controls: boolean): 
       out.push(name, headers[i + 1] as string)
       continue
     }
-    const lower = name.toLowerCase()
-    if (ENDS_HERE.has(lower) || (!controls && canonical(name).startsWith('spillway-'))) continue
+    const lower = canonical(name)
+    if (ENDS_HERE.has(lower) || (!controls && lower.startsWith('spillway-'))) continue
     if (named?.has(lower) === true && !NOT_BY_CONNECTION.has(lower)) continue
     out.push(name, headers[i + 1] as string)
   }

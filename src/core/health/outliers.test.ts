@@ -102,7 +102,45 @@ test('a window begins with nothing', () => {
   assert.deepEqual([server.conduct.answered, server.conduct.failed], [0, 0])
 })
 
-test('whatever fails: never more than the share of the pool is out, or one, and never all', () => {
+/** So many, in this order: ejected, failing in a row, failing now and then, well. */
+function pool(ejected: number, inRow: number, nowAndThen: number, well: number): Conduct[] {
+  const conducts = Array.from({ length: ejected + inRow + nowAndThen + well }, () => new Conduct())
+  for (const [i, conduct] of conducts.entries()) {
+    conduct.answered = 20
+    if (i < ejected) conduct.standing = 'ejected'
+    else if (i < ejected + inRow) conduct.failuresInRow = 5
+    else if (i < ejected + inRow + nowAndThen) conduct.failed = 2
+    else conduct.failed = 1
+  }
+  return conducts
+}
+
+test('beyond the share, as long as another one does well, and never the last one', () => {
+  assert.equal(mayEject(pool(1, 1, 1, 1), RULES), true)
+  assert.equal(mayEject(pool(2, 1, 0, 1), RULES), true)
+  assert.equal(mayEject(pool(3, 0, 0, 1), RULES), false, 'the last one')
+  assert.equal(mayEject(pool(1, 3, 0, 0), RULES), false, 'all fail')
+  assert.equal(mayEject(pool(1, 1, 2, 0), RULES), false, 'all fail now and then')
+})
+
+test('who does well has answered enough in this window and the one before', () => {
+  const [...conducts] = pool(1, 1, 0, 1)
+  const well = conducts[2] as Conduct
+  well.failed = 0
+  well.answered = 19
+  assert.equal(mayEject(conducts, RULES), false)
+  well.answeredBefore = 1
+  assert.equal(mayEject(conducts, RULES), true)
+  well.failedBefore = 2
+  assert.equal(mayEject(conducts, RULES), false)
+  judgeWindow(
+    conducts.map((conduct) => ({ conduct, latencyMs: undefined })),
+    RULES,
+  )
+  assert.deepEqual([well.answered, well.answeredBefore, well.failed, well.failedBefore], [0, 19, 0, 0])
+})
+
+test('whatever fails: never more than the share of the pool is out, or one, unless somebody does well; and never all', () => {
   const steps = fc.array(fc.record({ server: fc.nat({ max: 29 }), what: fc.constantFrom('ok', 'fail', 'fail', 'fail', 'time') }), {
     maxLength: 500,
   })
@@ -110,6 +148,7 @@ test('whatever fails: never more than the share of the pool is out, or one, and 
     fc.property(fc.integer({ min: 1, max: 30 }), fc.constantFrom(0, 0.1, 0.5, 1), steps, (count, ejectedMax, list) => {
       const rules = { ...RULES, ejectedMax }
       const conducts = Array.from({ length: count }, () => new Conduct())
+      let outBefore = 0
       for (const { server, what } of list) {
         const conduct = conducts[server % count] as Conduct
         if (what === 'time' && conduct.standing === 'ejected') beginProbation(conduct)
@@ -119,7 +158,11 @@ test('whatever fails: never more than the share of the pool is out, or one, and 
           if (reason !== undefined && (wasOut || mayEject(conducts, rules))) eject(conduct, reason, 0, rules)
         }
         const out = conducts.filter(({ standing }) => standing !== 'good').length
-        assert.ok(out <= Math.max(1, Math.floor(count * ejectedMax)))
+        const someDoWell = conducts.some(
+          ({ standing, answered, failed }) => standing === 'good' && answered >= 20 && failed <= answered / 20,
+        )
+        assert.ok(out <= Math.max(1, Math.floor(count * ejectedMax)) || out <= outBefore || someDoWell)
+        outBefore = out
         assert.ok(out < count || count === 0, 'somebody is left')
       }
     }),

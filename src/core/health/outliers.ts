@@ -1,8 +1,8 @@
 /**
  * Servers that pass their checks and fail their requests: each is judged by what its requests met, and taken out for a while (ejected). After
  * that it is on probation: one request at a time, until some in a row went well; one that fails takes it out again, for longer. Never more
- * than a share of the pool: when many fail, it is not the servers that differ. (The rules are Envoy's outlier detection, and a circuit
- * breaker's half-open state.)
+ * than a share of the pool, unless another one does well: when all fail, it is not the servers that differ. (The rules are Envoy's outlier
+ * detection, and a circuit breaker's half-open state; that others are looked at is ours.)
  */
 import type { Millis, MonotonicMillis } from '../../lib/units.ts'
 import type { ErrorCode } from '../errors.ts'
@@ -20,7 +20,7 @@ export interface OutlierRules {
   /** The first time; each further time as much longer, up to `ejectMaxMs`. */
   readonly ejectMs: Millis
   readonly ejectMaxMs: Millis
-  /** Share of the pool that may be out at once; one server may in any case, where there is another one. */
+  /** Share of the pool that may be out at once; one server may in any case, where there is another one, and more while another one does well. */
   readonly ejectedMax: number
 }
 
@@ -51,9 +51,11 @@ export class Conduct {
   ejections = 0
   failuresInRow = 0
   goodInRow = 0
-  /** In this window. */
+  /** In this window, and in the one before. */
   answered = 0
   failed = 0
+  answeredBefore = 0
+  failedBefore = 0
 }
 
 /** A request has ended well, or not. Given back: why it should be taken out. */
@@ -71,10 +73,23 @@ export function observe(conduct: Conduct, ok: boolean, rules: OutlierRules): str
   return `${conduct.failuresInRow} requests in a row failed`
 }
 
-/** `conducts`: of all servers of the pool that could be used. One more, if this is true. */
-export function mayEject(conducts: readonly Conduct[], { ejectedMax }: OutlierRules): boolean {
+/** Of its requests in this window and the one before: who fails no more of them does well. */
+const WELL_FAILED_MAX = 0.05
+
+/**
+ * `conducts`: of all servers of the pool that could be used. One more, if this is true. Never the last one; beyond the share only while another one
+ * does well: then the servers differ. When all fail, it is something that they share.
+ */
+export function mayEject(conducts: readonly Conduct[], rules: OutlierRules): boolean {
   const out = conducts.filter(({ standing }) => standing !== 'good').length
-  return out < Math.max(1, Math.floor(conducts.length * ejectedMax)) && conducts.length - out > 1
+  if (conducts.length - out <= 1) return false
+  return out < Math.max(1, Math.floor(conducts.length * rules.ejectedMax)) || conducts.some((conduct) => doesWell(conduct, rules))
+}
+
+function doesWell(conduct: Conduct, { consecutive, volumeMin }: OutlierRules): boolean {
+  if (conduct.standing !== 'good' || (consecutive > 0 && conduct.failuresInRow >= consecutive)) return false
+  const answered = conduct.answered + conduct.answeredBefore
+  return answered >= volumeMin && conduct.failed + conduct.failedBefore <= answered * WELL_FAILED_MAX
 }
 
 /** Gives back for how long. */
@@ -110,6 +125,8 @@ export function judgeWindow(servers: readonly Judged[], rules: OutlierRules): (s
   const reasons = servers.map((server) => (server.conduct.standing === 'good' ? reasonOf(server, servers, rules) : undefined))
   for (const { conduct } of servers) {
     if (conduct.standing === 'good' && conduct.answered > 0 && conduct.failed === 0) conduct.ejections = Math.max(0, conduct.ejections - 1)
+    conduct.answeredBefore = conduct.answered
+    conduct.failedBefore = conduct.failed
     conduct.answered = 0
     conduct.failed = 0
   }

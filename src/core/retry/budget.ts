@@ -1,6 +1,6 @@
 /**
  * How many requests may be sent to a server a second time. Every first try earns a share of a retry, so that when everything fails the servers
- * get a tenth more and not twice as much; a few in each second are allowed in any case, for pools to which little comes. What was earned
+ * get a fifth more and not twice as much; a few in each second are allowed in any case, for pools to which little comes. What was earned
  * and not used is kept, up to what a thousand tries earn.
  */
 import type { Millis, MonotonicMillis } from '../../lib/units.ts'

@@ -1,0 +1,76 @@
+/** What routes say about sending a direct request more than once, in the form that the program reads; and what contradicts it. */
+import type { RetryRules } from '../core/retry/retry.ts'
+import type { Millis } from '../lib/units.ts'
+import type { RouteConfig } from './config.ts'
+import type { Path } from './problem.ts'
+import type { Report } from './report.ts'
+import type { ParsedRoute, ParsedFile } from './schema.ts'
+import type { ParsedRetry } from './schema-retries.ts'
+
+/** Its client is there and waits. */
+const PAUSE_MAX_MS: Millis = 60_000
+
+const NOTHING: RetryRules = { connectFailure: false, reset: false, timeout: false, statuses: [], tries: 1 }
+
+/** Of a route that asks servers: what of it is about tries. */
+export interface TriesContext {
+  readonly report: Report
+  readonly limits: ParsedFile['limits']
+  /** For routes that do not say it themselves. */
+  readonly retry: RetryRules | undefined
+}
+
+const DIRECT_KEYS = ['retry', 'timeout', 'firstByte'] as const
+
+type Tries = Pick<RouteConfig, 'retry' | 'timeoutMs' | 'firstByteMs'>
+
+export function resolveTries(route: ParsedRoute, path: Path, context: TriesContext): Tries {
+  if (route.mode === 'queue') {
+    checkQueueRoute(route, path, context.report)
+    return {}
+  }
+  const retry = route.retry === undefined ? context.retry : resolveRetry(route.retry, [...path, 'retry'], context)
+  const { timeout: timeoutMs, firstByte: firstByteMs } = route
+  return {
+    ...(retry !== undefined && { retry }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(firstByteMs !== undefined && { firstByteMs }),
+  }
+}
+
+function checkQueueRoute(route: ParsedRoute, path: Path, report: Report): void {
+  for (const key of DIRECT_KEYS) {
+    if (route[key] === undefined) continue
+    const message = 'is about requests that are served at once; a queue has attempts, backoff and timeout of its own'
+    report.error({ path: [...path, key], message }, [[...path, 'mode']])
+  }
+}
+
+export function resolveRetry(retry: ParsedRetry, path: Path, { report, limits }: Pick<TriesContext, 'report' | 'limits'>): RetryRules {
+  if (retry === 'off') return NOTHING
+  const { on, attempts, backoff, methods, maxBody } = retry
+  if (backoff.base > backoff.max) {
+    report.error({ path: [...path, 'backoff', 'base'], message: 'is longer than max' }, [[...path, 'backoff', 'max']])
+  }
+  if (backoff.max > PAUSE_MAX_MS) {
+    report.error({ path: [...path, 'backoff', 'max'], message: 'must be at most 1m: a client waits meanwhile' })
+  }
+  if (maxBody !== undefined && maxBody > limits.buffered) {
+    report.error({ path: [...path, 'maxBody'], message: 'is more than limits.buffered' }, [['limits', 'buffered']])
+  }
+  return {
+    connectFailure: on.includes('connect-failure'),
+    reset: on.includes('reset'),
+    timeout: on.includes('timeout'),
+    statuses: statusesOf(on),
+    ...(attempts !== undefined && { tries: attempts }),
+    backoff: { baseMs: backoff.base, maxMs: backoff.max },
+    ...(methods !== undefined && { methods }),
+    ...(maxBody !== undefined && { bodyBytesMax: maxBody }),
+  }
+}
+
+function statusesOf(on: Exclude<ParsedRetry, 'off'>['on']): number[] {
+  const all = on.includes('5xx') ? Array.from({ length: 100 }, (_, n) => 500 + n) : []
+  return [...new Set([...on.filter((each) => typeof each === 'number'), ...all])]
+}

@@ -1,0 +1,130 @@
+/**
+ * Who is in a pool now: one value that is swapped. Who stays in it stays what it is, with all that is known of it; who comes begins unknown, and
+ * slowly; who goes gets nothing new, and is gone when what runs has ended.
+ */
+import type { PoolConfig } from '../config/config.ts'
+import { UNKNOWN } from '../core/health/health.ts'
+import { Conduct } from '../core/health/outliers.ts'
+import { type Duty, type Member, memberDifference } from '../core/members/members.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { Leaving, type Left } from './leaving.ts'
+import { learntLimit, Server, type ServerState } from './server.ts'
+
+export interface MembershipParts {
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  /** As it holds now. */
+  readonly config: () => PoolConfig
+  readonly enter: (server: Server, to: ServerState, reason: string, cause: 'members' | 'operator') => void
+  /** Nobody looks at it, or judges it, any more. */
+  readonly forget: (server: Server) => void
+  /** A check at once. */
+  readonly look: (server: Server) => void
+}
+
+export class Membership {
+  readonly #parts: MembershipParts
+  readonly #leaving: Leaving
+  readonly #listeners = new Set<() => void>()
+  #servers: readonly Server[]
+
+  constructor(parts: MembershipParts) {
+    const config = parts.config()
+    this.#parts = parts
+    this.#leaving = new Leaving(parts.clock, (left) => this.#left(left))
+    this.#servers = config.servers.map((server) => new Server(config, server))
+  }
+
+  get servers(): readonly Server[] {
+    return this.#servers
+  }
+
+  get leaving(): Leaving {
+    return this.#leaving
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  set(wanted: readonly Member[], changed: () => void): void {
+    const { added, removed, kept } = memberDifference(this.#servers, wanted)
+    const came = added.map((member) => this.#admit(member))
+    const byName = new Map([...kept.map(([server]) => server), ...came].map((server) => [server.name, server]))
+    this.#servers = wanted.map(({ name }) => byName.get(name) as Server)
+    for (const [server, member] of kept) take(server, member)
+    for (const server of removed) this.#dismiss(server)
+    for (const { name, duty } of wanted) this.#setDuty(byName.get(name) as Server, duty)
+    changed()
+    for (const server of came) this.#parts.look(server)
+  }
+
+  #admit(member: Member): Server {
+    const { name, source } = member
+    const config = this.#parts.config()
+    const server = this.#leaving.comeBack(name) ?? new Server(config, member)
+    take(server, member)
+    server.limit = learntLimit(config)
+    // Nothing that was known of it is taken for known: nobody has looked at it meanwhile.
+    Object.assign(server, {
+      state: 'unknown',
+      duty: 'ready',
+      health: UNKNOWN,
+      conduct: new Conduct(),
+      pausedUntil: 0,
+      cold: true,
+      isNew: true,
+    })
+    this.#tell({ type: 'server-added', pool: config.name, server: name, source })
+    return server
+  }
+
+  #dismiss(server: Server): void {
+    const { name, drainTimeoutMs } = this.#parts.config()
+    this.#parts.forget(server)
+    this.#tell({ type: 'server-removed', pool: name, server: server.name, inFlight: server.inFlight + server.tunnels })
+    if (server.state !== 'draining') this.#parts.enter(server, 'draining', 'it was taken out of the pool', 'members')
+    this.#leaving.begin(server, drainTimeoutMs)
+  }
+
+  #left({ server, afterMs, cut }: Left): void {
+    this.#tell({ type: 'server-left', pool: server.pool, server: server.name, afterMs, cut })
+    this.#parts.telemetry.metrics.forget({ pool: server.pool, server: server.name })
+    this.changed()
+  }
+
+  #setDuty(server: Server, duty: Duty): void {
+    const before = server.duty
+    if (duty === before) return
+    server.duty = duty
+    this.#tell({ type: 'server-duty', pool: server.pool, server: server.name, duty })
+    if (duty === 'maint') this.#parts.forget(server)
+    if (before === 'maint') Object.assign(server, { health: UNKNOWN, conduct: new Conduct(), cold: true })
+    const reason = `an operator set it to ${duty}`
+    if (duty === 'ready') this.#parts.enter(server, stateOf(server), reason, 'operator')
+    else if (server.state !== 'draining') this.#parts.enter(server, 'draining', reason, 'operator')
+    else server.downReason = reason
+    this.#parts.look(server)
+  }
+
+  #tell(event: Parameters<Telemetry['event']>[0]): void {
+    this.#parts.telemetry.event(event)
+  }
+}
+
+function take(server: Server, member: Member): void {
+  server.config = member
+  server.configuredWeight = member.weight
+  server.source = member.source
+}
+
+/** What it is where nobody wants it otherwise. */
+function stateOf({ health, conduct }: Server): ServerState {
+  return health.state === 'up' && conduct.standing === 'ejected' ? 'ejected' : health.state
+}

@@ -1,0 +1,28 @@
+/** Counts how waiting for a slot ended; whoever finds one at once is not counted. */
+import { METRICS } from '../telemetry/names.ts'
+import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import type { WaitEnd } from './line.ts'
+
+export type WaitOutcome = WaitEnd | 'served' | 'shed' | 'full'
+
+export class WaitCounters {
+  readonly #pool: string
+  readonly #telemetry: Telemetry
+  readonly #counters = new Map<WaitOutcome, Counter>()
+
+  constructor(pool: string, telemetry: Telemetry) {
+    this.#pool = pool
+    this.#telemetry = telemetry
+  }
+
+  count<T extends WaitOutcome>(outcome: T): T {
+    let counter = this.#counters.get(outcome)
+    if (counter === undefined) {
+      const { help } = METRICS.spillway_waits_total
+      counter = this.#telemetry.metrics.counter('spillway_waits_total', help, { pool: this.#pool, outcome })
+      this.#counters.set(outcome, counter)
+    }
+    counter.inc()
+    return outcome
+  }
+}

@@ -1,0 +1,67 @@
+/** A gateway in front of servers that each end requests in a way of their own, and what each of them was sent. */
+import type { ServerResponse } from 'node:http'
+import type { RouteConfig } from '../../src/config/config.ts'
+import type { RetryRules } from '../../src/core/retry/retry.ts'
+import { type GatewayRig, type GatewayRigOptions, startGatewayRig } from './gateway-rig.ts'
+import { ask } from './http-client.ts'
+import { testRoute } from './test-config.ts'
+import { startTestServer, type TestServer } from './test-server.ts'
+
+export type Handle = TestServer['handle']
+
+export const well: Handle = (_, response) => void response.end('well')
+
+export function status(code: number, headers: Record<string, string> = {}, body = `failed ${code}`): Handle {
+  return (_, response) => void response.writeHead(code, headers).end(body)
+}
+
+export const resets: Handle = (_, response) => void response.socket?.resetAndDestroy()
+export const saysNothing: Handle = () => undefined
+export const noHttp: Handle = (_, response) => void response.socket?.end('SSH-2.0-x\r\n\r\n')
+
+/** It breaks off in the middle of its answer. */
+export const breaksOff: Handle = (_, response: ServerResponse) => {
+  response.writeHead(200, { 'content-length': '100' })
+  response.write('half', () => response.socket?.resetAndDestroy())
+}
+
+export interface RetryScene extends AsyncDisposable {
+  readonly rig: GatewayRig
+  readonly servers: readonly TestServer[]
+  /** Requests that each server was sent. */
+  counts(): number[]
+  metric(name: string, outcome: string): Promise<number>
+}
+
+export type SceneOptions = Omit<GatewayRigOptions, 'routes'> & { readonly route?: Partial<RouteConfig> }
+
+/** The servers take turns, beginning with the first. */
+export async function retryScene(handles: readonly Handle[], { route, ...options }: SceneOptions = {}): Promise<RetryScene> {
+  const servers = await Promise.all(handles.map((handle) => startTestServer(handle)))
+  const rig = await startGatewayRig(
+    servers.map(({ port }) => port),
+    {
+      ...options,
+      pool: { balance: 'round-robin', retries: { budget: 1, minPerSecond: 1000 }, ...options.pool },
+      routes: [testRoute({ name: '/*', mode: 'direct', ...route })],
+    },
+  )
+  return {
+    rig,
+    servers,
+    counts: () => servers.map(({ received }) => received.length),
+    async metric(name, outcome) {
+      const { text } = await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)
+      const line = text.split('\n').find((each) => each.startsWith(name) && each.includes(`outcome="${outcome}"`))
+      return Number(line?.split(' ').at(-1) ?? 0)
+    },
+    async [Symbol.asyncDispose]() {
+      await rig[Symbol.asyncDispose]()
+      await Promise.all(servers.map((server) => server.kill()))
+    },
+  }
+}
+
+export function rules(change: Partial<RetryRules> = {}): RetryRules {
+  return { connectFailure: true, reset: true, timeout: false, statuses: [], backoff: { baseMs: 1, maxMs: 5 }, ...change }
+}
