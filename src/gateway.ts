@@ -30,6 +30,7 @@ import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
+import { wrongDialling } from './net/dialling.ts'
 import type { DownstreamCall } from './net/downstream-call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Reception } from './net/reception.ts'
@@ -213,6 +214,8 @@ class RunningGateway implements Gateway {
     const { reason } = this.#readiness
     if (reason === 'starting' || reason === 'draining') return { wrong: `the gateway is ${reason}` }
     const { config, needsRestart } = inPlace(this.#config, read)
+    const wrong = wrongDialling(config.pools)
+    if (wrong !== undefined) return { wrong }
     const [jobs, upstream] = [this.#jobs as Jobs, this.#upstream as Upstream]
     const prepared = await jobs.prepareReload(config)
     if (typeof prepared === 'string') return { wrong: prepared }

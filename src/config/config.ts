@@ -144,8 +144,8 @@ export interface ServerConfig {
   readonly host: string
   readonly port: number
   readonly weight: number
-  /** Asked over TLS. */
-  readonly tls?: boolean
+  /** Asked over TLS; `name`: the host of its URL, whatever address it stands for. */
+  readonly tls?: { readonly name: string }
   /** It gets something only while no other server can be used. */
   readonly backup?: true
 }

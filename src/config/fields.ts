@@ -174,7 +174,7 @@ export function readServerUrl(text: string): Reading<Omit<ServerConfig, 'weight'
   const parsed = parseAddress(/:\d+$/.test(authority) ? authority : `${authority}:${tls ? 443 : 80}`)
   if (parsed === undefined || parsed.port === 0) return { wrong }
   const name = parsed.host.includes(':') ? `[${parsed.host}]:${parsed.port}` : `${parsed.host}:${parsed.port}`
-  return { value: { name, host: parsed.host, port: parsed.port, ...(tls && { tls }) } }
+  return { value: { name, host: parsed.host, port: parsed.port, ...(tls && { tls: { name: parsed.host } }) } }
 }
 
 export const serverUrl = textField(readServerUrl, { title: 'URL' })

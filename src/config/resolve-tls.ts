@@ -59,7 +59,7 @@ export function resolvePoolTls(
   options: ResolveOptions,
 ): PoolTlsConfig | undefined {
   const path = ['pools', name, 'tls']
-  if (!servers.some((server) => server.tls === true)) {
+  if (!servers.some((server) => server.tls !== undefined)) {
     if (tls !== undefined) options.report.error({ path, message: 'no server of this pool has a URL with https://' }, [['pools', name]])
     return undefined
   }

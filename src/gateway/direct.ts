@@ -244,6 +244,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       body: outgoingBody(this.#call.head.bodyLength),
       fresh: this.#repeats?.onlyFresh === true,
       firstByteMs: this.#request.route.firstByteMs,
+      ends: pool.dialling.shared ? undefined : this.#call.ends,
     }
     const connection = this.#context.upstream.exchange(pool, server, request, next)
     next.sent(connection, sentAt, note)

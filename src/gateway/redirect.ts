@@ -13,5 +13,6 @@ export function redirectCall(call: DownstreamCall, redirect: NonNullable<Listene
   if (host === '') return sendFailure(call, failure('bad_request', 'only https is served, and without a Host nobody knows where'))
   // "*" is about this gateway as a whole.
   if (target === '*') return call.send(204, [], '')
+  call.log.by = 'redirect'
   call.send(redirect.status, ['Location', secureUrl(host, target, redirect.port)], '')
 }

@@ -39,7 +39,7 @@ export function openTunnel(call: DownstreamCall, way: TunnelWay, headers: readon
   call.log.server = server.name
   const tried = call.log.trace?.begin(server)
   const handshake = new Handshake(call, pool, server, context)
-  const connection = context.upstream.dedicated(pool, server)
+  const connection = context.upstream.dedicated(pool, server, call.ends)
   handshake.connection = connection
   handshake.tried = tried
   tried?.on(connection)

@@ -2,13 +2,14 @@
  * Who is in a pool now: one value that is swapped. Who stays in it stays what it is, with all that is known of it; who comes begins unknown, and
  * slowly; who goes gets nothing new, and is gone when what runs has ended.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig } from '../config/config.ts'
 import { UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
 import { type Duty, type Member, memberDifference } from '../core/members/members.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { Leaving, type Left } from './leaving.ts'
+import { Leaving, leaveLinks, type Left } from './leaving.ts'
 import { learntLimit, Server, type ServerState } from './server.ts'
 
 export interface MembershipParts {
@@ -119,6 +120,7 @@ export class Membership {
 }
 
 function take(server: Server, member: Member): void {
+  if (!isDeepStrictEqual(server.config.tls, member.tls)) leaveLinks(server)
   server.config = member
   server.configuredWeight = member.weight
   server.source = member.source

@@ -15,9 +15,10 @@ import type { Clock, Random, Timer } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import { Dialling } from '../net/dialling.ts'
 import { Checks } from './checks.ts'
 import { Judge } from './judge.ts'
-import { cutLinks } from './leaving.ts'
+import { cutLinks, leaveLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
@@ -67,6 +68,8 @@ export class Pool {
   #config: PoolConfig
   readonly #membership: Membership
   readonly #ports: PoolPorts
+  /** How connections to its servers begin. */
+  readonly dialling: Dialling
   /** What its requests meet. */
   readonly live: LiveTraffic = new LiveTraffic()
   retries: RetryBudget
@@ -91,13 +94,14 @@ export class Pool {
     this.name = config.name
     this.#config = config
     this.#ports = ports
+    this.dialling = new Dialling(config, ports)
     this.#membership = this.#createMembership()
     this.retries = new RetryBudget(config.retries)
     this.live.measured = isMeasured(config)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
     this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
-    this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
+    this.#checks = new Checks(config.health, { ...ports, dialling: this.dialling }, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
     const counter = (outcome: string): Counter =>
@@ -118,6 +122,7 @@ export class Pool {
     this.#resumeTimer?.cancel()
     this.#membership.leaving.close()
     this.#line.close()
+    this.dialling.close()
   }
 
   /** What holds now: a reload changes it. */
@@ -397,6 +402,10 @@ export class Pool {
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
     if (changed('outliers')) this.#rejudge(config.outliers)
+    if (changed('tls') || changed('proxyProtocol')) {
+      this.dialling.configure(config)
+      for (const server of this.servers) leaveLinks(server)
+    }
     if (changed('maxInFlight') || changed('adaptiveMin')) for (const server of this.servers) server.limit = learntLimit(config)
     this.#membersChanged()
   }

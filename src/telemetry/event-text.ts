@@ -142,17 +142,11 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     case 'mode-switched':
       return `${event.route}: an operator switched it to ${event.to}`
     case 'job-dead':
-      return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
     case 'batch-ended':
-      return `batch ${event.batch} has ended: ${event.succeeded} of ${event.total} succeeded`
     case 'chain-stopped':
-      return `job ${event.job} of ${event.queue} succeeded, but its chain stops there: ${event.detail}`
-    case 'attempt-failed': {
-      const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
-      return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
-    }
+    case 'attempt-failed':
     case 'job-deferred':
-      return `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`
+      return jobText(event, name)
     case 'webhook-disabled':
       return `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`
     case 'webhook-enabled':
@@ -160,13 +154,10 @@ function describe(event: GatewayEvent, name: (server: string) => string): string
     case 'limit-reached':
       return `limit reached: ${event.limit} at ${event.where} (${event.value})`
     case 'connections-refused':
-      return `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`
     case 'certificates-read':
-      return `${event.listener}: new certificates are served: ${event.names.join(', ')}`
     case 'certificate-refused':
-      return `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`
     case 'certificate-expires':
-      return `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`
+      return tlsText(event)
     case 'sync-slow':
       return `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`
     case 'store-corrupt':
@@ -193,6 +184,40 @@ export function expiryText(leftMs: Millis): string {
 function daysText(ms: Millis): string {
   const days = Math.floor(ms / 86_400_000)
   return days < 2 ? spanText(ms) : `${days} days`
+}
+
+type JobEvent = Extract<GatewayEvent, { type: 'job-dead' | 'batch-ended' | 'chain-stopped' | 'attempt-failed' | 'job-deferred' }>
+
+function jobText(event: JobEvent, name: (server: string) => string): string {
+  switch (event.type) {
+    case 'job-dead':
+      return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
+    case 'batch-ended':
+      return `batch ${event.batch} has ended: ${event.succeeded} of ${event.total} succeeded`
+    case 'chain-stopped':
+      return `job ${event.job} of ${event.queue} succeeded, but its chain stops there: ${event.detail}`
+    case 'attempt-failed': {
+      const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
+      return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
+    }
+    case 'job-deferred':
+      return `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`
+  }
+}
+
+type TlsEvent = Extract<GatewayEvent, { type: 'connections-refused' | 'certificates-read' | 'certificate-refused' | 'certificate-expires' }>
+
+function tlsText(event: TlsEvent): string {
+  switch (event.type) {
+    case 'connections-refused':
+      return `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`
+    case 'certificates-read':
+      return `${event.listener}: new certificates are served: ${event.names.join(', ')}`
+    case 'certificate-refused':
+      return `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`
+    case 'certificate-expires':
+      return `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`
+  }
 }
 
 type PoolEvent = Extract<

@@ -14,6 +14,8 @@ export interface Member {
   readonly weight: number
   /** Used only while no other one can be. */
   readonly backup?: true
+  /** It is asked over TLS, and its certificate is for that name. */
+  readonly tls?: { readonly name: string }
   readonly source: Source
   readonly duty: Duty
 }
