@@ -13,6 +13,8 @@ import { brokersTable } from './brokers/table.ts'
 import { benchDirect } from './direct.ts'
 import { findProgram, type MachineFacts, machineFacts, ROOT } from './machine.ts'
 import { type BenchName, type BenchOptions, parseOptions, USAGE } from './options.ts'
+import { benchOverload } from './overload.ts'
+import { overloadTable } from './overload/table.ts'
 import { benchQueue } from './queue.ts'
 import { directTable, factsText, queueTable, type Verdict, verdictText } from './tables.ts'
 
@@ -75,6 +77,14 @@ const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
       `Express ${expressVersion()}`,
       ...clientVersions().filter((each) => each.startsWith('bullmq')),
     ],
+  },
+  overload: {
+    needs: ['taskset'],
+    run: async (options) => {
+      const runs = await benchOverload(options)
+      return { runs, ...overloadTable(runs) }
+    },
+    others: httpPrograms,
   },
   brokers: {
     needs: ['taskset'],

@@ -8,6 +8,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { CertificateStatus, Readiness } from './admin/status.ts'
+import { NO_UPGRADE, type Upgrading } from './admin/upgrading.ts'
 import { batchDocument } from './api/batch-document.ts'
 import { endedDocument } from './api/document.ts'
 import { Clients } from './api/clients.ts'
@@ -26,8 +27,11 @@ import { ModeSwitches } from './gateway/mode-switches.ts'
 import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
+import { Tunnels } from './gateway/tunnels.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
+import type { Millis } from './lib/units.ts'
+import { Pending } from './lib/pending.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
 import { wrongDialling } from './net/dialling.ts'
@@ -59,6 +63,8 @@ export interface GatewayOptions {
   readonly resolver?: Resolver
   /** Instead of the system's sockets, for them, too. */
   readonly webhookAgents?: SenderParts['agents']
+  /** Has another process take over from this one. */
+  readonly upgrading?: Upgrading
   /** Reads the configuration anew, for a reload. */
   readonly readConfig?: () => Promise<LoadResult>
   /** Instead of the engine that the configuration names. */
@@ -73,6 +79,8 @@ export interface Gateway {
   /** As they are really listened on, in the order of the configuration. */
   readonly listeners: readonly HostPort[]
   readonly admin: HostPort
+  /** What holds now. */
+  readonly config: Config
   /** Resolves when the gateway must not go on: the store could not sync. */
   readonly fatal: Promise<Error>
   /**
@@ -80,6 +88,15 @@ export interface Gateway {
    * is dropped. One that is wrong changes nothing.
    */
   reload(): Promise<ReloadOutcome>
+  /** Hands out no job any more, and resolves when those that run have ended, for at most `drainTimeout`. All else goes on. */
+  rest(): Promise<void>
+  /**
+   * After `rest`: gives up what only one process can have. Nothing is accepted any more, whoever waits for a job is told to come again, and the
+   * store and the admin address are closed. Calls that need no store go on.
+   */
+  giveUp(): Promise<void>
+  /** After `giveUp`: resolves when the last calls have ended, or `drainTimeout` is over. */
+  finish(): Promise<void>
   /** Stops accepting and lets what runs end, for at most `drainTimeout`; what does not is handed back. */
   drain(): Promise<void>
   /** Ends everything at once; after `drain`, cleanly. */
@@ -90,6 +107,9 @@ export interface Gateway {
 const OTHER_ADMIN_CONNECTIONS = 16
 /** What may still be written after the last job is settled or handed back. */
 const LAST_ANSWERS_MS = 1_000
+/** Nobody is accepted meanwhile: a request for the store that comes more slowly is told to come again. */
+const LAST_STORED_MS = 2_000
+const LOOK_AGAIN_MS = 20
 
 /** Rejects when an address or the store cannot be had; nothing is left open then. */
 export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
@@ -120,8 +140,10 @@ class RunningGateway implements Gateway {
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
   readonly #routeCounters: RouteCounters
+  readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
   #modeSwitches: ModeSwitches | undefined
+  readonly #tunnels: Tunnels
   readonly #listeners: Listener[] = []
   readonly #tls = new Map<ListenerConfig, ServerTls>()
   readonly #pools: Pools
@@ -132,6 +154,7 @@ class RunningGateway implements Gateway {
   #jobs: Jobs | undefined
   #webhooks: Webhooks | undefined
   #admin: Admin | undefined
+  #answered: Promise<unknown> = Promise.resolve()
   #readiness: Readiness = { ok: false, reason: 'starting' }
   #die: (error: Error) => void = () => undefined
 
@@ -150,6 +173,7 @@ class RunningGateway implements Gateway {
       apply: (read) => this.#apply(read),
     })
     this.#sweeper = new Sweeper(this.#clock)
+    this.#tunnels = new Tunnels(this.#parts())
     this.#pools = new Pools(config.pools, this.#parts())
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -162,6 +186,10 @@ class RunningGateway implements Gateway {
 
   get listeners(): readonly HostPort[] {
     return this.#listeners.map((listener) => listener.address)
+  }
+
+  get config(): Config {
+    return this.#config
   }
 
   get admin(): HostPort {
@@ -233,17 +261,48 @@ class RunningGateway implements Gateway {
     const deadline = this.#clock.monotonic() + this.#config.drainTimeoutMs
     this.#readiness = { ok: false, reason: 'draining' }
     this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
-    const answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
     const { drainTimeoutMs } = this.#config
+    const answered = Promise.all([...this.#listeners.map((listener) => listener.drain()), this.#tunnels.drain(drainTimeoutMs)])
     await Promise.all([this.#jobs?.drain(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
     await this.#webhooks?.close()
     await this.#jobs?.close()
     const left = Math.max(LAST_ANSWERS_MS, deadline - this.#clock.monotonic())
-    await Promise.race([answered, new Promise<void>((resolve) => this.#clock.after(left, resolve))])
+    await Promise.race([answered, this.#after(left)])
+  }
+
+  async rest(): Promise<void> {
+    const { drainTimeoutMs } = this.#config
+    await Promise.all([this.#jobs?.rest(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
+  }
+
+  async giveUp(): Promise<void> {
+    this.#readiness = { ok: false, reason: 'draining' }
+    this.#answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
+    await this.#webhooks?.close()
+    await this.#jobs?.drain(0)
+    await Promise.race([this.#lastStoreCalls(), this.#after(LAST_STORED_MS)])
+    await this.#jobs?.close()
+    await this.#admin?.close()
+    await this.#store?.close()
+    this.#store = undefined
+  }
+
+  async #lastStoreCalls(): Promise<void> {
+    while (this.#listeners.some((listener) => listener.idle > 0)) await this.#after(LOOK_AGAIN_MS)
+    await this.#storeCalls.idle()
+  }
+
+  async #lastTunnels(): Promise<void> {
+    while (!this.#pools.isIdle) await this.#after(LOOK_AGAIN_MS)
+  }
+
+  async finish(): Promise<void> {
+    await Promise.race([Promise.all([this.#answered, this.#lastTunnels()]), this.#after(this.#config.drainTimeoutMs)])
   }
 
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
+    this.#tunnels.close()
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -253,6 +312,10 @@ class RunningGateway implements Gateway {
     await this.#admin?.close()
     await this.#store?.close()
     if (this.#readiness.reason !== 'starting') this.#telemetry.event({ type: 'stopped' })
+  }
+
+  #after(delayMs: Millis): Promise<void> {
+    return new Promise((resolve) => this.#clock.after(delayMs, resolve))
   }
 
   // --- the parts
@@ -330,6 +393,7 @@ class RunningGateway implements Gateway {
       upstream,
       budget: this.#budget,
       jobs,
+      storeCalls: this.#storeCalls,
       webhooks: this.#webhooks as Webhooks,
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
@@ -337,6 +401,7 @@ class RunningGateway implements Gateway {
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,
+      tunnels: this.#tunnels,
     }
   }
 
@@ -344,6 +409,7 @@ class RunningGateway implements Gateway {
     const now = (): Config => this.#config
     const modes = { switches: this.#modeSwitches as ModeSwitches, states: this.#routeModes as RouteModes }
     const { switches, states } = modes
+    const { upgrading = NO_UPGRADE } = this.#options
     const sources = createSources({
       get config() {
         return now()
@@ -360,6 +426,7 @@ class RunningGateway implements Gateway {
       storeInfo: () => (this.#store as JobStore).info(),
       recentSyncs: () => this.#storeTelemetry.recentSyncs(),
       configStatus: () => this.#reloading.status,
+      successor: () => upgrading.successor,
       ready: () => this.#readiness,
       listeners: () => this.listeners.map(hostPort),
       connections: () => this.#connections.open,
@@ -379,7 +446,13 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
-    const api = createAdminApi(parts, { token, modes, reload: () => this.reload(), maintain: this.#store?.maintain?.bind(this.#store) })
+    const api = createAdminApi(parts, {
+      token,
+      modes,
+      reload: () => this.reload(),
+      upgrading,
+      maintain: this.#store?.maintain?.bind(this.#store),
+    })
     const connectionsMax = calls + OTHER_ADMIN_CONNECTIONS
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
   }

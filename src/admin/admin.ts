@@ -5,11 +5,11 @@
  * `/healthz` and `/readyz` ask for no token: who restarts or feeds this process must be able to ask, and they tell nothing else.
  */
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { type Context, Hono, type Next } from 'hono'
 import type { HostPort } from '../config/config.ts'
 import type { Millis } from '../lib/units.ts'
+import { listenWith } from '../ports/system.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AdminApi } from './api.ts'
 import { createGuard } from './guard.ts'
@@ -28,6 +28,8 @@ export interface AdminOptions {
   readonly connectionsMax?: number
   /** How long a connection may take for the head of a request. Default 5 s. */
   readonly headMs?: Millis
+  /** Instead of listening on the address: on a socket that somebody else has bound. */
+  readonly listen?: (server: Server, address: HostPort) => Promise<HostPort>
 }
 
 export interface Admin {
@@ -40,6 +42,7 @@ const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 const PATIENCE_MS = 1000
 const CONNECTIONS_MAX = 64
 const HEAD_MS = 5000
+const BACKLOG = 511
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
   /** Head and body: the head has a time of its own, and so has each pause in a body of the API, which may stream for hours. */
@@ -109,14 +112,14 @@ function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }: Omit<
   return app
 }
 
-function listen(server: Server, address: HostPort): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const why = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message
-      reject(new Error(`admin cannot listen on ${address.host}:${address.port}: ${why}`, { cause: error }))
-    })
-    server.listen(address.port, address.host, () => resolve(server.address() as AddressInfo))
-  })
+async function listen(server: Server, { host, port }: HostPort): Promise<HostPort> {
+  try {
+    return (await listenWith(server, { host, port, backlog: BACKLOG })).address
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === 'EADDRINUSE' ? 'the port is in use' : message
+    throw new Error(`admin cannot listen on ${host}:${port}: ${why}`, { cause: error })
+  }
 }
 
 export async function startAdmin(options: AdminOptions): Promise<Admin> {
@@ -129,10 +132,10 @@ export async function startAdmin(options: AdminOptions): Promise<Admin> {
     void listener(incoming, outgoing)
   })
   server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX
-  const { address, port } = await listen(server, options.address)
+  const address = await (options.listen ?? listen)(server, options.address)
   server.on('error', (error) => options.telemetry.event({ type: 'warning', message: `admin: ${error.message}` }))
   return {
-    address: { host: address, port },
+    address,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

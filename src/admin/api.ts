@@ -16,9 +16,11 @@ import type { Millis } from '../lib/units.ts'
 import { createGuard } from './guard.ts'
 import type { ReloadOutcome } from './reloading.ts'
 import { answerRoutes, type RouteModes } from './routes.ts'
+import type { Upgrading } from './upgrading.ts'
 
 const PREFIX = '/api/'
 const RELOAD_PATH = '/api/reload'
+const UPGRADE_PATH = '/api/upgrade'
 const STORE = 'store'
 const ROUTES = 'routes'
 
@@ -31,6 +33,7 @@ export interface AdminApi {
 export interface AdminActions {
   readonly token: string | undefined
   reload(): Promise<ReloadOutcome>
+  readonly upgrading: Upgrading
   /** undefined: the engine has no files. */
   readonly maintain?: Maintain | undefined
   readonly modes: RouteModes
@@ -91,7 +94,7 @@ class Calls {
 
   async #carryOut(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const [path = '', query = ''] = (incoming.url ?? '').split('?', 2)
-    if (path === RELOAD_PATH) return this.#reload(outgoing)
+    if (path === RELOAD_PATH || path === UPGRADE_PATH) return this.#change(outgoing, path)
     const asker: Asker = {
       get gone() {
         return outgoing.destroyed
@@ -119,10 +122,21 @@ class Calls {
     return answerCall(request, this.#parts)
   }
 
-  async #reload(outgoing: ServerResponse): Promise<void> {
+  /** Of the gateway as a whole. */
+  async #change(outgoing: ServerResponse, path: string): Promise<void> {
     if (outgoing.req.method !== 'POST') {
       return this.#refuse(outgoing, { failed: failure('method_not_allowed', 'Allowed here: POST.'), headers: ['Allow', 'POST'] })
     }
+    await (path === RELOAD_PATH ? this.#reload(outgoing) : this.#upgrade(outgoing))
+  }
+
+  async #upgrade(outgoing: ServerResponse): Promise<void> {
+    const outcome = await this.#actions.upgrading.request()
+    if (outcome.kind === 'refused') return this.#refuse(outgoing, { failed: failure('upgrade_refused', outcome.reason), headers: [] })
+    await write(outgoing, json(202, { pid: outcome.pid }))
+  }
+
+  async #reload(outgoing: ServerResponse): Promise<void> {
     const outcome = await this.#actions.reload()
     if (outcome.kind === 'refused') {
       const { problems } = outcome

@@ -109,6 +109,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     idleConnections: () => 5,
     deadlines: () => 9,
     bufferedBytes: () => 77,
+    successor: () => undefined,
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import process from 'node:process'
 import type { Balance, Config, RouteConfig } from '../config/config.ts'
+import { sourceText } from '../config/source-text.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
@@ -24,6 +25,7 @@ import type {
   PoolStatus,
   QueueStatus,
   Readiness,
+  RouteStatus,
   ServerStatus,
   StoreStatus,
 } from './status.ts'
@@ -62,6 +64,8 @@ export interface GatewayView {
   deadlines(): number
   /** Bodies held in memory. */
   bufferedBytes(): Bytes
+  /** The process that is about to take over from this one. */
+  successor(): number | undefined
 }
 
 /** Also registers the gauges of pools, queues and connections. */
@@ -93,10 +97,11 @@ export function createSources(view: GatewayView): AdminSources {
       ready: view.ready(),
       listeners: view.listeners(),
       config: view.configStatus(),
+      ...(view.successor() !== undefined && { successor: view.successor() as number }),
       store: storeStatus(view, info as StoreInfo),
       pools: config.pools.map(({ name }) => poolStatus(view.pools.get(name) as Pool, view)),
       queues: queueStatuses(view, stats),
-      routes: config.routes.map(({ name, mode, pool = '', queue }) => ({ name, mode, pool, ...(queue === undefined ? {} : { queue }) })),
+      routes: config.routes.map(routeStatus),
       webhooks: view.webhooks(),
       certificates: view.certificates(),
     }
@@ -168,10 +173,13 @@ function poolStatus(pool: Pool, { clock, failovers }: GatewayView): PoolStatus {
   }
 }
 
+function routeStatus({ name, mode, pool = '', split, queue }: RouteConfig): RouteStatus {
+  return { name, mode, pool, ...(split !== undefined && { split: split.shares }), ...(queue !== undefined && { queue }) }
+}
+
 function balanceText(balance: Balance): string {
   if (typeof balance === 'string') return balance
-  const { from, name } = balance.by
-  return `hash ${from === 'target' ? 'path' : name === '' ? from : `${from}:${name}`}`
+  return `hash ${sourceText(balance.by)}`
 }
 
 function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueStatus[] {

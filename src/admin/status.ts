@@ -90,6 +90,8 @@ export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
   readonly pool: string
+  /** Where its requests are shared out among several. */
+  readonly split?: readonly { readonly pool: string; readonly weight: number }[]
   readonly queue?: string
 }
 
@@ -116,6 +118,8 @@ export interface AdminStatus {
   readonly ready: Readiness
   readonly listeners: readonly string[]
   readonly config: ConfigStatus
+  /** The process that is about to take over from this one. */
+  readonly successor?: number
   readonly store: StoreStatus
   readonly pools: readonly PoolStatus[]
   readonly queues: readonly QueueStatus[]

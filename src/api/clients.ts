@@ -80,7 +80,7 @@ export class Clients {
   }
 
   /** Of who called, behind proxies that are trusted. */
-  addressOf({ head, peer }: Pick<Call, 'head' | 'peer'>): string {
+  addressOf({ head, peer }: { readonly head: Pick<Call['head'], 'headers'>; readonly peer: Call['peer'] }): string {
     return clientBehind(peer.address, headerValues(head.headers, 'x-forwarded-for'), (address) => isInside(this.#trusted, address))
   }
 

@@ -2,6 +2,7 @@
  * The addresses of jobs on every listener, `<jobs.path>/…`: status, result, events, cancel, and the reports of servers; below `api`, the queue API.
  * A wrong secret, an unknown id and a job whose retention is over are one and the same 404.
  */
+import { dressResult } from './dress.ts'
 import { type Failure, failure, isFailure } from '../core/errors.ts'
 import { parsePreferences } from '../core/headers/prefer.ts'
 import { type FlatHeaders, headerValue, headerValues } from '../http1/message.ts'
@@ -107,6 +108,7 @@ async function answer(call: Call, api: JobsApi, asked: Asked): Promise<Outcome> 
   if (asked.resource === 'events') return events(call, api, found.job, asked)
   const waitMs = waitOf(call, api.config.jobs.waitMaxMs)
   if (typeof waitMs !== 'number') return waitMs
+  if (asked.resource === 'result') dressResult(call, found.job.route, api)
   if (asked.resource === 'result' && found.job.stream !== undefined)
     return sendStreamedResult(call, api, found.job, { waitMs, extraHeaders: asked.extraHeaders })
   const unlike = asked.resource === 'status' ? versionKnown(call) : undefined

@@ -23,7 +23,11 @@ export function sendFailure(
   const { status } = ERRORS[failed.code]
   const spread = status === 503 && failed.retryAfterSeconds === undefined
   const told = spread ? { ...failed, retryAfterSeconds: RETRY_AFTER_SECONDS + (call.peer.port % SPREAD_SECONDS) } : failed
-  call.send(status, problemHeaders(call.gateway, told, extraHeaders), JSON.stringify(problem(failed, extraBody)))
+  call.send(status, problemHeaders(call.gateway, told, extraHeaders), JSON.stringify(problem(failed, withRequestId(call, extraBody))))
+}
+
+function withRequestId({ log: { requestId } }: Call, extra: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return requestId === undefined ? extra : { ...extra, requestId }
 }
 
 export function problemHeaders(gateway: string, failed: Failure, extraHeaders: readonly string[] = []): string[] {

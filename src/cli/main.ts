@@ -22,6 +22,7 @@ import { statusCommand } from './commands/status.ts'
 import { supportBundleCommand } from './commands/support-bundle.ts'
 import { toCommand } from './commands/to.ts'
 import { webhooksGroup } from './commands/webhooks.ts'
+import { upgradeCommand } from './commands/upgrade.ts'
 import { verifyCommand } from './commands/verify.ts'
 import { whyCommand } from './commands/why.ts'
 import { demoCommand } from './demo/demo.ts'
@@ -35,6 +36,7 @@ export const ENTRIES: readonly Entry[] = [
   initCommand,
   statusCommand,
   reloadCommand,
+  upgradeCommand,
   modeCommand,
   doctorCommand,
   supportBundleCommand,

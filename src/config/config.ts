@@ -4,11 +4,15 @@
  */
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { Share } from '../core/balancing/split.ts'
+import type { RouteActions } from '../core/actions/actions.ts'
 import type { RetryRules } from '../core/retry/retry.ts'
 import type { FailoverWhen } from '../core/routing/failover.ts'
 import type { ModeTimes } from '../core/routing/route-mode.ts'
+import type { ValueTest } from '../core/routing/value-test.ts'
 import type { Then } from '../core/jobs/then.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
+import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
@@ -60,6 +64,10 @@ export interface Config {
   readonly trustedPeers: readonly string[]
   /** Pseudonym in Via, Forwarded `by`, Proxy-Status. Default `spillway`. */
   readonly name: string
+  /** Absent: calls have none. */
+  readonly requestId?: RequestIdConfig
+  /** Absent: what comes passes. */
+  readonly tracing?: TracingConfig
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
@@ -174,6 +182,8 @@ export interface PoolConfig {
   readonly maxWaiting: number
   /** When the line stands, and the newest goes first. Absent: first come first served, always. */
   readonly queueing?: AdaptiveRules
+  /** How fast tunnels are ended so that a server that has come gets its share. Absent: they are not. */
+  readonly rebalanceTunnels?: Rate
   readonly health: HealthConfig
   /** A server that came back takes its full share only after this long. Default 10s. */
   readonly slowStartMs: Millis
@@ -369,19 +379,32 @@ export interface MatchConfig {
   readonly path: string
   /** Absent: any. Upper case. */
   readonly methods?: readonly string[]
-  /** All must be equal. Names in lower case. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  readonly query: readonly (readonly [name: string, value: string])[]
+  /** All must pass. Names in lower case. */
+  readonly headers: readonly (readonly [name: string, test: ValueTest])[]
+  readonly query: readonly (readonly [name: string, test: ValueTest])[]
+  /** It matches these as well. */
+  readonly moreHosts?: readonly string[]
+  readonly morePaths?: readonly string[]
 }
 
 export type ClientHeader = 'prefer' | 'idempotency-key' | 'key' | 'delay' | 'priority' | 'callback' | 'reference'
+
+/** What is absent has no limit, or the one of `timeouts.tunnel`. */
+export interface TunnelLimits {
+  readonly max?: number | undefined
+  readonly perClient?: number | undefined
+  readonly connectRate?: Rate | undefined
+  readonly idleMs?: Millis
+}
 
 export interface RouteConfig {
   /** For logs and metrics: the match as written, unique. */
   readonly name: string
   readonly match: MatchConfig
-  /** Absent: a queue route whose queue is worked off by pull consumers only. */
+  /** Absent: a queue route whose queue is worked off by pull consumers only. Of a split: the pool of its jobs, or the one of most weight. */
   readonly pool?: string
+  /** Its requests are shared out among several pools. */
+  readonly split?: SplitConfig
   readonly mode: Mode
   /** Set for `queue` and `spill`. */
   readonly queue?: string
@@ -399,6 +422,7 @@ export interface RouteConfig {
   readonly allow: readonly ClientHeader[]
   /** 0 to 9, 9 first, where the client says nothing. Absent: 5 of direct requests, 0 of jobs. */
   readonly priority?: number
+  readonly tunnels?: TunnelLimits
   /** Share of the pool's `maxWaiting` from which on low priorities are refused. Absent: never. */
   readonly shedFrom?: number
   /** What a callback may name; set where `allow` has it. */
@@ -417,8 +441,17 @@ export interface RouteConfig {
   readonly idempotencyScope: string
   /** From route or global `cors`. */
   readonly cors?: CorsConfig
+  /** Absent: none. */
+  readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
+}
+
+export interface SplitConfig {
+  /** At least one has a weight. */
+  readonly shares: readonly Share[]
+  /** Absent: each request draws. */
+  readonly by?: BalanceSource
 }
 
 export interface CorsConfig {
@@ -435,6 +468,8 @@ export interface LimitsConfig {
   readonly head: Bytes
   /** Header fields in one message. Default 100. */
   readonly headers: number
+  /** A file that a route answers with. Default 1MiB. */
+  readonly answer: Bytes
   /** Request target. Default 8KiB. */
   readonly target: Bytes
   /** Body of a direct request; a spillable or queued one obeys `jobBody`. Default: 0 = unlimited (it is streamed). */
@@ -502,6 +537,19 @@ export interface JobsConfig {
   readonly waitMaxMs: Millis
   /** Between two heartbeats of an event stream. 15s */
   readonly heartbeatMs: Millis
+}
+
+export interface RequestIdConfig {
+  /** Lower case. */
+  readonly header: string
+  /** Whose ids are taken over. */
+  readonly accept: 'trusted' | 'anyone' | 'nobody'
+}
+
+export interface TracingConfig {
+  /** Who comes without a trace begins one. */
+  readonly start: boolean
+  readonly accept: 'trusted' | 'anyone'
 }
 
 export interface LogConfig {

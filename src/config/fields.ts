@@ -26,13 +26,13 @@ export function shown(value: unknown): string {
 }
 
 /** What a text means, or what is wrong with it. */
-type Reading<T> = { readonly value: T } | { readonly wrong: string }
+export type Reading<T> = { readonly value: T } | { readonly wrong: string }
 
 /** `title` is the type that the reference page shows; `pattern` is for editors, by the JSON Schema. */
 type Meta = { readonly title: string; readonly pattern?: string }
 
 /** A field that is written as text. `expected` is said of a value of another type. */
-function textField<T>(read: (text: string) => Reading<T>, meta: Meta, expected?: string) {
+export function textField<T>(read: (text: string) => Reading<T>, meta: Meta, expected?: string) {
   const base = z.string({
     error: ({ input }) => (input === undefined || expected === undefined ? undefined : `must be ${expected}, not ${shown(input)}`),
   })
@@ -235,6 +235,11 @@ export const origin = simpleField(
 export const matchHost = simpleField(
   formed(/^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$|^\[[0-9A-Fa-f:.]+\]$/, lower),
   'a host name without a port, or *. and one',
+  { title: 'host' },
+)
+export const rewrittenHost = simpleField(
+  formed(/^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?$/),
+  'a host name, with a port or without',
   { title: 'host' },
 )
 export const publicUrl = simpleField(

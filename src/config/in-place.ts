@@ -14,7 +14,7 @@ export interface InPlace {
 }
 
 export function inPlace(running: Config, read: Config): InPlace {
-  const { cors: _, signing: __, webhooks: ___, ...kept } = running
+  const { cors: _, signing: __, webhooks: ___, requestId: ____, tracing: _____, ...kept } = running
   const config: Config = {
     ...kept,
     listeners: listenersOf(running.listeners, read.listeners),
@@ -24,6 +24,8 @@ export function inPlace(running: Config, read: Config): InPlace {
     schedules: read.schedules,
     topics: read.topics,
     ...(read.cors !== undefined && { cors: read.cors }),
+    ...(read.requestId !== undefined && { requestId: read.requestId }),
+    ...(read.tracing !== undefined && { tracing: read.tracing }),
     ...(read.signing !== undefined && { signing: read.signing }),
     ...(read.webhooks !== undefined && { webhooks: read.webhooks }),
     api: {

@@ -36,23 +36,6 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
   'a fraction': [`${BASE}${ROUTE}limits: { headers: 1.5 }`, '3:20  limits.headers  must be a whole number, not 1.5'],
   'a number that is too small': [`${BASE}${ROUTE}limits: { headers: 0 }`, '3:20  limits.headers  must be at least 1, not 0'],
   'a number that is too large': [`${BASE}${ROUTE}limits: { headers: 10001 }`, '3:20  limits.headers  must be at most 10000, not 10001'],
-  'a pool of backups only': [
-    `pools: { a: [{ url: http://a, backup: true }, { url: http://b, backup: true }] }\n${ROUTE}`,
-    '1:13  pools.a  are all backups, which stand in for others; leave backup out where there is nobody else',
-  ],
-  'a failover to a pool that is not there': [
-    `pools: { api: { servers: [http://a], failover: apo } }\n${ROUTE}`,
-    '1:48  pools.api.failover  there is no pool "apo"; there is api  (did you mean api?)',
-  ],
-  'a pool that stands in for itself': [
-    `pools: { api: { servers: [http://a], failover: api } }\n${ROUTE}`,
-    '1:48  pools.api.failover  goes round in a circle: api, api; a pool that stands in for another must not need it',
-  ],
-  'pools that stand in for each other': [
-    `pools: { a: { servers: [http://a], failover: b }, b: { servers: [http://b], failover: { pool: a } }, c: { servers: [http://c], failover: a } }\nroutes: [{ match: /*, pool: c }]`,
-    '1:46  pools.a.failover  goes round in a circle: a, b, a; a pool that stands in for another must not need it',
-    '1:87  pools.b.failover  goes round in a circle: b, a, b; a pool that stands in for another must not need it',
-  ],
   'an algorithm that is nearly one': [
     `pools: { a: { servers: [http://a], balance: peak_ewma } }\n${ROUTE}`,
     '1:45  pools.a.balance  must be round-robin or least-requests or random or peak-ewma or a mapping, not "peak_ewma"  (did you mean peak-ewma?)',
@@ -220,6 +203,10 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     '2:40  routes[0].allow[1]  key has no meaning on a direct route, which keeps no jobs; only priority has; set mode: queue or mode: spill',
   ],
   'a priority above all': [`${BASE}routes: [{ match: /, priority: 10 }]`, '2:32  routes[0].priority  must be at most 9, not 10'],
+  'tunnels on a queue route': [
+    `${BASE}routes: [{ match: POST /, mode: queue, tunnels: { max: 1 } }]`,
+    '2:49  routes[0].tunnels  has no meaning on a queue route, which opens no tunnels; set mode: direct or mode: spill',
+  ],
   'patience on a queue route': [
     `${BASE}routes: [{ match: POST /, mode: queue, patience: 1s }]`,
     '2:50  routes[0].patience  has no meaning on a queue route, which never tries a server first; set mode: spill',

@@ -132,6 +132,7 @@ describe('good files', () => {
         body: 0,
         jobBody: 1_048_576,
         streamedResult: 1024 * 1024 * 1024,
+        answer: 1_048_576,
         result: 16_777_216,
         spillCopy: 65_536,
         buffered: 268_435_456,
@@ -275,6 +276,24 @@ routes: [{ match: /a, pool: a }, { match: /b, pool: b }, { match: /c, pool: c },
     assert.deepEqual(
       config.pools.map(({ queueing }) => queueing),
       [{ targetMs: 500, intervalMs: 2500 }, undefined, { targetMs: 20, intervalMs: 500 }, undefined],
+    )
+  })
+
+  test('tunnels have the limits that are written, and no others', () => {
+    const config = good(`
+pools: { a: { servers: [http://a], rebalanceTunnels: 10/s }, b: [http://b] }
+routes:
+  - { match: /a, pool: a, tunnels: { max: 100, perClient: 2, connectRate: 50/s, idle: 5m } }
+  - { match: /b, pool: b, tunnels: {} }
+  - { match: /c, pool: b }
+`)
+    assert.deepEqual(
+      config.routes.map(({ tunnels }) => tunnels),
+      [{ max: 100, perClient: 2, connectRate: { count: 50, perMs: 1000 }, idleMs: 300_000 }, {}, undefined],
+    )
+    assert.deepEqual(
+      config.pools.map(({ rebalanceTunnels }) => rebalanceTunnels),
+      [{ count: 10, perMs: 1000 }, undefined],
     )
   })
 

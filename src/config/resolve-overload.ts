@@ -2,6 +2,7 @@
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { Millis } from '../lib/units.ts'
 import type { PoolConfig, RouteConfig } from './config.ts'
+import type { Rate } from '../lib/rate.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import { POOL_DEFAULTS, type ParsedFile, type ParsedRoute } from './schema.ts'
@@ -32,6 +33,20 @@ export function withShedding(routes: readonly RouteConfig[], pools: ParsedFile['
     const { shed } = pool === undefined || Array.isArray(pool) ? POOL_DEFAULTS : pool
     return shed === 'off' ? route : { ...route, shedFrom: shed.from }
   })
+}
+
+export function resolveRebalancing({ rebalanceTunnels: rate }: typeof POOL_DEFAULTS): { rebalanceTunnels?: Rate } {
+  return rate === 'off' ? {} : { rebalanceTunnels: rate }
+}
+
+export function resolveTunnels(route: ParsedRoute, path: Path, report: Report): Pick<RouteConfig, 'tunnels'> {
+  if (route.tunnels === undefined) return {}
+  if (route.mode === 'queue') {
+    const message = 'has no meaning on a queue route, which opens no tunnels; set mode: direct or mode: spill'
+    report.error({ path: [...path, 'tunnels'], message }, [[...path, 'mode']])
+  }
+  const { idle, ...limits } = route.tunnels
+  return { tunnels: { ...limits, ...(idle !== undefined && { idleMs: idle }) } }
 }
 
 /** On a direct route a client can choose nothing else. */

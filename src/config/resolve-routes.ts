@@ -3,14 +3,18 @@
  * Gives the queues too: those of the file and those that routes imply, each with its pool.
  */
 import { parsePattern, patternShape } from '../core/routing/pattern.ts'
+import { type SimpleTest, testText, type ValueTest } from '../core/routing/value-test.ts'
 import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { CorsConfig, MatchConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
-import { checkAllowOfDirect } from './resolve-overload.ts'
+import { mainPool, resolveSplit } from './resolve-choice.ts'
+import { checkAllowOfDirect, resolveTunnels } from './resolve-overload.ts'
 import { nearest } from '../lib/nearest.ts'
 import type { Report, ResolveOptions } from './report.ts'
 import { resolveRetry, resolveTries, type TriesContext } from './resolve-retries.ts'
 import { checkName } from './report.ts'
+import { resolveActions } from './resolve-actions.ts'
+import type { ParsedTest } from './schema-actions.ts'
 import { type ParsedCors, type ParsedFile, type ParsedRoute, SPILL_DEFAULTS } from './schema.ts'
 
 export interface ResolvedRoutes {
@@ -24,6 +28,7 @@ interface Context extends ResolveOptions, TriesContext {
   readonly queuePools: Map<string, string | undefined>
   readonly jobs: ParsedFile['jobs']
   readonly webhooks: ParsedFile['webhooks']
+  readonly written: ParsedFile
 }
 
 const ALLOW_DEFAULT = ['prefer', 'idempotency-key', 'key', 'delay'] as const
@@ -52,7 +57,7 @@ export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { read
   const { jobs, webhooks, limits } = file
   const { report } = options
   const retry = file.retry && resolveRetry(file.retry, ['retry'], { report, limits })
-  const context: Context = { ...options, queuePools: new Map(), jobs, webhooks, limits, retry }
+  const context: Context = { ...options, queuePools: new Map(), jobs, webhooks, limits, retry, written: file }
   for (const [name, queue] of Object.entries(file.queues)) {
     if (queue.pool === undefined) {
       if (queue.pull === true) context.queuePools.set(name, undefined)
@@ -75,16 +80,21 @@ export function resolveRoutes(file: ParsedFile, options: ResolveOptions & { read
 
 function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteConfig {
   const { report } = context
-  const match = resolveMatch(route)
+  const match = resolveMatch(route, [...path, 'match'], report)
   checkReserved(match, path, context)
+  const actions = resolveActions(route, match, path, { ...context, file: context.written })
   checkContradictions(route, match, path, context)
   const queue = route.mode === 'direct' ? undefined : resolveQueueName(route, match, path, context)
-  const pool = resolvePoolName(route, queue, path, context)
+  const split = resolveSplit(route, path, context)
+  if (split?.by?.from === 'path') checkParameter(split.by.name, match, [...path, 'splitBy'], report)
+  const named = split === undefined ? (route.pool as string | undefined) : mainPool(split, context.queuePools.get(queue ?? ''))
+  const pool = actions?.respond === undefined ? resolvePoolName({ ...route, pool: named }, queue, path, context) : undefined
   const cors = route.cors === undefined ? context.cors : resolveCors(route.cors, [...path, 'cors'], report)
   return {
     name: routeName(match),
     match,
     ...(pool !== undefined && { pool }),
+    ...(split !== undefined && { split }),
     mode: route.mode,
     ...(queue !== undefined && { queue }),
     waitMs: route.wait ?? (route.mode === 'spill' || route.stream === true ? Math.min(HOLD_WAIT_MS, context.jobs.waitMax) : 0),
@@ -96,6 +106,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.bind !== undefined && { bind: route.bind }),
     allow: route.allow ?? ALLOW_DEFAULT,
     ...(route.priority !== undefined && { priority: route.priority }),
+    ...resolveTunnels(route, path, report),
     ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
@@ -103,6 +114,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.stream === true && { stream: { onPartial: route.onPartial ?? 'fail' } }),
     idempotencyScope: route.idempotency?.scope ?? 'authorization',
     ...(cors !== undefined && { cors }),
+    ...(actions !== undefined && { actions }),
   }
 }
 
@@ -122,16 +134,20 @@ export function resolveCors(cors: ParsedCors, path: Path, report: Report): CorsC
   return { origins, methods, headers, credentials, maxAgeMs: maxAge }
 }
 
-function resolveMatch({ match }: ParsedRoute): MatchConfig {
+function resolveMatch({ match }: ParsedRoute, at: Path, report: Report): MatchConfig {
   if ('headers' in match) {
-    const { host, path, method, headers, query } = match
+    const { host, path: paths, method, headers, query } = match
     const methods = method === undefined || Array.isArray(method) ? method : [method]
+    const [first, ...moreHosts] = Array.isArray(host) ? new Set(host) : [host]
+    const [path = '/*', ...morePaths] = Array.isArray(paths) ? new Set(paths) : [paths]
     return {
-      ...(host !== undefined && { host }),
+      ...(first !== undefined && { host: first }),
+      ...(moreHosts.length > 0 && { moreHosts: moreHosts as string[] }),
       path,
+      ...(morePaths.length > 0 && { morePaths }),
       ...(methods !== undefined && { methods: [...new Set(methods)] }),
-      headers: Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const),
-      query: Object.entries(query),
+      headers: Object.entries(headers).map(([name, test]) => [name.toLowerCase(), testOf(test, [...at, 'headers', name], report)] as const),
+      query: Object.entries(query).map(([name, test]) => [name, testOf(test, [...at, 'query', name], report)] as const),
     }
   }
   return { path: match.path, ...(match.methods !== undefined && { methods: [...new Set(match.methods)] }), headers: [], query: [] }
@@ -140,13 +156,33 @@ function resolveMatch({ match }: ParsedRoute): MatchConfig {
 /** As one would say it: `POST api.example.com/reports x-beta=on ?v=2`. */
 function routeName(match: MatchConfig): string {
   const methods = match.methods === undefined ? [] : [match.methods.join(',')]
-  const headers = match.headers.map(([name, value]) => `${name}=${value}`)
-  const query = match.query.map(([name, value]) => `?${name}=${value}`)
-  return [...methods, `${match.host ?? ''}${match.path}`, ...headers, ...query].join(' ')
+  const headers = match.headers.map(([name, test]) => testText(name, test))
+  const query = match.query.map(([name, test]) => `?${testText(name, test)}`)
+  const host = [match.host ?? '', ...(match.moreHosts ?? [])].join(',')
+  return [...methods, host + pathsOf(match).join(','), ...headers, ...query].join(' ')
+}
+
+function pathsOf({ path, morePaths = [] }: MatchConfig): readonly string[] {
+  return [path, ...morePaths]
+}
+
+/** Of the ways to say it there is one. */
+function testOf(written: ParsedTest, path: Path, report: Report): ValueTest {
+  if (typeof written === 'string') return written
+  if (Array.isArray(written)) return { in: written }
+  const [first, ...others] = Object.entries(written).filter(([, value]) => value !== undefined)
+  if (first === undefined || others.length > 0) {
+    const message = 'is one of present, prefix, suffix, contains and not; a second route, or a list, says more'
+    report.error({ path, message })
+    return ''
+  }
+  const [kind, value] = first
+  if (kind === 'not') return { not: testOf(value as ParsedTest, [...path, 'not'], report) as SimpleTest }
+  return { [kind]: value } as unknown as ValueTest
 }
 
 function checkReserved(match: MatchConfig, path: Path, { jobs, report }: Context): void {
-  if (match.path === jobs.path || match.path.startsWith(`${jobs.path}/`)) {
+  if (pathsOf(match).some((each) => each === jobs.path || each.startsWith(`${jobs.path}/`))) {
     report.error({ path: [...path, 'match', 'path'], message: `${jobs.path} is reserved for job URLs; jobs.path moves it` }, [['jobs']])
   }
 }
@@ -212,13 +248,16 @@ function checkMethods(route: ParsedRoute, match: MatchConfig, path: Path, report
 }
 
 function checkParameter(name: string, match: MatchConfig, path: Path, report: Report): void {
-  const pattern = parsePattern(match.path)
-  if (typeof pattern === 'string') return
-  const parameters = pattern.segments.flatMap((segment) => (segment.kind === 'param' ? [segment.name] : []))
-  if (parameters.includes(name)) return
-  const message = `the path ${match.path} has no parameter {${name}}`
-  const near = nearest(name, parameters)
-  report.error({ path, message, suggestion: near && `path:${near}` }, [[...path.slice(0, -1), 'match']])
+  for (const each of pathsOf(match)) {
+    const pattern = parsePattern(each)
+    if (typeof pattern === 'string') return
+    const parameters = pattern.segments.flatMap((segment) => (segment.kind === 'param' ? [segment.name] : []))
+    if (parameters.includes(name)) continue
+    const message = `the path ${each} has no parameter {${name}}`
+    const near = nearest(name, parameters)
+    report.error({ path, message, suggestion: near && `path:${near}` }, [[...path.slice(0, -1), 'match']])
+    return
+  }
 }
 
 /** The queue that the route names, or one that is called like the path: `/reports` -> reports, `/v1/orders/{id}` -> v1-orders. */
@@ -238,8 +277,11 @@ function impliedQueueName(path: string): string {
   return name.slice(0, 64) || 'default'
 }
 
+/** A route, with what is the one pool of it. */
+type OnePool = Omit<ParsedRoute, 'pool'> & { readonly pool: string | undefined }
+
 /** Undefined: none, because only pull consumers work off what the route queues; or it is missing, and that has been told. */
-function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Path, context: Context): string | undefined {
+function resolvePoolName(route: OnePool, queue: string | undefined, path: Path, context: Context): string | undefined {
   const { report, poolNames, queuePools } = context
   const ofQueue = queue === undefined ? undefined : queuePools.get(queue)
   const pullOnly = queue !== undefined && queuePools.has(queue) && ofQueue === undefined
@@ -280,13 +322,18 @@ function resolvePoolName(route: ParsedRoute, queue: string | undefined, path: Pa
 function checkDuplicates(routes: readonly RouteConfig[], report: Report): void {
   const seen = new Map<string, number>()
   for (const [i, { match }] of routes.entries()) {
-    const pattern = parsePattern(match.path)
-    if (typeof pattern === 'string') continue
-    const sorted = (pairs: MatchConfig['headers']): string[] => pairs.map((pair) => pair.join('\0')).sort()
-    const same = JSON.stringify([match.host, patternShape(pattern), match.methods?.toSorted(), sorted(match.headers), sorted(match.query)])
-    const first = seen.get(same)
-    if (first === undefined) seen.set(same, i)
-    else
+    const sorted = (pairs: MatchConfig['headers']): string[] => pairs.map((pair) => JSON.stringify(pair)).sort()
+    const others = [match.methods?.toSorted(), sorted(match.headers), sorted(match.query)]
+    for (const path of pathsOf(match)) {
+      const pattern = parsePattern(path)
+      if (typeof pattern === 'string') continue
+      const shape = patternShape(pattern)
+      const keys = [match.host, ...(match.moreHosts ?? [])].map((host) => JSON.stringify([host, shape, ...others]))
+      const first = keys.map((key) => seen.get(key)).find((index) => index !== undefined && index !== i)
+      for (const key of keys) if (!seen.has(key)) seen.set(key, i)
+      if (first === undefined) continue
       report.error({ path: ['routes', i, 'match'], message: `matches the same requests as routes[${first}]` }, [['routes', first, 'match']])
+      break
+    }
   }
 }

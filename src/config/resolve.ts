@@ -10,7 +10,7 @@ import type { Path } from './problem.ts'
 import { absolute, checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
-import { resolveQueueing, withShedding } from './resolve-overload.ts'
+import { resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
@@ -60,6 +60,8 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
+    ...(file.requestId !== 'off' && { requestId: file.requestId }),
+    ...(file.tracing !== 'off' && { tracing: file.tracing }),
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,
@@ -113,6 +115,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     waitMs: rest.wait,
     maxWaiting: rest.maxWaiting,
     ...resolveQueueing(rest),
+    ...resolveRebalancing(rest),
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
@@ -252,7 +255,8 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
   if (config.webhooks !== undefined && config.jobs.publicUrl === undefined) {
     report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
-  const named = [...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
+  const split = config.routes.flatMap((route) => route.split?.shares.map(({ pool }) => pool) ?? [])
+  const named = [...split, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
   const usedPools = new Set([...named, ...config.pools.map(({ failover }) => failover?.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })

@@ -10,6 +10,21 @@ const failover = z.strictObject({
     .describe('`down`: when no server of its own is up, or left for the request. `full`: also when none has a free slot.'),
 })
 
+const share = z.strictObject({
+  pool: field.name.describe('Its name.'),
+  weight: field.count(0, 10_000).describe('Its share, compared with the other pools of the list. 0: it gets nobody new.'),
+})
+
+export const poolOfRouteSchema = z
+  .union([z.string(), z.array(share).min(1)])
+  .describe(
+    'Whose servers take the requests. May be left out when there is only one pool. Or a list, each with its `weight`: `[{ pool: stable, weight: 95 }, { pool: canary, weight: 5 }]`; not on a queue route, whose queue has one pool.',
+  )
+
+export const splitBySchema = field.balanceSource.describe(
+  'With a list of pools: who shows the same gets the same pool, written like the `hash` of a pool: `address`, `cookie:session`, `header:X-Account`, `query:id`, `path:id`, `path`. When weights change, only the changed share of them moves. Left out, or nothing to show: each request draws.',
+)
+
 export const failoverSchema = z
   .union([field.name, failover])
   .describe(

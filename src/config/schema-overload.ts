@@ -31,6 +31,29 @@ export const poolShed = z
     'While the line fills up, requests of low priority are refused first: priority p as soon as the line is fuller than from + (1 - from) × ∛((p + 1) / 10), 9 only when it is full. Only where a route of the pool sets or allows `priority`.',
   )
 
+const tunnels = z.strictObject({
+  max: field.count(0, 10_000_000).optional().describe('Of the route at once; one more is refused with 503. Left out: no limit.'),
+  perClient: field
+    .count(1, 10_000_000)
+    .optional()
+    .describe('Of one client at once (see `limits.perClient`); one more is refused with 429. Left out: no limit.'),
+  connectRate: field.rate
+    .optional()
+    .describe('How fast they may be opened, such as `50/s`; beyond it 503 with a time to come back. Left out: no limit.'),
+  idle: field.span.optional().describe('A tunnel without a byte either way is ended after so long. Default: `timeouts.tunnel`.'),
+})
+
+export const routeTunnels = tunnels
+  .optional()
+  .describe('Limits for its tunnels (WebSocket and other upgrades), beside `maxTunnels` of the pool. Checked before a server is asked.')
+
+export const rebalanceTunnels = z
+  .union([field.off, field.rate])
+  .default('off')
+  .describe(
+    'When a server has come up, and its `slowStart` is over, as many tunnels of the others as are its share are ended gently, the oldest first, at most so fast (`10/s`), so that their clients come back to it. `off`: tunnels stay where they are.',
+  )
+
 export const priority = field
   .count(0, 9)
   .optional()

@@ -4,12 +4,13 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
+import { failoverSchema, poolOfRouteSchema, splitBySchema } from './schema-choice.ts'
+import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
 import { retrySchema } from './schema-retries.ts'
-import { failoverSchema } from './schema-choice.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
-import { poolShed, priority, queueing } from './schema-overload.ts'
+import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -121,6 +122,7 @@ const pool = z.strictObject({
     .count(0, MILLION)
     .default(1024)
     .describe('Tunnels (WebSocket and other upgrades) per server; they do not count as requests in flight.'),
+  rebalanceTunnels,
   wait: field.duration.prefault('2s').describe('How long a direct request may wait for a slot before it is answered with 503.'),
   maxWaiting: field.count(0, MILLION).default(1024).describe('How many direct requests may wait at once.'),
   queueing,
@@ -150,19 +152,6 @@ const pool = z.strictObject({
   ...memberKeys,
 })
 
-const match = z.strictObject({
-  host: field.matchHost.optional().describe('`api.example.com`, or `*.example.com` for one or more labels before it. Left out: any.'),
-  path: field.pathPattern
-    .prefault('/*')
-    .describe('`/exact`, `/prefix/*`, and whole segments as `{parameter}`. Compared with the raw path; nothing is decoded.'),
-  method: z
-    .union([field.method, z.array(field.method).min(1)])
-    .optional()
-    .describe('One method or a list. Left out: any. A method that does not match lets the next route try.'),
-  headers: z.record(z.string(), z.string()).default({}).describe('All must be there with exactly this value.'),
-  query: z.record(z.string(), z.string()).default({}).describe('All must be there with exactly this value.'),
-})
-
 const cors = z.strictObject({
   origins: z.array(field.origin).min(1).describe('Origins that may call: exact ones, or `*`.'),
   methods: z.array(field.method).prefault(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']).describe('Methods that a preflight allows.'),
@@ -186,14 +175,15 @@ const spill = z.strictObject({
 const clientHeader = z.enum(['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference'])
 
 const route = z.strictObject({
-  match: z.union([field.matchText, match]).describe('Which requests: `POST /reports`, `/prefix/*`, or a mapping.'),
+  match: z.union([field.matchText, matchSchema]).describe('Which requests: `POST /reports`, `/prefix/*`, or a mapping.'),
   mode: z
     .enum(['direct', 'queue', 'spill'])
     .default('direct')
     .describe(
       '`direct`: to a server now. `queue`: stored, answered with 202, worked off later. `spill`: direct while there is capacity, stored when there is none.',
     ),
-  pool: z.string().optional().describe('Whose servers take the requests. May be left out when there is only one pool.'),
+  pool: poolOfRouteSchema.optional(),
+  splitBy: splitBySchema.optional(),
   queue: z.string().optional().describe('Where jobs go. Left out: a queue that is named after the path.'),
   wait: field.duration.optional().describe('How long a client is held for its answer. Default: `0s` for queue, `25s` for spill.'),
   patience: field.duration.optional().describe('spill: how long to look for a slot before the request is stored. Default: `250ms`.'),
@@ -224,6 +214,7 @@ const route = z.strictObject({
       'What clients may choose by header. Default: `prefer`, `idempotency-key`, `key`, `delay`. A header of this list that is not allowed is refused with 400.',
     ),
   priority,
+  tunnels: routeTunnels,
   methods: z.array(field.method).min(1).optional().describe('Methods that may become a job. Default: POST, PUT, PATCH, DELETE.'),
   redeliver: z
     .enum(['safe', 'always'])
@@ -258,6 +249,7 @@ const route = z.strictObject({
     })
     .optional()
     .describe('How idempotency keys are told apart.'),
+  ...actionKeys,
   cors: cors.optional().describe('Instead of the global `cors`.'),
   then: thenSchema
     .optional()
@@ -299,6 +291,7 @@ const limits = z.strictObject({
     .prefault('1MiB')
     .describe('Body of a request that becomes a job. On a spill route a larger one is passed on, but never stored.'),
   result: field.size.prefault('16MiB').describe("A job's result."),
+  answer: field.size.prefault('1MiB').describe('A file that a route answers with (`answer.file`): it is held in memory.'),
   streamedResult: field.size
     .prefault('1GiB')
     .describe('A result of a route with `stream: true`: it goes to the disk while it comes, and is never held in memory as a whole.'),
@@ -403,6 +396,7 @@ export const configSchema = z.strictObject({
   jobs: jobs.prefault({}).describe("The clients' side of jobs."),
   trustedPeers: z.array(field.network).prefault([]).describe('Peers whose `Forwarded` and `X-Forwarded-*` are believed.'),
   name: field.pseudonym.prefault('spillway').describe('What the gateway calls itself in `Via`, `Forwarded` and `Proxy-Status`.'),
+  ...explainKeys,
   cors: cors.optional().describe('Which other origins may call from a browser.'),
   log: log.prefault({}).describe('What is written to standard output.'),
   drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),

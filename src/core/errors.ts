@@ -167,6 +167,13 @@ const REGISTRY = {
     retry: 'no',
     proxy: 'http_request_denied',
   },
+  upgrade_refused: {
+    status: 409,
+    title: 'No other process takes over, and this one goes on',
+    source: 'gateway',
+    retry: 'no',
+    proxy: 'http_request_denied',
+  },
   too_many_queues: { status: 409, title: 'There are too many queues', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   not_empty: { status: 409, title: 'It is not empty', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   not_pulled: {
@@ -258,6 +265,20 @@ const REGISTRY = {
     source: 'gateway',
     retry: 'later',
     proxy: 'connection_limit_reached',
+  },
+  tunnels_too_fast: {
+    status: 503,
+    title: 'Tunnels are opened too fast on this route',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
+  too_many_client_tunnels: {
+    status: 429,
+    title: 'This client has too many tunnels',
+    source: 'downstream',
+    retry: 'later',
+    proxy: 'http_request_denied',
   },
   too_many_connections: {
     status: 503,

@@ -10,11 +10,12 @@ const NO_BODY = new Uint8Array(0)
 
 export function balanceHash(balance: Balance, call: Call, { params }: RouteMatch, clients: Clients): number | undefined {
   if (typeof balance === 'string') return undefined
-  const value = valueOf(balance.by, call, params, clients)
+  const value = shownBy(balance.by, call, params, clients)
   return value === undefined ? undefined : hash32(value)
 }
 
-function valueOf({ from, name }: BalanceSource, call: Call, params: RouteMatch['params'], clients: Clients): string | undefined {
+/** What the call shows of that. */
+export function shownBy({ from, name }: BalanceSource, call: Call, params: RouteMatch['params'], clients: Clients): string | undefined {
   switch (from) {
     case 'address':
       return clients.addressOf(call)

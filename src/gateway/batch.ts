@@ -24,6 +24,7 @@ import type { Bytes, Millis } from '../lib/units.ts'
 import { collectBody } from '../net/body.ts'
 import type { Call } from '../net/call.ts'
 import type { NewJob } from '../ports/job-store.ts'
+import { editedHeaders, requestEdits, rewrittenTarget } from './actions.ts'
 import type { CallContext } from './context.ts'
 import { newJob, queueOf } from './enqueue.ts'
 import { mayBecomeJob, readIdempotencyKey, readPolicies } from './policies.ts'
@@ -194,11 +195,14 @@ function jobOf(call: Call, { item, index }: { readonly item: unknown; readonly i
   if (!mayBecomeJob({ head }, route)) return failure('not_queueable', `on ${route.name} this does not become a job`)
   const policies = readPolicies(head, route)
   if (isFailure(policies)) return policies
-  const forwarded = forwardRequestHeaders(head, call.peer, hopOf(call, context))
+  const rewritten = rewrittenTarget(head, match)
+  if (typeof rewritten === 'object') return rewritten
+  const acted = { head, log: call.log, peer: call.peer, marks: call.marks }
+  const forwarded = editedHeaders(forwardRequestHeaders(head, call.peer, hopOf(call, context)), requestEdits(acted, match, context))
   const { random } = context
   const parts = { queue: queueOf(config, match), policies, request: { body, headers: forwarded }, random, plan: { batch: { index } } }
   // Only the batch as a whole is told apart from a repeat.
-  const { idempotency: _, ...job } = newJob(head, match, parts)
+  const { idempotency: _, ...job } = newJob(head, rewritten === undefined ? match : { ...match, target: rewritten }, parts)
   // Where it does not say itself whose it is, it is whoever has sent the batch.
   const binding = job.binding ?? (route.bind && bindingOf(route.bind, call.head.headers, random))
   return binding === undefined ? job : { ...job, binding }

@@ -17,7 +17,7 @@ import type { BodySink } from '../net/call.ts'
 import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from '../net/body.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
-import { Choice } from './choice.ts'
+import { choiceFor } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall, orderUnknown, type SpillHandOver } from './direct.ts'
@@ -26,8 +26,9 @@ import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
-import { hopOf, requestFields } from './request-fields.ts'
-import { openTunnel } from './tunnel.ts'
+import { hopOf } from './request-fields.ts'
+import { actOn, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
+import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 
@@ -38,6 +39,7 @@ const SWITCHED_OFF_RETRY_MS: Millis = 30_000
 
 export function handleCall(call: DownstreamCall, context: CallContext): void {
   observe(call, context)
+  if (context.config.requestId !== undefined || context.config.tracing !== undefined) markCall(call, context)
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
   const { path: jobsPath } = context.config.jobs
@@ -45,16 +47,18 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
 
   if (answerOptions(call) || answerPreflight(call, context.router)) return
-  const match = context.router.find(call.head)
-  if (match === undefined) return sendFailure(call, failure('not_found', 'no route matches this host, path, method, headers and query'))
-  const { route } = match
+  const found = context.router.find(call.head)
+  if (found === undefined) return sendFailure(call, failure('not_found', 'no route matches this host, path, method, headers and query'))
+  const { route } = found
   call.log.route = route.name
   call.log.mode = route.mode
+  if (route.actions !== undefined) dressCall(call, found, context)
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
+  const match = route.actions === undefined ? found : actOn(call, found, context)
+  if (match === undefined) return
 
-  if (call.head.upgrade !== '' && route.mode !== 'queue')
-    return openTunnel(call, { pool: serversOf(match, context), choice: choiceOf(call, match, context) }, forwarded(call, context), context)
+  if (call.head.upgrade !== '' && route.mode !== 'queue') return openTunnel(call, tunnelRequest(call, match, context), context)
   switch (route.mode) {
     case 'direct':
       return serve(call, match, context)
@@ -74,6 +78,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
 
 /** A rejected promise is a bug of ours or an engine that failed: the client hears of it, and so do we. */
 function settle(call: DownstreamCall, answering: Promise<unknown>, context: CallContext): void {
+  context.storeCalls.track(answering)
   answering.catch((error: unknown) => {
     context.telemetry.event({
       type: 'warning',
@@ -111,8 +116,13 @@ function switchedOff({ random }: CallContext): Failure {
 }
 
 /** For the server, field by field. */
-function forwarded(call: DownstreamCall, context: CallContext): readonly string[] {
-  return forwardRequestHeaders(call.head, call.peer, hopOf(call, context))
+function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext): readonly string[] {
+  return editedHeaders(forwardRequestHeaders(call.head, call.peer, hopOf(call, context)), requestEdits(call, match, context))
+}
+
+function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
+  const parts = { route: match.route, pool: serversOf(match, context), choice: choiceFor(call, match, context) }
+  return { ...parts, target: match.target, headers: forwarded(call, match, context) }
 }
 
 /** `order`: others of this key must not pass it, nor it them. */
@@ -126,19 +136,11 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
-  const fields = requestFields(call.head, call.peer, hopOf(call, context))
-  const pool = serversOf(match, context)
-  const keyHash = balanceHash(pool.config.balance, call, match, context.clients)
-  const choice = choiceOf(call, match, context)
-  new DirectCall(call, { route, pool, fields, cors, keyHash, choice, order, spill, priority }, context).start()
-}
-
-/** Undefined, as a rule: its pool's balancing alone decides. */
-function choiceOf(call: DownstreamCall, match: RouteMatch, context: CallContext): Choice | undefined {
-  const pool = serversOf(match, context)
-  if (pool.config.failover === undefined) return undefined
-  const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
-  return new Choice({ pool, failovers: context.failovers, keyHashIn })
+  const fields = serverLines(call, match, context)
+  const choice = choiceFor(call, match, context)
+  const pool = choice?.pool ?? serversOf(match, context)
+  const keyHash = choice === undefined ? balanceHash(pool.config.balance, call, match, context.clients) : undefined
+  new DirectCall(call, { route, pool, target: match.target, fields, cors, keyHash, choice, order, spill, priority }, context).start()
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
@@ -212,7 +214,7 @@ async function submit(
     return undefined
   }
   try {
-    return await submitCall(call, match, { body: body.bytes, headers: forwarded(call, context), reason }, context)
+    return await submitCall(call, match, { body: body.bytes, headers: forwarded(call, match, context), reason }, context)
   } finally {
     body.free()
     // The call lives as long as its client is held, and with it what collected the body.

@@ -2,6 +2,12 @@
  * What decides, beside balancing, which pool and which server a call gets. Calls of routes and pools that ask for nothing of it have none: that
  * costs them one look. It holds what is known of one call, and never takes a server that may not be used: the pool says who may.
  */
+import { pickShare, type SplitBy, splitHash } from '../core/balancing/split.ts'
+import type { SplitConfig } from '../config/config.ts'
+import type { RouteMatch } from '../core/routing/router.ts'
+import type { Call } from '../net/call.ts'
+import { balanceHash, shownBy } from './balance-hash.ts'
+import type { CallContext } from './context.ts'
 import type { Failovers } from '../pools/failovers.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
@@ -17,6 +23,22 @@ export interface Seeking {
   /** Servers that are of no use to it. */
   readonly excluded: ReadonlySet<Server> | undefined
   readonly isSpillable: boolean
+}
+
+/** Undefined, as a rule: the balancing of its one pool decides. */
+export function choiceFor(call: Call, match: RouteMatch, context: CallContext): Choice | undefined {
+  const { split, pool: name = '' } = match.route
+  const one = context.pools.get(name) as Pool
+  if (split === undefined && one.config.failover === undefined) return undefined
+  const pool = split === undefined ? one : (context.pools.get(sideOf(split, call, match, context)) ?? one)
+  const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
+  return new Choice({ pool, failovers: context.failovers, keyHashIn })
+}
+
+function sideOf(split: SplitConfig, call: Call, match: RouteMatch, context: CallContext): string {
+  const shown = split.by === undefined ? undefined : shownBy(split.by, call, match.params, context.clients)
+  const by: SplitBy = shown === undefined ? { unit: context.random.unit() } : { hash: splitHash(shown) }
+  return pickShare(split.shares, by)?.pool ?? ''
 }
 
 export class Choice {
@@ -55,11 +77,11 @@ export class Choice {
     return undefined
   }
 
-  acquireTunnel(): Server | undefined {
-    const serving = this.#chain.filter((pool) => !pool.isLost)
+  acquireTunnel(excluded: ReadonlySet<Server> | undefined): Server | undefined {
+    const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
     this.pool = serving[0] ?? this.#home
-    for (const pool of serving) {
-      const server = pool.acquireTunnel()
+    for (const pool of serving.length === 0 ? [this.#home] : serving) {
+      const server = pool.acquireTunnel(excluded)
       if (server !== undefined) return this.#taken(pool, server)
       if (pool.config.failover?.when !== 'full') break
     }

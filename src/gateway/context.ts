@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts'
 import type { ForwardOptions } from '../core/headers/forward.ts'
 import type { Router } from '../core/routing/router.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import type { Pending } from '../lib/pending.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { Sweeper } from '../net/sweeper.ts'
 import type { Failovers } from '../pools/failovers.ts'
@@ -17,6 +18,7 @@ import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
+import type { Tunnels } from './tunnels.ts'
 
 export interface CallContext {
   readonly config: Config
@@ -34,6 +36,8 @@ export interface CallContext {
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs
+  /** Calls that the store has to do with. */
+  readonly storeCalls: Pending
   readonly webhooks: Webhooks
   readonly apiKeys: ApiKeys
   readonly clients: Clients
@@ -41,4 +45,5 @@ export interface CallContext {
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
+  readonly tunnels: Tunnels
 }

@@ -32,6 +32,8 @@ import { Try, type Trier } from './try.ts'
 export interface DirectRequest {
   readonly route: RouteConfig
   readonly pool: Pool
+  /** Instead of the client's. */
+  readonly target: string | undefined
   /** Field lines for the server, without framing. */
   readonly fields: string
   /** Set when the route answers for CORS: replaces what the server says about it. */
@@ -96,7 +98,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#request = request
     this.#pool = request.pool
     this.#context = context
-    this.#head = `${call.head.method} ${call.head.target} HTTP/1.1\r\n${request.fields}`
+    this.#head = `${call.head.method} ${request.target ?? call.head.target} HTTP/1.1\r\n${request.fields}`
   }
 
   start(): void {

@@ -150,7 +150,7 @@ export function newJob(
   return {
     ...queueSettings(queue, whole),
     route: route.name,
-    request: { method: head.method, target: head.target, headers, body },
+    request: { method: head.method, target: match.target ?? head.target, headers, body },
     priority: policies.priority,
     sendOnce: route.redeliver === 'safe' && !isIdempotent(head.method) && !hasIdempotencyKey(head),
     ...(route.stream === undefined ? {} : { stream: route.stream }),

@@ -1,5 +1,6 @@
 /** What is counted and logged of a call, once, when it ends. */
 import { type EndFacts, terminationOf } from '../core/calls/termination.ts'
+import { parseTraceparent } from '../core/headers/trace-context.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { CallTrace } from '../telemetry/call-trace.ts'
 import { redactPath } from '../telemetry/redact.ts'
@@ -40,6 +41,10 @@ function lineOf(call: DownstreamCall, { status, tookMs, trace }: Ended, context:
     end: terminationOf({ ...log, phase: trace.phase, ...stateOf(call) }),
     ...{ client: client === call.peer.address ? undefined : client, pool: trace.pool },
     ...{ server, job, error },
+    ...{
+      requestId: log.requestId,
+      traceId: log.traceId ?? (head.traceparent === '' ? undefined : parseTraceparent(head.traceparent)?.traceId),
+    },
     waitMs: trace.waitMs > 0 ? trace.waitMs : undefined,
     tries: trace.tries,
   }

@@ -119,7 +119,8 @@ export class RouteModes {
     if (route?.mode !== 'spill') return this.#goesDirect(name, 'it is configured otherwise')
     const now = this.#parts.clock.monotonic()
     // Without a server the next one would be stored, too, whether or not one comes.
-    const state = this.#parts.hasServer(route.pool ?? '') ? entry.state : afterSpill(entry.state, now, 'no_server', route.spill)
+    const pools = route.split?.shares.map(({ pool }) => pool) ?? [route.pool ?? '']
+    const state = pools.some((pool) => this.#parts.hasServer(pool)) ? entry.state : afterSpill(entry.state, now, 'no_server', route.spill)
     entry.state = afterLook(state, now, route.spill)
     if (entry.state.mode === 'direct') this.#goesDirect(name, `for ${spanText(route.spill.leaveMs)} requests have not waited in vain`)
   }

@@ -3,6 +3,7 @@
  * that decide framing and connection handling read on the way, so that nobody has to search for them again.
  * Most heads pass through unread otherwise: their lines stay text, and names and values are cut out only when someone asks.
  */
+import { parseTraceparent } from '../core/headers/trace-context.ts'
 import { COLON, CR, FIELD_VALUE, HTAB, LF, SP, TOKEN } from './chars.ts'
 
 /** What the framing and connection fields of a head said. One per head; filled by `parseFields`. */
@@ -19,6 +20,10 @@ export class Fields {
   upgrade = ''
   keepAlive = ''
   hasVia = false
+  /** As it came; a second one, or one without the other, is wrong. */
+  traceparent = ''
+  traceparents = 0
+  hasTracestate = false
   hasDate = false
   /**
    * The lines that go on to the next hop, as they came: without those that end here (RFC 9110, section 7.6.1). Undefined when one of
@@ -84,8 +89,17 @@ export function parseFields(text: string, at: number, rules: FieldRules): Fields
       keptFrom = pos
     }
   }
+  if ((fields.traceparents > 0 || fields.hasTracestate) && !isTraced(fields)) {
+    fields.traceparent = ''
+    fields.verbatim = undefined
+  }
   if (fields.verbatim !== undefined) fields.verbatim = keptFrom < end ? verbatim + text.slice(keptFrom, end) : verbatim
   return fields
+}
+
+/** Otherwise what it says of its trace does not go on. */
+function isTraced({ traceparent, traceparents }: Fields): boolean {
+  return traceparents === 1 && parseTraceparent(traceparent) !== undefined
 }
 
 /** Names and values of lines that `parseFields` found to be valid. */
@@ -138,8 +152,8 @@ function isOfInterest(first: number, length: number): boolean {
       return length === 16
     case 0x73: // spillway-…
       return length >= 9
-    case 0x74: // te, transfer-encoding
-      return length === 2 || length === 17
+    case 0x74: // te, transfer-encoding, tracestate, traceparent
+      return length === 2 || length === 17 || length === 10 || length === 11
     case 0x75: // upgrade
       return length === 7
     case 0x76: // via
@@ -183,6 +197,13 @@ function note(fields: Fields, lower: string, value: string): Fate {
     case 'upgrade':
       fields.upgrade = join(fields.upgrade, value)
       return 'ends'
+    case 'traceparent':
+      fields.traceparent = value
+      fields.traceparents++
+      return 'passes'
+    case 'tracestate':
+      fields.hasTracestate = true
+      return 'passes'
     case 'te':
     case 'proxy-connection':
     // None of these frames anything, but a server that reads `_` as `-` would take it for what does.

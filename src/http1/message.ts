@@ -29,6 +29,8 @@ export interface RequestHead {
   readonly connection: string
   /** It came through a proxy. */
   readonly hasVia: boolean
+  /** Of W3C Trace Context; '' when there is none that is valid. */
+  readonly traceparent: string
   /** Value of Upgrade when Connection lists it (and the method is not the only thing that decides), else ''. */
   readonly upgrade: string
 }

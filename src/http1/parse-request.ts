@@ -105,6 +105,7 @@ class ParsedRequest implements RequestHead {
   readonly keepAlive: boolean
   readonly connection: string
   readonly hasVia: boolean
+  readonly traceparent: string
   readonly expectContinue: boolean
   readonly upgrade: string
   readonly verbatim: string | undefined
@@ -125,6 +126,7 @@ class ParsedRequest implements RequestHead {
     this.keepAlive = staysOpen(minor, connection)
     this.connection = connection
     this.hasVia = fields.hasVia
+    this.traceparent = fields.traceparent
     this.expectContinue = fields.expect !== '' && minor === 1
     this.upgrade = minor === 1 && isTunnelUpgrade(fields) ? fields.upgrade : ''
     this.verbatim = authority === '' ? fields.verbatim : undefined

@@ -6,6 +6,7 @@ import type { QueueConfig, SigningKey } from '../config/config.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { isServerFailure, isServerFault } from '../core/health/outliers.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
+import { parseTraceparent } from '../core/headers/trace-context.ts'
 import {
   type AttemptEnd,
   decideSettlement,
@@ -49,6 +50,8 @@ export interface AttemptContext {
   readonly answers: LiveAnswers
   /** What attempts are signed with, now. */
   readonly signingKeys: () => readonly SigningKey[]
+  /** In which header requests have their ids. */
+  readonly requestIdHeader: () => string | undefined
 }
 
 export interface AttemptTarget {
@@ -358,5 +361,18 @@ function attemptLine(context: AttemptContext, target: AttemptTarget, lease: Leas
     outcome: 'error' in verdict ? verdict.error.code : verdict.kind === 'defer' ? 'deferred' : 'succeeded',
     ...(outcome.kind === 'answer' ? { status: outcome.answer.status } : {}),
     tookMs: finished.tookMs,
+    ...marksOf(lease, context.requestIdHeader()),
   })
+}
+
+/** What its submission was called, as the server is told. */
+function marksOf(
+  { request: { headers } }: Lease,
+  header: string | undefined,
+): { requestId: string | undefined; traceId: string | undefined } {
+  const traceparent = headerValue(headers, 'traceparent')
+  return {
+    requestId: header === undefined ? undefined : headerValue(headers, header),
+    traceId: traceparent === undefined ? undefined : parseTraceparent(traceparent)?.traceId,
+  }
 }

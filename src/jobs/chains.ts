@@ -3,9 +3,11 @@
  * cannot be sent on, the chain stops there: the job has succeeded all the same, and its status says why nothing followed.
  */
 import type { Config, QueueConfig, RouteConfig } from '../config/config.ts'
-import type { ErrorCode } from '../core/errors.ts'
+import { editedFields, withoutFields } from '../core/actions/header-edits.ts'
+import { parameterOf, rewriteTarget } from '../core/actions/rewrite.ts'
+import type { ErrorCode, Failure } from '../core/errors.ts'
 import { followUpPlan } from '../core/jobs/follow-up.ts'
-import { paramsOf, type Then } from '../core/jobs/then.ts'
+import { matchOf, paramsOf, type Then } from '../core/jobs/then.ts'
 import { isIdempotent } from '../core/retry/retry.ts'
 import { headerValue } from '../http1/message.ts'
 import type { Bytes } from '../lib/units.ts'
@@ -25,6 +27,7 @@ export interface ChainParts {
 /** What of a result says how its body is to be read. */
 const PASSED_ON = ['Content-Type', 'Content-Encoding', 'Content-Language'] as const
 const NAME = 'then'
+const HOST: ReadonlySet<string> = new Set(['host'])
 
 type Chained = Omit<NewJob, 'idempotency'>
 
@@ -71,6 +74,8 @@ function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, an
   const { limits } = parts.config()
   if (answer === undefined && job.hasAnswer) return stopped('chain_broken', 'the result cannot be read')
   const request = requestOf(then, route, answer)
+  const acted = route === undefined ? request : requestFor(route, request)
+  if ('code' in acted) return stopped('chain_broken', `route ${route?.name} cannot rewrite ${request.target}: ${acted.detail}`)
   const bytes = answer?.blob?.bytes ?? request.body.length
   if (bytes > limits.jobBody)
     return stopped('chain_result_too_large', `the result has ${bytes} bytes, more than the next job may have (limits.jobBody)`)
@@ -80,7 +85,7 @@ function nextJob(parts: ChainParts, { then, job, route, queue, depth }: Link, an
   return {
     ...queueSettings(queue, route?.then === undefined ? {} : { then: route.then }),
     route: route?.name ?? 'chain',
-    request,
+    request: acted,
     priority: job.priority,
     sendOnce: route?.redeliver === 'safe' && !isIdempotent(request.method) && headerValue(request.headers, 'idempotency-key') === undefined,
     parent: { id: job.id, depth },
@@ -114,6 +119,19 @@ function requestOf(
     if (value !== undefined && headerValue(own, name.toLowerCase()) === undefined) headers.push(name, value)
   }
   return { method, target, headers, body: answer?.body ?? new Uint8Array(0) }
+}
+
+/** As the route changes what comes by it; of a job there is no client to tell of. */
+function requestFor(route: RouteConfig, request: JobRequest): JobRequest | Failure {
+  const { rewrite, request: edits } = route.actions ?? {}
+  const found = matchOf(route, request.target)
+  if (found === undefined || (rewrite ?? edits) === undefined) return request
+  const path = request.target.split('?', 1)[0] as string
+  const target = rewrite && rewriteTarget(rewrite, { ...found, path, target: request.target })
+  if (typeof target === 'object') return target
+  const headers = rewrite?.host === undefined ? request.headers : [...withoutFields(request.headers, HOST), 'Host', rewrite.host]
+  const edited = edits && [...withoutFields(headers, edits.drop), ...editedFields(edits, (name) => parameterOf(name, { ...found, path }))]
+  return { ...request, target: target ?? request.target, headers: edited ?? headers }
 }
 
 /** What the route finds in the request, else what the job before it had. */

@@ -120,7 +120,9 @@ export interface Jobs {
   /** What a configuration that was read again changes: made durable here, and held to from `apply` on. A text: what is wrong with it. */
   prepareReload(config: Config): Promise<PreparedReload | string>
   start(): void
-  /** Hands out nothing more; what runs may end within `timeoutMs`, the rest is handed back without counting. */
+  /** Hands out nothing more; what runs may end within `timeoutMs`, the rest is handed back without counting. Jobs are taken as before. */
+  rest(timeoutMs: Millis): Promise<void>
+  /** The same, and whoever waits is told to come again. */
   drain(timeoutMs: Millis): Promise<void>
   /** Ends waits and timers. The store is its owner's to close, after this. */
   close(): Promise<void>
@@ -160,7 +162,9 @@ class LocalJobs implements Jobs {
     this.answers = new LiveAnswers(parts)
     const { result: resultBytesMax, streamedResult: streamedBytesMax } = config.limits
     const signingKeys = (): readonly SigningKey[] => this.#config.signing?.keys ?? []
-    const context = { ...parts, reportUrl: this.#reportUrl, resultBytesMax, streamedBytesMax, answers: this.answers, signingKeys }
+    const requestIdHeader = (): string | undefined => this.#config.requestId?.header
+    const settings = { resultBytesMax, streamedBytesMax, signingKeys, requestIdHeader }
+    const context = { ...parts, ...settings, reportUrl: this.#reportUrl, answers: this.answers }
     this.#dispatcher = new Dispatcher(config.queues, parts.pools, context, {
       changed: (job) => bus.publish({ kind: 'job', job }),
       isTooLate: (job) => this.#isTooLate(job),
@@ -370,10 +374,14 @@ class LocalJobs implements Jobs {
     return this.#closing
   }
 
+  rest(timeoutMs: Millis): Promise<void> {
+    return this.#dispatcher.drain(timeoutMs)
+  }
+
   drain(timeoutMs: Millis): Promise<void> {
     this.#closing.abort()
     this.queues.close()
-    return this.#dispatcher.drain(timeoutMs)
+    return this.rest(timeoutMs)
   }
 
   async close(): Promise<void> {

@@ -56,10 +56,18 @@ export interface CallLog {
   server?: string
   job?: string
   error?: string
+  requestId?: string
+  traceId?: string
   /** The gateway answered by itself. */
   by?: 'redirect' | 'answer'
   /** Only where somebody reads it. */
   trace?: CallTrace
+}
+
+/** Lower-case names of fields that go, and fields that come. */
+export interface FieldEdits {
+  readonly drop: ReadonlySet<string>
+  readonly fields: readonly string[]
 }
 
 export interface Call {
@@ -76,6 +84,10 @@ export interface Call {
   /** Called once, when the response is complete, broken off, or pointless; each of those who ask, in order. */
   onEnd(listener: () => void): void
   readonly log: CallLog
+  /** Has the last word about the field lines of every final answer, but for those that frame it. */
+  editAnswer?: ((lines: string) => string) | undefined
+  /** What servers get beside what came: its id, its trace. */
+  marks?: FieldEdits | undefined
 
   /** 1xx other than 101. Dropped for HTTP/1.0 clients. */
   sendInformational(status: number, reason: string, headers: readonly string[]): void

@@ -37,6 +37,8 @@ export interface DownstreamOptions {
 const PIPELINE_BYTES_MAX = 64 * 1024
 /** After the last response: how much and how long we still read, so that the client sees it before a reset (RFC 9112, section 9.6). */
 const LINGER_MS: Millis = 2_000
+/** A request that was sent before its client can know that this connection is given up arrives within this time, nearly always. */
+const ON_ITS_WAY_MS: Millis = 250
 const LINGER_BYTES_MAX = 1024 * 1024
 const HEAD_START = 'HEAD '
 const EMPTY = Buffer.alloc(0)
@@ -100,11 +102,11 @@ export class DownstreamConnection implements Sweepable {
     return this.#input !== undefined
   }
 
-  /** No further call: an idle connection closes now, a busy one after its response. */
+  /** One call at most: a busy connection closes after its response, an idle one when no request was on its way. */
   drain(): void {
     this.closing = true
     if (!this.idle || this.#lingering) return
-    if (this.#socket.writableLength === 0) this.destroy()
+    if (this.#socket.writableLength === 0) this.#readWithin(ON_ITS_WAY_MS)
     else this.#linger()
   }
 

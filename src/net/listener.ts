@@ -51,6 +51,7 @@ export class Listener {
   readonly #busyAnswer: string
   #idleListener: (() => void) | undefined
   #turningAway = 0
+  #draining = false
 
   private constructor(options: ListenerOptions) {
     this.#options = options
@@ -77,11 +78,17 @@ export class Listener {
     return busy
   }
 
-  /** Stops accepting; idle connections close, busy ones after their response. Resolves when all are gone. */
+  /** Connections on which a request may be on its way. */
+  get idle(): number {
+    return this.#connections.size + this.#arriving.size - this.busy
+  }
+
+  /** Stops accepting; idle connections close soon, busy ones after their response. Resolves when all are gone. */
   drain(): Promise<void> {
+    this.#draining = true
     this.#stopReceiving()
     for (const connection of this.#connections) connection.drain()
-    if (this.#connections.size === 0) return Promise.resolve()
+    if (this.#connections.size + this.#arriving.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#idleListener = resolve
     })
@@ -89,12 +96,12 @@ export class Listener {
 
   close(): void {
     this.#stopReceiving()
+    for (const arriving of this.#arriving) arriving.abandon()
     for (const connection of this.#connections) connection.destroy()
   }
 
   #stopReceiving(): void {
     this.#listening?.close()
-    for (const arriving of this.#arriving) arriving.abandon()
     this.#options.reception?.options.tls?.close()
   }
 
@@ -126,6 +133,7 @@ export class Listener {
       gone: () => {
         over()
         this.#options.connections.open--
+        this.#lookWhetherIdle()
       },
     })
     if (isOver) return
@@ -140,6 +148,7 @@ export class Listener {
     const peer = { address, port, trusted, secure, clientCert, destination }
     const connection = new DownstreamConnection(socket, peer, { ...this.#options, onClosed: this.#onClosed })
     this.#connections.add(connection)
+    if (this.#draining) connection.drain()
   }
 
   /** Closing with its request unread would reset the connection before the client has read why. Only so many get this courtesy at once. */
@@ -164,7 +173,11 @@ export class Listener {
   readonly #onClosed = (connection: DownstreamConnection): void => {
     if (!this.#connections.delete(connection)) return
     this.#options.connections.open--
-    if (this.#connections.size === 0) this.#idleListener?.()
+    this.#lookWhetherIdle()
+  }
+
+  #lookWhetherIdle(): void {
+    if (this.#connections.size + this.#arriving.size === 0) this.#idleListener?.()
   }
 
   #isTrusted(address: string): boolean {

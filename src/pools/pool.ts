@@ -279,11 +279,11 @@ export class Pool {
     this.#ramping = setShares(this.servers, this.#config, now)
   }
 
-  /** Chooses the server with the fewest tunnels and takes a place for one more. */
-  acquireTunnel(): Server | undefined {
+  /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
+  acquireTunnel(excluded?: ReadonlySet<Server>): Server | undefined {
     let chosen: Server | undefined
-    for (const server of this.inUse()) {
-      if (server.tunnels >= this.config.maxTunnels) continue
+    for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
+      if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
       if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
     }
     if (chosen !== undefined) chosen.tunnels++

@@ -34,6 +34,12 @@ export class Pools {
     for (const config of configs) this.#add(config)
   }
 
+  /** Nobody is in any of them, nor in one that goes: no request, no attempt, no tunnel. */
+  get isIdle(): boolean {
+    const going = [...this.#going.values()].map(({ pool }) => pool)
+    return [...this.running.values(), ...going].every((pool) => pool.isIdle)
+  }
+
   start(): void {
     this.#started = true
     for (const pool of this.running.values()) pool.start()

@@ -1,7 +1,7 @@
 /** The real clock, the real randomness and the real sockets of this machine. */
 import { randomFillSync } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { connect as connectTcp, createServer } from 'node:net'
+import { connect as connectTcp, createServer, type Server } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Millis } from '../lib/units.ts'
 import type { Clock, Random, Timer } from './clock.ts'
@@ -60,11 +60,16 @@ function connect({ preamble, tls, ...options }: ConnectOptions): NetworkSocket {
   return tls === undefined ? socket : connectTls({ ...tls, socket })
 }
 
-async function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) => void): Promise<ListeningSocket> {
-  const server = createServer({ noDelay: true, allowHalfOpen: true }, onConnection)
+function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) => void): Promise<ListeningSocket> {
+  return listenWith(createServer({ noDelay: true, allowHalfOpen: true }, onConnection), options)
+}
+
+/** `fd`: a socket that was bound by somebody else, who gave it to this process. */
+export async function listenWith(server: Server, options: ListenOptions & { readonly fd?: number }): Promise<ListeningSocket> {
+  const { fd, backlog } = options
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options, () => {
+    server.listen(fd === undefined ? options : { fd, backlog }, () => {
       server.off('error', reject)
       resolve()
     })

@@ -56,6 +56,6 @@ export function attemptText(line: AttemptLine): string {
   return (
     `{"time":"${isoTime(line.at)}","type":"attempt","pool":${JSON.stringify(line.pool)},"server":${JSON.stringify(line.server)}` +
     `,"route":${JSON.stringify(line.route)}${optional('job', line.job)},"attempt":${line.attempt},"outcome":${JSON.stringify(line.outcome)}` +
-    `${optional('status', line.status)},"tookMs":${millis(line.tookMs)}}`
+    `${optional('status', line.status)},"tookMs":${millis(line.tookMs)}${optional('requestId', line.requestId)}${optional('traceId', line.traceId)}}`
   )
 }

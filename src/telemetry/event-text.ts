@@ -61,6 +61,9 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'store-corrupt': 'error',
   'config-reloaded': 'info',
   'config-refused': 'error',
+  'upgrade-began': 'info',
+  upgraded: 'info',
+  'upgrade-failed': 'error',
   warning: 'warn',
   fatal: 'error',
 }
@@ -108,73 +111,6 @@ function oneLine(text: string): string {
   return text.replaceAll(/[\p{C}\u2028\u2029]+/gu, ' ')
 }
 
-function describe(event: GatewayEvent, name: (server: string) => string): string {
-  switch (event.type) {
-    case 'started':
-      return `listening on ${event.listeners.join(', ')}; admin ${event.admin}; pid ${event.pid}`
-    case 'stopping':
-      return `stopping: ${event.reason}; ${event.inFlight} in flight`
-    case 'stopped':
-      return 'stopped'
-    case 'server-up':
-    case 'server-down':
-      return serverText(event, [], name)
-    case 'server-ejected':
-      return `${name(event.server)} is taken out for ${spanText(event.forMs)}: ${event.reason}`
-    case 'server-on-probation':
-      return `${name(event.server)} is tried again, one request at a time`
-    case 'server-added':
-    case 'server-removed':
-    case 'server-left':
-    case 'server-duty':
-      return membersText(event, name)
-    case 'pool-removed':
-    case 'pool-left':
-    case 'pool-panics':
-    case 'pool-calm':
-    case 'failover-began':
-    case 'failover-ended':
-      return poolText(event)
-    case 'buckets-moved':
-      return `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`
-    case 'mode-flipped':
-      return `${event.route} now ${event.to === 'queue' ? 'queues' : 'goes direct'}: ${event.reason}`
-    case 'mode-switched':
-      return `${event.route}: an operator switched it to ${event.to}`
-    case 'job-dead':
-    case 'batch-ended':
-    case 'chain-stopped':
-    case 'attempt-failed':
-    case 'job-deferred':
-      return jobText(event, name)
-    case 'webhook-disabled':
-      return `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`
-    case 'webhook-enabled':
-      return `webhook endpoint ${event.endpoint} is enabled`
-    case 'limit-reached':
-      return `limit reached: ${event.limit} at ${event.where} (${event.value})`
-    case 'connections-refused':
-    case 'certificates-read':
-    case 'certificate-refused':
-    case 'certificate-expires':
-      return tlsText(event)
-    case 'sync-slow':
-      return `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`
-    case 'store-corrupt':
-      return `store corrupt: ${event.what}`
-    case 'config-reloaded':
-      return `${event.file} was read again and holds from now on${event.needsRestart.length === 0 ? '' : `; only after a restart: ${event.needsRestart.join(', ')}`}`
-    case 'config-refused': {
-      const [first = 'it cannot be read', ...more] = event.problems
-      return `${event.file} is refused, the configuration before it goes on: ${first}${more.length === 0 ? '' : ` (and ${more.length} more)`}`
-    }
-    case 'warning':
-      return `warning: ${event.message}`
-    case 'fatal':
-      return `fatal: ${event.message}`
-  }
-}
-
 /** `expires in 3 days`. */
 export function expiryText(leftMs: Millis): string {
   if (leftMs <= 0) return `has expired ${daysText(-leftMs)} ago`
@@ -186,77 +122,75 @@ function daysText(ms: Millis): string {
   return days < 2 ? spanText(ms) : `${days} days`
 }
 
-type JobEvent = Extract<GatewayEvent, { type: 'job-dead' | 'batch-ended' | 'chain-stopped' | 'attempt-failed' | 'job-deferred' }>
-
-function jobText(event: JobEvent, name: (server: string) => string): string {
-  switch (event.type) {
-    case 'job-dead':
-      return `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`
-    case 'batch-ended':
-      return `batch ${event.batch} has ended: ${event.succeeded} of ${event.total} succeeded`
-    case 'chain-stopped':
-      return `job ${event.job} of ${event.queue} succeeded, but its chain stops there: ${event.detail}`
-    case 'attempt-failed': {
-      const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
-      return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
-    }
-    case 'job-deferred':
-      return `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`
-  }
+type Texts = {
+  readonly [T in GatewayEvent['type']]: (event: Extract<GatewayEvent, { readonly type: T }>, name: (server: string) => string) => string
 }
 
-type TlsEvent = Extract<GatewayEvent, { type: 'connections-refused' | 'certificates-read' | 'certificate-refused' | 'certificate-expires' }>
-
-function tlsText(event: TlsEvent): string {
-  switch (event.type) {
-    case 'connections-refused':
-      return `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`
-    case 'certificates-read':
-      return `${event.listener}: new certificates are served: ${event.names.join(', ')}`
-    case 'certificate-refused':
-      return `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`
-    case 'certificate-expires':
-      return `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`
-  }
+/** One line each; the order is that of `GatewayEvent`. */
+const TEXTS: Texts = {
+  started: (event) => `listening on ${event.listeners.join(', ')}; admin ${event.admin}; pid ${event.pid}`,
+  stopping: (event) => `stopping: ${event.reason}; ${event.inFlight} in flight`,
+  stopped: () => 'stopped',
+  'server-up': (event, name) => serverText(event, [], name),
+  'server-down': (event, name) => serverText(event, [], name),
+  'server-ejected': (event, name) => `${name(event.server)} is taken out for ${spanText(event.forMs)}: ${event.reason}`,
+  'server-on-probation': (event, name) => `${name(event.server)} is tried again, one request at a time`,
+  'server-added': (event, name) => `${name(event.server)} is in pool ${event.pool} now (${event.source})`,
+  'server-removed': (event, name) =>
+    `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
+  'server-left': (event, name) =>
+    `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
+  'server-duty': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator set it to ${event.duty}`,
+  'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
+  'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
+  'pool-panics': (event) => `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,
+  'pool-calm': (event) => `pool ${event.pool}: servers are chosen by their state again`,
+  'failover-began': (event) => `pool ${event.pool} has no server up: pool ${event.to} stands in for it`,
+  'failover-ended': (event) =>
+    event.reason === 'lost'
+      ? `pool ${event.pool}: those that stand in for it have no server up either`
+      : `pool ${event.pool} has a server up again, and serves by itself`,
+  'buckets-moved': (event, name) => `${event.queue}: ${name(event.server)} ${event.cause}, ${bucketsText(event, name)}`,
+  'mode-flipped': (event) => `${event.route} now ${event.to === 'queue' ? 'queues' : 'goes direct'}: ${event.reason}`,
+  'mode-switched': (event) => `${event.route}: an operator switched it to ${event.to}`,
+  'job-dead': (event) => `job ${event.job} of ${event.queue} is dead: ${event.reason}, ${event.detail}`,
+  'batch-ended': (event) => `batch ${event.batch} has ended: ${event.succeeded} of ${event.total} succeeded`,
+  'chain-stopped': (event) => `job ${event.job} of ${event.queue} succeeded, but its chain stops there: ${event.detail}`,
+  'attempt-failed': (event, name) => {
+    const next = event.retryInMs === undefined ? '' : `; again in ${spanText(event.retryInMs)}`
+    return `job ${event.job} of ${event.queue}: attempt ${event.attempt} on ${name(event.server)} failed, ${event.reason}${next}`
+  },
+  'job-deferred': (event, name) =>
+    `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`,
+  'webhook-disabled': (event) => `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`,
+  'webhook-enabled': (event) => `webhook endpoint ${event.endpoint} is enabled`,
+  'limit-reached': (event) => `limit reached: ${event.limit} at ${event.where} (${event.value})`,
+  'connections-refused': (event) =>
+    `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`,
+  'certificates-read': (event) => `${event.listener}: new certificates are served: ${event.names.join(', ')}`,
+  'certificate-refused': (event) => `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`,
+  'certificate-expires': (event) =>
+    `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`,
+  'sync-slow': (event) => `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`,
+  'store-corrupt': (event) => `store corrupt: ${event.what}`,
+  'config-reloaded': (event) =>
+    `${event.file} was read again and holds from now on${event.needsRestart.length === 0 ? '' : `; only after a restart: ${event.needsRestart.join(', ')}`}`,
+  'config-refused': (event) => {
+    const [first = 'it cannot be read', ...more] = event.problems
+    return `${event.file} is refused, the configuration before it goes on: ${first}${more.length === 0 ? '' : ` (and ${more.length} more)`}`
+  },
+  'upgrade-began': (event) => `pid ${event.pid} is started to take over`,
+  upgraded: (event) => `pid ${event.pid} has taken over; this process ends when its last calls have`,
+  'upgrade-failed': (event) => `nobody takes over, this process goes on: ${event.reason}`,
+  warning: (event) => `warning: ${event.message}`,
+  fatal: (event) => `fatal: ${event.message}`,
 }
 
-type PoolEvent = Extract<
-  GatewayEvent,
-  { type: 'pool-removed' | 'pool-left' | 'pool-panics' | 'pool-calm' | 'failover-began' | 'failover-ended' }
->
-
-function poolText(event: PoolEvent): string {
-  switch (event.type) {
-    case 'pool-removed':
-      return `pool ${event.pool} is not configured any more; what is in it may end`
-    case 'pool-left':
-      return `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`
-    case 'pool-panics':
-      return `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`
-    case 'pool-calm':
-      return `pool ${event.pool}: servers are chosen by their state again`
-    case 'failover-began':
-      return `pool ${event.pool} has no server up: pool ${event.to} stands in for it`
-    case 'failover-ended':
-      if (event.reason === 'lost') return `pool ${event.pool}: those that stand in for it have no server up either`
-      return `pool ${event.pool} has a server up again, and serves by itself`
-  }
-}
-
-type MembersEvent = Extract<GatewayEvent, { type: 'server-added' | 'server-removed' | 'server-left' | 'server-duty' }>
-
-function membersText(event: MembersEvent, name: (server: string) => string): string {
-  const server = name(event.server)
-  switch (event.type) {
-    case 'server-added':
-      return `${server} is in pool ${event.pool} now (${event.source})`
-    case 'server-removed':
-      return `${server} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`
-    case 'server-left':
-      return `${server} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`
-    case 'server-duty':
-      return `${server} of pool ${event.pool}: an operator set it to ${event.duty}`
-  }
+function describe<T extends GatewayEvent['type']>(
+  event: Extract<GatewayEvent, { readonly type: T }>,
+  name: (server: string) => string,
+): string {
+  return (TEXTS[event.type] as Texts[T])(event, name)
 }
 
 export function createEventText(options: EventTextOptions): EventText {

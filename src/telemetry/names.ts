@@ -44,6 +44,7 @@ const LABELS: Readonly<Record<string, string>> = {
     'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
   endpoint: "the webhook endpoint's name; `callback` for all that clients have named",
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
+  why: 'a tunnel is over: `peer` (one of its ends ended it), `idle`, `drain` (the gateway stopped), `rebalance`, `left` (its server left the pool)',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
   name: "the metric's name",
@@ -84,6 +85,7 @@ const SPECS = {
     help: 'Upgraded connections (WebSocket and others) to the server.',
     labels: 'pool server',
   },
+  spillway_tunnels_closed_total: { type: 'counter', help: 'Tunnels that are over.', labels: 'pool why' },
   spillway_server_resting: {
     type: 'gauge',
     help: '1 while the server gets no new work because it answered 429 or 503.',

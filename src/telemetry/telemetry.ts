@@ -86,6 +86,12 @@ export type GatewayEvent =
   | { readonly type: 'config-reloaded'; readonly file: string; readonly needsRestart: readonly string[] }
   /** It was read again, and is wrong: the one before it goes on. */
   | { readonly type: 'config-refused'; readonly file: string; readonly problems: readonly string[] }
+  /** Another process is being started that shall take over. */
+  | { readonly type: 'upgrade-began'; readonly pid: number }
+  /** It has the sockets and the store. This one ends when its last calls have. */
+  | { readonly type: 'upgraded'; readonly pid: number }
+  /** This process goes on. */
+  | { readonly type: 'upgrade-failed'; readonly reason: string }
   | { readonly type: 'warning'; readonly message: string }
   | { readonly type: 'fatal'; readonly message: string }
 
@@ -145,6 +151,9 @@ export interface AttemptLine {
   readonly outcome: string
   readonly status?: number
   readonly tookMs: Millis
+  /** Of the request that it was submitted with. */
+  readonly requestId?: string | undefined
+  readonly traceId?: string | undefined
 }
 
 export interface Counter {

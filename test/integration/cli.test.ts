@@ -150,6 +150,48 @@ describe('check', () => {
   })
 })
 
+test('explain tells what is done to the request', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-explain-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'actions.yaml')
+  const headers =
+    '{ request: { set: { X-Id: "{id}", Authorization: secret, X-From: "{client.address}" } }, response: { remove: [Server] } }'
+  writeFileSync(
+    file,
+    `pools: { api: [http://127.0.0.1:3001] }
+routes:
+  - { match: "/api/{id}", rewrite: { strip: /api, prefix: /v2, host: inner }, headers: ${headers} }
+  - { match: /old/*, redirect: { to: "https://{request.host}/new/{*}" } }
+  - { match: /robots.txt, answer: { body: tea } }
+`,
+  )
+  const told = async (path: string, ...more: string[]): Promise<string> =>
+    (await inProcess(['explain', 'GET', path, '-f', file, ...more])).out
+  assert.equal(
+    (await told('/api/7?x')).split('\n\n')[0],
+    `/api/{id}
+  mode direct; pool api (127.0.0.1:3001)
+  servers are asked for /v2/7?x
+  servers get Host: inner
+  servers get X-Id: 7
+  servers get Authorization: ***
+  servers get X-From: {client.address}
+  clients get no server`,
+  )
+  assert.match(
+    await told('/old/a/b', '--host', 'a.example'),
+    /the gateway answers by itself\n {2}redirected with 308 to https:\/\/a\.example\/new\/a\/b\n/,
+  )
+  assert.match(await told('/robots.txt'), /answered with 200 and 3 bytes\n/)
+  const json = JSON.parse(await told('/api/7', '--json')) as { readonly actions: unknown }
+  assert.deepEqual(json.actions, {
+    target: '/v2/7',
+    host: 'inner',
+    requestHeaders: { removed: [], added: ['X-Id: 7', 'Authorization: ***', 'X-From: {client.address}'] },
+    responseHeaders: { removed: ['server'], added: [] },
+  })
+})
+
 describe('explain', () => {
   test('tells the route, what it means, and why no other', async () => {
     const { code, out } = await spillway(['explain', 'post', '/orders/7?x=1', '--host', 'API.example'])
@@ -196,7 +238,7 @@ describe('init', () => {
       .replace('  # With settings:\n', '')
     const result = loadText(uncommented.replaceAll('  #   ', '    '), { file: 'x', folder: '/' }, {})
     assert.ok(result.ok, JSON.stringify(result))
-    assert.equal(result.config.routes.length, 3)
+    assert.equal(result.config.routes.length, 5)
     assert.equal(result.config.queues.length, 2)
   })
 })

@@ -261,21 +261,24 @@ test('a response that is cut does not look whole: no close_notify', async () => 
 
 test('a stopping gateway finishes what it serves over TLS, says that it closes, and keeps no idle connection', async () => {
   await using all = await tlsScene()
-  let answer = (): void => undefined
-  all.server.handle = (_, response) => {
-    answer = () => void response.end('late')
-  }
+  const answers: (() => void)[] = []
+  all.server.handle = (_, response) => void answers.push(() => void response.end('late'))
   const idle = connectTls({ host: '127.0.0.1', port: all.port, ca, servername: 'localhost' })
-  const half = connect(all.port, '127.0.0.1')
   await once(idle, 'secureConnect')
+  const late = connect(all.port, '127.0.0.1')
+  await until('it has been accepted', async () => (await all.connections()) === 2)
   const asked = askTls(all.port, { ca, request: 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n' })
   await until('it is served', () => all.server.received.length === 1)
-  const ended = Promise.all([once(idle, 'close'), once(half, 'close')])
+  const ended = once(idle, 'close')
   idle.resume()
-  half.resume()
   const drained = all.rig.gateway.drain()
   await ended
-  answer()
+  // Its handshake had not begun.
+  const lateAsked = askTls(0, { ca, socket: late })
+  await until('it is served, too', () => all.server.received.length === 2)
+  answers[1]?.()
+  assert.equal((await lateAsked).text, 'late')
+  answers[0]?.()
   const { text, headers } = await asked
   assert.deepEqual([text, headers['connection']], ['late', 'close'])
   await drained

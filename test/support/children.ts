@@ -17,6 +17,8 @@ export interface Exit {
 export interface Child {
   readonly pid: number
   readonly exited: Promise<Exit>
+  /** As soon as it has ended itself: who was given its output may still write there. */
+  readonly gone: Promise<Exit>
   /** All that it wrote, to standard output and to standard error. */
   readonly output: string
   /** What it wrote to standard error. */
@@ -43,9 +45,11 @@ export function startChild(command: readonly string[], onLine: (line: string) =>
     alive.delete(child)
     return { code: code as number | null, signal: signal as NodeJS.Signals | null }
   })
+  const gone = once(child, 'exit').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }))
   return {
     pid: child.pid ?? 0,
     exited,
+    gone,
     get output() {
       return output
     },

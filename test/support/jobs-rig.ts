@@ -12,7 +12,9 @@ import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/con
 import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
+import { Pending } from '../../src/lib/pending.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
+import { Tunnels } from '../../src/gateway/tunnels.ts'
 import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
@@ -116,8 +118,10 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     forwarding: { name: config.name, proto: 'http' as const },
     secureForwarding: { name: config.name, proto: 'https' as const },
     routeCounters: new RouteCounters(telemetry),
+    storeCalls: new Pending(),
     routeModes,
     modeSwitches,
+    tunnels: new Tunnels({ clock, random, telemetry }),
   }
   const listener = await Listener.open({
     name: config.name,

@@ -74,6 +74,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       body: 0,
       jobBody: 1 << 20,
       result: 16 << 20,
+      answer: 1 << 20,
       streamedResult: 1 << 30,
       spillCopy: 64 * 1024,
       buffered: 256 << 20,

@@ -1,11 +1,13 @@
 /** `spillway explain`: which route a request takes, what that means for it, and why it takes no other. */
-import type { Config, PoolConfig, RouteConfig } from '../../config/config.ts'
+import type { Config, PoolConfig, RouteConfig, SplitConfig } from '../../config/config.ts'
 import { checkPath } from '../../core/routing/check-path.ts'
+import { sourceText } from '../../config/source-text.ts'
 import { failoverChain } from '../../core/routing/failover.ts'
 import type { RoutableHead, Verdict } from '../../core/routing/router.ts'
 import { compileRoutes } from '../../core/routing/router.ts'
 import { TARGET, TOKEN } from '../../http1/chars.ts'
 import { spanText } from '../../telemetry/event-text.ts'
+import { actionLines, type ExplainedActions, explainActions } from '../explained-actions.ts'
 import type { Arguments, Command, Io } from '../command.ts'
 import { EXIT } from '../command.ts'
 import { DEFAULT_FILE, readConfigOrTell } from '../config-argument.ts'
@@ -18,7 +20,7 @@ export const explainCommand: Command = {
     host: { type: 'string', value: 'HOST', help: "the request's Host" },
     header: { type: 'string', multiple: true, value: "'NAME: VALUE'", help: 'a header of the request' },
     file: { type: 'string', short: 'f', value: 'FILE', help: `the configuration (default: ${DEFAULT_FILE})` },
-    json: { type: 'boolean', help: 'print {route, verdicts}' },
+    json: { type: 'boolean', help: 'print {route, actions, verdicts}' },
   },
   async run(args, io) {
     const head = readHead(args)
@@ -30,12 +32,16 @@ export const explainCommand: Command = {
     if (config === undefined) return EXIT.usage
     const refused = checkPath(head.path)?.detail
     const reserved = head.path === config.jobs.path || head.path.startsWith(`${config.jobs.path}/`)
-    const verdicts = refused === undefined && !reserved ? compileRoutes(config.routes).explain(head) : []
-    const taken = verdicts.find((verdict) => verdict.outcome === 'taken')?.route
-    if (args.has('json')) printJson(io, taken, verdicts)
+    const router = compileRoutes(config.routes)
+    const asked = refused === undefined && !reserved
+    const verdicts = asked ? router.explain(head) : []
+    const match = asked ? router.find(head) : undefined
+    const taken = match?.route
+    const actions = match === undefined ? {} : explainActions(match, head)
+    if (args.has('json')) printJson(io, taken, { actions, verdicts })
     else if (refused !== undefined) io.out(`400: ${refused}; no route is asked\n`)
     else if (reserved) io.out(`${config.jobs.path} is where job URLs live; no route is asked\n`)
-    else printVerdicts(io, verdicts, config)
+    else printVerdicts(io, { verdicts, actions }, config)
     return taken === undefined && !reserved ? EXIT.failed : EXIT.ok
   },
 }
@@ -62,14 +68,22 @@ function consistsOf(text: string, allowed: Uint8Array): boolean {
   return text !== ''
 }
 
-function printJson(io: Io, taken: RouteConfig | undefined, verdicts: readonly Verdict[]): void {
-  const told = verdicts.map(({ route, outcome, reason }) => ({ route: route.name, outcome, reason }))
-  io.out(`${JSON.stringify({ route: taken?.name ?? null, verdicts: told }, undefined, 2)}\n`)
+interface Explained {
+  readonly verdicts: readonly Verdict[]
+  readonly actions: ExplainedActions
 }
 
-function printVerdicts(io: Io, verdicts: readonly Verdict[], config: Config): void {
+function printJson(io: Io, taken: RouteConfig | undefined, { verdicts, actions }: Explained): void {
+  const told = verdicts.map(({ route, outcome, reason }) => ({ route: route.name, outcome, reason }))
+  io.out(
+    `${JSON.stringify({ route: taken?.name ?? null, ...(Object.keys(actions).length > 0 && { actions }), verdicts: told }, undefined, 2)}\n`,
+  )
+}
+
+function printVerdicts(io: Io, { verdicts, actions }: Explained, config: Config): void {
   const taken = verdicts.find((verdict) => verdict.outcome === 'taken')
   io.out(taken === undefined ? 'no route matches: 404\n' : `${taken.route.name}\n  ${meaningText(taken.route, config)}\n`)
+  for (const line of actionLines(actions)) io.out(`  ${line}\n`)
   const others = verdicts.filter((verdict) => verdict !== taken)
   if (others.length > 0) io.out('\nthe other routes, in order of precedence:\n')
   const width = Math.max(0, ...others.map(({ route }) => route.name.length))
@@ -78,13 +92,27 @@ function printVerdicts(io: Io, verdicts: readonly Verdict[], config: Config): vo
 
 function meaningText(route: RouteConfig, config: Config): string {
   const pool = config.pools.find(({ name }) => name === route.pool)
-  const worker = pool === undefined ? 'pull consumers' : poolText(pool)
+  const worker = route.split === undefined ? workerText(pool) : splitText(route.split, config)
+  if (route.actions?.respond !== undefined) return 'the gateway answers by itself'
   const parts = [`mode ${route.mode}`, worker]
   if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
   if (route.waitMs > 0) parts.push(`held up to ${spanText(route.waitMs)}, then ${route.onWait}`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
   if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
   return parts.join('; ')
+}
+
+function workerText(pool: PoolConfig | undefined): string {
+  return pool === undefined ? 'pull consumers' : poolText(pool)
+}
+
+function splitText({ shares, by }: SplitConfig, { pools }: Config): string {
+  const total = shares.reduce((sum, { weight }) => sum + weight, 0)
+  const texts = shares.map((share) => {
+    const pool = pools.find(({ name }) => name === share.pool)
+    return `${workerText(pool)} ${Number(((share.weight / total) * 100).toFixed(2))} %`
+  })
+  return `${texts.join(', ')}, ${by === undefined ? 'drawn for each request' : `by ${sourceText(by)}`}`
 }
 
 function poolText({ name, servers }: PoolConfig): string {

@@ -28,6 +28,12 @@ routes:
   # Requests with the same {id} run one at a time, in order.
   # - { match: "POST /orders/{id}", mode: spill, key: path:id }
 
+  # Servers are asked for /x instead of /api/x; fields are set on the way there and back.
+  # - { match: /api/*, rewrite: { strip: /api }, headers: { response: { set: { Strict-Transport-Security: max-age=31536000 } } } }
+
+  # Answered by the gateway itself.
+  # - { match: /old/*, redirect: { to: "/new/{*}" } }
+
   # Everything else: an ordinary load balancer.
   - { match: "/*" }
 

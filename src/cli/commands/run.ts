@@ -10,7 +10,7 @@ export const runCommand: Command = {
   positionals: ['[file]'],
   summary: `Run the gateway of a configuration (default: ${DEFAULT_FILE}).`,
   details:
-    'SIGTERM or SIGINT drains and exits 0; a second one exits at once. SIGHUP reads the configuration again: spillway help reload.\nExit code 1: failed while starting or running; 2: the configuration is wrong.',
+    'SIGTERM or SIGINT drains and exits 0; a second one exits at once. SIGHUP reads the configuration again: spillway help reload. SIGUSR2 has another process\ntake over: spillway help upgrade.\nExit code 1: failed while starting or running; 2: the configuration is wrong.',
   options: {},
   async run(args, io) {
     const file = args.positionals[0] ?? DEFAULT_FILE

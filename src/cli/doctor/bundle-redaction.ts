@@ -2,7 +2,10 @@
  * Takes out of a support bundle what must not leave the house: what the configuration holds as a secret, every value that came from the
  * environment, credentials of every form, job tokens. Errs on the side of removing: a harmless word that is also a secret goes, too.
  */
-import type { Config, WebhooksConfig } from '../../config/config.ts'
+import type { Config, MatchConfig, WebhooksConfig } from '../../config/config.ts'
+import type { RouteActions } from '../../core/actions/actions.ts'
+import { templateText } from '../../core/actions/template.ts'
+import { textsOf } from '../../core/routing/value-test.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { parseSize } from '../../lib/size.ts'
 
@@ -92,14 +95,23 @@ function literally(text: string): string {
 
 /** Routes may match on a header's value, and that may be what opens the door. Which header it is may be known. Jobs of schedules have bodies. */
 function withoutContents(config: Config): Config {
-  const hidden = (pairs: readonly (readonly [string, string])[]): readonly (readonly [string, string])[] =>
+  const hidden = (pairs: MatchConfig['headers']): MatchConfig['headers'] =>
     pairs.map(([name, value]) => [name, SENSITIVE.test(name) ? '***' : value] as const)
   const routes = config.routes.map((route) => {
     const { headers, query } = route.match
-    return { ...route, match: { ...route.match, headers: hidden(headers), query: hidden(query) } }
+    const { actions, ...rest } = route
+    const match = { ...route.match, headers: hidden(headers), query: hidden(query) }
+    return { ...rest, match, ...(actions !== undefined && { actions: withoutValues(actions) }) }
   })
   const schedules = config.schedules.map(({ name, document }) => ({ name, document: { ...document, job: { queue: document.queue } } }))
   return { ...config, routes, schedules, ...(config.webhooks !== undefined && { webhooks: withoutReceivers(config.webhooks) }) }
+}
+
+/** What servers are sent may be what opens them; answers are seen by everybody, but long. */
+function withoutValues({ request, respond, ...rest }: RouteActions): RouteActions {
+  const shut = request && { ...request, lines: request.lines.map(([name]) => [name, { pieces: ['***'] }] as const) }
+  const short = respond?.kind === 'answer' ? { ...respond, body: `(${respond.body.length} bytes)` } : respond
+  return { ...rest, ...(shut && { request: shut }), ...(short && { respond: short }) }
 }
 
 /** Receivers are opened by headers, whatever they are called, and by what stands in a URL behind its path. */
@@ -115,9 +127,10 @@ function withoutReceivers(webhooks: WebhooksConfig): WebhooksConfig {
 export function redactionFor(config: Config, text: string, environment: Environment): Redaction {
   const secrets: Secret[] = secretsIn(config).map((secret) => ({ text: secret, shown: '***' }))
   for (const route of config.routes) {
-    for (const [name, value] of [...route.match.headers, ...route.match.query]) {
-      if (SENSITIVE.test(name)) secrets.push({ text: value, shown: '***' })
+    for (const [name, test] of [...route.match.headers, ...route.match.query]) {
+      if (SENSITIVE.test(name)) secrets.push(...textsOf(test).map((text) => ({ text, shown: '***' })))
     }
+    for (const [, value] of route.actions?.request?.lines ?? []) secrets.push({ text: templateText(value), shown: '***' })
   }
   for (const { headers } of config.webhooks?.endpoints ?? []) {
     for (const value of Object.values(headers)) secrets.push({ text: value, shown: '***' })

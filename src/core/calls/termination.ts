@@ -85,6 +85,8 @@ const BY_ERROR: ReadonlyMap<string, Termination> = new Map([
   ['no_server', 'no-server'],
   ['too_many_waiting', 'line-full'],
   ['too_many_tunnels', 'tunnels-full'],
+  ['tunnels_too_fast', 'tunnels-full'],
+  ['too_many_client_tunnels', 'client-limit'],
   ['buffers_full', 'buffers-full'],
   ['queue_full', 'queue-full'],
   ['shed', 'shed'],

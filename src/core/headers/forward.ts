@@ -3,6 +3,7 @@
  * the client's address cannot be forged, everything else passes as it came, in its order.
  */
 import type { FlatHeaders } from '../../http1/message.ts'
+import { parseTraceparent } from './trace-context.ts'
 import { oneForwardLess } from './max-forwards.ts'
 
 /** Hop-by-hop, or written anew by us (Content-Length with the framing, Expect answered here). */
@@ -55,6 +56,7 @@ export function forwardRequestHeaders(head: RequestFacts, peer: ForwardingPeer, 
     }
     const lower = canonical(name)
     if (ENDS_HERE.has(lower) || lower.startsWith('spillway-')) continue
+    if ((lower === 'traceparent' || lower === 'tracestate') && !isTraced(headers)) continue
     if (named?.has(lower) === true && !NOT_BY_CONNECTION.has(lower)) continue
     if (lower === 'via') came.via += member(value)
     else if (lower === 'max-forwards' && head.method === 'OPTIONS') out.push(name, oneForwardLess(value))
@@ -78,6 +80,12 @@ export function forwardRequestHeaders(head: RequestFacts, peer: ForwardingPeer, 
 /** One that showed us a certificate of its own cannot show another one's (RFC 9440, section 2.4). */
 function mayTell(peer: ForwardingPeer, lower: string): boolean {
   return peer.trusted && (peer.clientCert === undefined || !lower.startsWith('client-cert'))
+}
+
+/** One `traceparent`, and a valid one: otherwise neither it nor its `tracestate` goes on (W3C Trace Context, section 3.2). */
+function isTraced(headers: FlatHeaders): boolean {
+  const parents = headers.filter((_, i) => i % 2 === 1 && (headers[i - 1] as string).toLowerCase() === 'traceparent')
+  return parents.length === 1 && parseTraceparent(parents[0] as string) !== undefined
 }
 
 /** What the fields that tell of former hops said, as far as they are believed. */
@@ -121,8 +129,8 @@ function mayMatter(name: string): boolean {
       return name.length === 16
     case 0x73: // spillway-…
       return name.length >= 9
-    case 0x74: // te, transfer-encoding
-      return name.length === 2 || name.length === 17
+    case 0x74: // te, transfer-encoding, tracestate, traceparent
+      return name.length === 2 || name.length === 17 || name.length === 10 || name.length === 11
     case 0x75: // upgrade
       return name.length === 7
     case 0x76: // via

@@ -4,7 +4,7 @@
  */
 import type { RouteConfig } from '../../config/config.ts'
 import { nearest } from '../../lib/nearest.ts'
-import { isExact, matchPattern, parsePattern } from '../routing/pattern.ts'
+import { isExact, matchPattern, parsePattern, type PathPattern } from '../routing/pattern.ts'
 
 export interface Then {
   /** One of the two. */
@@ -61,8 +61,21 @@ export function isThenProblem(value: Then | ThenProblem): value is ThenProblem {
 
 /** Its parameters, where a target goes by its pattern. */
 export function paramsOf(route: RouteConfig, target: string): Readonly<Record<string, string>> | undefined {
-  const pattern = parsePattern(route.match.path)
-  return typeof pattern === 'string' ? undefined : matchPattern(pattern, (target.split('?', 1)[0] as string).slice(1).split('/'))
+  return matchOf(route, target)?.params
+}
+
+/** Which of its paths a target goes by. */
+export function matchOf(
+  { match }: RouteConfig,
+  target: string,
+): { readonly params: Readonly<Record<string, string>>; readonly pattern: PathPattern } | undefined {
+  const parts = (target.split('?', 1)[0] as string).slice(1).split('/')
+  for (const path of [match.path, ...(match.morePaths ?? [])]) {
+    const pattern = parsePattern(path)
+    const params = typeof pattern === 'string' ? undefined : matchPattern(pattern, parts)
+    if (params !== undefined) return { params, pattern: pattern as PathPattern }
+  }
+  return undefined
 }
 
 /** By its name, or by its path alone, or with a method that it takes. */
@@ -70,7 +83,8 @@ function routeNamed(text: string, routes: readonly RouteConfig[]): { readonly ro
   const exact = routes.find(({ name }) => name === text)
   if (exact !== undefined) return { route: exact }
   const [, method, path] = /^(?:(\S+) )?(\/\S*)$/.exec(text) ?? []
-  const route = routes.find(({ match }) => match.path === path && (method === undefined || match.methods?.includes(method) !== false))
+  const isAt = ({ match }: RouteConfig): boolean => match.path === path || (path !== undefined && match.morePaths?.includes(path) === true)
+  const route = routes.find((each) => isAt(each) && (method === undefined || each.match.methods?.includes(method) !== false))
   return route === undefined ? undefined : { route, ...(method !== undefined && { method }) }
 }
 
@@ -88,5 +102,6 @@ function targetOf(route: RouteConfig, wanted: string | undefined): string | Then
     if (typeof pattern !== 'string' && isExact(pattern)) return path
     return { field: 'target', wrong: `needs a target, because ${path} stands for many paths` }
   }
-  return paramsOf(route, wanted) === undefined ? { field: 'target', wrong: `${wanted} does not match ${path}` } : wanted
+  if (paramsOf(route, wanted) !== undefined) return wanted
+  return { field: 'target', wrong: `${wanted} does not match ${[path, ...(route.match.morePaths ?? [])].join(' or ')}` }
 }

@@ -185,8 +185,8 @@ function naiveMatches(match: MatchConfig, request: RoutableHead): boolean {
     new RegExp(`^${pattern}$`).test(request.path) &&
     new RegExp(`^${host}$`).test(request.host) &&
     (match.methods?.includes(request.method) ?? true) &&
-    match.headers.every(([name, value]) => request.headers.join('|').includes(`${name}|${value}`)) &&
-    match.query.every(([name, value]) => request.query === `${name}=${value}`)
+    match.headers.every(([name, value]) => request.headers.join('|').includes(`${name}|${value as string}`)) &&
+    match.query.every(([name, value]) => request.query === `${name}=${value as string}`)
   )
 }
 

@@ -5,6 +5,7 @@
  */
 import type { MatchConfig, RouteConfig } from '../../config/config.ts'
 import type { RequestHead } from '../../http1/message.ts'
+import { passes, wantedText } from './value-test.ts'
 import type { PathPattern } from './pattern.ts'
 import { comparePatterns, isExact, matchPattern, parsePattern } from './pattern.ts'
 
@@ -14,6 +15,9 @@ export interface RouteMatch {
   readonly route: RouteConfig
   /** Raw values: nothing is decoded. */
   readonly params: Readonly<Record<string, string>>
+  readonly pattern: PathPattern
+  /** What servers are asked for, where the route rewrites it. */
+  readonly target?: string
 }
 
 /** Why a route was taken or not. */
@@ -30,8 +34,11 @@ export interface Router {
   explain(head: RoutableHead): readonly Verdict[]
 }
 
+/** One host and one path of a route. */
 interface Compiled {
   readonly route: RouteConfig
+  readonly host: string | undefined
+  readonly path: string
   readonly pattern: PathPattern
   readonly methods: ReadonlySet<string> | undefined
   readonly index: number
@@ -55,7 +62,7 @@ const NONE: readonly Compiled[] = []
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze({})
 
 export function compileRoutes(routes: readonly RouteConfig[]): Router {
-  const ordered = routes.map(compile).sort(byPrecedence)
+  const ordered = routes.flatMap(compile).sort(byPrecedence)
   const tables = buildTables(ordered)
   return {
     find: (head) => find(tables, head),
@@ -63,11 +70,15 @@ export function compileRoutes(routes: readonly RouteConfig[]): Router {
   }
 }
 
-function compile(route: RouteConfig, index: number): Compiled {
-  const pattern = parsePattern(route.match.path)
-  // The configuration has been validated: this is a bug, not bad input.
-  if (typeof pattern === 'string') throw new Error(`route ${route.name}: ${pattern}`)
-  return { route, pattern, methods: route.match.methods === undefined ? undefined : new Set(route.match.methods), index }
+function compile(route: RouteConfig, index: number): Compiled[] {
+  const { host, moreHosts = [], path, morePaths = [], methods: wanted } = route.match
+  const methods = wanted === undefined ? undefined : new Set(wanted)
+  return [path, ...morePaths].flatMap((each) => {
+    const pattern = parsePattern(each)
+    // The configuration has been validated: this is a bug, not bad input.
+    if (typeof pattern === 'string') throw new Error(`route ${route.name}: ${pattern}`)
+    return [host, ...moreHosts].map((one) => ({ route, host: one, path: each, pattern, methods, index }))
+  })
 }
 
 function hostRank(host: string | undefined): number {
@@ -78,7 +89,7 @@ function hostRank(host: string | undefined): number {
 function byPrecedence(a: Compiled, b: Compiled): number {
   const [x, y] = [a.route.match, b.route.match]
   return (
-    hostRank(y.host) - hostRank(x.host) ||
+    hostRank(b.host) - hostRank(a.host) ||
     comparePatterns(a.pattern, b.pattern) ||
     Number(b.methods !== undefined) - Number(a.methods !== undefined) ||
     y.headers.length - x.headers.length ||
@@ -94,9 +105,9 @@ function newTable(): HostTable {
 function buildTables(ordered: readonly Compiled[]): HostTables {
   const tables: HostTables = { exact: new Map(), wildcards: [], any: newTable() }
   for (const compiled of ordered) {
-    const table = tableFor(tables, compiled.route.match.host)
+    const table = tableFor(tables, compiled.host)
     const first = compiled.pattern.segments[0]
-    if (isExact(compiled.pattern)) append(table.exact, compiled.route.match.path, compiled)
+    if (isExact(compiled.pattern)) append(table.exact, compiled.path, compiled)
     else append(table.byFirst, first?.kind === 'literal' ? `/${first.text}` : '', compiled)
   }
   return tables
@@ -154,7 +165,7 @@ function matchesSuffix(host: string, suffix: string): boolean {
 
 function findInTable(table: HostTable, head: RoutableHead): RouteMatch | undefined {
   for (const compiled of table.exact.get(head.path) ?? NONE) {
-    if (conditionsHold(compiled, head)) return { route: compiled.route, params: NO_PARAMS }
+    if (conditionsHold(compiled, head)) return { route: compiled.route, params: NO_PARAMS, pattern: compiled.pattern }
   }
   if (table.byFirst.size === 0 || !head.path.startsWith('/')) return undefined
   const parts = head.path.slice(1).split('/')
@@ -167,7 +178,7 @@ function findInTable(table: HostTable, head: RoutableHead): RouteMatch | undefin
 function findInPatterns(list: readonly Compiled[], parts: readonly string[], head: RoutableHead): RouteMatch | undefined {
   for (const compiled of list) {
     const params = matchPattern(compiled.pattern, parts)
-    if (params !== undefined && conditionsHold(compiled, head)) return { route: compiled.route, params }
+    if (params !== undefined && conditionsHold(compiled, head)) return { route: compiled.route, params, pattern: compiled.pattern }
   }
   return undefined
 }
@@ -176,25 +187,28 @@ function conditionsHold(compiled: Compiled, head: RoutableHead): boolean {
   const { headers, query } = compiled.route.match
   return (
     (compiled.methods === undefined || compiled.methods.has(head.method)) &&
-    headers.every(([name, value]) => hasHeader(head.headers, name, value)) &&
-    query.every(([name, value]) => hasQuery(head.query, name, value))
+    headers.every(([name, test]) => passes(test, fieldValues(head.headers, name))) &&
+    query.every(([name, test]) => passes(test, queryValues(head.query, name)))
   )
 }
 
-/** Any of several fields of that name may hold the value. */
-function hasHeader(headers: readonly string[], lowerName: string, value: string): boolean {
+/** All that a header has. */
+function fieldValues(headers: readonly string[], lowerName: string): string[] {
+  const values: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i + 1] === value && (headers[i] as string).toLowerCase() === lowerName) return true
+    const name = headers[i] as string
+    if (name.length === lowerName.length && name.toLowerCase() === lowerName) values.push(headers[i + 1] as string)
   }
-  return false
+  return values
 }
 
 /** Names and values are compared decoded, as every server will read them; one that cannot be decoded is compared as it is. */
-function hasQuery(query: string, name: string, value: string): boolean {
-  return query.split('&').some((pair) => {
+function queryValues(query: string, name: string): string[] {
+  if (query === '') return []
+  return query.split('&').flatMap((pair) => {
     const at = pair.indexOf('=')
     const rawName = at === -1 ? pair : pair.slice(0, at)
-    return decodeQuery(rawName) === name && decodeQuery(at === -1 ? '' : pair.slice(at + 1)) === value
+    return decodeQuery(rawName) === name ? [decodeQuery(at === -1 ? '' : pair.slice(at + 1))] : []
   })
 }
 
@@ -206,30 +220,40 @@ function decodeQuery(text: string): string {
   }
 }
 
+/** Of a route with several hosts and paths: what was nearest to taking it. */
 function explain(ordered: readonly Compiled[], head: RoutableHead): readonly Verdict[] {
   let taken: RouteConfig | undefined
-  return ordered.map((compiled): Verdict => {
+  const verdicts = new Map<RouteConfig, Verdict>()
+  for (const compiled of ordered) {
     const { route } = compiled
+    const before = verdicts.get(route)
+    if (before !== undefined && before.outcome !== 'no') continue
     const mismatch = explainMismatch(compiled, head)
-    if (mismatch !== undefined) return { route, outcome: 'no', reason: mismatch }
-    if (taken !== undefined) return { route, outcome: 'outranked', reason: `matches, but ${taken.name} goes first` }
-    taken = route
-    return { route, outcome: 'taken', reason: 'matches' }
-  })
+    if (mismatch !== undefined) {
+      if (before === undefined) verdicts.set(route, { route, outcome: 'no', reason: mismatch })
+    } else if (taken !== undefined) verdicts.set(route, { route, outcome: 'outranked', reason: `matches, but ${taken.name} goes first` })
+    else {
+      taken = route
+      verdicts.set(route, { route, outcome: 'taken', reason: 'matches' })
+    }
+  }
+  return [...verdicts.values()]
 }
 
-function explainMismatch(compiled: Compiled, head: RoutableHead): string | undefined {
-  const match: MatchConfig = compiled.route.match
+function explainMismatch({ route, host: wantedHost, path, pattern }: Compiled, head: RoutableHead): string | undefined {
+  const match: MatchConfig = route.match
+  const { moreHosts = [], morePaths = [] } = match
   const host = hostName(head.host)
-  if (match.host !== undefined && !(match.host.startsWith('*.') ? matchesSuffix(host, match.host.slice(1)) : host === match.host)) {
-    return `host ${host || '(none)'} is not ${match.host}`
+  if (wantedHost !== undefined && !(wantedHost.startsWith('*.') ? matchesSuffix(host, wantedHost.slice(1)) : host === wantedHost)) {
+    return `host ${host || '(none)'} is not ${[match.host, ...moreHosts].join(' or ')}`
   }
   const parts = head.path.startsWith('/') ? head.path.slice(1).split('/') : []
-  if (matchPattern(compiled.pattern, parts) === undefined) return `path ${head.path} is not ${match.path}`
+  if (matchPattern(pattern, parts) === undefined)
+    return `path ${head.path} is not ${morePaths.length === 0 ? path : [match.path, ...morePaths].join(' or ')}`
   if (match.methods !== undefined && !match.methods.includes(head.method))
     return `method ${head.method} is not ${match.methods.join(' or ')}`
-  const header = match.headers.find(([name, value]) => !hasHeader(head.headers, name, value))
-  if (header !== undefined) return `header ${header[0]} is not "${header[1]}"`
-  const query = match.query.find(([name, value]) => !hasQuery(head.query, name, value))
-  return query === undefined ? undefined : `query ${query[0]} is not "${query[1]}"`
+  const header = match.headers.find(([name, test]) => !passes(test, fieldValues(head.headers, name)))
+  if (header !== undefined) return `header ${header[0]} ${wantedText(header[1])}`
+  const query = match.query.find(([name, test]) => !passes(test, queryValues(head.query, name)))
+  return query === undefined ? undefined : `query ${query[0]} ${wantedText(query[1])}`
 }

@@ -1,0 +1,68 @@
+/**
+ * What a header or a query parameter must look like for a route: one value exactly, or a test of it. No regular expressions: those of JavaScript
+ * can take exponential time on texts that clients choose, and each of these takes linear time (ADR 18).
+ */
+
+export type SimpleTest =
+  /** Exactly this. */
+  | string
+  | { readonly prefix: string }
+  | { readonly suffix: string }
+  | { readonly contains: string }
+  /** One of these. */
+  | { readonly in: readonly string[] }
+
+export type ValueTest =
+  | SimpleTest
+  | { readonly present: boolean }
+  /** None of its values is so; also when it is not there. */
+  | { readonly not: SimpleTest }
+
+/** `values`: all that a name has; none: it is not there. */
+export function passes(test: ValueTest, values: readonly string[]): boolean {
+  if (typeof test === 'object') {
+    if ('present' in test) return test.present === values.length > 0
+    if ('not' in test) return !values.some((value) => isSo(test.not, value))
+  }
+  return values.some((value) => isSo(test, value))
+}
+
+function isSo(test: SimpleTest, value: string): boolean {
+  if (typeof test === 'string') return value === test
+  if ('prefix' in test) return value.startsWith(test.prefix)
+  if ('suffix' in test) return value.endsWith(test.suffix)
+  if ('contains' in test) return value.includes(test.contains)
+  return test.in.includes(value)
+}
+
+/** The texts that are compared with. */
+export function textsOf(test: ValueTest): readonly string[] {
+  if (typeof test === 'string') return [test]
+  return Object.values(test).flatMap((value: string | boolean | readonly string[] | SimpleTest): readonly string[] => {
+    if (typeof value === 'boolean') return []
+    if (typeof value === 'string') return [value]
+    return 'length' in value ? value : textsOf(value)
+  })
+}
+
+/** For names of routes, and for people: `x-beta=on`, `x-beta present`, `x-beta not =on`. */
+export function testText(name: string, test: ValueTest): string {
+  if (typeof test === 'string') return `${name}=${test}`
+  if ('present' in test) return test.present ? name : `!${name}`
+  if ('not' in test) return `!${testText(name, test.not)}`
+  if ('prefix' in test) return `${name}=${test.prefix}*`
+  if ('suffix' in test) return `${name}=*${test.suffix}`
+  if ('contains' in test) return `${name}=*${test.contains}*`
+  return `${name}=${test.in.join('|')}`
+}
+
+/** What is wanted, for who reads why a route was not taken. */
+export function wantedText(test: ValueTest): string {
+  if (typeof test === 'string') return `is not "${test}"`
+  if ('present' in test) return test.present ? 'is not there' : 'is there'
+  if ('not' in test) return `is what it must not be (${testText('', test.not).slice(1)})`
+  if ('prefix' in test) return `does not begin with "${test.prefix}"`
+  if ('suffix' in test) return `does not end with "${test.suffix}"`
+  if ('contains' in test) return `does not contain "${test.contains}"`
+  return `is none of ${test.in.map((value) => `"${value}"`).join(', ')}`
+}
