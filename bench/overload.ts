@@ -5,7 +5,7 @@
 import process from 'node:process'
 import path from 'node:path'
 import { OVERLOAD_ARMS } from './overload/arms.ts'
-import { CAPACITY, type Crowd, type CrowdNote, type Seen } from './overload/crowd-main.ts'
+import { CAPACITY, type Crowd, type CrowdNote, type Seen, WORK_MS } from './overload/crowd-main.ts'
 import { cpuMicros, findProgram, rssBytes, type Started, startPinned, workFolder } from './machine.ts'
 import type { BenchOptions } from './options.ts'
 
@@ -27,6 +27,7 @@ export const LOAD = 3
 /** An overload is so many times as long as a run of the other benchmarks: 30 s. */
 const RUNS_LONG = 6
 const MEMORY_EVERY_MS = 250
+const CALM_P99_MAX_MS = 1.5 * WORK_MS
 
 /** Servers and clients, in their process. */
 class CrowdProcess {
@@ -103,7 +104,7 @@ async function measure(name: string, crowdProcess: CrowdProcess, parts: MeasureP
     const seen = await crowdProcess.run(crowd, (phase) => costs.begin(phase))
     const { cpu, rssCalm, rssThirds } = costs
     // Where calm times were none the machine had something else to do.
-    const isVoid = !(seen.calmP99Ms < 500)
+    const isVoid = !(seen.calmP99Ms < CALM_P99_MAX_MS)
     return { arm: arm.name, round, void: isVoid, ...seen, cpuCalm: cpu.calm, cpuLoad: cpu.load, rssCalm, rssThirds }
   } finally {
     costs.end()

@@ -14,6 +14,7 @@ import { benchDirect } from './direct.ts'
 import { findProgram, type MachineFacts, machineFacts, ROOT } from './machine.ts'
 import { type BenchName, type BenchOptions, parseOptions, USAGE } from './options.ts'
 import { benchOverload } from './overload.ts'
+import { benchRefusals } from './overload/refusals.ts'
 import { overloadTable } from './overload/table.ts'
 import { benchQueue } from './queue.ts'
 import { directTable, factsText, queueTable, type Verdict, verdictText } from './tables.ts'
@@ -81,8 +82,8 @@ const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
   overload: {
     needs: ['taskset'],
     run: async (options) => {
-      const runs = await benchOverload(options)
-      return { runs, ...overloadTable(runs) }
+      const [runs, refusals] = [await benchOverload(options), await benchRefusals(options)]
+      return { runs: [...runs, ...refusals], ...overloadTable(runs, refusals) }
     },
     others: httpPrograms,
   },

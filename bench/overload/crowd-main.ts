@@ -10,8 +10,8 @@ import { startTimedServer } from '../../test/support/timed-server.ts'
 import { quantile } from '../glue.ts'
 
 export const SERVERS = 4
-export const SLOTS = 10
-const WORK_MS = 50
+export const SLOTS = 5
+export const WORK_MS = 100
 /** Requests in a second, all servers together. */
 export const CAPACITY: number = (SERVERS * SLOTS * 1000) / WORK_MS
 /** A client gives up. */

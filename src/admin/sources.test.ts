@@ -107,7 +107,9 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     connections: () => 3,
     eventSockets: () => 6,
     idleConnections: () => 5,
+    idleOf: () => 2,
     deadlines: () => 9,
+    waitingConnections: () => 4,
     bufferedBytes: () => 77,
     successor: () => undefined,
   }
@@ -170,6 +172,8 @@ test('gauges show what the last refresh brought', async () => {
     'spillway_event_sockets 6',
     'spillway_idle_server_connections 5',
     'spillway_deadlines 9',
+    'spillway_connections_waiting 4',
+    'spillway_guard_level 0',
     'spillway_job_watchers 4',
     'spillway_streamed_answers 2',
     'spillway_streamed_answer_readers 3',

@@ -5,6 +5,7 @@
 import process from 'node:process'
 import type { Balance, Config, RouteConfig } from '../config/config.ts'
 import { sourceText } from '../config/source-text.ts'
+import type { Guard } from '../gateway/guard.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
@@ -60,8 +61,13 @@ export interface GatewayView {
   eventSockets(): number
   /** Connections to servers that are kept for the next request. */
   idleConnections(): number
+  /** The same to one server. */
+  idleOf(server: Server): number
   /** Members of the sweep that watches everybody's time. */
   deadlines(): number
+  /** Absent: it is off. */
+  readonly guard?: Guard | undefined
+  waitingConnections(): number
   /** Bodies held in memory. */
   bufferedBytes(): Bytes
   /** The process that is about to take over from this one. */
@@ -96,6 +102,7 @@ export function createSources(view: GatewayView): AdminSources {
       uptimeMs: Math.round(view.clock.monotonic() - startedAt),
       ready: view.ready(),
       listeners: view.listeners(),
+      ...(view.guard !== undefined && { guard: view.guard.status }),
       config: view.configStatus(),
       ...(view.successor() !== undefined && { successor: view.successor() as number }),
       store: storeStatus(view, info as StoreInfo),
@@ -108,7 +115,7 @@ export function createSources(view: GatewayView): AdminSources {
   }
 
   registerGatewayGauges(view)
-  registerPoolGauges(view)
+  registerPoolGauges(view, (server) => view.idleOf(server))
   registerRouteGauges(view)
   registerQueueGauges(view, () => stats)
   registerLimitGauges(view, () => stats)
@@ -229,6 +236,13 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_streamed_answer_readers', () => [{ value: view.jobs.answers.readers }])
   gauge(view.metrics, 'spillway_event_sockets', () => [{ value: view.eventSockets() }])
   gauge(view.metrics, 'spillway_idle_server_connections', () => [{ value: view.idleConnections() }])
+  gauge(view.metrics, 'spillway_connections_waiting', () => [{ value: view.waitingConnections() }])
+  gauge(view.metrics, 'spillway_guard_level', () => [{ value: view.guard?.levelNumber ?? 0 }])
+  gauge(view.metrics, 'spillway_guard_signal', () =>
+    Object.entries(view.guard?.signals ?? {}).flatMap(([signal, value]) =>
+      Number.isNaN(value) ? [] : [{ labels: { signal }, value: signal === 'loopDelay' ? value / 1000 : value }],
+    ),
+  )
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
   gauge(view.metrics, 'spillway_job_watchers', () => [{ value: view.jobs.watchers }])
   gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])
@@ -242,15 +256,24 @@ function registerGatewayGauges(view: GatewayView): void {
   )
 }
 
-function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView): void {
+function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView, idleOf: (server: Server) => number): void {
   const perServer = (name: MetricName, value: (server: Server) => number): void =>
     gauge(metrics, name, () =>
       [...pools.values()].flatMap((pool) =>
         [...pool.servers, ...pool.leaving].map((server) => ({ labels: { pool: pool.name, server: server.name }, value: value(server) })),
       ),
     )
+  gauge(metrics, 'spillway_server_state', () =>
+    [...pools.values()].flatMap((pool) =>
+      [...pool.servers, ...pool.leaving].map(({ name, state }) => ({ labels: { pool: pool.name, server: name, state }, value: 1 })),
+    ),
+  )
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
   perServer('spillway_server_draining', (server) => (server.state === 'draining' ? 1 : 0))
+  perServer('spillway_server_weight', (server) => server.weight)
+  perServer('spillway_server_slots', (server) => server.slots)
+  perServer('spillway_server_connections', (server) => server.connections)
+  perServer('spillway_server_idle_connections', (server) => idleOf(server))
   perServer('spillway_server_in_flight', (server) => server.inFlight)
   perServer('spillway_server_tunnels', (server) => server.tunnels)
   perServer('spillway_server_resting', (server) => (restOf(server, clock) > 0 ? 1 : 0))

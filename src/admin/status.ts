@@ -111,12 +111,22 @@ export interface ConfigStatus {
   readonly refused?: { readonly at: EpochMillis; readonly problems: readonly string[] }
 }
 
+export interface GuardStatus {
+  /** `slow`: new connections are let in slowly. `shed`: and requests are refused, the least urgent first. */
+  readonly level: 'calm' | 'slow' | 'shed'
+  /** What presses most, and its value: milliseconds of `loopDelay`, or a share. */
+  readonly signal?: string
+  readonly value?: number
+}
+
 export interface AdminStatus {
   readonly version: string
   readonly pid: number
   readonly uptimeMs: Millis
   readonly ready: Readiness
   readonly listeners: readonly string[]
+  /** What the gateway does because it has too much to do itself; absent: it is not looked at. */
+  readonly guard?: GuardStatus
   readonly config: ConfigStatus
   /** The process that is about to take over from this one. */
   readonly successor?: number

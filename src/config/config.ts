@@ -2,6 +2,7 @@
  * The resolved configuration: what the rest of the program reads. Every default is filled in, every name points somewhere,
  * every duration is in milliseconds, every size in bytes. `schema.ts` says what a file may hold, `load.ts` turns one into the other.
  */
+import type { GuardRules } from '../core/admission/guard.ts'
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
 import type { Share } from '../core/balancing/split.ts'
@@ -71,6 +72,8 @@ export interface Config {
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
+  /** When the gateway itself has too much to do. Absent: that is not looked at. */
+  readonly guard?: GuardRules
 }
 
 export interface ListenerConfig {

@@ -207,6 +207,10 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}routes: [{ match: POST /, mode: queue, tunnels: { max: 1 } }]`,
     '2:49  routes[0].tunnels  has no meaning on a queue route, which opens no tunnels; set mode: direct or mode: spill',
   ],
+  'a guard that begins where it ends': [
+    `${BASE}${ROUTE}guard: { memory: { from: 95% } }`,
+    '3:18  guard.memory.full  must be more than `from`',
+  ],
   'patience on a queue route': [
     `${BASE}routes: [{ match: POST /, mode: queue, patience: 1s }]`,
     '2:50  routes[0].patience  has no meaning on a queue route, which never tries a server first; set mode: spill',

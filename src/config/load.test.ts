@@ -166,6 +166,7 @@ describe('good files', () => {
       name: 'spillway',
       log: { format: 'text', access: 'off' },
       drainTimeoutMs: 30_000,
+      guard: { loopDelay: { from: 200, full: 800 }, memory: { from: 0.8, full: 0.95 }, sockets: { from: 0.8, full: 0.95 } },
     } satisfies Config)
   })
 
@@ -276,6 +277,14 @@ routes: [{ match: /a, pool: a }, { match: /b, pool: b }, { match: /c, pool: c },
     assert.deepEqual(
       config.pools.map(({ queueing }) => queueing),
       [{ targetMs: 500, intervalMs: 2500 }, undefined, { targetMs: 20, intervalMs: 500 }, undefined],
+    )
+  })
+
+  test('what the guard does not look at is not there', () => {
+    const guards = ['off', '{ loopDelay: off, memory: off, sockets: off }', '{ memory: off, sockets: off, loopDelay: { full: 2s } }']
+    assert.deepEqual(
+      guards.map((guard) => good(`${BASE}${ROUTE}guard: ${guard}`).guard),
+      [undefined, undefined, { loopDelay: { from: 200, full: 2000 } }],
     )
   })
 

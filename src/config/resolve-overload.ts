@@ -1,4 +1,5 @@
 /** How requests wait for a slot, and who is refused first: defaults that depend on `wait`, and routes that take over what their pool says. */
+import type { GuardRules } from '../core/admission/guard.ts'
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { Millis } from '../lib/units.ts'
 import type { PoolConfig, RouteConfig } from './config.ts'
@@ -33,6 +34,20 @@ export function withShedding(routes: readonly RouteConfig[], pools: ParsedFile['
     const { shed } = pool === undefined || Array.isArray(pool) ? POOL_DEFAULTS : pool
     return shed === 'off' ? route : { ...route, shedFrom: shed.from }
   })
+}
+
+/** What is off is not there. */
+export function resolveGuard(guard: ParsedFile['guard'], report: Report): { guard?: GuardRules } {
+  if (guard === 'off') return {}
+  const rules: { -readonly [K in keyof GuardRules]: GuardRules[K] } = {}
+  for (const name of ['loopDelay', 'memory', 'sockets'] as const) {
+    const range = guard[name]
+    if (range === 'off') continue
+    if (range.from >= range.full)
+      report.error({ path: ['guard', name, 'full'], message: 'must be more than `from`' }, [['guard', name, 'from']])
+    rules[name] = range
+  }
+  return Object.keys(rules).length === 0 ? {} : { guard: rules }
 }
 
 export function resolveRebalancing({ rebalanceTunnels: rate }: typeof POOL_DEFAULTS): { rebalanceTunnels?: Rate } {

@@ -10,7 +10,7 @@ import type { Path } from './problem.ts'
 import { absolute, checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
-import { resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
+import { resolveGuard, resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
@@ -65,6 +65,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,
+    ...resolveGuard(file.guard, report),
   }
   warnAbout(config, file, report)
   return config

@@ -31,6 +31,44 @@ export const poolShed = z
     'While the line fills up, requests of low priority are refused first: priority p as soon as the line is fuller than from + (1 - from) × ∛((p + 1) / 10), 9 only when it is full. Only where a route of the pool sets or allows `priority`.',
   )
 
+const delays = z.strictObject({
+  from: field.span.prefault('200ms').describe('From here on it is too much.'),
+  full: field.span.prefault('800ms').describe('Here everything is refused.'),
+})
+
+const shares = (
+  from: string,
+  full: string,
+): z.ZodType<{ from: number; full: number }, { from?: string | undefined; full?: string | undefined }> =>
+  z.strictObject({
+    from: field.share.prefault(from).describe('From here on it is too much.'),
+    full: field.share.prefault(full).describe('Here everything is refused.'),
+  })
+
+const guardRules = z.strictObject({
+  loopDelay: z
+    .union([field.off, delays])
+    .prefault({})
+    .describe('How late the event loop is, on average over half a second: so much is added to everything.'),
+  memory: z
+    .union([field.off, shares('80%', '95%')])
+    .prefault({})
+    .describe(
+      "Resident memory, of the container's limit or of the machine's; or the JavaScript heap, of its own limit: whichever is nearer.",
+    ),
+  sockets: z
+    .union([field.off, shares('80%', '95%')])
+    .prefault({})
+    .describe('Open file descriptors, of those that the process may have (Linux from 6.2 on).'),
+})
+
+export const guard = z
+  .union([field.off, guardRules])
+  .prefault({})
+  .describe(
+    'What the gateway does when it has more to do itself than it can. From `from` on new connections are let in slowly, from a third of the way to `full` on requests get a quick 503, the least urgent first (`priority`). Health, metrics, the admin address, reports of servers and what was accepted go on. Or `off`.',
+  )
+
 const tunnels = z.strictObject({
   max: field.count(0, 10_000_000).optional().describe('Of the route at once; one more is refused with 503. Left out: no limit.'),
   perClient: field

@@ -10,7 +10,7 @@ import { retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
-import { poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
+import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
@@ -399,6 +399,7 @@ export const configSchema = z.strictObject({
   ...explainKeys,
   cors: cors.optional().describe('Which other origins may call from a browser.'),
   log: log.prefault({}).describe('What is written to standard output.'),
+  guard,
   drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),
 })
 

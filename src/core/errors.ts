@@ -266,6 +266,13 @@ const REGISTRY = {
     retry: 'later',
     proxy: 'connection_limit_reached',
   },
+  overloaded: {
+    status: 503,
+    title: 'The gateway has more to do than it can',
+    source: 'gateway',
+    retry: 'later',
+    proxy: 'http_request_denied',
+  },
   tunnels_too_fast: {
     status: 503,
     title: 'Tunnels are opened too fast on this route',

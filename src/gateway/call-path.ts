@@ -43,8 +43,12 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const refused = admit(call, context)
   if (refused !== undefined) return sendFailure(call, refused)
   const { path: jobsPath } = context.config.jobs
-  if (isBatchesPath(call.head.path, jobsPath)) return settle(call, handleBatch(call, context), context)
-  if (isJobsPath(call.head.path, jobsPath)) return settle(call, handleJobsCall(call, context), context)
+  if (isJobsPath(call.head.path, jobsPath)) {
+    const isBatches = isBatchesPath(call.head.path, jobsPath)
+    const shed = context.guard?.sheds === true ? context.guard.jobsRefusal(call.head, isBatches) : undefined
+    if (shed !== undefined) return sendFailure(call, shed)
+    return settle(call, isBatches ? handleBatch(call, context) : handleJobsCall(call, context), context)
+  }
 
   if (answerOptions(call) || answerPreflight(call, context.router)) return
   const found = context.router.find(call.head)
@@ -52,6 +56,8 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const { route } = found
   call.log.route = route.name
   call.log.mode = route.mode
+  const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
+  if (shed !== undefined) return sendFailure(call, shed, corsHeaders(route.cors, call))
   if (route.actions !== undefined) dressCall(call, found, context)
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))

@@ -15,6 +15,7 @@ import type { Clock, Random } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
+import type { Guard } from './guard.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
@@ -46,4 +47,6 @@ export interface CallContext {
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
   readonly tunnels: Tunnels
+  /** Absent: it is off. */
+  readonly guard?: Guard | undefined
 }

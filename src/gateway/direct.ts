@@ -238,7 +238,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const note = this.#call.log.trace?.begin(server)
     if (this.#repeats === undefined) pool.retries.first()
     else this.#repeats.tries++
-    const sentAt = pool.live.measured ? this.#context.clock.monotonic() : 0
+    const sentAt = this.#context.clock.monotonic()
     const { method } = this.#call.head
     const request = {
       method,

@@ -14,7 +14,9 @@ export function observe(call: DownstreamCall, context: CallContext): void {
     const { log } = call
     const tookMs = context.clock.monotonic() - call.receivedAt
     const status = call.status === 0 ? 499 : call.status
-    context.routeCounters.count(log.route, log.mode, status, tookMs)
+    const { route, mode, error } = log
+    const { bytesIn, bytesOut } = call
+    context.routeCounters.count({ route, mode, error, code: status, tookMs, bytesIn, bytesOut })
     if (log.trace === undefined || !context.telemetry.accessLog) return
     log.trace.close()
     context.telemetry.access(lineOf(call, { status, tookMs, trace: log.trace }, context))

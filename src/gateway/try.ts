@@ -35,7 +35,7 @@ export class Try implements ResponseSink {
   readonly pool: Pool
   #connection: UpstreamConnection | undefined
   #holdsSlot = true
-  /** 0: it is not measured, or was answered. */
+  /** 0: it was answered. */
   #sentAt: MonotonicMillis = 0
   /** Of the answer. */
   status = 0
@@ -56,7 +56,6 @@ export class Try implements ResponseSink {
     this.server = server
   }
 
-  /** `sentAt`: 0 where it is not measured. */
   sent(connection: UpstreamConnection, sentAt: MonotonicMillis, note: TryNote | undefined): void {
     this.#connection = connection
     this.#sentAt = sentAt
@@ -111,6 +110,7 @@ export class Try implements ResponseSink {
 
   end(trailers: readonly string[]): void {
     this.#note?.ended('answered')
+    this.server.meter?.answered(this.status)
     this.pool.observe(this.server, !isServerFault(this.status))
     this.#connection = undefined
     this.#releaseSlot()
@@ -166,6 +166,7 @@ export class Try implements ResponseSink {
 
   fail(failed: UpstreamFailure): void {
     this.#note?.ended(failed.code)
+    this.server.meter?.unanswered(failed.code)
     this.#connection = undefined
     this.#releaseSlot()
     // A kept connection that had gone stale says nothing about it.
@@ -179,6 +180,7 @@ export class Try implements ResponseSink {
     // What it said of its server counts.
     if (this.#held !== undefined && this.#connection !== undefined) this.pool.observe(this.server, !isServerFault(this.status))
     this.#note?.ended(why)
+    if (this.#connection !== undefined) this.server.meter?.unanswered(why)
     this.#connection?.destroy()
     this.#connection = undefined
     this.#dropHeld()

@@ -143,11 +143,14 @@ export function startAttempt(context: AttemptContext, target: AttemptTarget, lea
 
 /** What its end says of the server. One that says 429 or 503 rests, and is no worse for that. */
 function judge({ pool, server }: AttemptTarget, outcome: AttemptOutcome): void {
+  const meter = pool.meterOf(server)
   if (outcome.kind === 'failed') {
+    meter.unanswered(outcome.code)
     if (isServerFailure(outcome.code)) pool.observe(server, false)
     return
   }
   const { status } = outcome.answer
+  meter.answered(status)
   if (status !== 429 && status !== 503) pool.observe(server, !isServerFault(status))
 }
 

@@ -80,10 +80,3 @@ test('when servers come back it begins with one, also for those who came meanwhi
   pacing.restart(60_000)
   assert.equal(pacing.allowed(60_001, MAX, false), 1)
 })
-
-test('it makes the pool measure', () => {
-  const traffic = new LiveTraffic()
-  assert.equal(traffic.measured, false)
-  assert.ok(new Pacing(traffic, INTERVAL_MS, 0))
-  assert.equal(traffic.measured, true)
-})

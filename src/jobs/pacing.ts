@@ -19,7 +19,6 @@ export class Pacing {
     this.#live = live
     this.#intervalMs = intervalMs
     this.#pace = beginPace(now)
-    live.measured = true
     this.#window(false)
   }
 

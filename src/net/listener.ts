@@ -5,6 +5,7 @@ import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
+import { Doorway } from './doorway.ts'
 import { isInside, networkList, plainAddress } from './networks.ts'
 import type { Arrival, Arriving, Reception } from './reception.ts'
 
@@ -40,6 +41,8 @@ function busyAnswer(name: string): string {
 const TURNING_AWAY_MAX = 256
 const TURNING_AWAY_MS = 1_000
 const BACKLOG = 4096
+/** At once, where connections are let in slowly. */
+const LET_IN = 8
 
 export class Listener {
   #listening: ListeningSocket | undefined
@@ -52,6 +55,8 @@ export class Listener {
   #idleListener: (() => void) | undefined
   #turningAway = 0
   #draining = false
+  #slow = false
+  readonly #doorway = new Doorway()
 
   private constructor(options: ListenerOptions) {
     this.#options = options
@@ -78,6 +83,21 @@ export class Listener {
     return busy
   }
 
+  /** How many wait until they are let in. */
+  get waiting(): number {
+    return this.#doorway.size
+  }
+
+  /** From now on connections wait until `letSomeIn`, or no more so. */
+  letInSlowly(slow: boolean): void {
+    this.#slow = slow
+    if (!slow) for (const socket of this.#doorway.take(this.#doorway.size)) this.#letIn(socket)
+  }
+
+  letSomeIn(): void {
+    for (const socket of this.#doorway.take(LET_IN)) this.#letIn(socket)
+  }
+
   /** Connections on which a request may be on its way. */
   get idle(): number {
     return this.#connections.size + this.#arriving.size - this.busy
@@ -87,6 +107,7 @@ export class Listener {
   drain(): Promise<void> {
     this.#draining = true
     this.#stopReceiving()
+    for (const socket of this.#doorway.take(this.#doorway.size)) this.#turnAway(socket)
     for (const connection of this.#connections) connection.drain()
     if (this.#connections.size + this.#arriving.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
@@ -97,6 +118,7 @@ export class Listener {
   close(): void {
     this.#stopReceiving()
     for (const arriving of this.#arriving) arriving.abandon()
+    for (const socket of this.#doorway.take(this.#doorway.size)) socket.destroy()
     for (const connection of this.#connections) connection.destroy()
   }
 
@@ -106,6 +128,11 @@ export class Listener {
   }
 
   readonly #onConnection = (socket: NetworkSocket): void => {
+    if (!this.#slow) this.#letIn(socket)
+    else if (!this.#doorway.hold(socket)) this.#turnAway(socket)
+  }
+
+  #letIn(socket: NetworkSocket): void {
     const count = this.#options.connections
     if (count.open >= count.max) {
       count.onFull(count.open)

@@ -107,6 +107,8 @@ export class UpstreamConnection implements Sweepable {
   #onIdle: ((connection: UpstreamConnection) => void) | undefined
   #onClosed: ((byServer: boolean) => void) | undefined
   drainListener: (() => void) | undefined
+  /** Told when it is open, of how long that took. */
+  openListener: ((tookMs: Millis) => void) | undefined
   /** Told of every failed exchange, beside its sink. */
   failureListener: ((failed: UpstreamFailure) => void) | undefined
 
@@ -243,6 +245,7 @@ export class UpstreamConnection implements Sweepable {
 
   readonly #onConnect = (): void => {
     this.connectMs = this.#options.clock.monotonic() - this.#openedAt
+    this.openListener?.(this.connectMs)
     if (this.#sink === undefined) this.#becomeIdle()
     else this.#beginWaiting()
   }

@@ -34,7 +34,14 @@ export interface Wait {
 interface Entry {
   readonly waiter: Waiter
   readonly excluded: ReadonlySet<Server> | undefined
+  readonly joinedAt: MonotonicMillis
   readonly untilAt: MonotonicMillis
+}
+
+/** Who is told how waits end. */
+export interface WaitObserver {
+  served(waitedMs: Millis): void
+  count(why: WaitEnd): void
 }
 
 const EXPIRY_RESOLUTION_MS: Millis = 20
@@ -42,14 +49,14 @@ const EXPIRY_RESOLUTION_MS: Millis = 20
 export class Line {
   readonly #clock: Clock
   readonly #list: WaitList<Entry>
-  readonly #ended: (why: WaitEnd) => void
+  readonly #observer: WaitObserver
   #timer: Timer | undefined
   #closed = false
 
-  constructor(clock: Clock, rules: AdaptiveRules | undefined, ended: (why: WaitEnd) => void) {
+  constructor(clock: Clock, rules: AdaptiveRules | undefined, observer: WaitObserver) {
     this.#clock = clock
     this.#list = new WaitList(rules)
-    this.#ended = ended
+    this.#observer = observer
   }
 
   /** Other rules hold from now on. */
@@ -68,7 +75,7 @@ export class Line {
   /** The returned function leaves the line. */
   join(waiter: Waiter, { forMs, excluded, key, priority = PRIORITY_DEFAULT }: Wait): () => void {
     const now = this.#clock.monotonic()
-    const place = this.#list.add({ value: { waiter, excluded, untilAt: now + forMs }, key, priority }, now)
+    const place = this.#list.add({ value: { waiter, excluded, joinedAt: now, untilAt: now + forMs }, key, priority }, now)
     this.#timer ??= this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
     return () => this.#list.remove(place)
   }
@@ -85,7 +92,10 @@ export class Line {
   next(server: Server, before: readonly Server[] = []): Waiter | undefined {
     const canUse = ({ excluded, waiter }: Entry): boolean =>
       excluded?.has(server) !== true && waiter.wanted && before.every((other) => excluded?.has(other) === true)
-    return this.#list.take(this.#clock.monotonic(), canUse)?.waiter
+    const now = this.#clock.monotonic()
+    const entry = this.#list.take(now, canUse)
+    if (entry !== undefined) this.#observer.served(now - entry.joinedAt)
+    return entry?.waiter
   }
 
   /** There is nothing to wait for any more. */
@@ -110,7 +120,7 @@ export class Line {
 
   #end(place: Place<Entry>, why: WaitEnd): void {
     this.#list.remove(place)
-    this.#ended(why)
+    this.#observer.count(why)
     place.value.waiter.expire(why)
   }
 }

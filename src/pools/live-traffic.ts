@@ -6,8 +6,6 @@ import { LIVE_QUIET_MS } from '../core/jobs/drain-pace.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 
 export class LiveTraffic {
-  /** Somebody wants to know how long servers take: only then is it measured. */
-  measured = false
   came = 0
   /** Of these, those that found no free slot although a server was up. */
   waited = 0

@@ -23,6 +23,7 @@ import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership } from './membership.ts'
+import { ServerMeter } from './server-meter.ts'
 import { learntLimit, type Server, type ServerState } from './server.ts'
 import { setShares } from './shares.ts'
 
@@ -97,10 +98,9 @@ export class Pool {
     this.dialling = new Dialling(config, ports)
     this.#membership = this.#createMembership()
     this.retries = new RetryBudget(config.retries)
-    this.live.measured = isMeasured(config)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
-    this.#line = new Line(ports.clock, config.queueing, (why) => waits.count(why))
+    this.#line = new Line(ports.clock, config.queueing, waits)
     this.#checks = new Checks(config.health, { ...ports, dialling: this.dialling }, (server, result) => this.#checked(server, result))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
@@ -147,6 +147,10 @@ export class Pool {
   /** Requests have waited too long for a while: the newest goes first. */
   get lineStands(): boolean {
     return this.#line.stands
+  }
+
+  meterOf(server: Server): ServerMeter {
+    return (server.meter ??= new ServerMeter(this.#ports.telemetry.metrics, server))
   }
 
   upServers(): readonly Server[] {
@@ -315,6 +319,7 @@ export class Pool {
   answered(server: Server, sentAt: MonotonicMillis): void {
     const now = this.#ports.clock.monotonic()
     this.live.took(now - sentAt)
+    server.meter?.firstByte.observe((now - sentAt) / 1000)
     server.latency.observe(now - sentAt, now)
     if (server.limit?.answered(now - sentAt, server.inFlight, now) !== true) return
     this.#ramp(now)
@@ -397,7 +402,6 @@ export class Pool {
     const before = this.#config
     this.#config = config
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
-    this.live.measured = isMeasured(config)
     if (changed('retries')) this.retries = new RetryBudget(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
@@ -491,7 +495,6 @@ export class Pool {
       const waiter = this.#line.next(server, before)
       if (waiter === undefined) return
       server.inFlight++
-      this.#waits.count('served')
       waiter.grant(server)
     }
   }
@@ -531,6 +534,7 @@ export class Pool {
 
   #checked(server: Server, result: ProbeResult): void {
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
+    this.meterOf(server).checked(result.kind === 'passed')
     const before = server.health.state
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
@@ -589,8 +593,4 @@ export class Pool {
     this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
     if (panics) for (const server of this.servers) this.#offer(server)
   }
-}
-
-function isMeasured({ balance, adaptiveMin }: PoolConfig): boolean {
-  return balance === 'peak-ewma' || adaptiveMin !== undefined
 }

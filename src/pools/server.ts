@@ -7,6 +7,7 @@ import { Conduct } from '../core/health/outliers.ts'
 import type { Duty, Source } from '../core/members/members.ts'
 import { hash32 } from '../lib/hash.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
+import type { ServerMeter } from './server-meter.ts'
 
 /** `ejected`: it passes its checks, but its requests fail. `draining`: it is not wanted for anything new, for good or for a while. */
 export type ServerState = 'unknown' | 'up' | 'down' | 'ejected' | 'draining'
@@ -50,6 +51,10 @@ export class Server {
   /** That is the reason for its slow start: nothing speaks against it. */
   isNew = false
   readonly links: Set<Link> = new Set()
+  /** To it, those of tunnels not among them. */
+  connections = 0
+  /** Made when there is something to count. */
+  meter: ServerMeter | undefined
 
   // For balancing and judging; the pool's own.
   configuredWeight: number

@@ -1,6 +1,7 @@
 /** Counts how waiting for a slot ended; whoever finds one at once is not counted. */
+import type { Millis } from '../lib/units.ts'
 import { METRICS } from '../telemetry/names.ts'
-import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import type { Counter, Histogram, Telemetry } from '../telemetry/telemetry.ts'
 import type { WaitEnd } from './line.ts'
 
 export type WaitOutcome = WaitEnd | 'served' | 'shed' | 'full'
@@ -9,10 +10,19 @@ export class WaitCounters {
   readonly #pool: string
   readonly #telemetry: Telemetry
   readonly #counters = new Map<WaitOutcome, Counter>()
+  #times: Histogram | undefined
 
   constructor(pool: string, telemetry: Telemetry) {
     this.#pool = pool
     this.#telemetry = telemetry
+  }
+
+  /** A slot is its own, after so long. */
+  served(waitedMs: Millis): void {
+    const { help } = METRICS.spillway_pool_wait_seconds
+    this.#times ??= this.#telemetry.metrics.histogram('spillway_pool_wait_seconds', help, { pool: this.#pool })
+    this.#times.observe(waitedMs / 1000)
+    this.count('served')
   }
 
   count<T extends WaitOutcome>(outcome: T): T {

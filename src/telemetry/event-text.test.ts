@@ -92,6 +92,15 @@ test('every event has a line of its own', () => {
       'job j1 of q: attempt 2 on a failed, status 500; again in 1.5 s',
     ],
     [{ type: 'limit-reached', limit: 'jobs', where: 'queue q', value: 10 }, 'limit reached: jobs at queue q (10)'],
+    [
+      { type: 'guard', level: 'slow', signal: 'loopDelay', value: 212.4 },
+      'the gateway has too much to do (loopDelay 212 ms): new connections are let in slowly',
+    ],
+    [
+      { type: 'guard', level: 'shed', signal: 'memory', value: 0.912 },
+      'the gateway has too much to do (memory 91 %): requests are refused, the least urgent first',
+    ],
+    [{ type: 'guard', level: 'calm' }, 'the gateway has no more to do than it can: connections are let in as they come'],
     [{ type: 'sync-slow', tookMs: 812, operations: 40 }, 'slow disk: a sync of 40 operations took 812 ms'],
     [{ type: 'store-corrupt', what: 'job j1: checksum' }, 'store corrupt: job j1: checksum'],
     [{ type: 'warning', message: 'two\nlines' }, 'warning: two lines'],

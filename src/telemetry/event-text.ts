@@ -52,6 +52,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'job-deferred': 'info',
   'webhook-disabled': 'error',
   'webhook-enabled': 'info',
+  guard: 'warn',
   'limit-reached': 'warn',
   'connections-refused': 'warn',
   'certificates-read': 'info',
@@ -78,6 +79,13 @@ export function spanText(ms: Millis): string {
   if (ms < 60_000) return `${Math.round(ms / 100) / 10} s`
   if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`
   return `${Math.round(ms / 360_000) / 10} h`
+}
+
+function guardText({ level, signal = '', value = 0 }: Extract<GatewayEvent, { type: 'guard' }>): string {
+  if (level === 'calm') return 'the gateway has no more to do than it can: connections are let in as they come'
+  const why = `${signal} ${signal === 'loopDelay' ? spanText(value) : `${Math.round(value * 100)} %`}`
+  const what = level === 'slow' ? 'new connections are let in slowly' : 'requests are refused, the least urgent first'
+  return `the gateway has too much to do (${why}): ${what}`
 }
 
 function bucketsText(moved: BucketsMoved, name: (server: string) => string): string {
@@ -164,6 +172,7 @@ const TEXTS: Texts = {
     `job ${event.job} of ${event.queue}: ${name(event.server)} goes on with it and reports the end within ${spanText(event.forMs)}`,
   'webhook-disabled': (event) => `webhook endpoint ${event.endpoint} is disabled: ${event.reason}`,
   'webhook-enabled': (event) => `webhook endpoint ${event.endpoint} is enabled`,
+  guard: guardText,
   'limit-reached': (event) => `limit reached: ${event.limit} at ${event.where} (${event.value})`,
   'connections-refused': (event) =>
     `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`,

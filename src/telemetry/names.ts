@@ -29,6 +29,7 @@ const LABELS: Readonly<Record<string, string>> = {
   route: "the route's match as written; empty when none matched",
   mode: 'direct, queue or spill; `jobs` for the job endpoints, `api` for the queue API; of what a route does now: `direct`, `queue` or `refuse`',
   trigger: 'what made the route do so: `config`, `operator`, `no_server` or `capacity`',
+  state: 'what is thought of a server: `unknown` (not checked yet), `up`, `down`, `ejected` or `draining`',
   code: 'status code of the answer; 499 when the client left before it had one',
   listener: 'the address of the listener as configured',
   certificate: 'the file of the certificate',
@@ -38,13 +39,16 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
-  error: "the code of the job's last error, see [errors](errors.md)",
+    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+  error:
+    'of a job: the code of its last error; of a call: the code, or `client-gone`, `timeout` (its body stopped coming), `bad-framing`; see [errors](errors.md)',
   limit:
     'of a queue: `jobs`, `bytes`, `finished` or `age`; of a submission also `wait` (it would expire before its turn) and `priority` (it is not urgent enough); of the store: `disk`',
   endpoint: "the webhook endpoint's name; `callback` for all that clients have named",
   operation: 'what came with a lease that was over: `settle`, `extend` or `progress`',
   why: 'a tunnel is over: `peer` (one of its ends ended it), `idle`, `drain` (the gateway stopped), `rebalance`, `left` (its server left the pool)',
+  signal: '`loopDelay`, `memory` or `sockets`',
+  priority: '0 to 9, 9 is the most urgent',
   cause: 'what happened to a server: `down` or `up`',
   type: 'the event type',
   name: "the metric's name",
@@ -65,6 +69,17 @@ const SPECS = {
     help: 'From the first byte of a call to the last byte of its answer, holding included.',
     labels: 'route mode',
   },
+  spillway_request_bytes_total: { type: 'counter', help: 'Bodies that came from clients.', labels: 'route mode' },
+  spillway_response_bytes_total: {
+    type: 'counter',
+    help: 'Heads and bodies that clients were sent, without tunnels.',
+    labels: 'route mode',
+  },
+  spillway_request_errors_total: {
+    type: 'counter',
+    help: 'Calls that did not end well, by the code of the error or why the client is gone.',
+    labels: 'route error',
+  },
   spillway_server_up: {
     type: 'gauge',
     help: '1 when the server takes requests, 0 when it is down, ejected, draining or not checked yet.',
@@ -75,6 +90,41 @@ const SPECS = {
     help: '1 when the server is drained by an operator, or was taken out of the pool and what runs on it has not ended.',
     labels: 'pool server',
   },
+  spillway_server_state: { type: 'gauge', help: 'Always 1; its label says what is thought of the server.', labels: 'pool server state' },
+  spillway_server_weight: {
+    type: 'gauge',
+    help: 'Its share of requests now, compared with the others of the pool: less than configured while it starts slowly.',
+    labels: 'pool server',
+  },
+  spillway_server_slots: {
+    type: 'gauge',
+    help: 'Requests and attempts that it may have in flight now: `maxInFlight`, or less while it starts slowly, is on probation, or by what is learnt of it.',
+    labels: 'pool server',
+  },
+  spillway_server_requests_total: {
+    type: 'counter',
+    help: 'Times that a direct request or an attempt of a job was given to the server, by how that ended.',
+    labels: 'pool server outcome',
+  },
+  spillway_server_first_byte_seconds: {
+    type: 'histogram',
+    help: 'From a direct request to the head of its answer, connecting included where that was needed.',
+    labels: 'pool server',
+  },
+  spillway_server_connect_seconds: { type: 'histogram', help: 'Opening a connection to the server.', labels: 'pool server' },
+  spillway_server_connections: { type: 'gauge', help: 'Connections to the server, without those of tunnels.', labels: 'pool server' },
+  spillway_server_idle_connections: { type: 'gauge', help: 'Of these, those that are kept for the next request.', labels: 'pool server' },
+  spillway_server_connections_opened_total: {
+    type: 'counter',
+    help: 'Connections that were opened, or tried to be, for requests and attempts.',
+    labels: 'pool server',
+  },
+  spillway_server_connections_reused_total: {
+    type: 'counter',
+    help: 'Requests and attempts that went on a kept connection.',
+    labels: 'pool server',
+  },
+  spillway_checks_total: { type: 'counter', help: 'Health checks of the server.', labels: 'pool server outcome' },
   spillway_server_in_flight: {
     type: 'gauge',
     help: 'Requests and attempts the server works on.',
@@ -150,6 +200,11 @@ const SPECS = {
   spillway_pool_line_stands: {
     type: 'gauge',
     help: '1 while the requests that wait for a slot have waited too long for a while: the newest goes first, old ones are let go early.',
+    labels: 'pool',
+  },
+  spillway_pool_wait_seconds: {
+    type: 'histogram',
+    help: 'In line for a slot, of direct requests that waited and got one.',
     labels: 'pool',
   },
   spillway_pool_waiting: { type: 'gauge', help: 'Direct requests that wait in memory for a free slot.', labels: 'pool' },
@@ -250,6 +305,24 @@ const SPECS = {
   spillway_store_corrupt_records: { type: 'gauge', help: 'Records that failed their checks and were put aside since the start.' },
   spillway_ready: { type: 'gauge', help: '1 while `/readyz` says so.' },
   spillway_connections: { type: 'gauge', help: 'Open connections from clients.' },
+  spillway_connections_waiting: {
+    type: 'gauge',
+    help: 'Connections that wait until they are let in, while the gateway has too much to do.',
+  },
+  spillway_guard_level: {
+    type: 'gauge',
+    help: 'How the gateway protects itself: 0 not at all, 1 new connections are let in slowly, 2 requests are refused, the least urgent first.',
+  },
+  spillway_guard_signal: {
+    type: 'gauge',
+    help: 'What the gateway itself has to do, as the guard sees it: `loopDelay` in seconds, `memory` and `sockets` as shares of their limits.',
+    labels: 'signal',
+  },
+  spillway_guard_refused_total: {
+    type: 'counter',
+    help: 'Requests refused because the gateway itself had too much to do. Of priority 7 also looks at jobs.',
+    labels: 'priority',
+  },
   spillway_connections_limit: { type: 'gauge', help: '`limits.connections`.' },
   spillway_deadlines: { type: 'gauge', help: 'Connections, calls and attempts whose time is watched.' },
   spillway_job_watchers: { type: 'gauge', help: 'Held clients, long polls and event streams that wait for a job.' },

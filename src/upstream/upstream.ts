@@ -12,6 +12,7 @@ import type { Ends, Opening } from '../net/dialling.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
+import type { ServerMeter } from '../pools/server-meter.ts'
 import type { BlobRef } from '../ports/blobs.ts'
 import type { AnswerHead, JobAnswer } from '../ports/job-store.ts'
 import { Collector } from './collector.ts'
@@ -109,9 +110,12 @@ export class Upstream {
   ): UpstreamConnection {
     const { body } = request
     const kept = this.#keptOf(pool, server)
+    const meter = pool.meterOf(server)
     const shared = pool.dialling.shared
-    const again = request.fresh || !shared ? undefined : kept.take(this.#isOnlyOnce(request.method, body))
-    const connection = again ?? this.#open(shared ? kept : undefined, server, pool.dialling.opening(server.config, request.ends))
+    const used = request.fresh || !shared ? undefined : kept.take(this.#isOnlyOnce(request.method, body))
+    if (used !== undefined) meter.reused.inc()
+    const connection =
+      used ?? this.#open({ kept: shared ? kept : undefined, opening: pool.dialling.opening(server.config, request.ends) }, server, meter)
     watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
@@ -156,6 +160,10 @@ export class Upstream {
     return count
   }
 
+  idleOf(server: Server): number {
+    return this.#kept.get(server)?.size ?? 0
+  }
+
   close(): void {
     this.#closed = true
     for (const kept of this.#kept.values()) kept.close()
@@ -192,14 +200,21 @@ export class Upstream {
   }
 
   /** Without `kept` it is for one request. */
-  #open(kept: KeptConnections | undefined, server: Server, opening: Opening | undefined): UpstreamConnection {
+  #open(
+    { kept, opening }: { readonly kept: KeptConnections | undefined; readonly opening: Opening | undefined },
+    server: Server,
+    meter: ServerMeter,
+  ): UpstreamConnection {
     const { host, port } = server.config
-    const options = opening === undefined ? this.#options : { ...this.#options, opening }
-    const connection = new UpstreamConnection(host, port, options)
+    const connection = new UpstreamConnection(host, port, opening === undefined ? this.#options : { ...this.#options, opening })
+    meter.opened.inc()
+    server.connections++
+    connection.openListener = (tookMs) => meter.connect.observe(tookMs / 1000)
     server.links.add(connection)
     connection.listen(
       () => (this.#closed || kept === undefined ? connection.destroy() : kept.keep(connection)),
       (byServer) => {
+        server.connections--
         server.links.delete(connection)
         kept?.ended(connection, byServer)
       },

@@ -170,3 +170,16 @@ test('a webhook endpoint that takes nothing is told of, and what to type when it
     ],
   )
 })
+
+test('a gateway that has too much to do says what, and how far it goes', () => {
+  const found = (guard: AdminStatus['guard']): unknown[] =>
+    causes({ status: guard === undefined ? {} : { guard } }).map(({ check, level, says }) => [check, level, says])
+  assert.deepEqual(found(undefined), [])
+  assert.deepEqual(found({ level: 'calm' }), [])
+  assert.deepEqual(found({ level: 'slow', signal: 'loopDelay', value: 300 }), [
+    ['guard', 'warn', 'the gateway has too much to do (loopDelay 300 ms): new connections are let in slowly'],
+  ])
+  assert.deepEqual(found({ level: 'shed', signal: 'sockets', value: 0.9 }), [
+    ['guard', 'fail', 'the gateway has too much to do (sockets 90 %): requests are refused, the least urgent first'],
+  ])
+})

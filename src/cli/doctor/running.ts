@@ -44,7 +44,7 @@ export function causesOf(status: AdminStatus): readonly Cause[] {
       shown: true,
     })
   }
-  causes.push(...configCauses(status))
+  causes.push(...configCauses(status), ...guardCauses(status))
   // Older gateways tell nothing about their store.
   if ((status.store as StoreStatus | undefined) !== undefined) causes.push(...storeCauses(status.store))
   for (const pool of status.pools) causes.push(...poolCauses(pool))
@@ -80,6 +80,16 @@ export function certificateCauses({ file, names, notAfter }: Omit<CertificateSta
   const says = `that of ${names.length === 0 ? file : names.join(', ')} ${expiryText(leftMs)}: ${file}`
   const todo = 'see why it is not renewed; a new file is found by itself'
   return [{ check: 'certificate', level: leftMs > 0 ? 'warn' : 'fail', says, todo }]
+}
+
+/** Older gateways have no guard. */
+function guardCauses({ guard }: AdminStatus): readonly Cause[] {
+  if (guard === undefined || guard.level === 'calm') return []
+  const { level, signal = '', value = 0 } = guard
+  const why = `${signal} ${signal === 'loopDelay' ? spanText(value) : `${Math.round(value * 100)} %`}`
+  const what = level === 'slow' ? 'new connections are let in slowly' : 'requests are refused, the least urgent first'
+  const todo = 'docs/overload.md#the-gateway-itself says what each signal means; give it more of it, or less to do'
+  return [{ check: 'guard', level: level === 'slow' ? 'warn' : 'fail', says: `the gateway has too much to do (${why}): ${what}`, todo }]
 }
 
 function configCauses({ config }: AdminStatus): readonly Cause[] {

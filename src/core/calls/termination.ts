@@ -90,6 +90,7 @@ const BY_ERROR: ReadonlyMap<string, Termination> = new Map([
   ['buffers_full', 'buffers-full'],
   ['queue_full', 'queue-full'],
   ['shed', 'shed'],
+  ['overloaded', 'shed'],
   ['too_many_jobs', 'client-limit'],
   ['too_many_watchers', 'client-limit'],
   ['switched_off', 'switched-off'],
