@@ -24,6 +24,7 @@ import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
+import { Hedges } from './gateway/hedge.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
@@ -142,6 +143,7 @@ class RunningGateway implements Gateway {
   readonly #eventSockets: EventSockets
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
+  readonly #hedges: Hedges
   readonly #routeCounters: RouteCounters
   readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
@@ -180,6 +182,7 @@ class RunningGateway implements Gateway {
     this.#tunnels = new Tunnels(this.#parts())
     this.#guard = config.guard && this.#createGuard(config.guard)
     this.#pools = new Pools(config.pools, this.#parts())
+    this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
@@ -417,6 +420,7 @@ class RunningGateway implements Gateway {
       apiKeys: new ApiKeys(config.api.keys),
       eventSockets: this.#eventSockets,
       clients: this.#clients as Clients,
+      hedges: this.#hedges,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,

@@ -435,6 +435,8 @@ export interface RouteConfig {
   readonly redeliver: 'safe' | 'always'
   /** When a direct request is sent to a server again. Absent: `DEFAULT_RETRY`. */
   readonly retry?: RetryRules
+  /** When a second server is asked while the first one is. Absent: never. */
+  readonly hedge?: HedgeConfig
   /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
   readonly timeoutMs?: Millis
   readonly firstByteMs?: Millis
@@ -448,6 +450,13 @@ export interface RouteConfig {
   readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
+}
+
+/** Either of the two. */
+export interface HedgeConfig {
+  readonly afterMs?: Millis
+  /** After as long as so many of the route's requests take: 0.95. */
+  readonly quantile?: number
 }
 
 export interface SplitConfig {

@@ -131,7 +131,17 @@ export const share = simpleField((text) => parsePercent(text) || undefined, 'a s
   title: 'share',
   pattern: '^\\d+(\\.\\d+)?%$',
 })
+/** From 0.5 up to, but not including, 1. */
+export const quantile = simpleField(parseQuantile, 'a quantile such as p95, from p50 to p99.9', {
+  title: 'quantile',
+  pattern: '^p[5-9]\\d(\\.\\d)?$',
+})
 export const off = z.literal('off')
+
+function parseQuantile(text: string): number | undefined {
+  const digits = /^p([5-9]\d(?:\.\d)?)$/.exec(text)?.[1]
+  return digits === undefined ? undefined : Number((Number(digits) / 100).toFixed(3))
+}
 
 export const count = (min: number, max: number): z.ZodInt => z.int().min(min).max(max)
 

@@ -20,9 +20,9 @@ export interface TriesContext {
   readonly retry: RetryRules | undefined
 }
 
-const DIRECT_KEYS = ['retry', 'timeout', 'firstByte'] as const
+const DIRECT_KEYS = ['retry', 'hedge', 'timeout', 'firstByte'] as const
 
-type Tries = Pick<RouteConfig, 'retry' | 'timeoutMs' | 'firstByteMs'>
+type Tries = Pick<RouteConfig, 'retry' | 'hedge' | 'timeoutMs' | 'firstByteMs'>
 
 export function resolveTries(route: ParsedRoute, path: Path, context: TriesContext): Tries {
   if (route.mode === 'queue') {
@@ -30,9 +30,14 @@ export function resolveTries(route: ParsedRoute, path: Path, context: TriesConte
     return {}
   }
   const retry = route.retry === undefined ? context.retry : resolveRetry(route.retry, [...path, 'retry'], context)
-  const { timeout: timeoutMs, firstByte: firstByteMs } = route
+  const { timeout: timeoutMs, firstByte: firstByteMs, hedge } = route
+  if (hedge !== undefined && retry?.tries === 1) {
+    const message = 'is a second try, and there may be only one; leave it out, or let retry have more attempts'
+    context.report.error({ path: [...path, 'hedge'], message }, [[...path, 'retry'], ['retry']])
+  }
   return {
     ...(retry !== undefined && { retry }),
+    ...(hedge !== undefined && { hedge: hedge.after < 1 ? { quantile: hedge.after } : { afterMs: hedge.after } }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(firstByteMs !== undefined && { firstByteMs }),
   }

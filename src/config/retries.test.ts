@@ -21,6 +21,13 @@ function route(keys: string): RouteConfig {
   return routesOf(`routes:\n  - { match: "/*", pool: api, ${keys} }\n`)[0] as RouteConfig
 }
 
+test('hedge: after a time, or after what most requests take', () => {
+  assert.deepEqual(route('hedge: { after: 100ms }').hedge, { afterMs: 100 })
+  const quantiles = ['p50', 'p95', 'p99.9'].map((text) => route(`hedge: { after: ${text} }`).hedge)
+  assert.deepEqual(quantiles, [{ quantile: 0.5 }, { quantile: 0.95 }, { quantile: 0.999 }])
+  assert.equal(route('retry: off').hedge, undefined)
+})
+
 describe('retry', () => {
   test('nothing said: as ever, with nothing to carry', () => {
     const plain = route('mode: direct')
@@ -75,6 +82,11 @@ const WRONG: Readonly<Record<string, readonly [keys: string, problem: RegExp]>> 
     /retry\.backoff\.max  must be at most 1m: a client waits meanwhile/,
   ],
   'a copy that cannot be held': ['retry: { maxBody: 1GiB }', /retry\.maxBody  is more than limits\.buffered/],
+  'hedging at once': ['hedge: { after: 0s }', /hedge\.after/],
+  'a quantile of the quick ones': ['hedge: { after: p49 }', /hedge\.after/],
+  'a quantile that is all': ['hedge: { after: p100 }', /hedge\.after/],
+  'hedging without a second try': ['retry: off, hedge: { after: 1s }', /routes\[0\]\.hedge  is a second try, and there may be only one/],
+  'hedging on a queue route': ['mode: queue, hedge: { after: 1s }', /hedge  is about requests that are served at once/],
   'on a queue route': ['mode: queue, methods: [POST], retry: {}', /retry  is about requests that are served at once; a queue has attempts/],
   'a timeout on a queue route': ['mode: queue, timeout: 1s', /timeout  is about requests that are served at once/],
   'a first byte on a queue route': ['mode: queue, firstByte: 1s', /firstByte  is about requests that are served at once/],

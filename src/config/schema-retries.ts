@@ -30,4 +30,12 @@ const retry = z.strictObject({
 
 export const retrySchema = z.union([field.off, retry])
 
+export const hedgeSchema = z.strictObject({
+  after: z
+    .union([field.span, field.quantile])
+    .describe(
+      'When the first server has not begun to answer for so long: a time such as `100ms`, or `p95`, which is what 95 of 100 requests of the route take, as it was learnt from the last 500.',
+    ),
+})
+
 export type ParsedRetry = z.output<typeof retrySchema>

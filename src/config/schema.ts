@@ -6,7 +6,7 @@ import * as z from 'zod'
 import * as field from './fields.ts'
 import { failoverSchema, poolOfRouteSchema, splitBySchema } from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
-import { retrySchema } from './schema-retries.ts'
+import { hedgeSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
@@ -223,6 +223,11 @@ const route = z.strictObject({
       '`safe` (default for spill): a request that is not idempotent is sent again only if nothing reached a server. `always` (default for queue): it is sent again.',
     ),
   retry: retrySchema.optional().describe('Instead of the global `retry`, as a whole. Or `off`.'),
+  hedge: hedgeSchema
+    .optional()
+    .describe(
+      'A second server is asked when the first one is slow; who answers first wins, the other try is broken off. Only requests that are idempotent, and within the budget of `retries`.',
+    ),
   timeout: field.spanOrNone
     .optional()
     .describe(

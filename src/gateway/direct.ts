@@ -4,65 +4,27 @@
  * can take it.
  */
 import { sendFailure } from '../api/problem.ts'
-import type { RouteConfig } from '../config/config.ts'
+import type { HedgeConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
-import { forbidsRetry, parseRetryAfter } from '../core/jobs/settlement.ts'
-import { DEFAULT_RETRY, type Mishap, mishapOf } from '../core/retry/retry.ts'
+import { forbidsRetry } from '../core/jobs/settlement.ts'
+import { DEFAULT_RETRY, isIdempotent, type Mishap, mayRepeatMethod, mishapOf } from '../core/retry/retry.ts'
 import { fillMaxOf } from '../core/admission/shedding.ts'
-import type { SpillCause } from '../core/routing/route-mode.ts'
 import { fieldLines } from '../http1/write.ts'
-import { type FlatHeaders, headerValue, type ResponseHead } from '../http1/message.ts'
+import type { ResponseHead } from '../http1/message.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
 import type { Timer } from '../ports/clock.ts'
-import type { UpstreamFailure } from '../net/upstream-connection.ts'
+import type { UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 import type { WaitEnd, Waiter } from '../pools/line.ts'
-import type { KeyRef } from '../ports/job-store.ts'
-import type { OutgoingBody } from '../upstream/upstream.ts'
-import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
+import { type DirectRequest, isBad, isNotNow, orderUnknown, outgoingBody, retryAfterMs, type SpillHandOver } from './direct-request.ts'
+import { type Hedge, rivalFor } from './hedge.ts'
 import { Repeats } from './repeats.ts'
 import { RequestStream } from './request-stream.ts'
 import { Try, type Trier } from './try.ts'
-
-export interface DirectRequest {
-  readonly route: RouteConfig
-  readonly pool: Pool
-  /** Instead of the client's. */
-  readonly target: string | undefined
-  /** Field lines for the server, without framing. */
-  readonly fields: string
-  /** Set when the route answers for CORS: replaces what the server says about it. */
-  readonly cors: readonly string[] | undefined
-  /** Hash of what binds it to a server, where the pool balances by that. */
-  readonly keyHash: number | undefined
-  /** Where more than balancing decides which pool and which server it gets. */
-  readonly choice: Choice | undefined
-  /** Who waits longest for a slot, and is refused first: 0 before 9. */
-  readonly priority: number
-  /** Of its key others must not pass it, nor it them; the store had none of them when it was asked. */
-  readonly order: KeyRef | undefined
-  /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
-  readonly spill: ((handOver: SpillHandOver) => void) | undefined
-}
-
-export interface SpillHandOver {
-  /** `queueing`: not for lack of a server, but because the route or its key queues. */
-  readonly cause: SpillCause | 'queueing'
-  readonly reason: string
-  /** What was read of the body so far. */
-  readonly chunks: readonly Uint8Array[]
-  /** The body's end was read. */
-  readonly complete: boolean
-  /** Where the rest of the body goes; set by the taker unless `complete`. */
-  rest: BodySink | undefined
-  /** The body was never started: the taker reads it by itself. */
-  readonly untouched: boolean
-}
 
 const BUSY_PAUSE_MS = 1_000
 
@@ -87,6 +49,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #repeats: Repeats | undefined
   /** Of the answer that stands as long as there is no better one. */
   #held: Try | undefined
+  /** A second try beside the first: where the route has it, and the request may be done twice. */
+  #hedge: Hedge | undefined
   /** Until the next try. */
   #pause: Timer | undefined
   #ended = false
@@ -232,12 +196,17 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- the request
 
   #send(next: Try): void {
-    const { server } = next
-    const pool = this.#pool
-    this.#call.log.server = server.name
-    const note = this.#call.log.trace?.begin(server)
-    if (this.#repeats === undefined) pool.retries.first()
+    this.#call.log.server = next.server.name
+    if (this.#repeats === undefined) this.#pool.retries.first()
     else this.#repeats.tries++
+    const connection = this.#exchange(next)
+    this.#body?.sendTo(connection)
+    if (this.#request.route.hedge !== undefined) this.#startHedge(this.#request.route.hedge)
+  }
+
+  #exchange(next: Try, why?: string): UpstreamConnection {
+    const { pool, server } = next
+    const note = this.#call.log.trace?.begin(server, why)
     const sentAt = this.#context.clock.monotonic()
     const { method } = this.#call.head
     const request = {
@@ -250,12 +219,82 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     }
     const connection = this.#context.upstream.exchange(pool, server, request, next)
     next.sent(connection, sentAt, note)
-    this.#body?.sendTo(connection)
+    return connection
+  }
+
+  // --- a second try beside the first
+
+  /** Not of what has an order: both might be done, one of them late. */
+  #startHedge(config: HedgeConfig): void {
+    const { order, route } = this.#request
+    const { method } = this.#call.head
+    if (order !== undefined || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method)) return
+    this.#hedge ??= this.#context.hedges.begin(config, () => this.#sendRival())
+    this.#hedge.sent()
+  }
+
+  /** The first one has not begun to answer. */
+  #sendRival(): void {
+    const first = this.#try as Try
+    const { pool } = first
+    if (this.#body !== undefined && !(this.#body.ended && this.#body.replayable)) return
+    const repeats = (this.#repeats ??= new Repeats(this.#request.route.retry ?? DEFAULT_RETRY))
+    if (!repeats.hasTryLeft(pool.servers.length) || !this.#hasTimeAfter(0)) return
+    const server = rivalFor(first, { tried: repeats.tried, keyHash: this.#request.keyHash })
+    if (server === undefined) return this.#context.hedges.count(pool.name, 'refused')
+    this.#context.hedges.count(pool.name, 'sent')
+    repeats.tries++
+    const rival = new Try(this, this.#call, pool, server)
+    this.#hedge?.begin(rival)
+    const connection = this.#exchange(rival, 'hedge')
+    this.#body?.copyTo(connection)
+  }
+
+  /** One of two begins to answer. True: that is not the answer. */
+  #race(hedge: Hedge, tried: Try, head: ResponseHead): boolean {
+    const { rival } = hedge
+    if (rival === undefined) {
+      hedge.answered()
+      return false
+    }
+    // Whose informational answers are to be passed on is not known yet.
+    if (head.status < 200) return true
+    const isFirst = tried !== rival
+    if (isFirst || !isBad(head.status)) hedge.answered()
+    hedge.rival = undefined
+    if (isBad(head.status)) {
+      if (isFirst) this.#promote(rival)
+      tried.hold(head, this.#context.budget)
+      return true
+    }
+    const now = this.#context.clock.monotonic()
+    if (isFirst) rival.outrun(now)
+    else {
+      this.#try?.outrun(now)
+      this.#promote(rival)
+      this.#context.hedges.count(tried.pool.name, 'won')
+    }
+    return false
+  }
+
+  /** Of two that are under way one came to nothing: the other one is all there is. */
+  #loseOne(hedge: Hedge, rival: Try, failed: { tried: Try; mishap: Mishap }): void {
+    this.#learn(failed.mishap, failed.tried.server)
+    hedge.rival = undefined
+    if (failed.tried === rival) return
+    hedge.stop()
+    this.#promote(rival)
+  }
+
+  #promote(rival: Try): void {
+    this.#try = rival
+    this.#call.log.server = rival.server.name
   }
 
   // --- how a try ended
 
   answered(tried: Try, head: ResponseHead): void {
+    if (this.#hedge !== undefined && this.#race(this.#hedge, tried, head)) return
     if (head.status >= 400 && this.#mayImprove(tried, head)) return tried.hold(head, this.#context.budget)
     if (isNotNow(head.status) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(tried, head)
     this.#pass(tried, head)
@@ -278,8 +317,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#finish()
   }
 
-  failed({ server }: Try, failed: UpstreamFailure): void {
+  failed(tried: Try, failed: UpstreamFailure): void {
     if (this.#ended) return
+    const { server } = tried
+    const hedge = this.#hedge
+    if (hedge?.rival !== undefined) return this.#loseOne(hedge, hedge.rival, { tried, mishap: mishapOf(failed) })
+    hedge?.stop()
     this.#failed = failure(failed.code, `${server.name}: ${failed.detail}`)
     this.#try = undefined
     this.#body?.hold()
@@ -346,9 +389,13 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const { server } = tried
     this.#held?.drop()
     this.#held = tried
-    this.#try = undefined
     const status = { status: tried.status }
-    const pauseMs = this.#learn(status, server).pauseMs(status, server, this.#context.random.unit())
+    const repeats = this.#learn(status, server)
+    // The other one of two is still under way.
+    if (this.#try !== undefined && this.#try !== tried) return this.#keepHeld()
+    this.#hedge?.stop()
+    this.#try = undefined
+    const pauseMs = repeats.pauseMs(status, server, this.#context.random.unit())
     if (this.#hasTimeAfter(pauseMs)) this.#after(pauseMs, () => this.#improve())
     else this.#giveHeld()
   }
@@ -362,8 +409,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       pool.release(server)
       return this.#giveHeld()
     }
-    if (this.#held?.keep() === false) this.#held = undefined
+    this.#keepHeld()
     this.#take(server)
+  }
+
+  #keepHeld(): void {
+    if (this.#held?.keep() === false) this.#held = undefined
   }
 
   #giveHeld(): void {
@@ -446,9 +497,17 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#pause?.cancel()
     this.#try?.drop('call_timeout')
     this.#try = undefined
+    // What it would still take has no time any more.
+    this.#keepHeld()
     const what = this.#request.route.timeoutMs === undefined ? 'timeouts.call' : "the route's timeout"
     const where = at === undefined ? '' : `; it was at ${at}`
     this.#giveUp(failure('call_timeout', `the call took longer than ${this.#timeoutMs} ms (${what})${where}`))
+  }
+
+  #dropRival(hedge: Hedge): void {
+    hedge.stop()
+    hedge.rival?.drop()
+    hedge.rival = undefined
   }
 
   #dropHeld(): void {
@@ -463,24 +522,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#try = undefined
     if (this.#held !== undefined) this.#dropHeld()
     this.#pause?.cancel()
+    if (this.#hedge !== undefined) this.#dropRival(this.#hedge)
     this.#body?.dropCopy()
     if (this.#endsAt !== Number.POSITIVE_INFINITY) this.#context.sweeper.delete(this)
   }
-}
-
-function isNotNow(status: number): boolean {
-  return status === 503 || status === 429
-}
-
-export function orderUnknown(): Failure {
-  return failure('store_unavailable', 'The store cannot say whether others of the same key come first.')
-}
-
-function retryAfterMs(headers: FlatHeaders, context: CallContext): Millis | undefined {
-  return parseRetryAfter(headerValue(headers, 'retry-after'), context.clock.now())
-}
-
-function outgoingBody(bodyLength: number): OutgoingBody {
-  if (bodyLength === 0) return 'none'
-  return bodyLength > 0 ? { bytes: bodyLength } : 'chunked'
 }

@@ -33,6 +33,10 @@ export class Repeats {
     return tried !== undefined && pool.servers.every((server) => tried.has(server))
   }
 
+  hasTryLeft(servers: number): boolean {
+    return this.tries < triesMax(this.#rules, servers)
+  }
+
   mayTryAgain(failed: { method: string; mishap: Mishap; responseStarted: boolean; replayable: boolean }, servers: number): boolean {
     return mayTryAgain(this.#rules, { ...failed, tries: this.tries, triesMax: triesMax(this.#rules, servers) })
   }

@@ -44,6 +44,14 @@ export class RequestStream implements BodySink {
     connection.uncork()
   }
 
+  /** All of it, beside the one that has it already; it must have ended, and be replayable. */
+  copyTo(connection: UpstreamConnection): void {
+    connection.cork()
+    for (const piece of this.#copy.pieces) connection.write(piece)
+    connection.end(this.#trailers)
+    connection.uncork()
+  }
+
   cork(): void {
     this.#connection?.cork()
   }

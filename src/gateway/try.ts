@@ -175,6 +175,12 @@ export class Try implements ResponseSink {
     else this.#dropHeld()
   }
 
+  /** Another try was quicker. How long it took until now says something of its server only where that is bad news. */
+  outrun(now: MonotonicMillis): void {
+    if (this.#sentAt > 0) this.server.latency.atLeast(now - this.#sentAt, now)
+    this.drop('outrun')
+  }
+
   /** Nobody waits for its answer, or for the rest of it. */
   drop(why = 'abandoned'): void {
     // What it said of its server counts.

@@ -237,9 +237,14 @@ export class Pool {
    * pool's budget says. True: it counts.
    */
   mayRepeat(): boolean {
-    const may = !this.#mostlyBusy() && this.retries.take(this.#ports.clock.monotonic())
+    const may = this.hasBudget()
     this.#retried[may ? 'sent' : 'refused'].inc()
     return may
+  }
+
+  /** The same for any second try. True: it counts against the budget. */
+  hasBudget(): boolean {
+    return !this.#mostlyBusy() && this.retries.take(this.#ports.clock.monotonic())
   }
 
   /** More than half of the servers in use take nothing more now. */

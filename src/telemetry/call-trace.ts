@@ -36,7 +36,7 @@ export class TryNote {
   tookMs: Millis | undefined
   bytesUp: Bytes = 0
   bytesDown: Bytes = 0
-  /** `answered`, `abandoned`, or the code of an error. */
+  /** `answered`, `abandoned`, `outrun`, or the code of an error. */
   outcome = 'running'
   readonly #clock: Clock
   readonly #beganAt: MonotonicMillis
@@ -128,6 +128,7 @@ export class CallTrace {
 
   /** The one whose answer the client got, or the last. */
   get last(): TryNote | undefined {
-    return this.tries.findLast(({ status }) => status !== undefined) ?? this.tries.at(-1)
+    const { tries } = this
+    return tries.findLast(({ outcome }) => outcome === 'answered') ?? tries.findLast(({ status }) => status !== undefined) ?? tries.at(-1)
   }
 }

@@ -29,7 +29,7 @@ test("the route's timeout goes before timeouts.call, and `none` frees it from th
   assert.equal(answer.status, 504)
   assert.match(String(answer.json()['detail']), /^the call took longer than 50 ms \(the route's timeout\); it was at 127\.0\.0\.1:\d+$/)
   assert.match(String(answer.headers['proxy-status']), /error=http_response_timeout/)
-  await short.rig.untilIdle()
+  await short.untilIdle()
   await using none = await retryScene([well], { timeouts, route: { timeoutMs: 0 } })
   await ask(none.rig.url)
   assert.equal(none.servers[0]?.received[0]?.headers['spillway-deadline'], undefined)
@@ -41,7 +41,7 @@ test('waiting for a slot ends with the deadline, and so does a pause before a re
   const details = answers.map((answer) => String(answer.json()['detail']).replace(/^.*; /, ''))
   assert.deepEqual([answers.map((answer) => answer.status), details.includes('it was at nobody: it waited for a slot')], [[504, 504], true])
   assert.deepEqual(busy.counts(), [1])
-  await busy.rig.untilIdle()
+  await busy.untilIdle()
 
   const retry = rules({ statuses: [503], backoff: { baseMs: 1e9, maxMs: 1e9 } })
   await using pausing = await retryScene([resets, well], { route: { timeoutMs: 5_000, retry } })
@@ -66,7 +66,7 @@ test('an answer that is there is given when the time for a better one is over', 
   await using all = await retryScene([status(503), saysNothing], { route: { timeoutMs: 300, retry: rules({ statuses: [503] }) } })
   const answer = await ask(all.rig.url)
   assert.deepEqual([answer.status, answer.text, all.counts()], [503, 'failed 503', [1, 1]])
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('on a spill route a request that waited in vain until its deadline becomes a job', async () => {

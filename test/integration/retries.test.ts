@@ -20,12 +20,12 @@ for (const [what, handle, code] of WAYS) {
     await using all = await retryScene([handle, well, well], { route: { retry: ALL, firstByteMs: 100 } })
     const answer = await ask(all.rig.url)
     assert.deepEqual([answer.status, answer.text, all.counts()], [200, 'well', [1, 1, 0]])
-    await all.rig.untilIdle()
+    await all.untilIdle()
 
     await using once = await retryScene([handle, well], { route: { retry: ALL, firstByteMs: 100 } })
     const posted = await ask(once.rig.url, { method: 'POST', body: 'once' })
     assert.deepEqual([posted.status, once.counts()], [code, [1, 0]])
-    await once.rig.untilIdle()
+    await once.untilIdle()
 
     await using named = await retryScene([handle, well], { route: { retry: { ...ALL, methods: ['POST'] }, firstByteMs: 100 } })
     const repeated = await ask(named.rig.url, { method: 'POST', body: 'twice' })
@@ -62,7 +62,7 @@ test('an answer that has begun is never retried: it breaks off', async () => {
   await using all = await retryScene([breaksOff, well], { route: { retry: ALL } })
   await assert.rejects(ask(all.rig.url), /aborted/)
   assert.deepEqual(all.counts(), [1, 0])
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('so many tries, one more than servers where the route says so, each server before any of them twice', async () => {
@@ -81,7 +81,7 @@ test('so many tries, one more than servers where the route says so, each server 
     assert.deepEqual([...order.slice(0, 3)].sort(), [0, 1, 2])
     assert.equal(order.length, tries)
     assert.notEqual(order[3], order[2])
-    await all.rig.untilIdle()
+    await all.untilIdle()
   }
 })
 
@@ -109,7 +109,7 @@ test('when no other try can be made the client gets what the server said, whole,
       what,
     )
     assert.equal(answer.headers['spillway-retry'], undefined)
-    await all.rig.untilIdle()
+    await all.untilIdle()
   }
 })
 
@@ -117,7 +117,7 @@ test('a short answer is given also after other servers were asked in vain', asyn
   await using all = await retryScene([status(503, { 'x-from': 'first' }), resets, resets], { route: { retry: rules({ statuses: [503] }) } })
   const answer = await ask(all.rig.url)
   assert.deepEqual([answer.status, answer.headers['x-from'], all.counts()], [503, 'first', [1, 1, 1]])
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('while all others are busy an answer that is there is given at once', async () => {
@@ -132,7 +132,7 @@ test('while all others are busy an answer that is there is given at once', async
   assert.deepEqual(all.counts(), [2, 1])
   leaving.abort()
   await first
-  await all.rig.untilIdle()
+  await all.untilIdle()
 })
 
 test('Retry-After: that server rests, unless it is the last one', async () => {
@@ -155,7 +155,7 @@ test('a client that leaves during the pause before a retry is not served any mor
   await all.rig.untilInFlight(1)
   leaving.abort()
   await assert.rejects(asked)
-  await all.rig.untilIdle()
+  await all.untilIdle()
   assert.deepEqual(all.counts(), [1, 0])
 })
 

@@ -12,6 +12,7 @@ import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/con
 import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
+import { Hedges } from '../../src/gateway/hedge.ts'
 import { Pending } from '../../src/lib/pending.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
 import { Tunnels } from '../../src/gateway/tunnels.ts'
@@ -117,6 +118,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
     secureForwarding: { name: config.name, proto: 'https' as const },
+    hedges: new Hedges({ telemetry, clock }),
     routeCounters: new RouteCounters(telemetry),
     storeCalls: new Pending(),
     routeModes,

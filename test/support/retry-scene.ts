@@ -4,7 +4,8 @@ import type { RouteConfig } from '../../src/config/config.ts'
 import type { RetryRules } from '../../src/core/retry/retry.ts'
 import { type GatewayRig, type GatewayRigOptions, startGatewayRig } from './gateway-rig.ts'
 import { ask } from './http-client.ts'
-import { testRoute } from './test-config.ts'
+import { testPool, testRoute } from './test-config.ts'
+import { until } from './until.ts'
 import { startTestServer, type TestServer } from './test-server.ts'
 
 export type Handle = TestServer['handle']
@@ -31,27 +32,43 @@ export interface RetryScene extends AsyncDisposable {
   /** Requests that each server was sent. */
   counts(): number[]
   metric(name: string, outcome: string): Promise<number>
+  /** Waits until no slot is taken, and no body is held in memory. */
+  untilIdle(): Promise<void>
 }
 
-export type SceneOptions = Omit<GatewayRigOptions, 'routes'> & { readonly route?: Partial<RouteConfig> }
+export interface SceneOptions extends Omit<GatewayRigOptions, 'routes'> {
+  readonly route?: Partial<RouteConfig>
+  /** Which of the servers are backups. */
+  readonly backups?: readonly number[]
+}
 
 /** The servers take turns, beginning with the first. */
-export async function retryScene(handles: readonly Handle[], { route, ...options }: SceneOptions = {}): Promise<RetryScene> {
+export async function retryScene(handles: readonly Handle[], { route, backups = [], ...options }: SceneOptions = {}): Promise<RetryScene> {
   const servers = await Promise.all(handles.map((handle) => startTestServer(handle)))
+  const pool = testPool(
+    'api',
+    servers.map(({ port }) => port),
+  )
+  const listed = pool.servers.map((server, i) => ({ ...server, ...(backups.includes(i) && { backup: true as const }) }))
   const rig = await startGatewayRig(
     servers.map(({ port }) => port),
     {
       ...options,
-      pool: { balance: 'round-robin', retries: { budget: 1, minPerSecond: 1000 }, ...options.pool },
+      pool: { servers: listed, balance: 'round-robin', retries: { budget: 1, minPerSecond: 1000 }, ...options.pool },
       routes: [testRoute({ name: '/*', mode: 'direct', ...route })],
     },
   )
+  const page = async (): Promise<string> => (await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)).text
   return {
     rig,
     servers,
     counts: () => servers.map(({ received }) => received.length),
+    async untilIdle() {
+      await rig.untilIdle()
+      await until('no body is held', async () => (await page()).includes('\nspillway_buffered_bytes 0\n'))
+    },
     async metric(name, outcome) {
-      const { text } = await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)
+      const text = await page()
       const line = text.split('\n').find((each) => each.startsWith(name) && each.includes(`outcome="${outcome}"`))
       return Number(line?.split(' ').at(-1) ?? 0)
     },

@@ -23,6 +23,11 @@ export class PeakEwma {
     this.known = true
   }
 
+  /** Nobody waited for the end of a request that had taken so long already: news only where it is bad. */
+  atLeast(ms: Millis, now: MonotonicMillis): void {
+    if (ms > this.ms(now)) this.observe(ms, now)
+  }
+
   /** As it stands now. */
   ms(now: MonotonicMillis): Millis {
     return this.#ms * Math.exp((this.#at - now) / DECAY_MS)
