@@ -5,6 +5,7 @@
 import { createSecureContext, checkServerIdentity, type ConnectionOptions, type SecureContext } from 'node:tls'
 import { isIP } from 'node:net'
 import { constants } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig, PoolTlsConfig, ServerConfig } from '../config/config.ts'
 import { readAuthorities, readPair } from '../config/tls-files.ts'
 import { type Endpoint, type ProxyVersion, writeProxyHeader } from '../core/proxy-protocol/header.ts'
@@ -49,8 +50,9 @@ export class Dialling {
     this.configure(config)
   }
 
-  /** For connections from now on. Throws where a file is wrong: then all is as before. */
-  configure({ name, tls, proxyProtocol }: DialConfig): void {
+  /** For connections from now on. False: as before. Throws where a file is wrong. */
+  configure({ name, tls, proxyProtocol }: DialConfig): boolean {
+    if (isDeepStrictEqual([tls, proxyProtocol], [this.#tls, this.#proxyProtocol])) return false
     const context = tls === undefined ? undefined : contextOf(tls)
     this.#pool = name
     this.#context = context
@@ -58,6 +60,7 @@ export class Dialling {
     this.#proxyProtocol = proxyProtocol
     this.#sessions.clear()
     this.#watch()
+    return true
   }
 
   close(): void {

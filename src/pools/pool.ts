@@ -411,10 +411,7 @@ export class Pool {
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
     if (changed('outliers')) this.#rejudge(config.outliers)
-    if (changed('tls') || changed('proxyProtocol')) {
-      this.dialling.configure(config)
-      for (const server of this.servers) leaveLinks(server)
-    }
+    if (this.dialling.configure(config)) this.servers.forEach(leaveLinks)
     if (changed('maxInFlight') || changed('adaptiveMin')) for (const server of this.servers) server.limit = learntLimit(config)
     this.#membersChanged()
   }
