@@ -45,6 +45,7 @@ import { Reception } from './net/reception.ts'
 import { ServerTls } from './net/server-tls.ts'
 import { Sweeper } from './net/sweeper.ts'
 import { Pools } from './pools/pools.ts'
+import { ServerChanges } from './pools/server-changes.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
@@ -153,6 +154,7 @@ class RunningGateway implements Gateway {
   readonly #listeners: Listener[] = []
   readonly #tls = new Map<ListenerConfig, ServerTls>()
   readonly #pools: Pools
+  readonly #serverChanges: ServerChanges
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -181,7 +183,8 @@ class RunningGateway implements Gateway {
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
     this.#guard = config.guard && this.#createGuard(config.guard)
-    this.#pools = new Pools(config.pools, this.#parts())
+    this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
+    this.#pools = new Pools(this.#parts(), this.#serverChanges)
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -207,6 +210,8 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
+    await this.#serverChanges.restore(this.#store)
+    this.#pools.open(config.pools)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const bus = createLocalBus()
@@ -473,9 +478,11 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
+    const pools = { pools: this.#pools, changes: this.#serverChanges }
     const api = createAdminApi(parts, {
       token,
       modes,
+      pools,
       reload: () => this.reload(),
       upgrading,
       maintain: this.#store?.maintain?.bind(this.#store),

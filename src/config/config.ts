@@ -154,6 +154,8 @@ export interface ServerConfig {
   readonly name: string
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   readonly weight: number
   /** Asked over TLS; `name`: the host of its URL, whatever address it stands for. */
   readonly tls?: { readonly name: string }
@@ -515,6 +517,8 @@ export interface LimitsConfig {
   readonly chain: number
   /** Jobs of one batch. */
   readonly batch: number
+  /** Servers that operators have changed while it runs. */
+  readonly serverChanges: number
   /** Batches that are kept. */
   readonly batches: number
 }

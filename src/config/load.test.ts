@@ -148,6 +148,7 @@ describe('good files', () => {
         filterValues: 1000,
         chain: 32,
         batch: 10_000,
+        serverChanges: 1000,
         batches: 10_000,
       },
       timeouts: {

@@ -326,6 +326,12 @@ const limits = z.strictObject({
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
   chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),
   batch: field.count(1, 100_000).default(10_000).describe('Jobs of one batch.'),
+  serverChanges: field
+    .count(0, MILLION)
+    .default(1000)
+    .describe(
+      'Servers that are added, taken out, drained or weighed otherwise over the API, of all pools; these changes hold over restarts.',
+    ),
   batches: field
     .count(0, MILLION)
     .default(10_000)

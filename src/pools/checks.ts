@@ -3,6 +3,7 @@ import type { HealthConfig } from '../config/config.ts'
 import { nextProbeMs, type ProbeResult } from '../core/health/health.ts'
 import type { Dialling } from '../net/dialling.ts'
 import { probe, type ProbePorts } from '../net/probe.ts'
+import type { Millis } from '../lib/units.ts'
 import type { Random, Timer } from '../ports/clock.ts'
 import type { Server } from './server.ts'
 
@@ -19,11 +20,11 @@ export interface CheckPorts extends ProbePorts {
 export class Checks {
   #config: HealthConfig
   readonly #ports: CheckPorts
-  readonly #told: (server: Server, result: ProbeResult) => void
+  readonly #told: (server: Server, result: ProbeResult, tookMs: Millis) => void
   readonly #checks = new Map<Server, Check>()
   #closed = false
 
-  constructor(config: HealthConfig, ports: CheckPorts, told: (server: Server, result: ProbeResult) => void) {
+  constructor(config: HealthConfig, ports: CheckPorts, told: (server: Server, result: ProbeResult, tookMs: Millis) => void) {
     this.#config = config
     this.#ports = ports
     this.#told = told
@@ -51,10 +52,11 @@ export class Checks {
     const { host, port } = server.config
     const opening = this.#ports.dialling.opening(server.config)
     const target = { host, port, timeoutMs, ...(path !== undefined && { path }), ...(opening && { opening }) }
+    const begunAt = this.#ports.clock.monotonic()
     void probe(target, this.#ports).then((result) => {
       check.running = false
       if (this.#closed || this.#checks.get(server) !== check) return
-      this.#told(server, result)
+      this.#told(server, result, this.#ports.clock.monotonic() - begunAt)
       this.later(server)
     })
   }

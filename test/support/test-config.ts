@@ -90,6 +90,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       chain: 32,
       batch: 10_000,
       batches: 10_000,
+      serverChanges: 1000,
       filterValues: 1000,
     },
     timeouts: {
