@@ -327,6 +327,14 @@ routes:
         [undefined, undefined],
       ],
     )
+    const split = good(`
+pools: { a: [http://a], b: [http://b] }
+routes: [{ match: /s, pool: [{ pool: a, weight: 1 }, { pool: b, weight: 1 }], priority: 2 }, { match: /b, pool: b }]
+`)
+    assert.deepEqual(
+      split.routes.map(({ shedFrom }) => shedFrom),
+      [0.5, 0.5],
+    )
   })
 
   test('the environment fills in values, numbers too', () => {

@@ -97,6 +97,8 @@ function meaningText(route: RouteConfig, config: Config): string {
   const parts = [`mode ${route.mode}`, worker]
   if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
   if (route.waitMs > 0) parts.push(`held up to ${spanText(route.waitMs)}, then ${route.onWait}`)
+  if (route.priority !== undefined) parts.push(`priority ${route.priority}`)
+  if (route.tunnels?.max !== undefined) parts.push(`at most ${route.tunnels.max} tunnels`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
   if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
   return parts.join('; ')
