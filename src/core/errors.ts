@@ -371,13 +371,7 @@ const REGISTRY = {
     retry: 'yes',
     proxy: 'tls_certificate_error',
   },
-  tls_alert: {
-    status: 502,
-    title: 'The server refused the TLS handshake',
-    source: 'upstream',
-    retry: 'yes',
-    proxy: 'tls_alert_received',
-  },
+  tls_alert: { status: 502, title: 'The server refused the TLS handshake', source: 'upstream', retry: 'yes', proxy: 'tls_alert_received' },
   tls_failed: {
     status: 502,
     title: 'The TLS handshake with the server failed',
