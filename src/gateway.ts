@@ -32,6 +32,7 @@ import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
+import { LearntSessions, Sticky } from './gateway/sticky.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import type { Millis } from './lib/units.ts'
@@ -154,6 +155,7 @@ class RunningGateway implements Gateway {
   readonly #listeners: Listener[] = []
   readonly #tls = new Map<ListenerConfig, ServerTls>()
   readonly #pools: Pools
+  readonly #learnt: LearntSessions
   readonly #serverChanges: ServerChanges
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
@@ -183,6 +185,7 @@ class RunningGateway implements Gateway {
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
     this.#guard = config.guard && this.#createGuard(config.guard)
+    this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
     this.#pools = new Pools(this.#parts(), this.#serverChanges)
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
@@ -417,6 +420,7 @@ class RunningGateway implements Gateway {
       // A call that is under way may go to a pool that is not configured any more.
       pools: new Map(this.#pools.running),
       failovers: this.#pools.failovers,
+      sticky: new Sticky({ keys: config.sticky?.keys ?? [], learnt: this.#learnt, telemetry: this.#telemetry }),
       upstream,
       budget: this.#budget,
       jobs,

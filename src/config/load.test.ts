@@ -144,6 +144,7 @@ describe('good files', () => {
         scheduleBytes: 16_777_216,
         tasks: 100,
         rateKeys: 100_000,
+        stickySessions: 100_000,
         subscriptions: 100,
         filterValues: 1000,
         chain: 32,

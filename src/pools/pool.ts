@@ -3,6 +3,7 @@
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
 import { tierInUse } from '../core/balancing/tiers.ts'
+import { pickFewestTunnels } from '../core/balancing/turns.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
@@ -244,6 +245,15 @@ export class Pool {
     return chosen
   }
 
+  /** A slot of this very server, for who was there before. False: it has none free. Undefined: it is not to be used. */
+  acquireFrom(server: Server): boolean | undefined {
+    if (!server.keepsSessions && !this.inUse().includes(server)) return undefined
+    this.live.came++
+    if (this.#slotsOf(server) === 0) return false
+    server.inFlight++
+    return true
+  }
+
   #isUsable(server: Server): boolean {
     return server.state === 'up' || this.#isLastHope(server)
   }
@@ -259,12 +269,10 @@ export class Pool {
   }
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
-  acquireTunnel(excluded?: ReadonlySet<Server>): Server | undefined {
-    let chosen: Server | undefined
-    for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
-      if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
-      if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
-    }
+  acquireTunnel(excluded?: ReadonlySet<Server>, bound?: Server): Server | undefined {
+    const usable = this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
+    const free = usable.filter((server) => server.tunnels < this.config.maxTunnels && excluded?.has(server) !== true)
+    const chosen = bound !== undefined && free.includes(bound) ? bound : pickFewestTunnels(free)
     if (chosen !== undefined) chosen.tunnels++
     return chosen
   }
@@ -458,10 +466,11 @@ export class Pool {
 
   /** All of its free slots but `kept`. */
   #serveLine(server: Server, kept: number): void {
-    const isUsable = this.#isUsable(server)
+    const boundOnly = !this.#isUsable(server)
+    if (boundOnly && !server.keepsSessions) return
     const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
-    while (isUsable && this.#slotsOf(server) > kept) {
-      const waiter = this.#line.next(server, before)
+    while (this.#slotsOf(server) > kept) {
+      const waiter = this.#line.next(server, before, boundOnly)
       if (waiter === undefined) return
       server.inFlight++
       waiter.grant(server)
@@ -530,6 +539,7 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    if (to !== 'up' && !server.keepsSessions) this.#line.expireAll(server)
     // Another pool stands in: whoever waits here goes there.
     if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.

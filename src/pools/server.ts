@@ -99,6 +99,11 @@ export class Server {
     this.slots = this.limit?.limit ?? pool.maxInFlight
   }
 
+  /** Nothing new, but who was there before may come back until it leaves. */
+  get keepsSessions(): boolean {
+    return this.duty === 'drain' && this.health.state === 'up' && !this.leaving
+  }
+
   /** It stands in for others. */
   get backup(): boolean {
     return this.config.backup === true

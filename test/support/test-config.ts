@@ -86,6 +86,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       scheduleBytes: 16_777_216,
       tasks: 100,
       rateKeys: 100_000,
+      stickySessions: 1000,
       subscriptions: 100,
       chain: 32,
       batch: 10_000,
