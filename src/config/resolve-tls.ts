@@ -1,5 +1,6 @@
 /** TLS and the PROXY protocol, from the parsed file to what the program reads: the files are read here, so that a wrong one is told with its place. */
-import type { HostPort, ListenerConfig, ListenerTlsConfig, PoolTlsConfig, ServerConfig } from './config.ts'
+import type { HostPort, ListenerConfig, ServerConfig } from './config.ts'
+import type { ListenerTlsConfig, PoolTlsConfig } from './config-tls.ts'
 import type { Path } from './problem.ts'
 import { absolute, type Report, type ResolveOptions } from './report.ts'
 import type { ParsedFile } from './schema.ts'

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
-import type { ListenerTlsConfig } from '../config/config.ts'
+import type { ListenerTlsConfig } from '../config/config-tls.ts'
 import { type CertificateFacts, type CertificateFiles, type CertificatePair, readAuthorities, readPair } from '../config/tls-files.ts'
 import { ServerNames, type Shown } from '../core/tls/server-names.ts'
 

@@ -3,7 +3,7 @@
  * its time as a whole, so that nobody can stay here by sending a byte now and then. Failures are counted, and told of now and then.
  */
 import type { BlockList } from 'node:net'
-import type { ListenerProxyConfig } from '../config/config.ts'
+import type { ListenerProxyConfig } from '../config/config-tls.ts'
 import { readClientHello } from '../core/tls/client-hello.ts'
 import { type Endpoint, type ProxyHeader, readProxyHeader } from '../core/proxy-protocol/header.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
-import type { ListenerTlsConfig } from '../config/config.ts'
+import type { ListenerTlsConfig } from '../config/config-tls.ts'
 import { timeProblem } from '../config/tls-files.ts'
 import type { Shown } from '../core/tls/server-names.ts'
 import { EXPIRES_SOON_MS } from '../core/tls/expiry.ts'
