@@ -10,6 +10,8 @@ import type { Opening } from './dialling.ts'
 export interface ProbeTarget {
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   /** Absent: TCP only. */
   readonly path?: string
   readonly timeoutMs: Millis
@@ -71,7 +73,7 @@ function judgeError(error: NodeJS.ErrnoException): ProbeResult {
 }
 
 function hostHeader(target: ProbeTarget): string {
-  const host = target.host.includes(':') ? `[${target.host}]` : target.host
+  const host = target.hostName ?? (target.host.includes(':') ? `[${target.host}]` : target.host)
   return target.port === (target.opening?.tls === undefined ? 80 : 443) ? host : `${host}:${target.port}`
 }
 

@@ -49,9 +49,9 @@ export class Checks {
     check.running = true
     check.timer?.cancel()
     const { path, timeoutMs } = this.#config
-    const { host, port } = server.config
+    const { host, port, hostName } = server.config
     const opening = this.#ports.dialling.opening(server.config)
-    const target = { host, port, timeoutMs, ...(path !== undefined && { path }), ...(opening && { opening }) }
+    const target = { host, port, timeoutMs, opening, ...(path !== undefined && { path }), ...(hostName !== undefined && { hostName }) }
     const begunAt = this.#ports.clock.monotonic()
     void probe(target, this.#ports).then((result) => {
       check.running = false
