@@ -403,8 +403,8 @@ class RunningGateway implements Gateway {
       onLevel: (level) => {
         for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
       },
-      onTick: () => {
-        for (const listener of this.#listeners) listener.letSomeIn()
+      onTick: (count) => {
+        for (const listener of this.#listeners) listener.letSomeIn(count)
       },
     })
   }

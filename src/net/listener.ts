@@ -41,8 +41,6 @@ function busyAnswer(name: string): string {
 const TURNING_AWAY_MAX = 256
 const TURNING_AWAY_MS = 1_000
 const BACKLOG = 4096
-/** At once, where connections are let in slowly. */
-const LET_IN = 8
 
 export class Listener {
   #listening: ListeningSocket | undefined
@@ -94,8 +92,8 @@ export class Listener {
     if (!slow) for (const socket of this.#doorway.take(this.#doorway.size)) this.#letIn(socket)
   }
 
-  letSomeIn(): void {
-    for (const socket of this.#doorway.take(LET_IN)) this.#letIn(socket)
+  letSomeIn(count: number): void {
+    for (const socket of this.#doorway.take(count)) this.#letIn(socket)
   }
 
   /** Connections on which a request may be on its way. */
