@@ -2,11 +2,13 @@
  * One request of a client's connection with its response: what `Call` promises, carried out on the connection.
  * It keeps the message's framing right whatever its user does: a body that ends short breaks the connection instead of looking complete.
  */
+import { withoutFields } from '../core/actions/header-edits.ts'
 import type { RequestHead, ResponseHead } from '../http1/message.ts'
 import { chunkHeader, fieldLines, lastChunk, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 import type { BodyFraming, BodySink, Call, CallLog, FieldEdits, Peer, RequestBody } from './call.ts'
+import type { Ends } from './dialling.ts'
 import type { DownstreamConnection } from './downstream-connection.ts'
 import type { Output } from './output.ts'
 
@@ -42,6 +44,7 @@ export class DownstreamCall implements Call, RequestBody {
   readonly log: CallLog = { route: '', mode: '' }
   drainListener: (() => void) | undefined
   editAnswer: ((lines: string) => string) | undefined
+  dropped: ReadonlySet<string> | undefined
   marks: FieldEdits | undefined
 
   constructor(connection: DownstreamConnection, head: RequestHead, out: Output, receivedAt: MonotonicMillis) {
@@ -59,6 +62,12 @@ export class DownstreamCall implements Call, RequestBody {
   /** The Date header of a message that is passed on now without one (RFC 9110, section 6.6.1). */
   get date(): string {
     return this.#connection.date
+  }
+
+  /** Between whom it is, as the client sees it. */
+  get ends(): Ends {
+    const { address, port, destination } = this.peer
+    return { source: { address, port }, destination: destination ?? this.#connection.localEnd }
   }
 
   get gateway(): string {
@@ -228,7 +237,8 @@ export class DownstreamCall implements Call, RequestBody {
   end(trailers: readonly string[] = []): void {
     if (this.gone || this.responseEnded) return
     if (!this.#bodyless) {
-      if (this.#framing === CHUNKED) this.#out.write(lastChunk(trailers))
+      if (this.#framing === CHUNKED)
+        this.#out.write(lastChunk(this.dropped === undefined ? trailers : withoutFields(trailers, this.dropped)))
       else if (this.#framing > 0 && this.#left > 0) return this.abort()
     }
     this.responseEnded = true
