@@ -89,7 +89,7 @@ export const IMPORT_CASES: readonly ImportCase[] = [
       get('/slow'),
       get('/start'),
     ],
-    left: ['http-request', 'cookie'],
+    left: [],
     refused: [],
   },
   {

@@ -19,9 +19,11 @@ import { startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
 import { IMPORT_CASES, type ImportCase, type ImportRequest } from './cases.ts'
 
+/** The gateway's process has it as well. */
+process.env['STICKY_KEY'] = Buffer.alloc(32, 7).toString('base64')
 const CONFIGS = join(import.meta.dirname, 'configs')
 /** What servers tell of what they were asked. */
-const TOLD = ['host', 'x-real-ip', 'x-api-version', 'cookie', 'content-length']
+const TOLD = ['host', 'x-real-ip', 'x-api-version', 'x-edge', 'cookie', 'content-length']
 
 function isInstalled(program: string): boolean {
   return spawnSync(program, ['-v']).error === undefined
@@ -139,7 +141,7 @@ function written(scene: Scene, { file }: ImportCase): { readonly path: string; r
 async function imported(path: string): Promise<{ readonly yaml: string; readonly told: string; readonly code: number }> {
   let yaml = ''
   let told = ''
-  const code = await runCli(['import', path], { out: (text) => (yaml += text), err: (text) => (told += text), environment: {} })
+  const code = await runCli(['import', path], { out: (text) => (yaml += text), err: (text) => (told += text), environment: process.env })
   return { yaml, told, code }
 }
 
