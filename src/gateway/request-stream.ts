@@ -6,8 +6,11 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { UpstreamConnection } from '../net/upstream-connection.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { CallContext } from './context.ts'
+import type { MirroredBody } from './mirror.ts'
 
 export class RequestStream implements BodySink {
+  /** Told once, when the body has been read, or will not be. */
+  mirror: ((body: MirroredBody) => void) | undefined
   started = false
   ended = false
   readonly #call: DownstreamCall
@@ -76,6 +79,7 @@ export class RequestStream implements BodySink {
     if (this.#rest !== undefined) return this.#rest.end(trailers)
     this.#trailers = forwardTrailers(trailers, this.#call.head.connection)
     this.#connection?.end(this.#trailers)
+    if (this.mirror !== undefined) this.#tellMirror(this.#copy.whole ? this.#copy.pieces : 'body')
   }
 
   /** The call's own `onGone` breaks off the exchange; only a job in the making has to hear of it here. */
@@ -95,8 +99,14 @@ export class RequestStream implements BodySink {
     return this.#copy.pieces
   }
 
+  #tellMirror(body: MirroredBody): void {
+    this.mirror?.(body)
+    this.mirror = undefined
+  }
+
   dropCopy(): void {
-    this.#copy.drop()
+    if (this.mirror !== undefined) this.#tellMirror('incomplete')
+    this.#copy.close()
   }
 
   divertTo(rest: BodySink): void {
