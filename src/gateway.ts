@@ -31,6 +31,7 @@ import { ModeSwitches } from './gateway/mode-switches.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
+import { LearntSessions, Sticky } from './gateway/sticky.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import type { Millis } from './lib/units.ts'
@@ -40,6 +41,7 @@ import type { Peer } from './net/call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
 import { Sweeper } from './net/sweeper.ts'
 import { Pools } from './pools/pools.ts'
+import { ServerChanges } from './pools/server-changes.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
@@ -148,6 +150,8 @@ class RunningGateway implements Gateway {
   readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
   readonly #pools: Pools
+  readonly #learnt: LearntSessions
+  readonly #serverChanges: ServerChanges
   /** For new calls: those that are under way keep the one that they began with. */
   #context: CallContext | undefined
   #upstream: Upstream | undefined
@@ -176,7 +180,9 @@ class RunningGateway implements Gateway {
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
     this.#guard = config.guard && this.#createGuard(config.guard)
-    this.#pools = new Pools(config.pools, this.#parts())
+    this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
+    this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
+    this.#pools = new Pools(this.#parts(), this.#serverChanges)
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -202,6 +208,8 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
+    await this.#serverChanges.restore(this.#store)
+    this.#pools.open(config.pools)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
     const { running: pools } = this.#pools
@@ -406,6 +414,7 @@ class RunningGateway implements Gateway {
       // A call that is under way may go to a pool that is not configured any more.
       pools: new Map(this.#pools.running),
       failovers: this.#pools.failovers,
+      sticky: new Sticky({ keys: config.sticky?.keys ?? [], learnt: this.#learnt, telemetry: this.#telemetry }),
       upstream,
       budget: this.#budget,
       jobs,
@@ -467,9 +476,11 @@ class RunningGateway implements Gateway {
       webhooks: this.#webhooks as Webhooks,
       budget: this.#budget,
     }
+    const pools = { pools: this.#pools, changes: this.#serverChanges }
     const api = createAdminApi(parts, {
       token,
       modes,
+      pools,
       reload: () => this.reload(),
       upgrading,
       maintain: this.#store?.maintain?.bind(this.#store),

@@ -15,6 +15,7 @@ import type { BodySink, RequestBody } from '../net/call.ts'
 import type { Millis } from '../lib/units.ts'
 import { createGuard } from './guard.ts'
 import type { ReloadOutcome } from './reloading.ts'
+import { answerPools, type PoolActions, poolSegments } from './pools.ts'
 import { answerRoutes, type RouteModes } from './routes.ts'
 import type { Upgrading } from './upgrading.ts'
 
@@ -37,6 +38,7 @@ export interface AdminActions {
   /** undefined: the engine has no files. */
   readonly maintain?: Maintain | undefined
   readonly modes: RouteModes
+  readonly pools: PoolActions
 }
 
 export function createAdminApi(parts: ApiParts, actions: AdminActions): AdminApi {
@@ -106,6 +108,7 @@ class Calls {
       segments: path.slice(PREFIX.length).split('/'),
       query: new URLSearchParams(query),
       contentType: incoming.headers['content-type'],
+      ifMatch: incoming.headers['if-match'],
       body: new IncomingBody(incoming, this.#parts.config.timeouts.bodyMs),
       caller: ADMIN,
       asker,
@@ -119,6 +122,7 @@ class Calls {
     const [first] = request.segments
     if (first === STORE) return answerStore(request, this.#parts, this.#actions.maintain)
     if (first === ROUTES) return answerRoutes(request, this.#parts, this.#actions.modes)
+    if (poolSegments(request.segments) !== undefined) return answerPools(request, this.#parts, this.#actions.pools)
     return answerCall(request, this.#parts)
   }
 

@@ -3,8 +3,7 @@
  * The store answers asynchronously and gauges are read synchronously, so its figures are fetched before a scrape and kept until the next.
  */
 import process from 'node:process'
-import type { Balance, Config, RouteConfig } from '../config/config.ts'
-import { sourceText } from '../config/source-text.ts'
+import type { Config, RouteConfig } from '../config/config.ts'
 import type { Guard } from '../gateway/guard.ts'
 import type { Serves } from '../gateway/route-modes.ts'
 import type { Jobs } from '../jobs/jobs.ts'
@@ -17,6 +16,7 @@ import type { QueueStats, StoreInfo } from '../ports/job-store.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
 import type { RecentSyncs } from '../telemetry/store-events.ts'
 import type { GaugeSample, Metrics } from '../telemetry/telemetry.ts'
+import { balanceText } from './pool-view.ts'
 import type {
   AdminSources,
   AdminStatus,
@@ -179,11 +179,6 @@ function poolStatus(pool: Pool, { clock, failovers }: GatewayView): PoolStatus {
 
 function routeStatus({ name, mode, pool = '', split, queue }: RouteConfig): RouteStatus {
   return { name, mode, pool, ...(split !== undefined && { split: split.shares }), ...(queue !== undefined && { queue }) }
-}
-
-function balanceText(balance: Balance): string {
-  if (typeof balance === 'string') return balance
-  return `hash ${sourceText(balance.by)}`
 }
 
 function queueStatuses(view: GatewayView, stats: readonly QueueStats[]): QueueStatus[] {

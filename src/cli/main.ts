@@ -18,6 +18,7 @@ import { restoreCommand } from './commands/restore.ts'
 import { runCommand } from './commands/run.ts'
 import { salvageCommand } from './commands/salvage.ts'
 import { schedulesGroup, topicsGroup } from './commands/schedules.ts'
+import { serversGroup } from './commands/servers.ts'
 import { statusCommand } from './commands/status.ts'
 import { supportBundleCommand } from './commands/support-bundle.ts'
 import { toCommand } from './commands/to.ts'
@@ -43,6 +44,7 @@ export const ENTRIES: readonly Entry[] = [
   queuesGroup,
   jobsGroup,
   keysGroup,
+  serversGroup,
   whyCommand,
   schedulesGroup,
   topicsGroup,

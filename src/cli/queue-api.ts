@@ -46,6 +46,10 @@ export class QueueApi {
     return this.#ask('POST', path, document)
   }
 
+  change(method: 'PUT' | 'PATCH' | 'DELETE', path: string, document?: unknown): Promise<Told<Answer>> {
+    return this.#ask(method, path, document)
+  }
+
   delete(path: string): Promise<Told<Answer>> {
     return this.#ask('DELETE', path)
   }

@@ -14,6 +14,9 @@ function good(text: string): Config {
   return result.config
 }
 
+const SECRET = 'MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE='
+const STICKY = `sticky: { keys: [{ id: k, secret: "${SECRET}" }] }\n`
+
 const BAD: Readonly<Record<string, readonly [file: string, ...lines: string[]]>> = {
   'a pool of backups only': [
     `pools: { a: [{ url: http://a, backup: true }, { url: http://b, backup: true }] }\n${ROUTE}`,
@@ -64,6 +67,44 @@ const BAD: Readonly<Record<string, readonly [file: string, ...lines: string[]]>>
     `pools: { a: [http://a], b: [http://b], c: [http://c] }\nqueues: { q: { pool: c } }\nroutes: [{ match: POST /x, mode: spill, queue: q, pool: [{ pool: a, weight: 1 }, { pool: b, weight: 2 }] }, { match: /*, pool: c }]`,
     '3:48  routes[0].queue  the queue "q" is worked off by pool "c", but this route is for pool "b"',
   ],
+  'a sticky cookie without a key': [
+    `${BASE}routes: [{ match: /*, sticky: { cookie: srv } }]`,
+    '2:41  routes[0].sticky.cookie  needs a key that signs it: sticky: { keys: [{ id: first, secret: "${STICKY_KEY}" }] } at the top of the file',
+  ],
+  'a key of another length': [
+    `${BASE}${ROUTE}sticky: { keys: [{ id: k, secret: abc }] }`,
+    '3:35  sticky.keys[0].secret  must be 32 random bytes in base64 or hex; make them with: openssl rand -base64 32',
+  ],
+  'two sticky keys of one name': [
+    `${BASE}${ROUTE}sticky: { keys: [{ id: k, secret: "${SECRET}" }, { id: k, secret: "${SECRET}" }] }`,
+    '3:91  sticky.keys[1].id  there is another key k',
+  ],
+  'sticky by nothing, and by two things': [
+    `${BASE}${STICKY}routes: [{ match: /a, sticky: {} }, { match: /b, sticky: { cookie: a, appCookie: b } }]`,
+    '3:31  routes[0].sticky  needs cookie or appCookie',
+    '3:58  routes[1].sticky  has cookie and appCookie; one of them says who is who',
+  ],
+  'a name that no cookie can have': [
+    `${BASE}${STICKY}routes: [{ match: /*, sticky: { cookie: "a b" } }]`,
+    '3:41  routes[0].sticky.cookie  must be the name of a cookie, not "a b"',
+  ],
+  'cookies that browsers refuse': [
+    `${BASE}${STICKY}routes:
+  - { match: /a, sticky: { cookie: { name: a, sameSite: None } } }
+  - { match: /b, sticky: { cookie: __Secure-b } }
+  - { match: /c, sticky: { cookie: { name: __Host-c, secure: true, path: /c } } }`,
+    '4:36  routes[0].sticky.cookie  sameSite: None needs secure: true, or browsers refuse the cookie',
+    '5:36  routes[1].sticky.cookie  __Secure-b needs secure: true, or browsers refuse the cookie',
+    '6:36  routes[2].sticky.cookie  __Host-c needs path: /, or browsers refuse the cookie',
+  ],
+  'a sticky queue route': [
+    `${BASE}${STICKY}routes: [{ match: POST /x, mode: queue, sticky: { cookie: a } }]`,
+    '3:49  routes[0].sticky  has no meaning on a queue route: which server gets a job is decided by its key',
+  ],
+  'a sticky pool of several': [
+    `pools: { a: { servers: [http://a], sticky: { appCookie: SID } }, b: [http://b] }\nroutes: [{ match: /*, pool: [{ pool: b, weight: 1 }, { pool: a, weight: 1 }] }]`,
+    '2:29  routes[0].pool  pool "a" is sticky, and this route has several pools: set sticky here, which keeps the pool as well, or sticky: off',
+  ],
 }
 
 for (const [what, [file, ...lines]] of Object.entries(BAD)) {
@@ -103,4 +144,30 @@ routes:
       ['r', 'b'],
     ],
   )
+})
+
+test('a route is sticky as it says, or as its pool says', () => {
+  const { routes, sticky } = good(`${STICKY}pools:
+  a: { servers: [http://a], sticky: { cookie: srv, wait: 0s } }
+  b: { servers: [http://b], sticky: { appCookie: SID } }
+routes:
+  - { match: /a, pool: a }
+  - { match: /b, pool: b }
+  - { match: /off, pool: a, sticky: off }
+  - { match: /own, pool: b, sticky: { cookie: { name: __Host-x, ttl: 90s, secure: true, sameSite: Strict }, wait: 3s } }
+  - { match: /app, pool: a, sticky: { appCookie: { name: S, ttl: 5m } } }
+  - { match: POST /q, pool: a, mode: queue }`)
+  const defaults = { by: 'gateway', path: '/', secure: false, sameSite: 'Lax' }
+  assert.deepEqual(
+    routes.map((route) => route.sticky),
+    [
+      { cookie: { ...defaults, name: 'srv' }, waitMs: 0 },
+      { cookie: { by: 'application', name: 'SID', ttlMs: 1_800_000 }, waitMs: 1000 },
+      undefined,
+      { cookie: { ...defaults, name: '__Host-x', ttlMs: 90_000, secure: true, sameSite: 'Strict' }, waitMs: 3000 },
+      { cookie: { by: 'application', name: 'S', ttlMs: 300_000 }, waitMs: 1000 },
+      undefined,
+    ],
+  )
+  assert.equal(Buffer.from(sticky?.keys[0]?.secret ?? []).toString('base64'), SECRET)
 })

@@ -55,6 +55,8 @@ export interface Config {
   readonly webhooks?: WebhooksConfig
   readonly api: ApiConfig
   /** What attempts of jobs are signed with; absent: they are not. */
+  /** What cookies of ours are made with; the first makes new ones. Set where any route is sticky by such a cookie. */
+  readonly sticky?: { readonly keys: readonly SigningKey[] }
   readonly signing?: { readonly keys: readonly SigningKey[] }
   readonly limits: LimitsConfig
   readonly timeouts: TimeoutsConfig
@@ -113,6 +115,8 @@ export interface ServerConfig {
   readonly name: string
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   readonly weight: number
   /** It gets something only while no other server can be used. */
   readonly backup?: true
@@ -359,6 +363,8 @@ export interface RouteConfig {
   readonly match: MatchConfig
   /** Absent: a queue route whose queue is worked off by pull consumers only. Of a split: the pool of its jobs, or the one of most weight. */
   readonly pool?: string
+  /** Who was on a server comes back to it. From the route, or its pool. */
+  readonly sticky?: StickyConfig
   /** Its requests are shared out among several pools. */
   readonly split?: SplitConfig
   readonly mode: Mode
@@ -417,6 +423,31 @@ export interface MirrorConfig {
   readonly timeoutMs: Millis
 }
 
+export interface StickyConfig {
+  readonly cookie: OwnCookie | AppCookie
+  /** For its own server, when that is full. 0: it does not wait. */
+  readonly waitMs: Millis
+}
+
+/** Made by the gateway: it names pool and server. */
+export interface OwnCookie {
+  readonly by: 'gateway'
+  readonly name: string
+  /** Absent: as long as the browser is open. */
+  readonly ttlMs?: Millis
+  readonly path: string
+  readonly secure: boolean
+  readonly sameSite: 'Strict' | 'Lax' | 'None'
+}
+
+/** Made by the application: whose it is is learnt. */
+export interface AppCookie {
+  readonly by: 'application'
+  readonly name: string
+  /** Unused for so long, it is forgotten. */
+  readonly ttlMs: Millis
+}
+
 /** Either of the two. */
 export interface HedgeConfig {
   readonly afterMs?: Millis
@@ -472,6 +503,8 @@ export interface LimitsConfig {
   readonly tasks: number
   /** Per queue. */
   readonly rateKeys: number
+  /** Of applications, whose server is remembered. */
+  readonly stickySessions: number
   /** Per topic, over the API. */
   readonly subscriptions: number
   /** Per filter, over the API. */
@@ -480,6 +513,8 @@ export interface LimitsConfig {
   readonly chain: number
   /** Jobs of one batch. */
   readonly batch: number
+  /** Servers that operators have changed while it runs. */
+  readonly serverChanges: number
   /** Batches that are kept. */
   readonly batches: number
 }

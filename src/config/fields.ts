@@ -235,6 +235,8 @@ const lower = (text: string): string => text.toLowerCase()
 
 export const method = simpleField(formed(TOKEN, upper), 'an HTTP method', { title: 'HTTP method' })
 export const headerName = simpleField(formed(TOKEN, lower), 'a header name', { title: 'header name' })
+export const cookieName = simpleField(formed(TOKEN), 'the name of a cookie', { title: 'cookie name' })
+export const cookiePath = simpleField(formed(/^\/[!-:<-~]*$/), 'a path such as /, without a semicolon', { title: 'path' })
 export const pseudonym = simpleField(formed(NAME), 'a name of letters, digits, "-", "_" or "."', { title: 'name' })
 export const origin = simpleField(
   formed(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/),

@@ -144,10 +144,12 @@ describe('good files', () => {
         scheduleBytes: 16_777_216,
         tasks: 100,
         rateKeys: 100_000,
+        stickySessions: 100_000,
         subscriptions: 100,
         filterValues: 1000,
         chain: 32,
         batch: 10_000,
+        serverChanges: 1000,
         batches: 10_000,
       },
       timeouts: {
@@ -325,6 +327,14 @@ routes:
         [undefined, 0.8],
         [undefined, undefined],
       ],
+    )
+    const split = good(`
+pools: { a: [http://a], b: [http://b] }
+routes: [{ match: /s, pool: [{ pool: a, weight: 1 }, { pool: b, weight: 1 }], priority: 2 }, { match: /b, pool: b }]
+`)
+    assert.deepEqual(
+      split.routes.map(({ shedFrom }) => shedFrom),
+      [0.5, 0.5],
     )
   })
 

@@ -27,9 +27,10 @@ function share(ms: Millis, parts: number): Millis {
 /** Where priorities are in use at a pool, all of its routes go by them. */
 export function withShedding(routes: readonly RouteConfig[], pools: ParsedFile['pools']): readonly RouteConfig[] {
   const hasPriorities = (route: RouteConfig): boolean => route.priority !== undefined || route.allow.includes('priority')
-  const ranked = new Set(routes.filter(hasPriorities).map((route) => route.pool))
+  const poolsOf = ({ split, pool }: RouteConfig): readonly (string | undefined)[] => split?.shares.map((share) => share.pool) ?? [pool]
+  const ranked = new Set(routes.filter(hasPriorities).flatMap(poolsOf))
   return routes.map((route) => {
-    if (route.pool === undefined || !ranked.has(route.pool)) return route
+    if (route.pool === undefined || !poolsOf(route).some((pool) => ranked.has(pool))) return route
     const pool = Object.hasOwn(pools, route.pool) ? pools[route.pool] : undefined
     const { shed } = pool === undefined || Array.isArray(pool) ? POOL_DEFAULTS : pool
     return shed === 'off' ? route : { ...route, shedFrom: shed.from }

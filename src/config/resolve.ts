@@ -14,6 +14,7 @@ import { checkFailovers, resolveFailover } from './resolve-choice.ts'
 import { resolveGuard, resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
+import { withSticky } from './resolve-sticky.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
 import { POOL_DEFAULTS, QUEUE_DEFAULTS } from './schema.ts'
@@ -43,7 +44,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     admin,
     store: resolveStore(file, options),
     pools,
-    routes: withShedding(chained.routes, file.pools),
+    routes: withSticky(withShedding(chained.routes, file.pools), file, report),
     queues: [...chained.queues, ...(webhooks === undefined ? [] : [webhooks.queue])],
     schedules,
     topics,
@@ -57,6 +58,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
       waitMaxMs: file.jobs.waitMax,
       heartbeatMs: file.jobs.heartbeat,
     },
+    ...(file.sticky && { sticky: resolveStickyKeys(file.sticky, report) }),
     ...(file.signing && { signing: resolveSigning(file.signing, report) }),
     trustedPeers: file.trustedPeers,
     name: file.name,
@@ -189,6 +191,11 @@ function resolveStore({ store }: ParsedFile, { folder, report }: ResolveOptions)
 function resolveSigning(signing: NonNullable<ParsedFile['signing']>, report: Report): NonNullable<Config['signing']> {
   checkIds(signing.keys, ['signing', 'keys'], report)
   return signing
+}
+
+function resolveStickyKeys(sticky: NonNullable<ParsedFile['sticky']>, report: Report): NonNullable<Config['sticky']> {
+  checkIds(sticky.keys, ['sticky', 'keys'], report)
+  return sticky
 }
 
 function checkIds(keys: readonly { readonly id: string }[], path: Path, report: Report): void {

@@ -4,7 +4,14 @@
  */
 import * as z from 'zod'
 import * as field from './fields.ts'
-import { failoverSchema, poolOfRouteSchema, splitBySchema } from './schema-choice.ts'
+import {
+  failoverSchema,
+  poolOfRouteSchema,
+  splitBySchema,
+  stickyKeysSchema,
+  stickyOfPoolSchema,
+  stickyOfRouteSchema,
+} from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
 import { hedgeSchema, mirrorSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
@@ -146,6 +153,7 @@ const pool = z.strictObject({
       'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
   failover: failoverSchema.optional(),
+  sticky: stickyOfPoolSchema.optional(),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),
   failoverGrace: field.duration
     .prefault('10s')
@@ -185,6 +193,7 @@ const route = z.strictObject({
     ),
   pool: poolOfRouteSchema.optional(),
   splitBy: splitBySchema.optional(),
+  sticky: stickyOfRouteSchema.optional(),
   queue: z.string().optional().describe('Where jobs go. Left out: a queue that is named after the path.'),
   wait: field.duration.optional().describe('How long a client is held for its answer. Default: `0s` for queue, `25s` for spill.'),
   patience: field.duration.optional().describe('spill: how long to look for a slot before the request is stored. Default: `250ms`.'),
@@ -328,10 +337,20 @@ const limits = z.strictObject({
     .count(1, 10 * MILLION)
     .default(100_000)
     .describe('Keys of one queue whose rate is remembered; beyond it the rate of those that were used longest ago begins anew.'),
+  stickySessions: field
+    .count(1, 10 * MILLION)
+    .default(100_000)
+    .describe('Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many.'),
   subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
   chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),
   batch: field.count(1, 100_000).default(10_000).describe('Jobs of one batch.'),
+  serverChanges: field
+    .count(0, MILLION)
+    .default(1000)
+    .describe(
+      'Servers that are added, taken out, drained or weighed otherwise over the API, of all pools; these changes hold over restarts.',
+    ),
   batches: field
     .count(0, MILLION)
     .default(10_000)
@@ -396,6 +415,7 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('Who is told when jobs end, and how. Without this section, even an empty one, there are none.'),
   api: apiSchema.prefault({}).describe('The [queue API](../queue-api.md).'),
+  sticky: stickyKeysSchema.optional().describe('What cookies of `sticky` are signed with.'),
   signing: signing.optional().describe('Attempts of jobs carry `Spillway-Signature`; see [servers](../servers.md#the-signature).'),
   retry: retrySchema
     .optional()

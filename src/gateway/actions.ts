@@ -55,7 +55,8 @@ function markTrace(call: DownstreamCall, { start, accept }: TracingConfig, { ran
 
 const TRACE_FIELDS: readonly string[] = ['traceparent', 'tracestate']
 
-function addMark(call: DownstreamCall, drop: readonly string[], fields: readonly string[]): void {
+/** For servers: these fields instead of what came. */
+export function addMark(call: DownstreamCall, drop: readonly string[], fields: readonly string[]): void {
   const { marks } = call
   call.marks = { drop: new Set([...(marks?.drop ?? []), ...drop]), fields: [...(marks?.fields ?? []), ...fields] }
 }

@@ -2,6 +2,7 @@
  * The way of a call, from its head to who answers it. Read top to bottom, it is the table of contents of the gateway:
  * admit, job endpoints, route, CORS, then one of tunnel, direct, spill, queue.
  */
+import type { StickyConfig } from '../config/config.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { isJobsPath } from '../api/job-addresses.ts'
 import { handleJobsCall } from '../api/job-endpoints.ts'
@@ -18,6 +19,7 @@ import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from 
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
 import { choiceFor } from './choice.ts'
+import { cookieForServers } from './sticky.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
 import { DirectCall } from './direct.ts'
@@ -27,7 +29,7 @@ import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
-import { actOn, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
+import { actOn, addMark, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
 import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
@@ -59,6 +61,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
   if (shed !== undefined) return sendFailure(call, shed, corsHeaders(route.cors, call))
   if (route.actions !== undefined) dressCall(call, found, context)
+  if (route.sticky !== undefined) hideOwnCookie(call, route.sticky)
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
   const match = route.actions === undefined ? found : actOn(call, found, context)
@@ -124,6 +127,12 @@ function switchedOff({ random }: CallContext): Failure {
 /** For the server, field by field. */
 function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext): readonly string[] {
   return editedHeaders(forwardRequestHeaders(call.head, call.peer, context.forwarding), requestEdits(call, match, context))
+}
+
+/** It is between the client and us. */
+function hideOwnCookie(call: DownstreamCall, sticky: StickyConfig): void {
+  const left = cookieForServers(call.head, sticky)
+  if (left !== undefined) addMark(call, ['cookie'], left)
 }
 
 function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {

@@ -2,21 +2,30 @@
  * What decides, beside balancing, which pool and which server a call gets. Calls of routes and pools that ask for nothing of it have none: that
  * costs them one look. It holds what is known of one call, and never takes a server that may not be used: the pool says who may.
  */
+import { editAnswers } from '../api/dress.ts'
 import { pickShare, type SplitBy, splitHash } from '../core/balancing/split.ts'
-import type { SplitConfig } from '../config/config.ts'
+import type { RouteConfig } from '../config/config.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
+import type { ResponseHead } from '../http1/message.ts'
+import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import { balanceHash, shownBy } from './balance-hash.ts'
 import type { CallContext } from './context.ts'
+import type { Session } from './sticky.ts'
 import type { Failovers } from '../pools/failovers.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 
 export interface ChoiceParts {
-  readonly pool: Pool
+  /** Whose it is, as long as that can serve. */
+  readonly home: Pool
   readonly failovers: Failovers
   /** Of what binds the call to a server of this pool, where that balances by it. */
   readonly keyHashIn: (pool: Pool) => number | undefined
+  /** Of a sticky route. */
+  readonly session: Session | undefined
+  /** Where it was. */
+  readonly bound: Server | undefined
 }
 
 export interface Seeking {
@@ -27,37 +36,66 @@ export interface Seeking {
 
 /** Undefined, as a rule: the balancing of its one pool decides. */
 export function choiceFor(call: Call, match: RouteMatch, context: CallContext): Choice | undefined {
-  const { split, pool: name = '' } = match.route
-  const one = context.pools.get(name) as Pool
-  if (split === undefined && one.config.failover === undefined) return undefined
-  const pool = split === undefined ? one : (context.pools.get(sideOf(split, call, match, context)) ?? one)
+  const { route } = match
+  const { failovers } = context
+  const sides = sidesOf(route, context)
+  const [one] = sides as [Pool]
+  if (route.split === undefined && route.sticky === undefined && one.config.failover === undefined) return undefined
   const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
-  return new Choice({ pool, failovers: context.failovers, keyHashIn })
+  const session = route.sticky === undefined ? undefined : context.sticky.sessionOf(call.head, route.sticky)
+  if (session !== undefined) editAnswers(call, (lines) => lines + session.line)
+  const bound = session?.find(serversOf(sides))
+  const home = sides.find(({ name }) => name === bound?.pool) ?? sideOf(call, match, context) ?? one
+  // It may be where it was while its own pool could not serve.
+  const elsewhere = bound === undefined ? session?.find(serversOf(failovers.chainOf(home))) : bound
+  return new Choice({ home, failovers, keyHashIn, session, bound: elsewhere })
 }
 
-function sideOf(split: SplitConfig, call: Call, match: RouteMatch, context: CallContext): string {
-  const shown = split.by === undefined ? undefined : shownBy(split.by, call, match.params, context.clients)
+function sidesOf({ split, pool = '' }: RouteConfig, { pools }: CallContext): readonly Pool[] {
+  if (split === undefined) return [pools.get(pool) as Pool]
+  return split.shares.flatMap((share) => pools.get(share.pool) ?? [])
+}
+
+function serversOf(pools: readonly Pool[]): readonly Server[] {
+  return pools.length === 1 ? (pools[0] as Pool).servers : pools.flatMap(({ servers }) => servers)
+}
+
+function sideOf(call: Call, { route: { split }, params }: RouteMatch, context: CallContext): Pool | undefined {
+  if (split === undefined) return undefined
+  const shown = split.by === undefined ? undefined : shownBy(split.by, call, params, context.clients)
   const by: SplitBy = shown === undefined ? { unit: context.random.unit() } : { hash: splitHash(shown) }
-  return pickShare(split.shares, by)?.pool ?? ''
+  return context.pools.get(pickShare(split.shares, by)?.pool ?? '')
 }
 
 export class Choice {
   /** Whose servers it is for now. */
   pool: Pool
-  readonly #home: Pool
+  /** Its own server is full: of no other one it waits for a slot. */
+  waitsFor: Server | undefined
   readonly #chain: readonly Pool[]
   readonly #parts: ChoiceParts
+  #bound: Server | undefined
 
   constructor(parts: ChoiceParts) {
     this.#parts = parts
-    this.#home = parts.pool
-    this.#chain = parts.failovers.chainOf(parts.pool)
-    this.pool = parts.pool
+    this.#chain = parts.failovers.chainOf(parts.home)
+    this.#bound = parts.bound
+    this.pool = parts.home
   }
 
   /** All that it may be tried with. */
   get servers(): number {
     return this.#chain.reduce((sum, { servers }) => sum + servers.length, 0)
+  }
+
+  /** It belongs to the server where it was before, as long as that can be used. */
+  get isBound(): boolean {
+    return this.#bound !== undefined
+  }
+
+  /** For `waitsFor`. */
+  get waitMs(): Millis | undefined {
+    return this.#parts.session?.waitMs
   }
 
   usableServers(): readonly Server[] {
@@ -66,36 +104,65 @@ export class Choice {
 
   /** Takes a slot, of the first pool of the chain that can serve. Undefined: it may wait for one of `pool`. */
   acquire({ excluded, isSpillable }: Seeking): Server | undefined {
-    const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
-    // Where nobody is any good, its own pool is the one that may hope.
-    this.pool = serving[0] ?? this.#home
-    for (const pool of serving.length === 0 ? [this.#home] : serving) {
+    this.waitsFor = undefined
+    const open = this.#open(excluded)
+    const own = this.#acquireBound(open, excluded)
+    if (own !== undefined || this.waitsFor !== undefined) return own
+    for (const pool of open) {
       const server = pool.acquire({ excluded, isSpillable, keyHash: this.#parts.keyHashIn(pool) })
       if (server !== undefined) return this.#taken(pool, server)
-      if (pool.config.failover?.when !== 'full') break
     }
     return undefined
   }
 
   acquireTunnel(excluded: ReadonlySet<Server> | undefined): Server | undefined {
-    const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
-    this.pool = serving[0] ?? this.#home
-    for (const pool of serving.length === 0 ? [this.#home] : serving) {
-      const server = pool.acquireTunnel(excluded)
+    for (const pool of this.#open(excluded)) {
+      const server = pool.acquireTunnel(excluded, this.#bound)
       if (server !== undefined) return this.#taken(pool, server)
-      if (pool.config.failover?.when !== 'full') break
     }
     return undefined
   }
 
-  /** It waited in vain. True: there is another way than the one that it waited for. */
-  hasOtherWay(excluded: ReadonlySet<Server> | undefined): boolean {
+  /** It waited in vain. True: there is another way than the one that it waited for, and it is taken from now on. */
+  takesOtherWay(excluded: ReadonlySet<Server> | undefined): boolean {
+    if (this.waitsFor !== undefined) {
+      this.#bound = undefined
+      return true
+    }
     return isOut(this.pool, excluded) && this.#chain.some((pool) => !isOut(pool, excluded))
+  }
+
+  /** This server answers. */
+  answered(server: Server, head: ResponseHead): void {
+    this.#parts.session?.answered(server, head)
+  }
+
+  /** The pools that it may go to now: the first that can serve, and those behind as long as each may send to the next when it is full. Never empty. */
+  #open(excluded: ReadonlySet<Server> | undefined): readonly Pool[] {
+    const { home } = this.#parts
+    const serving = this.#chain.filter((pool) => !isOut(pool, excluded))
+    // Where nobody is any good, its own pool is the one that may hope.
+    this.pool = serving[0] ?? home
+    if (serving.length === 0) return [home]
+    const last = serving.findIndex(({ config }) => config.failover?.when !== 'full')
+    return last === -1 ? serving : serving.slice(0, last + 1)
+  }
+
+  #acquireBound(open: readonly Pool[], excluded: ReadonlySet<Server> | undefined): Server | undefined {
+    const bound = this.#bound
+    const pool = bound === undefined ? undefined : open.find(({ name }) => name === bound.pool)
+    if (bound === undefined || pool === undefined || excluded?.has(bound) === true) return undefined
+    const taken = pool.acquireFrom(bound)
+    if (taken === true) return this.#taken(pool, bound)
+    if (taken === undefined || this.waitMs === 0) return undefined
+    this.pool = pool
+    this.waitsFor = bound
+    return undefined
   }
 
   #taken(pool: Pool, server: Server): Server {
     this.pool = pool
-    if (pool !== this.#home) this.#parts.failovers.count(this.#home.name)
+    if (pool !== this.#parts.home) this.#parts.failovers.count(this.#parts.home.name)
     return server
   }
 }

@@ -21,6 +21,7 @@ import type { Guard } from './guard.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
 import type { RouteModes } from './route-modes.ts'
+import type { Sticky } from './sticky.ts'
 import type { Tunnels } from './tunnels.ts'
 
 export interface CallContext {
@@ -34,6 +35,7 @@ export interface CallContext {
   readonly router: Router
   readonly pools: ReadonlyMap<string, Pool>
   readonly failovers: Failovers
+  readonly sticky: Sticky
   readonly upstream: Upstream
   readonly budget: BufferBudget
   readonly jobs: Jobs

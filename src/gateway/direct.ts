@@ -111,7 +111,9 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const { route, order, priority } = this.#request
     const key = order === undefined ? undefined : `${order.queue}\n${order.key ?? ''}`
     const fillMax = route.shedFrom === undefined ? 1 : fillMaxOf(priority, route.shedFrom)
-    const joined = pool.wait(this, { forMs, excluded: this.#repeats?.tried, key, priority, fillMax })
+    const { waitsFor: bound, waitMs = forMs } = this.#request.choice ?? {}
+    const bounded = bound === undefined ? forMs : Math.min(forMs, waitMs)
+    const joined = pool.wait(this, { forMs: bounded, bound, excluded: this.#repeats?.tried, key, priority, fillMax })
     if (joined === 'full') this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
     else if (joined === 'shed')
       this.#noServer('shed', `so many requests wait for pool ${pool.name} that none of priority ${priority} is taken`)
@@ -180,7 +182,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   expire(why: WaitEnd): void {
     this.#waitOver()
-    if (this.#request.choice?.hasOtherWay(this.#repeats?.tried) === true && this.wanted) return this.#findServer()
+    if (why !== 'room' && this.wanted && this.#request.choice?.takesOtherWay(this.#repeats?.tried) === true) return this.#findServer()
     const pool = this.#pool
     if (why === 'room')
       this.#noServer('too_many_waiting', `it made room for a more urgent one: too many requests wait for pool ${pool.name}`)
@@ -237,11 +239,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   // --- a second try beside the first
 
-  /** Not of what has an order: both might be done, one of them late. */
+  /** Not of what has an order: both might be done, one of them late. Nor of what belongs to a server, which knows more of it than others. */
   #startHedge(config: HedgeConfig): void {
-    const { order, route } = this.#request
+    const { order, route, choice } = this.#request
     const { method } = this.#call.head
-    if (order !== undefined || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method)) return
+    if (order !== undefined || choice?.isBound === true || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method))
+      return
     this.#hedge ??= this.#context.hedges.begin(config, () => this.#sendRival())
     this.#hedge.sent()
   }
@@ -324,6 +327,10 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     tried.pool.pause(server, retryAfterMs(head.headers, this.#context) ?? BUSY_PAUSE_MS)
     tried.drop('server_busy')
     this.#spill(`${server.name} answered ${head.status}`)
+  }
+
+  passes({ server }: Try, head: ResponseHead): void {
+    if (head.status >= 200) this.#request.choice?.answered(server, head)
   }
 
   passed(): void {

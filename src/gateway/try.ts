@@ -22,6 +22,8 @@ export interface Trier {
   answered(tried: Try, head: ResponseHead): void
   /** Its answer is held, with what came together with its head. */
   held(tried: Try): void
+  /** This head goes to the client now. */
+  passes(tried: Try, head: ResponseHead): void
   /** Its answer is passed on as a whole; the end is still to be written. */
   passed(tried: Try): void
   /** It came to nothing; its slot is free. */
@@ -97,6 +99,7 @@ export class Try implements ResponseSink {
   /** To the client. `cors`: what the route says about it. */
   pass(head: ResponseHead, cors: readonly string[] | undefined): void {
     this.status = head.status
+    this.#trier.passes(this, head)
     passHead(this.#call, head, cors)
   }
 

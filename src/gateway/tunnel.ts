@@ -112,7 +112,10 @@ class Handshake implements ResponseSink {
   }
 
   head(head: ResponseHead): void {
-    if (head.status >= 200 || head.status === 101) this.#noted?.head(head.status)
+    if (head.status >= 200 || head.status === 101) {
+      this.#noted?.head(head.status)
+      this.#request.choice?.answered(this.#server as Server, head)
+    }
     if (head.status === 101) return this.#join(head)
     if (head.status >= 200) this.#call.closeAfter()
     this.#answerConnection = head.connection

@@ -1,21 +1,21 @@
 /**
- * What was used lately, by number: the last `max` of them at least, twice as many at most. In two generations, so that forgetting is
+ * What was used lately: the last `max` of them at least, twice as many at most. In two generations, so that forgetting is
  * dropping a whole one: a map whose oldest entry is deleted again and again grows slow.
  */
-export class Recent<T> {
+export class Recent<T, K = number> {
   readonly #max: number
-  #young = new Map<number, T>()
-  #old = new Map<number, T>()
+  #young = new Map<K, T>()
+  #old = new Map<K, T>()
 
   constructor(max: number) {
     this.#max = max
   }
 
-  get(key: number): T | undefined {
+  get(key: K): T | undefined {
     return this.#young.get(key) ?? this.#old.get(key)
   }
 
-  set(key: number, value: T): void {
+  set(key: K, value: T): void {
     if (this.#young.size >= this.#max && !this.#young.has(key)) {
       this.#old = this.#young
       this.#young = new Map()
@@ -23,7 +23,7 @@ export class Recent<T> {
     this.#young.set(key, value)
   }
 
-  delete(key: number): void {
+  delete(key: K): void {
     this.#young.delete(key)
     this.#old.delete(key)
   }

@@ -2,6 +2,7 @@
 import type { HealthConfig } from '../config/config.ts'
 import { nextProbeMs, type ProbeResult } from '../core/health/health.ts'
 import { probe, type ProbePorts } from '../net/probe.ts'
+import type { Millis } from '../lib/units.ts'
 import type { Random, Timer } from '../ports/clock.ts'
 import type { Server } from './server.ts'
 
@@ -13,11 +14,15 @@ interface Check {
 export class Checks {
   #config: HealthConfig
   readonly #ports: ProbePorts & { readonly random: Random }
-  readonly #told: (server: Server, result: ProbeResult) => void
+  readonly #told: (server: Server, result: ProbeResult, tookMs: Millis) => void
   readonly #checks = new Map<Server, Check>()
   #closed = false
 
-  constructor(config: HealthConfig, ports: ProbePorts & { readonly random: Random }, told: (server: Server, result: ProbeResult) => void) {
+  constructor(
+    config: HealthConfig,
+    ports: ProbePorts & { readonly random: Random },
+    told: (server: Server, result: ProbeResult, tookMs: Millis) => void,
+  ) {
     this.#config = config
     this.#ports = ports
     this.#told = told
@@ -44,10 +49,11 @@ export class Checks {
     const { path, timeoutMs } = this.#config
     const { host, port } = server.config
     const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
+    const begunAt = this.#ports.clock.monotonic()
     void probe(target, this.#ports).then((result) => {
       check.running = false
       if (this.#closed || this.#checks.get(server) !== check) return
-      this.#told(server, result)
+      this.#told(server, result, this.#ports.clock.monotonic() - begunAt)
       this.later(server)
     })
   }

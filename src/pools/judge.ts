@@ -2,6 +2,8 @@
 import { beginProbation, eject, judgeWindow, mayEject, observe, type OutlierRules } from '../core/health/outliers.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
+import { METRICS } from '../telemetry/names.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Server } from './server.ts'
 
 export interface JudgeParts {
@@ -14,6 +16,33 @@ export interface JudgeParts {
   readonly onProbation: (server: Server) => void
   /** It is one of them again. */
   readonly acquitted: (server: Server) => void
+}
+
+export interface JudgedPool {
+  readonly pool: string
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  readonly servers: () => readonly Server[]
+  readonly enter: (server: Server, to: 'up' | 'ejected', reason: string) => void
+  readonly acquitted: (server: Server) => void
+}
+
+/** The judge of a pool, who tells what happens. */
+export function createJudge(rules: OutlierRules, { pool, clock, telemetry, servers, enter, acquitted }: JudgedPool): Judge {
+  const { help } = METRICS.spillway_ejections_total
+  return new Judge({
+    ...{ rules, servers, clock, acquitted },
+    ejected: (server, reason, forMs) => {
+      telemetry.metrics.counter('spillway_ejections_total', help, { pool, server: server.name }).inc()
+      telemetry.event({ type: 'server-ejected', pool, server: server.name, reason, forMs })
+      if (server.state === 'up') enter(server, 'ejected', reason)
+    },
+    onProbation: (server) => {
+      if (server.state !== 'ejected') return
+      telemetry.event({ type: 'server-on-probation', pool, server: server.name })
+      enter(server, 'up', 'on probation')
+    },
+  })
 }
 
 export class Judge {

@@ -5,8 +5,8 @@ import type { Clock, Timer } from '../ports/clock.ts'
 import type { Server } from './server.ts'
 
 /**
- * Why somebody waits no longer: its `time` is over, the line stands and it is `old`, it made `room` for somebody more urgent, or the pool has
- * no server left and another one stands in for it (`elsewhere`).
+ * Why somebody waits no longer: its `time` is over, the line stands and it is `old`, it made `room` for somebody more urgent, or what it waits
+ * for is gone, and there may be something `elsewhere`.
  */
 export type WaitEnd = 'time' | 'old' | 'room' | 'elsewhere'
 
@@ -23,6 +23,8 @@ export interface Wait {
   readonly forMs: Millis
   /** Servers that are of no use to it. */
   readonly excluded?: ReadonlySet<Server> | undefined
+  /** Only this one will do. */
+  readonly bound?: Server | undefined
   /** Others of the same must not pass it, nor it them. */
   readonly key?: string | undefined
   /** 0 to 9, 9 first. */
@@ -34,6 +36,7 @@ export interface Wait {
 interface Entry {
   readonly waiter: Waiter
   readonly excluded: ReadonlySet<Server> | undefined
+  readonly bound: Server | undefined
   readonly joinedAt: MonotonicMillis
   readonly untilAt: MonotonicMillis
 }
@@ -73,9 +76,9 @@ export class Line {
   }
 
   /** The returned function leaves the line. */
-  join(waiter: Waiter, { forMs, excluded, key, priority = PRIORITY_DEFAULT }: Wait): () => void {
+  join(waiter: Waiter, { forMs, excluded, bound, key, priority = PRIORITY_DEFAULT }: Wait): () => void {
     const now = this.#clock.monotonic()
-    const place = this.#list.add({ value: { waiter, excluded, joinedAt: now, untilAt: now + forMs }, key, priority }, now)
+    const place = this.#list.add({ value: { waiter, excluded, bound, joinedAt: now, untilAt: now + forMs }, key, priority }, now)
     this.#timer ??= this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
     return () => this.#list.remove(place)
   }
@@ -88,19 +91,22 @@ export class Line {
     return true
   }
 
-  /** Whose turn it is at this server; out of the line with that. `before`: nobody who could use one of these. */
-  next(server: Server, before: readonly Server[] = []): Waiter | undefined {
-    const canUse = ({ excluded, waiter }: Entry): boolean =>
-      excluded?.has(server) !== true && waiter.wanted && before.every((other) => excluded?.has(other) === true)
+  /** Whose turn it is at this server; out of the line with that. `before`: nobody who could use one of these. `boundOnly`: nobody new. */
+  next(server: Server, before: readonly Server[] = [], boundOnly = false): Waiter | undefined {
+    const canUse = ({ excluded, bound, waiter }: Entry): boolean => {
+      if (!waiter.wanted || excluded?.has(server) === true) return false
+      if (bound === undefined ? boundOnly : bound !== server) return false
+      return before.every((other) => excluded?.has(other) === true)
+    }
     const now = this.#clock.monotonic()
     const entry = this.#list.take(now, canUse)
     if (entry !== undefined) this.#observer.served(now - entry.joinedAt)
     return entry?.waiter
   }
 
-  /** There is nothing to wait for any more. */
-  expireAll(): void {
-    for (const place of this.#list) this.#end(place, 'elsewhere')
+  /** There is nothing to wait for any more: for anybody, or who is bound to this server. */
+  expireAll(bound?: Server): void {
+    for (const place of this.#list) if (bound === undefined || place.value.bound === bound) this.#end(place, 'elsewhere')
   }
 
   close(): void {

@@ -5,11 +5,11 @@
 import type { PoolConfig } from '../config/config.ts'
 import { UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
-import { type Duty, type Member, memberDifference } from '../core/members/members.ts'
+import { type Duty, memberDifference } from '../core/members/members.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { Leaving, type Left } from './leaving.ts'
-import { learntLimit, Server, type ServerState } from './server.ts'
+import { learntLimit, type PoolMember, Server, type ServerState } from './server.ts'
 
 export interface MembershipParts {
   readonly clock: Clock
@@ -29,11 +29,15 @@ export class Membership {
   readonly #listeners = new Set<() => void>()
   #servers: readonly Server[]
 
-  constructor(parts: MembershipParts) {
+  /** Who is in it at first is as good as any other one. */
+  constructor(parts: MembershipParts, members: readonly PoolMember[]) {
     const config = parts.config()
     this.#parts = parts
     this.#leaving = new Leaving(parts.clock, (left) => this.#left(left))
-    this.#servers = config.servers.map((server) => new Server(config, server))
+    this.#servers = members.map((member) => new Server(config, member))
+    for (const [i, { duty }] of members.entries()) {
+      if (duty !== 'ready') Object.assign(this.#servers[i] as Server, { duty, state: 'draining', because: becauseOf(duty) })
+    }
   }
 
   get servers(): readonly Server[] {
@@ -53,7 +57,7 @@ export class Membership {
     for (const listener of this.#listeners) listener()
   }
 
-  set(wanted: readonly Member[], changed: () => void): void {
+  set(wanted: readonly PoolMember[], changed: () => void): void {
     const { added, removed, kept } = memberDifference(this.#servers, wanted)
     const came = added.map((member) => this.#admit(member))
     const byName = new Map([...kept.map(([server]) => server), ...came].map((server) => [server.name, server]))
@@ -65,7 +69,7 @@ export class Membership {
     for (const server of came) this.#parts.look(server)
   }
 
-  #admit(member: Member): Server {
+  #admit(member: PoolMember): Server {
     const { name, source } = member
     const config = this.#parts.config()
     const server = this.#leaving.comeBack(name) ?? new Server(config, member)
@@ -78,11 +82,18 @@ export class Membership {
       health: UNKNOWN,
       conduct: new Conduct(),
       pausedUntil: 0,
-      cold: true,
+      cold: this.#wasUsed(),
       isNew: true,
     })
+    server.because = 'it was not checked yet'
+    server.lastCheck = undefined
     this.#tell({ type: 'server-added', pool: config.name, server: name, source })
     return server
+  }
+
+  /** Somebody has served: then who comes now is new. */
+  #wasUsed(): boolean {
+    return this.#servers.some(({ upSince }) => upSince > 0)
   }
 
   #dismiss(server: Server): void {
@@ -103,13 +114,12 @@ export class Membership {
     const before = server.duty
     if (duty === before) return
     server.duty = duty
-    this.#tell({ type: 'server-duty', pool: server.pool, server: server.name, duty })
     if (duty === 'maint') this.#parts.forget(server)
     if (before === 'maint') Object.assign(server, { health: UNKNOWN, conduct: new Conduct(), cold: true })
-    const reason = `an operator set it to ${duty}`
-    if (duty === 'ready') this.#parts.enter(server, stateOf(server), reason, 'operator')
+    const reason = becauseOf(duty)
+    if (duty === 'ready') this.#parts.enter(server, stateOf(server), reasonOf(server) ?? reason, 'operator')
     else if (server.state !== 'draining') this.#parts.enter(server, 'draining', reason, 'operator')
-    else server.downReason = reason
+    else server.because = reason
     this.#parts.look(server)
   }
 
@@ -118,7 +128,16 @@ export class Membership {
   }
 }
 
-function take(server: Server, member: Member): void {
+/** Its last check says more than that somebody wants it. */
+function reasonOf({ health, lastCheck }: Server): string | undefined {
+  return health.state === 'down' && lastCheck?.result.kind === 'failed' ? lastCheck.result.reason : undefined
+}
+
+function becauseOf(duty: Duty): string {
+  return `an operator set it to ${duty}`
+}
+
+function take(server: Server, member: PoolMember): void {
   server.config = member
   server.configuredWeight = member.weight
   server.source = member.source

@@ -1,7 +1,10 @@
 /** What the pool learns from live requests, and what it does not. Balancing and the line are tested through the gateway. */
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
+import fc from 'fast-check'
 import type { PoolConfig } from '../config/config.ts'
+import type { Duty } from '../core/members/members.ts'
+import '../../test/support/seed-fast-check.ts'
 import { ManualClock } from '../../test/support/manual-clock.ts'
 import { testPool } from '../../test/support/test-config.ts'
 import { SeededRandom } from '../../test/support/seeded-random.ts'
@@ -9,7 +12,7 @@ import { LIVE_QUIET_MS } from '../core/jobs/drain-pace.ts'
 import { systemNetwork } from '../ports/system.ts'
 import { createTelemetry } from '../telemetry/create-telemetry.ts'
 import { Pool } from './pool.ts'
-import type { Server } from './server.ts'
+import type { Server, ServerState } from './server.ts'
 import type { Waiter } from './line.ts'
 
 interface Rig {
@@ -149,4 +152,64 @@ test('requests that wait without end leave jobs a slot after a second, and after
   wants = false
   assert.equal(next(10_000), 'request')
   assert.deepEqual([pool.waiting, server.jobs, server.inFlight, told.length], [14, 0, 2, 2])
+})
+
+test('whoever was on a server gets a slot of it only if it has one and may be used: up, or draining; a backup only without primaries', (t) => {
+  const { pool } = startRig(t, { maxInFlight: 2 }, 4)
+  const one = fc.record({
+    state: fc.constantFrom('unknown', 'up', 'up', 'down', 'ejected', 'draining') as fc.Arbitrary<ServerState>,
+    healthy: fc.boolean(),
+    duty: fc.constantFrom('ready', 'drain', 'maint') as fc.Arbitrary<Duty>,
+    leaving: fc.boolean(),
+    inFlight: fc.nat({ max: 2 }),
+    backup: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.tuple(one, one, one, one), (states) => {
+      for (const [n, { state, healthy, duty, leaving, inFlight, backup }] of states.entries()) {
+        const server = pool.servers[n] as Server
+        const { backup: _, ...config } = server.config
+        Object.assign(server, { state, duty, leaving, inFlight, config: backup ? { ...config, backup } : config })
+        server.health = { ...server.health, state: healthy ? 'up' : 'down' }
+      }
+      const primaryUp = states.some(({ state, backup }) => state === 'up' && !backup)
+      for (const [n, { state, healthy, duty, leaving, inFlight, backup }] of states.entries()) {
+        const server = pool.servers[n] as Server
+        const usable = (state === 'up' && !(backup && primaryUp)) || (duty === 'drain' && healthy && !leaving)
+        assert.equal(pool.acquireFrom(server), usable ? inFlight < 2 : undefined)
+        assert.equal(server.inFlight, usable && inFlight < 2 ? inFlight + 1 : inFlight)
+        server.inFlight = inFlight
+      }
+    }),
+  )
+})
+
+test('a slot goes to who is bound to its server and to those who are bound to none; of a draining server only to the bound', (t) => {
+  const { pool } = startRig(t, { maxInFlight: 1 }, 2)
+  const [a, b] = pool.servers as [Server, Server]
+  const told: string[] = []
+  const wait = (name: string, bound?: Server): void =>
+    void pool.wait(
+      {
+        wanted: true,
+        grant: (server) => void told.push(`${name} ${server.name.at(-1)}`),
+        expire: (why) => void told.push(`${name} ${why}`),
+      },
+      { forMs: 1000, bound },
+    )
+  for (const server of [a, b]) {
+    Object.assign(server, { state: 'up', health: { ...server.health, state: 'up' } })
+    assert.equal(pool.acquireFrom(server), true)
+  }
+  wait('to-b', b)
+  wait('any')
+  pool.release(a)
+  assert.deepEqual(told, ['any 1'])
+  wait('other')
+  pool.setMembers([a, b].map((server) => ({ ...server.config, source: 'file', duty: server === b ? 'drain' : 'ready' })))
+  pool.release(b)
+  assert.deepEqual(told, ['any 1', 'to-b 2'])
+  wait('again', a)
+  pool.connectFailed(a, 'connection failed: ECONNREFUSED')
+  assert.deepEqual(told, ['any 1', 'to-b 2', 'again elsewhere'])
 })

@@ -3,65 +3,33 @@
  * for the whole pool, and are bound to a server only when a slot is theirs: no request waits behind a busy server while another is idle.
  */
 import { tierInUse } from '../core/balancing/tiers.ts'
+import { pickFewestTunnels } from '../core/balancing/turns.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
-import { afterConnectFailure, afterProbe, ownShortage, type ProbeResult } from '../core/health/health.ts'
+import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
-import type { Member } from '../core/members/members.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
 import { isDeepStrictEqual } from 'node:util'
-import type { PoolConfig } from '../config/config.ts'
+import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import type { Clock, Random, Timer } from '../ports/clock.ts'
-import type { Network } from '../ports/network.ts'
+import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
-import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
+import type { Counter } from '../telemetry/telemetry.ts'
 import { Checks } from './checks.ts'
-import { Judge } from './judge.ts'
+import { createJudge, type Judge } from './judge.ts'
 import { cutLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
-import { Membership } from './membership.ts'
+import { Membership, type MembershipParts } from './membership.ts'
+import type { PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
 import { ServerMeter } from './server-meter.ts'
-import { learntLimit, type Server, type ServerState } from './server.ts'
+import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
 import { setShares } from './shares.ts'
-
-export interface PoolChange {
-  readonly server: Server
-  readonly to: 'up' | 'down'
-  readonly reason: string
-  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members'
-}
-
-/** Who hands out jobs. */
-export interface SlotSeeker {
-  /** A slot of this server is free, and nobody waits for it. */
-  slotFree(server: Server): void
-  /** It would take one as soon as it can. */
-  wants(server: Server): boolean
-}
-
-export interface Wanted {
-  /** Servers that are of no use to it. */
-  readonly excluded?: ReadonlySet<Server> | undefined
-  /** Of what binds it to a server, where the pool balances by that. */
-  readonly keyHash?: number | undefined
-  /** It can wait in a queue: then it is not sent to a server that looks bad. */
-  readonly isSpillable?: boolean
-}
-
-export interface PoolPorts {
-  readonly clock: Clock
-  readonly random: Random
-  readonly network: Network
-  readonly telemetry: Telemetry
-}
+import { Shortage } from './shortage.ts'
 
 /** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
 const JOBS_TURN_MS: Millis = 1_000
 const JOBS_TURN_TIMES = 4
-/** A shortage of ours meets every connect; it is told of once in a while. */
-const SHORTAGE_EVERY_MS: Millis = 10_000
 
 export class Pool {
   readonly name: string
@@ -84,20 +52,21 @@ export class Pool {
   /** No server is up, and some are only thought to be bad: then nobody's opinion counts. */
   #panics = false
   #resumeTimer: Timer | undefined
-  #shortageToldAt: MonotonicMillis = Number.NEGATIVE_INFINITY
+  readonly #shortage: Shortage
   #started = false
   #closed = false
 
-  constructor(config: PoolConfig, ports: PoolPorts) {
+  constructor(config: PoolConfig, ports: PoolPorts, members: readonly PoolMember[] = config.servers.map(asInFile)) {
     this.name = config.name
     this.#config = config
     this.#ports = ports
-    this.#membership = this.#createMembership()
+    this.#shortage = new Shortage(config.name, ports)
+    this.#membership = this.#createMembership(members)
     this.retries = new RetryBudget(config.retries)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
     this.#line = new Line(ports.clock, config.queueing, waits)
-    this.#checks = new Checks(config.health, ports, (server, result) => this.#checked(server, result))
+    this.#checks = new Checks(config.health, ports, (server, result, tookMs) => this.#checked(server, result, tookMs))
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
     const counter = (outcome: string): Counter =>
@@ -269,6 +238,15 @@ export class Pool {
     return chosen
   }
 
+  /** A slot of this very server, for who was there before. False: it has none free. Undefined: it is not to be used. */
+  acquireFrom(server: Server): boolean | undefined {
+    if (!server.keepsSessions && !this.inUse().includes(server)) return undefined
+    this.live.came++
+    if (this.#slotsOf(server) === 0) return false
+    server.inFlight++
+    return true
+  }
+
   #isUsable(server: Server): boolean {
     return server.state === 'up' || this.#isLastHope(server)
   }
@@ -284,12 +262,10 @@ export class Pool {
   }
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
-  acquireTunnel(excluded?: ReadonlySet<Server>): Server | undefined {
-    let chosen: Server | undefined
-    for (const server of this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()) {
-      if (server.tunnels >= this.config.maxTunnels || excluded?.has(server) === true) continue
-      if (chosen === undefined || server.tunnels / server.weight < chosen.tunnels / chosen.weight) chosen = server
-    }
+  acquireTunnel(excluded?: ReadonlySet<Server>, bound?: Server): Server | undefined {
+    const usable = this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
+    const free = usable.filter((server) => server.tunnels < this.config.maxTunnels && excluded?.has(server) !== true)
+    const chosen = bound !== undefined && free.includes(bound) ? bound : pickFewestTunnels(free)
     if (chosen !== undefined) chosen.tunnels++
     return chosen
   }
@@ -363,11 +339,7 @@ export class Pool {
 
   /** The gateway itself lacked what a connection takes: no server is judged by that. */
   connectLacked(errno: string): void {
-    const now = this.#ports.clock.monotonic()
-    if (now - this.#shortageToldAt < SHORTAGE_EVERY_MS) return
-    this.#shortageToldAt = now
-    const message = `no connection to pool ${this.name} can be opened (${errno}): ${ownShortage(errno) ?? 'it is short of something'}`
-    this.#ports.telemetry.event({ type: 'warning', message })
+    this.#shortage.met(errno)
   }
 
   /** A connection broke while it was in use: look now instead of at the next interval. */
@@ -393,7 +365,7 @@ export class Pool {
    * From now on these are its servers. Who is one already stays what it is, with what it has in flight and all that is known of it; who is one no
    * more gets nothing new, and is gone when what runs has ended.
    */
-  setMembers(wanted: readonly Member[]): void {
+  setMembers(wanted: readonly PoolMember[]): void {
     this.#membership.set(wanted, () => this.#membersChanged())
   }
 
@@ -421,8 +393,8 @@ export class Pool {
     return this.#membership.leaving.untilOf(server)
   }
 
-  #createMembership(): Membership {
-    return new Membership({
+  #createMembership(members: readonly PoolMember[]): Membership {
+    const parts: MembershipParts = {
       ...this.#ports,
       config: () => this.#config,
       enter: (server, to, reason, cause) => this.#enter(server, to, reason, cause),
@@ -431,7 +403,8 @@ export class Pool {
         this.#judge?.forget(server)
       },
       look: (server) => this.#look(server),
-    })
+    }
+    return new Membership(parts, members)
   }
 
   /** A check at once, unless nobody wants to know. */
@@ -485,10 +458,11 @@ export class Pool {
 
   /** All of its free slots but `kept`. */
   #serveLine(server: Server, kept: number): void {
-    const isUsable = this.#isUsable(server)
+    const boundOnly = !this.#isUsable(server)
+    if (boundOnly && !server.keepsSessions) return
     const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
-    while (isUsable && this.#slotsOf(server) > kept) {
-      const waiter = this.#line.next(server, before)
+    while (this.#slotsOf(server) > kept) {
+      const waiter = this.#line.next(server, before, boundOnly)
       if (waiter === undefined) return
       server.inFlight++
       waiter.grant(server)
@@ -509,26 +483,17 @@ export class Pool {
   // --- what is thought of servers
 
   #createJudge(rules: OutlierRules): Judge {
-    const { clock, telemetry } = this.#ports
-    return new Judge({
-      ...{ rules, servers: () => this.servers, clock },
-      ejected: (server, reason, forMs) => {
-        telemetry.metrics
-          .counter('spillway_ejections_total', METRICS.spillway_ejections_total.help, { pool: this.name, server: server.name })
-          .inc()
-        telemetry.event({ type: 'server-ejected', pool: this.name, server: server.name, reason, forMs })
-        if (server.state === 'up') this.#enter(server, 'ejected', reason, 'conduct')
-      },
-      onProbation: (server) => {
-        if (server.state !== 'ejected') return
-        telemetry.event({ type: 'server-on-probation', pool: this.name, server: server.name })
-        this.#enter(server, 'up', 'on probation', 'conduct')
-      },
+    return createJudge(rules, {
+      ...this.#ports,
+      pool: this.name,
+      servers: () => this.servers,
+      enter: (server, to, reason) => this.#enter(server, to, reason, 'conduct'),
       acquitted: (server) => this.#beginUp(server, true),
     })
   }
 
-  #checked(server: Server, result: ProbeResult): void {
+  #checked(server: Server, result: ProbeResult, tookMs: Millis): void {
+    server.lastCheck = { at: this.#ports.clock.now(), tookMs, result }
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
     this.meterOf(server).checked(result.kind === 'passed')
     const before = server.health.state
@@ -555,6 +520,8 @@ export class Pool {
   #enter(server: Server, to: ServerState, reason: string, cause: PoolChange['cause']): void {
     const wasOut = server.state !== 'unknown' || server.cold
     server.state = to
+    server.because = reason
+    server.stateSince = this.#ports.clock.now()
     if (to === 'up') this.#beginUp(server, wasOut)
     else {
       if (to !== 'unknown') server.isNew = false
@@ -564,6 +531,7 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
+    if (to !== 'up' && !server.keepsSessions) this.#line.expireAll(server)
     // Another pool stands in: whoever waits here goes there.
     if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.
@@ -589,4 +557,8 @@ export class Pool {
     this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
     if (panics) for (const server of this.servers) this.#offer(server)
   }
+}
+
+function asInFile(server: ServerConfig): PoolMember {
+  return { ...server, source: 'file', duty: 'ready' }
 }

@@ -1,13 +1,17 @@
 /**
- * All pools of a gateway. A reload changes those that run where they are. One that is not configured any more goes on for whoever is in it, and is
- * closed when nobody is; if it comes back before that, it is the same one.
+ * All pools of a gateway, and who is in them: servers of the file, as operators have changed them. A reload changes pools where they are. One that is
+ * not configured any more goes on for whoever is in it, and is closed when nobody is; if it comes back before that, it is the same one.
  */
-import type { PoolConfig, ServerConfig } from '../config/config.ts'
-import type { Member } from '../core/members/members.ts'
+import type { PoolConfig } from '../config/config.ts'
+import type { ServerChange } from '../core/members/changes.ts'
+import { type Source, wantedMembers } from '../core/members/members.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
 import { Failovers } from './failovers.ts'
-import { Pool, type PoolPorts } from './pool.ts'
+import { Pool } from './pool.ts'
+import type { PoolPorts } from './pool-types.ts'
+import type { DeclaredServer, PoolMember } from './server.ts'
+import type { ServerChanges } from './server-changes.ts'
 
 /** How often it is looked whether a pool that goes is empty. Calls that began by the configuration of before get there within one round. */
 const LOOK_MS: Millis = 500
@@ -25,12 +29,18 @@ export class Pools {
   readonly failovers: Failovers
   readonly #going = new Map<string, Going>()
   readonly #ports: PoolPorts
+  readonly #changes: ServerChanges
   #timer: Timer | undefined
   #started = false
 
-  constructor(configs: readonly PoolConfig[], ports: PoolPorts) {
+  constructor(ports: PoolPorts, changes: ServerChanges) {
     this.#ports = ports
+    this.#changes = changes
     this.failovers = new Failovers(this.running, ports.telemetry)
+  }
+
+  /** What was changed before is known. */
+  open(configs: readonly PoolConfig[]): void {
     for (const config of configs) this.#add(config)
   }
 
@@ -43,6 +53,7 @@ export class Pools {
   start(): void {
     this.#started = true
     for (const pool of this.running.values()) pool.start()
+    this.#forgetDormant([...this.running.values()].map(({ config }) => config))
   }
 
   /** Holds from now on. */
@@ -55,10 +66,27 @@ export class Pools {
       else {
         this.running.set(config.name, pool)
         pool.reconfigure(config)
-        pool.setMembers(config.servers.map(memberOf))
+        pool.setMembers(this.#members(config))
       }
     }
     this.failovers.look()
+    this.#forgetDormant(configs)
+  }
+
+  /** Something else than the configuration says otherwise who is in it. */
+  refresh(name: string): void {
+    const pool = this.running.get(name)
+    pool?.setMembers(this.#members(pool.config))
+  }
+
+  /** The servers that it has by themselves: what addresses they stand for is another matter. */
+  declared({ name, servers }: PoolConfig): readonly DeclaredServer[] {
+    const [like] = servers
+    const declared: DeclaredServer[] = servers.map((server) => ({ ...server, source: 'file' }))
+    for (const [server, change] of this.#changes.of(name)) {
+      if (change.added === true && !servers.some((each) => each.name === server)) declared.push(serverNamed(server, 'api', like))
+    }
+    return declared
   }
 
   /** Is one up, of its own or of who stands in for it? */
@@ -73,8 +101,27 @@ export class Pools {
     for (const { pool } of this.#going.values()) pool.close()
   }
 
+  #members(config: PoolConfig): readonly PoolMember[] {
+    return wantedMembers(this.declared(config), { changes: this.#changes.of(config.name), addressesOf: () => undefined })
+  }
+
+  /** Who leaves the file leaves what was changed about it. */
+  #forgetDormant(configs: readonly PoolConfig[]): void {
+    const byName = new Map(configs.map((config) => [config.name, config]))
+    for (const pool of [...this.#changes.pools]) {
+      const config = byName.get(pool)
+      const isDormant = (server: string, { added }: ServerChange): boolean =>
+        config === undefined || (added !== true && !config.servers.some(({ name }) => name === server))
+      this.#changes
+        .forget(pool, isDormant, () => this.refresh(pool))
+        .catch((error: unknown) => {
+          this.#ports.telemetry.event({ type: 'warning', message: `changes of pool ${pool} stay in the store: ${String(error)}` })
+        })
+    }
+  }
+
   #add(config: PoolConfig): void {
-    const pool = new Pool(config, this.#ports)
+    const pool = new Pool(config, this.#ports, this.#members(config))
     this.running.set(config.name, pool)
     this.failovers.watch(pool)
     if (this.#started) pool.start()
@@ -115,6 +162,10 @@ export class Pools {
   }
 }
 
-function memberOf(server: ServerConfig): Member {
-  return { ...server, source: 'file', duty: 'ready' }
+/** What is not said of it is as it is for another one of the pool. */
+function serverNamed(name: string, source: Source, like: PoolConfig['servers'][number] | undefined): DeclaredServer {
+  const at = name.lastIndexOf(':')
+  const host = name.slice(0, at).replace(/^\[|\]$/g, '')
+  const { backup: _, ...rest } = like ?? {}
+  return { ...rest, name, host, port: Number(name.slice(at + 1)), weight: 1, source }
 }

@@ -2,15 +2,20 @@
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import { GradientLimit } from '../core/admission/gradient-limit.ts'
 import { PeakEwma } from '../core/balancing/peak-ewma.ts'
-import { type Health, UNKNOWN } from '../core/health/health.ts'
+import { type Health, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
-import type { Duty, Source } from '../core/members/members.ts'
+import type { Duty, Membership, Source } from '../core/members/members.ts'
 import { hash32 } from '../lib/hash.ts'
-import type { MonotonicMillis } from '../lib/units.ts'
+import type { EpochMillis, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { ServerMeter } from './server-meter.ts'
 
 /** `ejected`: it passes its checks, but its requests fail. `draining`: it is not wanted for anything new, for good or for a while. */
 export type ServerState = 'unknown' | 'up' | 'down' | 'ejected' | 'draining'
+
+/** A server that somebody says is in a pool. */
+export type DeclaredServer = ServerConfig & { readonly source: Source }
+/** And that is in it. */
+export type PoolMember = ServerConfig & Membership
 
 /** A connection or a tunnel to it. */
 export interface Link {
@@ -18,6 +23,12 @@ export interface Link {
   leave(): void
   /** Whatever it is doing is broken off. */
   cut(detail: string): void
+}
+
+export interface LastCheck {
+  readonly at: EpochMillis
+  readonly tookMs: Millis
+  readonly result: ProbeResult
 }
 
 export class Server {
@@ -38,11 +49,16 @@ export class Server {
   returned = false
   downSince: MonotonicMillis = 0
   downReason = ''
+  /** Why it is in the state that it is in. */
+  because = 'it was not checked yet'
+  lastCheck: LastCheck | undefined
+  /** Of the state. */
+  stateSince: EpochMillis = 0
   /** It said 429 or 503: its share is paused until then, or until it has been down. */
   pausedUntil: MonotonicMillis = 0
 
   // Membership.
-  source: Source = 'file'
+  source: Source
   duty: Duty = 'ready'
   /** It is no member any more, and goes when nothing is in flight. */
   leaving = false
@@ -71,15 +87,21 @@ export class Server {
   refused = false
   conduct: Conduct = new Conduct()
 
-  constructor(pool: PoolConfig, config: ServerConfig) {
+  constructor(pool: PoolConfig, config: PoolMember) {
     this.pool = pool.name
     this.config = config
+    this.source = config.source
     this.name = config.name
     this.hash = hash32(config.name)
     this.configuredWeight = config.weight
     this.weight = config.weight
     this.limit = learntLimit(pool)
     this.slots = this.limit?.limit ?? pool.maxInFlight
+  }
+
+  /** Nothing new, but who was there before may come back until it leaves. */
+  get keepsSessions(): boolean {
+    return this.duty === 'drain' && this.health.state === 'up' && !this.leaving
   }
 
   /** It stands in for others. */

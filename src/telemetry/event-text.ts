@@ -35,7 +35,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-added': 'info',
   'server-removed': 'info',
   'server-left': 'info',
-  'server-duty': 'info',
+  'server-changed': 'warn',
   'pool-removed': 'info',
   'pool-left': 'info',
   'pool-panics': 'error',
@@ -133,7 +133,7 @@ const TEXTS: Texts = {
     `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
   'server-left': (event, name) =>
     `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
-  'server-duty': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator set it to ${event.duty}`,
+  'server-changed': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator has changed it: ${event.change}`,
   'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
   'pool-panics': (event) => `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,

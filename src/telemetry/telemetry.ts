@@ -23,8 +23,8 @@ export type GatewayEvent =
   /** It is not configured any more: whoever is in it may end. */
   | { readonly type: 'pool-removed'; readonly pool: string }
   | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }
-  /** An operator wants it ready, drained or not used at all. */
-  | { readonly type: 'server-duty'; readonly pool: string; readonly server: string; readonly duty: 'ready' | 'drain' | 'maint' }
+  /** An operator has changed it. */
+  | { readonly type: 'server-changed'; readonly pool: string; readonly server: string; readonly change: string }
   /** No server is good, and some only look bad: they get requests all the same. */
   | { readonly type: 'pool-panics'; readonly pool: string }
   | { readonly type: 'pool-calm'; readonly pool: string }

@@ -178,6 +178,29 @@ test('when the gateway stops tunnels are ended gently: the server hears it first
   assert.equal(it.servers[0]?.tunnels.size, 0)
 })
 
+test('an upgrade that the server answers while the gateway stops is a tunnel that is ended, too', async (t) => {
+  const slow = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined)
+    socket.on('end', () => socket.end())
+    socket.on('data', () => (asked = () => void socket.write(SWITCHED)))
+  })
+  let asked: (() => void) | undefined
+  await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve))
+  t.after(() => slow.close())
+  const rig = await startGatewayRig([(slow.address() as AddressInfo).port], { routes: [testRoute({ name: '/*', mode: 'direct' })] })
+  t.after(() => rig.gateway.close())
+  const client = await RawClient.connect(rig.port)
+  t.after(() => client.destroy())
+  client.socket.on('end', () => client.socket.end())
+  client.write(`${UPGRADE}\r\n`)
+  await until('the server is asked', () => asked !== undefined)
+  const drained = rig.gateway.drain()
+  asked?.()
+  await drained
+  await until('it has heard the end', () => client.ended || client.closed)
+  assert.equal(statusOf(client), 101)
+})
+
 test('who does not hear the end is cut off after a while', async (t) => {
   const it = await scene(t, { deaf: true })
   const client = await it.open()

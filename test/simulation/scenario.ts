@@ -109,6 +109,7 @@ function configOf(servers: readonly string[], forgetful: Scenario['forgetful'], 
     maxInFlight: 1 + random.integer(6),
     maxWaiting: random.pick([2, 100]),
     waitMs: random.pick([200, 2000]),
+    queueing: { targetMs: 20, intervalMs: 100 },
     health: {
       intervalMs: random.pick([1000, 4000]),
       timeoutMs: 500,

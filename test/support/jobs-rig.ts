@@ -21,6 +21,7 @@ import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
+import { LearntSessions, Sticky } from '../../src/gateway/sticky.ts'
 import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
@@ -100,6 +101,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     router,
     pools,
     failovers: new Failovers(pools, telemetry),
+    sticky: new Sticky({ keys: [], learnt: new LearntSessions(1000, clock), telemetry }),
     upstream,
     budget,
     jobs,

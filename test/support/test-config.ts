@@ -86,10 +86,12 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
       scheduleBytes: 16_777_216,
       tasks: 100,
       rateKeys: 100_000,
+      stickySessions: 1000,
       subscriptions: 100,
       chain: 32,
       batch: 10_000,
       batches: 10_000,
+      serverChanges: 1000,
       filterValues: 1000,
     },
     timeouts: {

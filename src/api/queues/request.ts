@@ -17,6 +17,8 @@ export interface ApiRequest {
   readonly segments: readonly string[]
   readonly query: URLSearchParams
   readonly contentType: string | undefined
+  /** On the admin address. */
+  readonly ifMatch?: string | undefined
   readonly body: RequestBody
   readonly caller: Caller
   /** The client, who may leave. */

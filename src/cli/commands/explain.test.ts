@@ -40,3 +40,20 @@ test('a split, with the share of each pool and what binds a client to it', async
   assert.equal(await explained(t, route('')), 'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, drawn for each request')
   assert.equal(await explained(t, route(', splitBy: cookie:s')), 'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, by cookie:s')
 })
+
+test('what a client comes back by', async (t) => {
+  const sticky = 'sticky: { keys: [{ id: k, secret: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=" }] }\n'
+  assert.equal(
+    await explained(t, `${sticky}${POOLS}routes: [{ match: /*, pool: d, sticky: { cookie: srv } }]`),
+    'mode direct; pool d (d:80); sticky by the cookie srv',
+  )
+  assert.equal(
+    await explained(t, `${POOLS}routes: [{ match: /*, pool: d, sticky: { appCookie: SID } }]`),
+    "mode direct; pool d (d:80); sticky by the application's cookie SID",
+  )
+})
+
+test('how urgent it is, and how many tunnels it may have', async (t) => {
+  const route = '{ match: /*, pool: d, priority: 7, tunnels: { max: 5 } }'
+  assert.equal(await explained(t, `${POOLS}routes: [${route}]`), 'mode direct; pool d (d:80); priority 7; at most 5 tunnels')
+})

@@ -1,5 +1,5 @@
 /** `spillway explain`: which route a request takes, what that means for it, and why it takes no other. */
-import type { Config, PoolConfig, RouteConfig, SplitConfig } from '../../config/config.ts'
+import type { Config, PoolConfig, RouteConfig, SplitConfig, StickyConfig } from '../../config/config.ts'
 import { checkPath } from '../../core/routing/check-path.ts'
 import { sourceText } from '../../config/source-text.ts'
 import { failoverChain } from '../../core/routing/failover.ts'
@@ -97,7 +97,10 @@ function meaningText(route: RouteConfig, config: Config): string {
   const parts = [`mode ${route.mode}`, worker]
   if (route.queue !== undefined) parts.push(`queue ${route.queue}`)
   if (route.waitMs > 0) parts.push(`held up to ${spanText(route.waitMs)}, then ${route.onWait}`)
+  if (route.priority !== undefined) parts.push(`priority ${route.priority}`)
+  if (route.tunnels?.max !== undefined) parts.push(`at most ${route.tunnels.max} tunnels`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
+  if (route.sticky !== undefined) parts.push(stickyText(route.sticky))
   if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
   return parts.join('; ')
 }
@@ -113,6 +116,10 @@ function splitText({ shares, by }: SplitConfig, { pools }: Config): string {
     return `${workerText(pool)} ${Number(((share.weight / total) * 100).toFixed(2))} %`
   })
   return `${texts.join(', ')}, ${by === undefined ? 'drawn for each request' : `by ${sourceText(by)}`}`
+}
+
+function stickyText({ cookie }: StickyConfig): string {
+  return cookie.by === 'gateway' ? `sticky by the cookie ${cookie.name}` : `sticky by the application's cookie ${cookie.name}`
 }
 
 function poolText({ name, servers }: PoolConfig): string {

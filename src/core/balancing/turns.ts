@@ -34,3 +34,14 @@ export function pickLeastRequests<T extends Player & Pick<Candidate, 'inFlight'>
   if (best !== undefined) best.credit -= total
   return best
 }
+
+/** Fewest tunnels per weight; the first of several. */
+export function pickFewestTunnels<T extends { readonly tunnels: number; readonly weight: number }>(
+  candidates: readonly T[],
+): T | undefined {
+  let best: T | undefined
+  for (const candidate of candidates) {
+    if (best === undefined || candidate.tunnels / candidate.weight < best.tunnels / best.weight) best = candidate
+  }
+  return best
+}
