@@ -60,7 +60,7 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly network?: Network
-  /** For webhooks, which are sent over node:http, outside of `network`. */
+  /** For names of servers, and for webhooks, which are sent over node:http, outside of `network`. */
   readonly resolver?: Resolver
   /** Instead of the system's sockets, for them, too. */
   readonly webhookAgents?: SenderParts['agents']
@@ -182,7 +182,7 @@ class RunningGateway implements Gateway {
     this.#guard = config.guard && this.#createGuard(config.guard)
     this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
-    this.#pools = new Pools(this.#parts(), this.#serverChanges)
+    this.#pools = new Pools({ ...this.#parts(), resolver: options.resolver ?? systemResolver }, this.#serverChanges)
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)

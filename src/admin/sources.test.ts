@@ -25,6 +25,7 @@ const poolConfig: PoolConfig = {
   maxWaiting: 10,
   health: { intervalMs: 2000, timeoutMs: 1000, fall: 3, rise: 2 },
   slowStartMs: 0,
+  addresses: 'all',
   drainTimeoutMs: 300_000,
   failoverGraceMs: 0,
   reserve: 0.2,

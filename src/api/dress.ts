@@ -62,6 +62,7 @@ export function editedLines(lines: string, edits: HeaderEdits, valueOf: ValueOf)
 }
 
 export function dressAnswers(call: Call, { response, serverTiming }: RouteActions, valueOf: ValueOf): void {
+  if (response !== undefined) call.dropped = response.drop
   if (response !== undefined) editAnswers(call, (lines) => editedLines(lines, response, valueOf))
   if (serverTiming === true) editAnswers(call, (lines) => lines + serverTimingLine(call))
 }

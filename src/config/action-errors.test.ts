@@ -36,6 +36,7 @@ const BAD: Readonly<Record<string, readonly [text: string, line: RegExp]>> = {
   'a host with a path': ['match: /a, rewrite: { host: a/b }', /rewrite\.host {2}must be a host name/],
   'redirect and answer': ['match: /a, redirect: { to: /b }, answer: {}', /answer {2}a route has redirect or answer, not both/],
   'a redirect with a pool': ['match: /a, redirect: { to: /b }, pool: api', /pool {2}has no meaning on a route with redirect/],
+  'a redirect that tries again': ['match: /a, redirect: { to: /b }, timeout: 5s', /timeout {2}has no meaning on a route with redirect/],
   'a redirect that queues': ['match: POST /a, redirect: { to: /b }, mode: queue', /mode {2}a route with redirect keeps no jobs/],
   'a redirect with request fields': [
     'match: /a, redirect: { to: /b }, headers: { request: { remove: [a] } }',

@@ -153,6 +153,8 @@ export interface PoolConfig {
   readonly slowStartMs: Millis
   /** After a failed check, attempts in flight are left alone this long. Default 10s. */
   readonly failoverGraceMs: Millis
+  /** Which of those of a host name are servers. */
+  readonly addresses: 'all' | 'ipv4' | 'ipv6'
   /** What runs on a server that was taken out may go on for so long; Infinity: as long as it takes. Default 5m. */
   readonly drainTimeoutMs: Millis
   /** Share of `maxInFlight` that jobs leave to direct requests while these come. Default 0.2. */

@@ -35,6 +35,8 @@ export function inPlace(running: Config, read: Config): InPlace {
       queuesMax: read.api.queuesMax,
       leaseMaxMs: read.api.leaseMaxMs,
     },
+    // Files were read with it already.
+    limits: { ...running.limits, answer: read.limits.answer },
     // Links and receipts that are out there have the path in them.
     jobs: { ...read.jobs, path: running.jobs.path },
     drainTimeoutMs: read.drainTimeoutMs,

@@ -62,6 +62,9 @@ export function resolveActions(
   return Object.keys(actions).length === 0 ? undefined : actions
 }
 
+/** What a route may have that answers by itself. The mode has its own message. */
+const ANSWERING: ReadonlySet<keyof ParsedRoute> = new Set(['match', 'redirect', 'answer', 'headers', 'cors', 'mode'])
+
 /** A route that answers by itself asks no server. */
 function checkTogether(route: ParsedRoute, { report, path }: Context): void {
   const own = route.redirect === undefined ? 'answer' : 'redirect'
@@ -69,8 +72,8 @@ function checkTogether(route: ParsedRoute, { report, path }: Context): void {
   if (route.redirect !== undefined && route.answer !== undefined) {
     report.error({ path: [...path, 'answer'], message: 'a route has redirect or answer, not both' }, [[...path, 'redirect']])
   }
-  for (const key of ['pool', 'rewrite', 'serverTiming'] as const) {
-    if (route[key] === undefined) continue
+  for (const key of Object.keys(route) as (keyof ParsedRoute)[]) {
+    if (ANSWERING.has(key) || route[key] === undefined) continue
     report.error({ path: [...path, key], message: `has no meaning on a route with ${own}: no server is asked` }, [[...path, own]])
   }
   if (route.headers?.request !== undefined) {

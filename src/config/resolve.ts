@@ -124,6 +124,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    addresses: rest.addresses,
     drainTimeoutMs: rest.drainTimeout,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },

@@ -61,7 +61,9 @@ const store = z.strictObject({
 })
 
 const server = z.strictObject({
-  url: field.serverUrl.describe('`http://host:port`. A host name stands for all its addresses.'),
+  url: field.serverUrl.describe(
+    '`http://host:port`. A host name stands for all its addresses, looked up again every 5s; `localhost` is one server.',
+  ),
   weight: field.count(1, 1000).default(1).describe('Its share of requests and buckets, compared with the other servers of the pool.'),
   backup: z
     .boolean()

@@ -130,9 +130,16 @@ export function editedHeaders(headers: FlatHeaders, edits: FieldEdits | undefine
   return edits === undefined ? headers : [...withoutFields(headers, edits.drop), ...edits.fields]
 }
 
-/** The lines that the server of a direct call gets. */
-export function serverLines(call: DownstreamCall, match: RouteMatch, context: CallContext): string {
+export interface ServerFields {
+  readonly lines: string
+  /** Lower-case names that only the gateway says: they are not let in by trailers. */
+  readonly only: ReadonlySet<string> | undefined
+}
+
+/** What the server of a direct call gets. */
+export function serverFields(call: DownstreamCall, match: RouteMatch, context: CallContext): ServerFields {
   const lines = requestFields(call.head, call.peer, context.forwarding)
   const edits = requestEdits(call, match, context)
-  return edits === undefined ? lines : withoutLines(lines, edits.drop) + fieldLines(edits.fields)
+  if (edits === undefined) return { lines, only: undefined }
+  return { lines: withoutLines(lines, edits.drop) + fieldLines(edits.fields), only: edits.drop }
 }

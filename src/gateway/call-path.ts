@@ -29,7 +29,7 @@ import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
-import { actOn, addMark, dressCall, editedHeaders, markCall, requestEdits, serverLines } from './actions.ts'
+import { actOn, addMark, dressCall, editedHeaders, markCall, requestEdits, serverFields } from './actions.ts'
 import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
@@ -151,7 +151,7 @@ function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, or
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
   const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
-  const fields = serverLines(call, match, context)
+  const fields = serverFields(call, match, context)
   const choice = choiceFor(call, match, context)
   const pool = choice?.pool ?? serversOf(match, context)
   const keyHash = choice === undefined ? balanceHash(pool.config.balance, call, match, context.clients) : undefined

@@ -1,4 +1,5 @@
 /** What a request is that is served now, and what is handed over when it becomes a job instead. */
+import type { ServerFields } from './actions.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { type Failure, failure } from '../core/errors.ts'
 import { isServerFault } from '../core/health/outliers.ts'
@@ -18,8 +19,8 @@ export interface DirectRequest {
   readonly pool: Pool
   /** Instead of the client's. */
   readonly target: string | undefined
-  /** Field lines for the server, without framing. */
-  readonly fields: string
+  /** For the server, without framing. */
+  readonly fields: ServerFields
   /** Set when the route answers for CORS: replaces what the server says about it. */
   readonly cors: readonly string[] | undefined
   /** Hash of what binds it to a server, where the pool balances by that. */

@@ -62,7 +62,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#request = request
     this.#pool = request.pool
     this.#context = context
-    this.#head = `${call.head.method} ${request.target ?? call.head.target} HTTP/1.1\r\n${request.fields}`
+    this.#head = `${call.head.method} ${request.target ?? call.head.target} HTTP/1.1\r\n${request.fields.lines}`
   }
 
   start(): void {
@@ -75,7 +75,11 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   #createBody(): RequestStream {
     const copyBytesMax = this.#request.route.retry?.bodyBytesMax ?? this.#context.config.limits.spillCopy
-    return new RequestStream(this.#call, this.#context, { copyBytesMax, tooLarge: () => this.#bodyTooLarge() })
+    return new RequestStream(this.#call, this.#context, {
+      copyBytesMax,
+      only: this.#request.fields.only,
+      tooLarge: () => this.#bodyTooLarge(),
+    })
   }
 
   /** Everything that the call does ends then, and its servers know. */

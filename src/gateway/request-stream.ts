@@ -1,4 +1,5 @@
 /** The request's body on its way up: read once from the client, copied while small, sent to one server after the other if need be. */
+import { withoutFields } from '../core/actions/header-edits.ts'
 import { forwardTrailers } from '../core/headers/forward.ts'
 import type { Bytes } from '../lib/units.ts'
 import type { BodySink } from '../net/call.ts'
@@ -7,6 +8,14 @@ import type { UpstreamConnection } from '../net/upstream-connection.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { CallContext } from './context.ts'
 import type { MirroredBody } from './mirror.ts'
+
+interface RequestStreamOptions {
+  /** So much is kept, to be sent again. */
+  readonly copyBytesMax: Bytes
+  /** Names that only the gateway says, in lower case. */
+  readonly only: ReadonlySet<string> | undefined
+  readonly tooLarge: () => void
+}
 
 export class RequestStream implements BodySink {
   /** Told once, when the body has been read, or will not be. */
@@ -17,15 +26,16 @@ export class RequestStream implements BodySink {
   readonly #copy: BodyCopy
   readonly #bytesMax: Bytes
   readonly #tooLarge: () => void
+  readonly #only: ReadonlySet<string> | undefined
   #trailers: readonly string[] = []
   #connection: UpstreamConnection | undefined
   #rest: BodySink | undefined
 
-  /** `copyBytesMax`: how much is kept, to be sent again. */
-  constructor(call: DownstreamCall, context: CallContext, { copyBytesMax, tooLarge }: { copyBytesMax: Bytes; tooLarge: () => void }) {
+  constructor(call: DownstreamCall, context: CallContext, { copyBytesMax, only, tooLarge }: RequestStreamOptions) {
     this.#call = call
     this.#bytesMax = context.config.limits.body
     this.#tooLarge = tooLarge
+    this.#only = only
     this.#copy = new BodyCopy(copyBytesMax, context.budget)
   }
 
@@ -77,7 +87,8 @@ export class RequestStream implements BodySink {
   end(trailers: readonly string[]): void {
     this.ended = true
     if (this.#rest !== undefined) return this.#rest.end(trailers)
-    this.#trailers = forwardTrailers(trailers, this.#call.head.connection)
+    const passed = forwardTrailers(trailers, this.#call.head.connection)
+    this.#trailers = this.#only === undefined ? passed : withoutFields(passed, this.#only)
     this.#connection?.end(this.#trailers)
     if (this.mirror !== undefined) this.#tellMirror(this.#copy.whole ? this.#copy.pieces : 'body')
   }

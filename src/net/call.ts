@@ -79,6 +79,8 @@ export interface Call {
   readonly log: CallLog
   /** Has the last word about the field lines of every final answer, but for those that frame it. */
   editAnswer?: ((lines: string) => string) | undefined
+  /** Lower-case names of fields that are taken out of answers: they are not let in by trailers. */
+  dropped?: ReadonlySet<string> | undefined
   /** What servers get beside what came: its id, its trace. */
   marks?: FieldEdits | undefined
 

@@ -2,6 +2,7 @@
  * One request of a client's connection with its response: what `Call` promises, carried out on the connection.
  * It keeps the message's framing right whatever its user does: a body that ends short breaks the connection instead of looking complete.
  */
+import { withoutFields } from '../core/actions/header-edits.ts'
 import type { RequestHead, ResponseHead } from '../http1/message.ts'
 import { chunkHeader, fieldLines, lastChunk, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
@@ -42,6 +43,7 @@ export class DownstreamCall implements Call, RequestBody {
   readonly log: CallLog = { route: '', mode: '' }
   drainListener: (() => void) | undefined
   editAnswer: ((lines: string) => string) | undefined
+  dropped: ReadonlySet<string> | undefined
   marks: FieldEdits | undefined
 
   constructor(connection: DownstreamConnection, head: RequestHead, out: Output, receivedAt: MonotonicMillis) {
@@ -228,7 +230,8 @@ export class DownstreamCall implements Call, RequestBody {
   end(trailers: readonly string[] = []): void {
     if (this.gone || this.responseEnded) return
     if (!this.#bodyless) {
-      if (this.#framing === CHUNKED) this.#out.write(lastChunk(trailers))
+      if (this.#framing === CHUNKED)
+        this.#out.write(lastChunk(this.dropped === undefined ? trailers : withoutFields(trailers, this.dropped)))
       else if (this.#framing > 0 && this.#left > 0) return this.abort()
     }
     this.responseEnded = true

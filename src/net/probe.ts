@@ -8,6 +8,8 @@ import type { Network } from '../ports/network.ts'
 export interface ProbeTarget {
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   /** Absent: TCP only. */
   readonly path?: string
   readonly timeoutMs: Millis
@@ -62,8 +64,8 @@ function judgeError(error: NodeJS.ErrnoException): ProbeResult {
   return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: plainReason(error) }
 }
 
-function hostHeader(target: { readonly host: string; readonly port: number }): string {
-  const host = target.host.includes(':') ? `[${target.host}]` : target.host
+function hostHeader(target: ProbeTarget): string {
+  const host = target.hostName ?? (target.host.includes(':') ? `[${target.host}]` : target.host)
   return target.port === 80 ? host : `${host}:${target.port}`
 }
 

@@ -47,8 +47,8 @@ export class Checks {
     check.running = true
     check.timer?.cancel()
     const { path, timeoutMs } = this.#config
-    const { host, port } = server.config
-    const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
+    const { host, port, hostName } = server.config
+    const target = { host, port, timeoutMs, ...(path !== undefined && { path }), ...(hostName !== undefined && { hostName }) }
     const begunAt = this.#ports.clock.monotonic()
     void probe(target, this.#ports).then((result) => {
       check.running = false

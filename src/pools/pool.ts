@@ -53,6 +53,8 @@ export class Pool {
   #panics = false
   #resumeTimer: Timer | undefined
   readonly #shortage: Shortage
+  /** The names of its servers are being looked up for the first time: nobody knows yet who is in it. */
+  isAwaited = false
   #started = false
   #closed = false
 
@@ -139,6 +141,7 @@ export class Pool {
 
   /** Checked, and none of them is good. */
   get isLost(): boolean {
+    if (this.isAwaited) return false
     return this.servers.every(({ state }) => state === 'down' || state === 'ejected' || state === 'draining')
   }
 

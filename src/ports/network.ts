@@ -2,6 +2,7 @@
  * The system's sockets as a port: what the gateway needs of them, so that the simulator can hand out a network of its own.
  * `node:net` fulfils it as it is; nothing stands between the gateway and its sockets.
  */
+import type { Millis } from '../lib/units.ts'
 import type { OnReadOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
 
@@ -38,6 +39,8 @@ export interface ListeningSocket {
 export interface ResolvedAddress {
   readonly address: string
   readonly family: 4 | 6
+  /** For so long the answer is good; absent: nobody says. */
+  readonly ttlMs?: Millis
 }
 
 /** Names of hosts, where somebody wants to look at the addresses before anything is sent to them. */

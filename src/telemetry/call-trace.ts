@@ -62,6 +62,11 @@ export class TryNote {
     if (!this.reused) this.connectMs = this.#connection?.connectMs
   }
 
+  /** In a word, for who reads why there was another one: the status of an answer that was not good enough, or the outcome. */
+  get said(): string {
+    return this.status === undefined ? this.outcome : String(this.status)
+  }
+
   /** Once; whatever is said later changes nothing. */
   ended(outcome: string): void {
     if (this.tookMs !== undefined) return
@@ -114,7 +119,7 @@ export class CallTrace {
       server.name,
       this.#clock,
       { beganAt: this.#clock.monotonic(), callAt: this.#callAt },
-      why ?? this.tries.at(-1)?.outcome,
+      why ?? this.tries.at(-1)?.said,
     )
     this.tries.push(began)
     return began

@@ -36,6 +36,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-removed': 'info',
   'server-left': 'info',
   'server-changed': 'warn',
+  'name-unresolved': 'warn',
+  'name-resolved': 'info',
   'pool-removed': 'info',
   'pool-left': 'info',
   'pool-panics': 'error',
@@ -133,6 +135,9 @@ const TEXTS: Texts = {
     `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
   'server-left': (event, name) =>
     `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
+  'name-unresolved': (event) =>
+    `${event.name} cannot be looked up (${event.reason}); ${event.kept === 0 ? 'no address of it is known' : `its last ${event.kept} addresses go on`}`,
+  'name-resolved': (event) => `${event.name} can be looked up again; addresses: ${event.addresses}`,
   'server-changed': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator has changed it: ${event.change}`,
   'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,

@@ -23,6 +23,9 @@ export type GatewayEvent =
   /** It is not configured any more: whoever is in it may end. */
   | { readonly type: 'pool-removed'; readonly pool: string }
   | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }
+  /** A host name of servers: what was known of it goes on. */
+  | { readonly type: 'name-unresolved'; readonly name: string; readonly reason: string; readonly kept: number }
+  | { readonly type: 'name-resolved'; readonly name: string; readonly addresses: number }
   /** An operator has changed it. */
   | { readonly type: 'server-changed'; readonly pool: string; readonly server: string; readonly change: string }
   /** No server is good, and some only look bad: they get requests all the same. */

@@ -1,6 +1,7 @@
 /** What the access line of a call says of its way, and how it says it ended. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { DEFAULT_RETRY } from '../../src/core/retry/retry.ts'
 import type { AccessLine } from '../../src/telemetry/telemetry.ts'
 import { type GatewayRig, type GatewayRigOptions, startGatewayRig } from '../support/gateway-rig.ts'
 import { ask, open } from '../support/http-client.ts'
@@ -200,4 +201,14 @@ test('what the gateway says by itself: accepted, no route, refused', async () =>
   const ends = [await all.line(0), await all.line(1), await all.line(2), await all.line(3)].map(({ end }) => end)
   assert.deepEqual(ends, ['accepted', 'no-route', 'refused', 'refused'])
   client.socket.destroy()
+})
+
+test('a try for the sake of a better answer says which one was not good enough', async () => {
+  const busy: Handle = (_, response) => void response.writeHead(502).end('no')
+  const retry = { ...DEFAULT_RETRY, statuses: [502] }
+  await using all = await scene([busy, busy], { routes: [testRoute({ name: '/*', mode: 'direct', retry })] })
+  assert.equal((await ask(all.rig.url)).status, 502)
+  const { tries = [], end } = await all.line(0)
+  assert.ok(tries.length >= 2)
+  assert.deepEqual([tries[0]?.status, tries[1]?.why, end], [502, '502', 'ok'])
 })

@@ -250,3 +250,31 @@ test('lists of hosts and paths, and tests of headers and query', async (t) => {
   assert.equal(await asked('/x', { Authorization: 'Bearer abc', Cookie: 'a=b' }), 'bearer')
   assert.equal(await asked('/x'), 'no cookie')
 })
+
+test('trailers let nothing in that the route sets or takes out, neither way', async (t) => {
+  const got: Record<string, string>[] = []
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => {
+      got.push(request.trailers as Record<string, string>)
+      response.writeHead(200, { Trailer: 'X-Inner, X-Open' })
+      response.write('a')
+      response.addTrailers({ 'X-Inner': '1', 'X-Open': '2' })
+      response.end()
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const rig = await startConfigRig({
+    pools: { api: [`http://127.0.0.1:${(server.address() as AddressInfo).port}`] },
+    routes: [{ match: '/*', headers: { request: { set: { 'X-User': 'gateway' } }, response: { remove: ['X-Inner'] } } }],
+  })
+  t.after(() => rig[Symbol.asyncDispose]())
+  const client = await RawClient.connect(Number(new URL(rig.url).port))
+  t.after(() => client.socket.destroy())
+  const body = '1\r\na\r\n0\r\nX-User: me\r\nX_User: me\r\nX-Sum: 1\r\n\r\n'
+  client.socket.write(`POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${body}`)
+  await until('the answer is there', () => client.text.endsWith('\r\n\r\n') && client.text.includes('\r\n0\r\n'))
+  assert.deepEqual(got, [{ 'x-sum': '1' }])
+  assert.match(client.text, /0\r\nX-Open: 2\r\n\r\n$/)
+})

@@ -9,6 +9,8 @@ const CASES: readonly (readonly [
   text: string,
 ])[] = [
   ['on', [['on'], ['off', 'on']], [[], ['On'], ['on ']], 'h=on'],
+  ['a*', [['a*']], [['ab']], 'h="a*"'],
+  [{ in: ['a|b', 'c'] }, [['c']], [['a']], 'h="a|b"|c'],
   [{ present: true }, [['']], [[]], 'h'],
   [{ present: false }, [[]], [['']], '!h'],
   [{ prefix: 'Bearer ' }, [['Bearer x'], ['Bearer ']], [[], ['bearer x'], ['x Bearer ']], 'h=Bearer *'],

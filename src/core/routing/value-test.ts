@@ -47,13 +47,18 @@ export function textsOf(test: ValueTest): readonly string[] {
 
 /** For names of routes, and for people: `x-beta=on`, `x-beta present`, `x-beta not =on`. */
 export function testText(name: string, test: ValueTest): string {
-  if (typeof test === 'string') return `${name}=${test}`
+  if (typeof test === 'string') return `${name}=${plain(test)}`
   if ('present' in test) return test.present ? name : `!${name}`
   if ('not' in test) return `!${testText(name, test.not)}`
-  if ('prefix' in test) return `${name}=${test.prefix}*`
-  if ('suffix' in test) return `${name}=*${test.suffix}`
-  if ('contains' in test) return `${name}=*${test.contains}*`
-  return `${name}=${test.in.join('|')}`
+  if ('prefix' in test) return `${name}=${plain(test.prefix)}*`
+  if ('suffix' in test) return `${name}=*${plain(test.suffix)}`
+  if ('contains' in test) return `${name}=*${plain(test.contains)}*`
+  return `${name}=${test.in.map(plain).join('|')}`
+}
+
+/** What could be taken for one of our signs stands in quotes: no two tests are called the same. */
+function plain(text: string): string {
+  return /[*|"]/.test(text) ? JSON.stringify(text) : text
 }
 
 /** What is wanted, for who reads why a route was not taken. */
