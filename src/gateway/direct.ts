@@ -219,7 +219,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const { method, target } = this.#call.head
     if (!mirrors.draws(config, method)) return
     const { fields, target: rewritten = target } = this.#request
-    const request = { method, head: `${method} ${rewritten} HTTP/1.1\r\n${fields}${fieldLines(['Spillway-Mirror', 'true'])}` }
+    const request = { method, head: `${method} ${rewritten} HTTP/1.1\r\n${fields.lines}${fieldLines(['Spillway-Mirror', 'true'])}` }
     if (this.#body === undefined) mirrors.send(config, request, [])
     else this.#body.mirror = (body) => mirrors.send(config, request, body)
   }
