@@ -154,6 +154,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   grant(server: Server): void {
     if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
     this.#waitOver()
+    this.#request.choice?.granted()
     this.#take(server)
   }
 
@@ -235,6 +236,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       body: outgoingBody(this.#call.head.bodyLength),
       fresh: this.#repeats?.onlyFresh === true,
       firstByteMs: this.#request.route.firstByteMs,
+      ends: pool.dialling.shared ? undefined : this.#call.ends,
     }
     const connection = this.#context.upstream.exchange(pool, server, request, next)
     next.sent(connection, sentAt, note)

@@ -120,6 +120,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
+    secureForwarding: { name: config.name, proto: 'https' as const },
     hedges: new Hedges({ telemetry, clock }),
     mirrors: new Mirrors({ ...parts, telemetry, clock, random }),
     routeCounters: new RouteCounters(telemetry),
