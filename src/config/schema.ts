@@ -13,7 +13,7 @@ import {
   stickyOfRouteSchema,
 } from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
-import { hedgeSchema, retrySchema } from './schema-retries.ts'
+import { hedgeSchema, mirrorSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
@@ -239,6 +239,11 @@ const route = z.strictObject({
     .describe(
       'A second server is asked when the first one is slow; who answers first wins, the other try is broken off. Only requests that are idempotent, and within the budget of `retries`.',
     ),
+  mirror: mirrorSchema
+    .optional()
+    .describe(
+      'Another pool gets a copy of requests that are served at once; what it answers is thrown away. Bodies up to `maxBody` of `retry`; nobody waits for it.',
+    ),
   timeout: field.spanOrNone
     .optional()
     .describe(
@@ -336,7 +341,9 @@ const limits = z.strictObject({
   stickySessions: field
     .count(1, 10 * MILLION)
     .default(100_000)
-    .describe('Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many.'),
+    .describe(
+      'Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many; of those that clients show and no answer has set, a tenth.',
+    ),
   subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
   chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),

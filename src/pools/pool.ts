@@ -232,7 +232,9 @@ export class Pool {
     const now = this.#ports.clock.monotonic()
     if (this.#ramping) this.#ramp(now)
     this.live.came++
-    let [up, primaries, backups] = [false, false, false]
+    let up = false
+    let primaries = false
+    let backups = false
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true

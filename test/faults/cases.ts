@@ -55,6 +55,15 @@ export const FAULT_CASES: readonly FaultCase[] = [
     then: 'ejected',
   },
   {
+    title: 'one of three hangs, and no timeout is retried',
+    servers: 3,
+    config: 'timeouts: { firstByte: 300ms }\nretry: { on: [connect-failure, reset] }',
+    strikes: [{ conduct: 'hangs', of: [0] }],
+    idempotent: { '504': 'a few' },
+    once: { '504': 'a few' },
+    then: 'ejected',
+  },
+  {
     title: 'one of three is slow: its answers take 200 ms instead of 3 ms',
     servers: 3,
     strikes: [{ conduct: 'slow', of: [0] }],
