@@ -16,6 +16,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { Hedges } from './hedge.ts'
+import type { Mirrors } from './mirror.ts'
 import type { Guard } from './guard.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
@@ -27,6 +28,8 @@ export interface CallContext {
   readonly config: Config
   /** How this hop names itself to servers. */
   readonly forwarding: ForwardOptions
+  /** The same for calls that came over TLS. */
+  readonly secureForwarding: ForwardOptions
   readonly clock: Clock
   readonly random: Random
   readonly sweeper: Sweeper
@@ -45,6 +48,7 @@ export interface CallContext {
   readonly clients: Clients
   readonly eventSockets: EventSockets
   readonly hedges: Hedges
+  readonly mirrors: Mirrors
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
