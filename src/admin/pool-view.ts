@@ -75,7 +75,8 @@ export function serverView(server: Server, { pool, changes, clock }: Around): Do
 type At = (moment: MonotonicMillis) => string
 
 function healthView({ health, lastCheck }: Server, config: HealthConfig): Document {
-  const check = config.path === undefined ? 'tcp' : `GET ${config.path}`
+  const { path, method = 'GET', port } = config
+  const check = `${path === undefined ? 'tcp' : `${method} ${path}`}${port === undefined ? '' : ` at port ${port}`}`
   if (lastCheck === undefined) return { state: health.state, check }
   const { result, tookMs } = lastCheck
   const reason = result.kind === 'failed' ? { reason: result.reason } : result.kind === 'unasked' ? { reason: result.errno } : {}

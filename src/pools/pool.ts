@@ -412,7 +412,12 @@ export class Pool {
 
   /** A check at once, unless nobody wants to know. */
   #look(server: Server): void {
-    if (this.#started && !server.leaving && server.duty !== 'maint') this.#checks.now(server)
+    if (!this.#started || server.leaving || server.duty === 'maint') return
+    if (this.config.health.isUpAtFirst === true && server.health.state === 'unknown') {
+      server.health = { state: 'up', against: 0 }
+      if (server.state === 'unknown') this.#become(server, 'up', 'it counts as up until its first check', 'check')
+    }
+    this.#checks.now(server)
   }
 
   #membersChanged(): void {

@@ -12,6 +12,7 @@ import { Failovers } from './failovers.ts'
 import { Pool } from './pool.ts'
 import { isLookedUp, type LookedUp, Names } from './names.ts'
 import type { PoolPorts } from './pool-types.ts'
+import { Probers } from './probers.ts'
 import type { DeclaredServer, PoolMember } from './server.ts'
 import type { ServerChanges } from './server-changes.ts'
 
@@ -37,7 +38,7 @@ export class Pools {
   #started = false
 
   constructor(ports: PoolPorts & { readonly resolver: Resolver }, changes: ServerChanges) {
-    this.#ports = ports
+    this.#ports = { ...ports, probers: new Probers(ports) }
     this.names = new Names({ ...ports, changed: (host) => this.#named(host) })
     this.#changes = changes
     this.failovers = new Failovers(this.running, ports.telemetry)
