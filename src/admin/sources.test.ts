@@ -98,6 +98,7 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
       queues: { find: (name) => ({ origin: 'file', config: config.queues.find((queue) => queue.name === name) as QueueConfig }) },
     },
     metrics: telemetry.metrics,
+    certificates: () => [],
     webhooks: () => [{ name: 'billing', disabledBecause: 'its receiver answered 410' }],
     storeInfo: () => Promise.resolve(info),
     recentSyncs: () => syncs,

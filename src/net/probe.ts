@@ -1,10 +1,12 @@
 /** One health check: a TCP connect, or a request whose answer must be as expected. A connection of its own each time: that is what is tested. */
 import { ownShortage, type ProbeResult } from '../core/health/health.ts'
+import { tlsFailure } from '../core/tls/tls-failure.ts'
 import { fieldLines } from '../http1/write.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
 import { checkAnswer, type ExpectedAnswer } from './check-answer.ts'
+import type { Opening } from './dialling.ts'
 
 export interface ProbeTarget extends ExpectedAnswer {
   readonly host: string
@@ -16,6 +18,8 @@ export interface ProbeTarget extends ExpectedAnswer {
   /** Names and values in turns, sent with it. */
   readonly headers?: readonly string[]
   readonly timeoutMs: Millis
+  /** As requests begin there. */
+  readonly opening?: Opening | undefined
 }
 
 export interface ProbePorts {
@@ -25,7 +29,10 @@ export interface ProbePorts {
 
 export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Promise<ProbeResult> {
   return new Promise((resolve) => {
-    const socket = network.connect({ host: target.host, port: target.port, noDelay: true })
+    const { host, port, opening } = target
+    const { tls, preamble } = opening ?? {}
+    const socket = network.connect({ host, port, noDelay: true, ...(tls && { tls }), ...(preamble && { preamble }) })
+    opening?.opened(socket)
     const pieces: Buffer[] = []
     const settle = (result: ProbeResult): void => {
       timer.cancel()
@@ -42,7 +49,7 @@ export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Prom
     }
     socket.on('end', () => look(true))
     socket.on('close', () => fail('connection closed during the check'))
-    socket.on('connect', () => {
+    socket.on(tls === undefined ? 'connect' : 'secureConnect', () => {
       if (target.path === undefined) settle({ kind: 'passed' })
       else socket.write(requestOf(target, target.path))
     })
@@ -64,12 +71,13 @@ function requestOf(target: ProbeTarget, path: string): string {
 
 function judgeError(error: NodeJS.ErrnoException): ProbeResult {
   if (error.code !== undefined && ownShortage(error.code) !== undefined) return { kind: 'unasked', errno: error.code }
-  return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: plainReason(error) }
+  const tls = tlsFailure(error)
+  return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: tls?.detail ?? plainReason(error) }
 }
 
 function hostHeader(target: ProbeTarget): string {
   const host = target.hostName ?? (target.host.includes(':') ? `[${target.host}]` : target.host)
-  return target.port === 80 ? host : `${host}:${target.port}`
+  return target.port === (target.opening?.tls === undefined ? 80 : 443) ? host : `${host}:${target.port}`
 }
 
 /** What an operator calls it. */

@@ -1,6 +1,7 @@
 /** When each server of a pool is checked: all along, sooner where its state is in doubt, at once when a connection to it broke. */
 import type { HealthConfig, ServerConfig } from '../config/config.ts'
 import { nextProbeMs, type ProbeResult } from '../core/health/health.ts'
+import type { Dialling } from '../net/dialling.ts'
 import type { ProbePorts, ProbeTarget } from '../net/probe.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Random } from '../ports/clock.ts'
@@ -9,6 +10,7 @@ import type { Server } from './server.ts'
 
 export interface CheckPorts extends ProbePorts {
   readonly random: Random
+  readonly dialling: Dialling
   /** Shared with other pools. */
   readonly probers?: Probers
 }
@@ -16,6 +18,7 @@ export interface CheckPorts extends ProbePorts {
 export class Checks {
   #config: HealthConfig
   readonly #random: Random
+  readonly #dialling: Dialling
   readonly #probers: Probers
   readonly #told: (server: Server, result: ProbeResult, tookMs: Millis) => void
   readonly #checks = new Map<Server, Watching>()
@@ -24,6 +27,7 @@ export class Checks {
   constructor(config: HealthConfig, ports: CheckPorts, told: (server: Server, result: ProbeResult, tookMs: Millis) => void) {
     this.#config = config
     this.#random = ports.random
+    this.#dialling = ports.dialling
     this.#probers = ports.probers ?? new Probers(ports)
     this.#told = told
   }
@@ -62,6 +66,7 @@ export class Checks {
     let check = this.#checks.get(server)
     if (check === undefined) {
       check = this.#probers.watch(checkTarget(server.config, this.#config), {
+        opening: () => this.#dialling.opening(server.config),
         nextMs: () => nextProbeMs(server.health, this.#config, this.#random.unit()),
         told: (result, tookMs) => this.#told(server, result, tookMs),
       })

@@ -2,13 +2,14 @@
  * Who is in a pool now: one value that is swapped. Who stays in it stays what it is, with all that is known of it; who comes begins unknown, and
  * slowly; who goes gets nothing new, and is gone when what runs has ended.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig } from '../config/config.ts'
 import { UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
 import { type Duty, memberDifference } from '../core/members/members.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { Leaving, type Left } from './leaving.ts'
+import { Leaving, leaveLinks, type Left } from './leaving.ts'
 import { learntLimit, type PoolMember, Server, type ServerState } from './server.ts'
 
 export interface MembershipParts {
@@ -21,6 +22,9 @@ export interface MembershipParts {
   readonly forget: (server: Server) => void
   /** A check at once. */
   readonly look: (server: Server) => void
+  /** Connections to it begin in another way from now on. */
+  readonly redial: (server: Server) => void
+  readonly gone: (server: Server) => void
 }
 
 export class Membership {
@@ -62,7 +66,9 @@ export class Membership {
     const came = added.map((member) => this.#admit(member))
     const byName = new Map([...kept.map(([server]) => server), ...came].map((server) => [server.name, server]))
     this.#servers = wanted.map(({ name }) => byName.get(name) as Server)
+    const otherwise = kept.filter(([server, member]) => server.config.tls?.name !== member.tls?.name)
     for (const [server, member] of kept) take(server, member)
+    for (const [server] of otherwise) this.#parts.redial(server)
     for (const server of removed) this.#dismiss(server)
     for (const { name, duty } of wanted) this.#setDuty(byName.get(name) as Server, duty)
     changed()
@@ -106,6 +112,7 @@ export class Membership {
 
   #left({ server, afterMs, cut }: Left): void {
     this.#tell({ type: 'server-left', pool: server.pool, server: server.name, afterMs, cut })
+    this.#parts.gone(server)
     this.#parts.telemetry.metrics.forget({ pool: server.pool, server: server.name })
     this.changed()
   }
@@ -138,6 +145,7 @@ function becauseOf(duty: Duty): string {
 }
 
 function take(server: Server, member: PoolMember): void {
+  if (!isDeepStrictEqual(server.config.tls, member.tls)) leaveLinks(server)
   server.config = member
   server.configuredWeight = member.weight
   server.source = member.source

@@ -205,6 +205,6 @@ export class Pools {
 function serverNamed(name: string, source: Source, like: PoolConfig['servers'][number] | undefined): DeclaredServer {
   const at = name.lastIndexOf(':')
   const host = name.slice(0, at).replace(/^\[|\]$/g, '')
-  const { backup: _, ...rest } = like ?? {}
-  return { ...rest, name, host, port: Number(name.slice(at + 1)), weight: 1, source }
+  const { backup: _, tls, ...rest } = like ?? {}
+  return { ...rest, ...(tls && { tls: { ...tls, name: host } }), name, host, port: Number(name.slice(at + 1)), weight: 1, source }
 }

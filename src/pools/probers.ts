@@ -3,11 +3,14 @@
  * who needs it most often, and no more when nobody does.
  */
 import type { ProbeResult } from '../core/health/health.ts'
+import type { Opening } from '../net/dialling.ts'
 import { probe, type ProbePorts, type ProbeTarget } from '../net/probe.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
 
 export interface Watcher {
+  /** How its connections begin, at each of them; undefined: with TCP alone. */
+  opening(): Opening | undefined
   /** Until it wants the next one. */
   nextMs(): Millis
   told(result: ProbeResult, tookMs: Millis): void
@@ -24,6 +27,7 @@ export interface Watching {
 export class Probers {
   readonly #ports: ProbePorts
   readonly #probers = new Map<string, Prober>()
+  #own = 0
 
   constructor(ports: ProbePorts) {
     this.#ports = ports
@@ -35,7 +39,9 @@ export class Probers {
   }
 
   watch(target: ProbeTarget, watcher: Watcher): Watching {
-    const key = JSON.stringify(target, Object.keys(target).sort())
+    // What begins in a way of its own is a question of its own.
+    const own = watcher.opening() === undefined ? '' : `${++this.#own} `
+    const key = own + JSON.stringify(target, Object.keys(target).sort())
     const prober = this.#probers.get(key) ?? new Prober(target, this.#ports)
     this.#probers.set(key, prober)
     prober.watchers.add(watcher)
@@ -71,7 +77,8 @@ class Prober {
     this.#timer?.cancel()
     const { clock } = this.#ports
     const begunAt = clock.monotonic()
-    void probe(this.#target, this.#ports).then((result) => {
+    const [watcher] = this.watchers
+    void probe({ ...this.#target, opening: watcher?.opening() }, this.#ports).then((result) => {
       this.#running = false
       const tookMs = clock.monotonic() - begunAt
       for (const watcher of this.watchers) watcher.told(result, tookMs)

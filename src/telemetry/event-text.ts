@@ -56,6 +56,10 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'webhook-enabled': 'info',
   guard: 'warn',
   'limit-reached': 'warn',
+  'connections-refused': 'warn',
+  'certificates-read': 'info',
+  'certificate-refused': 'error',
+  'certificate-expires': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
   'config-reloaded': 'info',
@@ -117,6 +121,17 @@ function oneLine(text: string): string {
   return text.replaceAll(/[\p{C}\u2028\u2029]+/gu, ' ')
 }
 
+/** `expires in 3 days`. */
+export function expiryText(leftMs: Millis): string {
+  if (leftMs <= 0) return `has expired ${daysText(-leftMs)} ago`
+  return `expires in ${daysText(leftMs)}`
+}
+
+function daysText(ms: Millis): string {
+  const days = Math.floor(ms / 86_400_000)
+  return days < 2 ? spanText(ms) : `${days} days`
+}
+
 type Texts = {
   readonly [T in GatewayEvent['type']]: (event: Extract<GatewayEvent, { readonly type: T }>, name: (server: string) => string) => string
 }
@@ -164,6 +179,12 @@ const TEXTS: Texts = {
   'webhook-enabled': (event) => `webhook endpoint ${event.endpoint} is enabled`,
   guard: guardText,
   'limit-reached': (event) => `limit reached: ${event.limit} at ${event.where} (${event.value})`,
+  'connections-refused': (event) =>
+    `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`,
+  'certificates-read': (event) => `${event.listener}: new certificates are served: ${event.names.join(', ')}`,
+  'certificate-refused': (event) => `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`,
+  'certificate-expires': (event) =>
+    `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`,
   'sync-slow': (event) => `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`,
   'store-corrupt': (event) => `store corrupt: ${event.what}`,
   'config-reloaded': (event) =>
