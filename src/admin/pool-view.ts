@@ -1,5 +1,6 @@
 /** A pool and its servers as documents: the state of each, why it is so, and since when. Read when asked for. */
-import type { Balance, HealthConfig } from '../config/config.ts'
+import type { Balance } from '../config/config.ts'
+import type { HealthConfig } from '../config/config-health.ts'
 import { sourceText } from '../config/source-text.ts'
 import type { ServerChange } from '../core/members/changes.ts'
 import { hash32 } from '../lib/hash.ts'

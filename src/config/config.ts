@@ -17,6 +17,7 @@ import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
+import type { HealthConfig } from './config-health.ts'
 import type { ListenerProxyConfig, ListenerTlsConfig, PoolTlsConfig } from './config-tls.ts'
 
 export interface HostPort {
@@ -130,32 +131,6 @@ export interface ServerConfig {
   readonly tls?: { readonly name: string }
   /** It gets something only while no other server can be used. */
   readonly backup?: true
-}
-
-export interface HealthConfig {
-  /** Absent: a TCP connect is the check. */
-  readonly path?: string
-  /** Absent: GET. */
-  readonly method?: 'GET' | 'HEAD'
-  /** Names and values in turns. */
-  readonly headers?: readonly string[]
-  /** From and to; absent: 200 to 399. */
-  readonly status?: readonly (readonly [from: number, to: number])[]
-  /** What must be in the answer. */
-  readonly body?: string
-  /** Instead of that of the server. */
-  readonly port?: number
-  readonly intervalMs: Millis
-  /** While its state is in doubt; absent: a quarter of the interval. */
-  readonly fastIntervalMs?: Millis
-  /** Default 5 %. */
-  readonly jitter?: number
-  /** Absent: until its first check nobody knows. */
-  readonly isUpAtFirst?: true
-  readonly timeoutMs: Millis
-  /** Failures in a row until down, successes in a row until up. */
-  readonly fall: number
-  readonly rise: number
 }
 
 export interface PoolConfig {

@@ -1,5 +1,5 @@
 /** The checks of a pool. What says nothing beyond the default is left out, so that equal checks are equal values. */
-import type { HealthConfig } from './config.ts'
+import type { HealthConfig } from './config-health.ts'
 import type { Path } from './problem.ts'
 import type { Report } from './report.ts'
 import type { POOL_DEFAULTS } from './schema.ts'

@@ -1,5 +1,6 @@
 /** When each server of a pool is checked: all along, sooner where its state is in doubt, at once when a connection to it broke. */
-import type { HealthConfig, ServerConfig } from '../config/config.ts'
+import type { ServerConfig } from '../config/config.ts'
+import type { HealthConfig } from '../config/config-health.ts'
 import { nextProbeMs, type ProbeResult } from '../core/health/health.ts'
 import type { Dialling } from '../net/dialling.ts'
 import type { ProbePorts, ProbeTarget } from '../net/probe.ts'
