@@ -2,18 +2,19 @@
  * The wiring: a configuration becomes a running gateway. The only place that constructs, in the order in which things need each other,
  * and takes down in the reverse one.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { type Admin, startAdmin } from './admin/admin.ts'
 import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
-import type { Readiness } from './admin/status.ts'
+import type { CertificateStatus, Readiness } from './admin/status.ts'
 import { NO_UPGRADE, type Upgrading } from './admin/upgrading.ts'
 import { batchDocument } from './api/batch-document.ts'
 import { endedDocument } from './api/document.ts'
 import { Clients } from './api/clients.ts'
 import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
-import type { Config, HostPort } from './config/config.ts'
+import type { Config, HostPort, ListenerConfig } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
 import type { GuardRules } from './core/admission/guard.ts'
@@ -27,6 +28,7 @@ import { Hedges } from './gateway/hedge.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
+import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
@@ -37,7 +39,11 @@ import type { Millis } from './lib/units.ts'
 import { Pending } from './lib/pending.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
+import { wrongDialling } from './net/dialling.ts'
+import type { DownstreamCall } from './net/downstream-call.ts'
 import { type ConnectionCount, Listener } from './net/listener.ts'
+import { Reception } from './net/reception.ts'
+import { ServerTls } from './net/server-tls.ts'
 import { Sweeper } from './net/sweeper.ts'
 import { Pools } from './pools/pools.ts'
 import { ServerChanges } from './pools/server-changes.ts'
@@ -59,7 +65,7 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly network?: Network
-  /** For webhooks, which are sent over node:http, outside of `network`. */
+  /** For names of servers, and for webhooks, which are sent over node:http, outside of `network`. */
   readonly resolver?: Resolver
   /** Instead of the system's sockets, for them, too. */
   readonly webhookAgents?: SenderParts['agents']
@@ -147,6 +153,7 @@ class RunningGateway implements Gateway {
   readonly #tunnels: Tunnels
   readonly #guard: Guard | undefined
   readonly #listeners: Listener[] = []
+  readonly #tls = new Map<ListenerConfig, ServerTls>()
   readonly #pools: Pools
   readonly #learnt: LearntSessions
   readonly #serverChanges: ServerChanges
@@ -180,7 +187,7 @@ class RunningGateway implements Gateway {
     this.#guard = config.guard && this.#createGuard(config.guard)
     this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
-    this.#pools = new Pools(this.#parts(), this.#serverChanges)
+    this.#pools = new Pools({ ...this.#parts(), resolver: options.resolver ?? systemResolver }, this.#serverChanges)
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
@@ -219,7 +226,7 @@ class RunningGateway implements Gateway {
       pools: this.#pools.running,
       upstream,
       bus,
-      ownUrl: () => `http://${reachable(this.#listeners[0]?.address ?? config.listeners[0]?.address)}`,
+      ownUrl: () => ownUrl(config.listeners, this.listeners),
     })
     this.#jobs = jobs
     await jobs.restore()
@@ -252,6 +259,8 @@ class RunningGateway implements Gateway {
     const { reason } = this.#readiness
     if (reason === 'starting' || reason === 'draining') return { wrong: `the gateway is ${reason}` }
     const { config, needsRestart } = inPlace(this.#config, read)
+    const wrong = wrongDialling(config.pools)
+    if (wrong !== undefined) return { wrong }
     const [jobs, upstream] = [this.#jobs as Jobs, this.#upstream as Upstream]
     const prepared = await jobs.prepareReload(config)
     if (typeof prepared === 'string') return { wrong: prepared }
@@ -260,6 +269,7 @@ class RunningGateway implements Gateway {
     this.#pools.reload(config.pools)
     this.#config = config
     this.#context = this.#createContext(config, jobs, upstream)
+    this.#retuneTls(config)
     prepared.apply()
     return { needsRestart }
   }
@@ -393,8 +403,8 @@ class RunningGateway implements Gateway {
       onLevel: (level) => {
         for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
       },
-      onTick: () => {
-        for (const listener of this.#listeners) listener.letSomeIn()
+      onTick: (count) => {
+        for (const listener of this.#listeners) listener.letSomeIn(count)
       },
     })
   }
@@ -404,6 +414,7 @@ class RunningGateway implements Gateway {
       ...this.#parts(),
       config,
       forwarding: { name: config.name, proto: 'http' },
+      secureForwarding: { name: config.name, proto: 'https' },
       sweeper: this.#sweeper,
       router: compileRoutes(config.routes),
       // A call that is under way may go to a pool that is not configured any more.
@@ -444,6 +455,7 @@ class RunningGateway implements Gateway {
       jobs,
       metrics: this.#telemetry.metrics,
       webhooks: () => this.#webhooks?.endpoints.statuses() ?? [],
+      certificates: () => [...this.#tls].flatMap(([listener, tls]) => certificateStatuses(hostPort(listener.address), tls)),
       storeInfo: () => (this.#store as JobStore).info(),
       recentSyncs: () => this.#storeTelemetry.recentSyncs(),
       configStatus: () => this.#reloading.status,
@@ -495,10 +507,35 @@ class RunningGateway implements Gateway {
       timeouts: { headMs, bodyMs, idleMs, stallMs },
       trustedPeers,
       connections: this.#connections,
-      onCall: (call: Parameters<typeof handleCall>[0]) => handleCall(call, context()),
       onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
     }
-    for (const { address } of listeners) this.#listeners.push(await Listener.open({ ...shared, host: address.host, port: address.port }))
+    for (const listener of listeners) {
+      const { host, port } = listener.address
+      const { redirect } = listener
+      const onCall =
+        redirect === undefined
+          ? (call: DownstreamCall) => handleCall(call, context())
+          : (call: DownstreamCall) => redirectCall(call, redirect, context())
+      const reception = this.#createReception(listener)
+      this.#listeners.push(await Listener.open({ ...shared, host, port, onCall, ...(reception && { reception }) }))
+    }
+  }
+
+  #createReception(config: ListenerConfig): Reception | undefined {
+    const { tls, proxyProtocol, address } = config
+    if (tls === undefined && proxyProtocol === undefined) return undefined
+    const parts = { ...this.#parts(), sweeper: this.#sweeper, listener: hostPort(address) }
+    const serverTls = tls && new ServerTls(tls, parts)
+    if (serverTls !== undefined) this.#tls.set(config, serverTls)
+    return new Reception({ ...parts, ...(serverTls && { tls: serverTls }), ...(proxyProtocol && { proxyProtocol }) })
+  }
+
+  /** The files are read again in any case: who asks for a reload has probably changed them. */
+  #retuneTls({ listeners }: Config): void {
+    for (const [started, tls] of this.#tls) {
+      const now = listeners.find(({ address }) => isDeepStrictEqual(address, started.address))?.tls
+      if (now !== undefined) tls.retune(now)
+    }
   }
 
   /** A request that never became a call still shows in the metrics and the access log. */
@@ -519,11 +556,25 @@ class RunningGateway implements Gateway {
   }
 }
 
+function certificateStatuses(listener: string, tls: ServerTls): CertificateStatus[] {
+  return tls.shown.map(({ files, facts }) => ({ listener, file: files.cert, names: facts.names, notAfter: facts.notAfter }))
+}
+
 function hostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** Where a server on this machine reaches a listener: "any address" is no address to connect to. */
+/** Where servers on this machine reach it: best in the clear, and never where only proxies may connect, if there is anything else. */
+function ownUrl(listeners: readonly ListenerConfig[], bound: readonly HostPort[]): string {
+  const find = (wanted: (listener: ListenerConfig) => boolean): number =>
+    listeners.findIndex((one) => one.redirect === undefined && wanted(one))
+  const open = ({ proxyProtocol }: ListenerConfig): boolean => proxyProtocol === undefined
+  const found = [find((one) => open(one) && one.tls === undefined), find(open), find(() => true), 0].find((at) => at >= 0) as number
+  const scheme = listeners[found]?.tls === undefined ? 'http' : 'https'
+  return `${scheme}://${reachable(bound[found] ?? listeners[found]?.address)}`
+}
+
+/** "Any address" is no address to connect to. */
 function reachable(address: HostPort | undefined): string {
   const { host, port } = address ?? { host: '127.0.0.1', port: 80 }
   if (host === '0.0.0.0') return hostPort({ host: '127.0.0.1', port })

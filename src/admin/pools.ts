@@ -85,7 +85,7 @@ class Operator {
     const pool = this.#pool
     const { clock } = this.#parts
     if (kind === 'changes') return this.#forgetAll()
-    const view = poolView(pool, this.#changes, clock)
+    const view = { ...poolView(pool, this.#changes, clock), ...this.#names() }
     if (server === undefined) return json(200, kind === 'servers' ? { servers: view['servers'] } : view)
     const read = readServerUrl(`http://${server}`)
     if ('wrong' in read) return invalid(`A server is named by its host and port, such as 10.0.0.1:3000, not ${JSON.stringify(server)}.`)
@@ -157,6 +157,19 @@ class Operator {
     return own.length > 0
       ? own
       : servers.filter(({ config }) => config.hostName !== undefined && `${config.hostName}:${config.port}` === name)
+  }
+
+  #names(): Readonly<Record<string, unknown>> {
+    const names = this.#actions.pools.namesOf(this.#pool.config)
+    if (names.length === 0) return {}
+    return {
+      names: names.map(([name, { addresses, at, error }]) => ({
+        name,
+        addresses: addresses.map(({ address }) => address),
+        ...(at !== undefined && { lookedUpAt: new Date(at).toISOString() }),
+        ...(error !== undefined && { error }),
+      })),
+    }
   }
 
   #isKnown(name: string): boolean {

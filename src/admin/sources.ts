@@ -20,6 +20,7 @@ import { balanceText } from './pool-view.ts'
 import type {
   AdminSources,
   AdminStatus,
+  CertificateStatus,
   ConfigStatus,
   EndpointStatus,
   PoolStatus,
@@ -47,6 +48,7 @@ export interface GatewayView {
   readonly serves: (route: RouteConfig) => Serves
   readonly metrics: Metrics
   webhooks(): readonly EndpointStatus[]
+  certificates(): readonly CertificateStatus[]
   storeInfo(): Promise<StoreInfo>
   recentSyncs(): RecentSyncs
   configStatus(): ConfigStatus
@@ -108,6 +110,7 @@ export function createSources(view: GatewayView): AdminSources {
       queues: queueStatuses(view, stats),
       routes: config.routes.map(routeStatus),
       webhooks: view.webhooks(),
+      certificates: view.certificates(),
     }
   }
 
@@ -240,6 +243,12 @@ function registerGatewayGauges(view: GatewayView): void {
   gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])
   gauge(view.metrics, 'spillway_batches_running', () => [{ value: view.jobs.batches.running }])
   gauge(view.metrics, 'spillway_buffered_bytes', () => [{ value: view.bufferedBytes() }])
+  gauge(view.metrics, 'spillway_certificate_expiry_seconds', () =>
+    view.certificates().map(({ listener, file: certificate, notAfter }) => ({
+      labels: { listener, certificate },
+      value: Math.round((notAfter - view.clock.now()) / 1000),
+    })),
+  )
 }
 
 function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView, idleOf: (server: Server) => number): void {

@@ -77,6 +77,15 @@ export interface EndpointStatus {
   readonly failingSince?: EpochMillis
 }
 
+/** That a listener shows. */
+export interface CertificateStatus {
+  /** Its address as configured. */
+  readonly listener: string
+  readonly file: string
+  readonly names: readonly string[]
+  readonly notAfter: EpochMillis
+}
+
 export interface RouteStatus {
   readonly name: string
   readonly mode: Mode
@@ -127,6 +136,8 @@ export interface AdminStatus {
   readonly routes: readonly RouteStatus[]
   /** Webhook endpoints; empty where there are none. */
   readonly webhooks: readonly EndpointStatus[]
+  /** Empty where no listener has TLS. */
+  readonly certificates: readonly CertificateStatus[]
 }
 
 export interface AdminSources {

@@ -14,7 +14,6 @@ export interface Upgrading {
 
 /** Of a gateway that is part of another program. */
 export const NO_UPGRADE: Upgrading = {
-  request: () =>
-    Promise.resolve({ kind: 'refused', reason: 'this gateway is part of another program; that of spillway run can be upgraded' }),
+  request: () => Promise.resolve({ kind: 'refused', reason: 'this gateway is part of another program, which has to do that' }),
   successor: undefined,
 }

@@ -7,6 +7,7 @@ import { benchCommand } from './commands/bench.ts'
 import { checkCommand } from './commands/check.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { explainCommand } from './commands/explain.ts'
+import { importCommand } from './commands/import.ts'
 import { initCommand } from './commands/init.ts'
 import { modeCommand } from './commands/mode.ts'
 import { jobsGroup } from './commands/jobs.ts'
@@ -35,6 +36,7 @@ export const ENTRIES: readonly Entry[] = [
   explainCommand,
   demoCommand,
   initCommand,
+  importCommand,
   statusCommand,
   reloadCommand,
   upgradeCommand,

@@ -16,6 +16,8 @@ import type { UrlPattern } from '../core/webhooks/urls.ts'
 import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
+import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
+import type { ListenerProxyConfig, ListenerTlsConfig, PoolTlsConfig } from './config-tls.ts'
 
 export interface HostPort {
   readonly host: string
@@ -78,6 +80,12 @@ export interface Config {
 
 export interface ListenerConfig {
   readonly address: HostPort
+  /** Absent: plain HTTP. */
+  readonly tls?: ListenerTlsConfig
+  /** Who tells the client's address in a header of the PROXY protocol. Absent: nobody. */
+  readonly proxyProtocol?: ListenerProxyConfig
+  /** Every request is sent to https at this port. */
+  readonly redirect?: { readonly port: number; readonly status: 301 | 308 }
 }
 
 export interface AdminConfig {
@@ -118,6 +126,8 @@ export interface ServerConfig {
   /** Of which the host is an address. */
   readonly hostName?: string
   readonly weight: number
+  /** Asked over TLS; `name`: the host of its URL, whatever address it stands for. */
+  readonly tls?: { readonly name: string }
   /** It gets something only while no other server can be used. */
   readonly backup?: true
 }
@@ -153,6 +163,8 @@ export interface PoolConfig {
   readonly slowStartMs: Millis
   /** After a failed check, attempts in flight are left alone this long. Default 10s. */
   readonly failoverGraceMs: Millis
+  /** Which of those of a host name are servers. */
+  readonly addresses: 'all' | 'ipv4' | 'ipv6'
   /** What runs on a server that was taken out may go on for so long; Infinity: as long as it takes. Default 5m. */
   readonly drainTimeoutMs: Millis
   /** Share of `maxInFlight` that jobs leave to direct requests while these come. Default 0.2. */
@@ -160,6 +172,10 @@ export interface PoolConfig {
   readonly retries: RetryBudget
   /** When servers are taken out by how their requests end. Absent: never. */
   readonly outliers?: OutlierRules
+  /** How those of its servers are asked that speak TLS. Absent: none does. */
+  readonly tls?: PoolTlsConfig
+  /** Each connection begins with such a header. Absent: with the request. */
+  readonly proxyProtocol?: ProxyVersion
   /** Who stands in for it. Absent: nobody. */
   readonly failover?: FailoverConfig
 }

@@ -1,5 +1,6 @@
 /** The kinds of values that configuration keys have: how they are written, checked, and turned into what the program reads. */
 import { isIP } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import * as z from 'zod'
 import { parsePattern } from '../core/routing/pattern.ts'
 import { parseUrlPattern, type UrlPattern, wrongEndpointUrl } from '../core/webhooks/urls.ts'
@@ -173,17 +174,17 @@ export function isLoopback(host: string): boolean {
 
 /** The address of a server, and its name. */
 export function readServerUrl(text: string): Reading<Omit<ServerConfig, 'weight'>> {
-  if (/^https:/i.test(text)) return { wrong: 'TLS to servers is not there yet; write http://' }
   const wrong = `must be a URL such as http://127.0.0.1:3000, not ${shown(text)}`
-  const match = /^http:\/\/([^/?#@]*)([/?#].*)?$/i.exec(text)
+  const match = /^http(s?):\/\/([^/?#@]*)([/?#].*)?$/i.exec(text)
   if (match === null) return { wrong }
-  const rest = match[2] ?? '/'
+  const rest = match[3] ?? '/'
+  const tls = match[1] !== ''
   if (rest !== '/') return { wrong: `a server's URL ends after its port, requests keep their own path; leave out ${shown(rest)}` }
-  const authority = (match[1] as string).toLowerCase()
-  const parsed = parseAddress(/:\d+$/.test(authority) ? authority : `${authority}:80`)
+  const authority = (match[2] as string).toLowerCase()
+  const parsed = parseAddress(/:\d+$/.test(authority) ? authority : `${authority}:${tls ? 443 : 80}`)
   if (parsed === undefined || parsed.port === 0) return { wrong }
   const name = parsed.host.includes(':') ? `[${parsed.host}]:${parsed.port}` : `${parsed.host}:${parsed.port}`
-  return { value: { name, host: parsed.host, port: parsed.port } }
+  return { value: { name, host: parsed.host, port: parsed.port, ...(tls && { tls: { name: parsed.host } }) } }
 }
 
 export const serverUrl = textField(readServerUrl, { title: 'URL' })
@@ -266,6 +267,27 @@ export const jobsPath = simpleField(
   { title: 'path' },
 )
 export const network = simpleField(parseNetwork, 'an address or a network such as 10.0.0.0/8', { title: 'address or network' })
+
+export const file = z.string().min(1).meta({ title: 'file' })
+
+/** What stands in a certificate, or an address. */
+export const serverName = simpleField((text) => (isHost(text) || isIP(text) !== 0 ? text.toLowerCase() : undefined), 'the name of a host', {
+  title: 'host',
+})
+
+/** Asked of OpenSSL: it knows what it can do. */
+export const ciphers = simpleField(
+  (text) => {
+    try {
+      createSecureContext({ ciphers: text })
+      return text
+    } catch {
+      return undefined
+    }
+  },
+  'names of ciphers as OpenSSL writes them, such as ECDHE-ECDSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256',
+  { title: 'ciphers' },
+)
 
 export const networkOrHost = simpleField(
   (text) => (isHost(text) ? text.toLowerCase() : parseNetwork(text)),

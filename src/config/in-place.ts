@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { isMapping } from '../lib/mapping.ts'
-import type { Config } from './config.ts'
+import type { Config, ListenerConfig } from './config.ts'
 
 export interface InPlace {
   /** What holds from now on. */
@@ -17,6 +17,7 @@ export function inPlace(running: Config, read: Config): InPlace {
   const { cors: _, signing: __, webhooks: ___, requestId: ____, tracing: _____, sticky: ______, ...kept } = running
   const config: Config = {
     ...kept,
+    listeners: listenersOf(running.listeners, read.listeners),
     pools: read.pools,
     queues: read.queues,
     routes: read.routes,
@@ -42,6 +43,14 @@ export function inPlace(running: Config, read: Config): InPlace {
     drainTimeoutMs: read.drainTimeoutMs,
   }
   return { config, needsRestart: differences(config, read) }
+}
+
+/** Sockets stay as they are. How TLS is spoken there may change, not whether. */
+function listenersOf(running: readonly ListenerConfig[], read: readonly ListenerConfig[]): readonly ListenerConfig[] {
+  return running.map((listener) => {
+    const now = read.find(({ address }) => isDeepStrictEqual(address, listener.address))
+    return listener.tls === undefined || now?.tls === undefined ? listener : { ...listener, tls: now.tls }
+  })
 }
 
 /** Whatever is written differs from what holds, so no key can be forgotten here. */

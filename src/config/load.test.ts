@@ -79,6 +79,7 @@ describe('good files', () => {
           health,
           outliers,
           slowStartMs: 10_000,
+          addresses: 'all',
           drainTimeoutMs: 300_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,

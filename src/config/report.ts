@@ -1,4 +1,5 @@
 /** How the checks between keys tell what they find, and what they know about the file. */
+import { isAbsolute, join } from 'node:path'
 import type { Path, Problem } from './problem.ts'
 import { nearest } from '../lib/nearest.ts'
 
@@ -32,4 +33,8 @@ export function checkName(
     message: `there is no ${problem.what} "${name}"${others}${problem.hint ?? ''}`,
     suggestion: nearest(name, known),
   })
+}
+
+export function absolute(folder: string, path: string): string {
+  return isAbsolute(path) ? path : join(folder, path)
 }

@@ -3,17 +3,17 @@
  * contradict each other are found. Problems are reported, all of them; the result counts only when there are none.
  */
 import type { OutlierRules } from '../core/health/outliers.ts'
-import { isAbsolute, join } from 'node:path'
 import type { Bytes } from '../lib/units.ts'
 import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
 import { isLoopback } from './fields.ts'
 import type { Path } from './problem.ts'
-import { checkName, type Report, type ResolveOptions } from './report.ts'
+import { absolute, checkName, type Report, type ResolveOptions } from './report.ts'
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
 import { resolveGuard, resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
+import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
 import { withSticky } from './resolve-sticky.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
 import type { ParsedFile, ParsedPool, ParsedQueue } from './schema.ts'
@@ -23,7 +23,7 @@ const API_BODY: Bytes = 16 * 1024 * 1024
 
 export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config {
   const { report } = options
-  const listeners = file.listeners.map((listener) => ('address' in listener ? listener : { address: listener }))
+  const listeners = resolveListeners(file, options)
   const admin = resolveAdmin(file, report)
   checkAddresses(listeners, admin, report)
   const cors = file.cors && resolveCors(file.cors, ['cors'], report)
@@ -73,10 +73,6 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
   return config
 }
 
-function absolute(folder: string, path: string): string {
-  return isAbsolute(path) ? path : join(folder, path)
-}
-
 function resolveAccess(access: string, folder: string): string {
   return access === 'off' || access === 'stdout' ? access : absolute(folder, access)
 }
@@ -109,10 +105,12 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
   const { report } = options
   const { servers, ...rest } = Array.isArray(pool) ? { ...POOL_DEFAULTS, servers: pool } : pool
   const { path, interval, timeout, fall, rise } = rest.health
+  const resolvedServers = resolveServers(name, servers, report)
+  const tls = resolvePoolTls({ name, tls: rest.tls, servers: resolvedServers }, options)
   const failover = resolveFailover(name, rest, options)
   return {
     name,
-    servers: resolveServers(name, servers, report),
+    servers: resolvedServers,
     balance: typeof rest.balance === 'string' ? rest.balance : { by: rest.balance.hash, loadMax: 1 + rest.balance.over },
     maxInFlight: rest.maxInFlight,
     ...(rest.adaptive !== 'off' && { adaptiveMin: adaptiveMin(name, rest, report) }),
@@ -124,10 +122,13 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
+    addresses: rest.addresses,
     drainTimeoutMs: rest.drainTimeout,
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
+    ...(tls && { tls }),
+    ...(rest.proxyProtocol !== 'off' && { proxyProtocol: rest.proxyProtocol }),
     ...(failover !== undefined && { failover }),
   }
 }

@@ -15,15 +15,12 @@ import {
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
 import { hedgeSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
 import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
 const MILLION = 1_000_000
-
-const listener = z.strictObject({
-  address: field.address.describe('Where connections are accepted.'),
-})
 
 const admin = z.strictObject({
   address: field.address.prefault('127.0.0.1:9900').describe('Where health, readiness, metrics and status are served.'),
@@ -61,7 +58,9 @@ const store = z.strictObject({
 })
 
 const server = z.strictObject({
-  url: field.serverUrl.describe('`http://host:port`. A host name stands for all its addresses.'),
+  url: field.serverUrl.describe(
+    '`http://host:port` or `https://host:port`. A host name stands for all its addresses, looked up again every 5s; `localhost` is one server.',
+  ),
   weight: field.count(1, 1000).default(1).describe('Its share of requests and buckets, compared with the other servers of the pool.'),
   backup: z
     .boolean()
@@ -158,6 +157,8 @@ const pool = z.strictObject({
   failoverGrace: field.duration
     .prefault('10s')
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
+  tls: poolTlsSchema.optional().describe('How servers with `https://` are asked; see [TLS](../tls.md#servers).'),
+  proxyProtocol: poolProxyProtocol,
   ...memberKeys,
 })
 
@@ -335,7 +336,9 @@ const limits = z.strictObject({
   stickySessions: field
     .count(1, 10 * MILLION)
     .default(100_000)
-    .describe('Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many.'),
+    .describe(
+      'Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many; of those that clients show and no answer has set, a tenth.',
+    ),
   subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
   chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),
@@ -386,7 +389,7 @@ const log = z.strictObject({
 
 export const configSchema = z.strictObject({
   listeners: z
-    .array(z.union([field.address, listener]))
+    .array(z.union([field.address, listenerSchema]))
     .min(1)
     .prefault(['127.0.0.1:8080'])
     .describe('Addresses on which connections are accepted.'),

@@ -364,6 +364,21 @@ const REGISTRY = {
     retry: 'yes',
     proxy: 'connection_timeout',
   },
+  tls_certificate: {
+    status: 502,
+    title: 'The certificate of the server is not accepted',
+    source: 'upstream',
+    retry: 'yes',
+    proxy: 'tls_certificate_error',
+  },
+  tls_alert: { status: 502, title: 'The server refused the TLS handshake', source: 'upstream', retry: 'yes', proxy: 'tls_alert_received' },
+  tls_failed: {
+    status: 502,
+    title: 'The TLS handshake with the server failed',
+    source: 'upstream',
+    retry: 'yes',
+    proxy: 'tls_protocol_error',
+  },
   connection_reset: {
     status: 502,
     title: 'The server closed the connection before its answer was complete',

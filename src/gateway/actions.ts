@@ -16,7 +16,7 @@ import type { FieldEdits } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { CallTrace } from '../telemetry/call-trace.ts'
 import type { CallContext } from './context.ts'
-import { requestFields } from './request-fields.ts'
+import { hopOf, requestFields } from './request-fields.ts'
 
 /** A call, or a request of a batch as if it were one. */
 export type ActedOn = NamedCall & Pick<DownstreamCall, 'marks'>
@@ -103,9 +103,10 @@ function respond(call: DownstreamCall, with_: Redirect | FixedAnswer, match: Rou
   call.send(with_.status, ['Location', locationOf(with_, valuesOf(call, match, context)), ...cors], '')
 }
 
-function valuesOf(call: ActedOn, { params, pattern }: RouteMatch, { clients, forwarding }: CallContext): ValueOf {
+function valuesOf(call: ActedOn, { params, pattern }: RouteMatch, context: CallContext): ValueOf {
+  const scheme = hopOf(call, context).proto
   const { path } = call.head
-  return variablesOfCall(call, { clients, scheme: forwarding.proto, parameter: (name) => parameterOf(name, { params, path, pattern }) })
+  return variablesOfCall(call, { clients: context.clients, scheme, parameter: (name) => parameterOf(name, { params, path, pattern }) })
 }
 
 /** Undefined, as for most: the server gets what came. */
@@ -138,7 +139,7 @@ export interface ServerFields {
 
 /** What the server of a direct call gets. */
 export function serverFields(call: DownstreamCall, match: RouteMatch, context: CallContext): ServerFields {
-  const lines = requestFields(call.head, call.peer, context.forwarding)
+  const lines = requestFields(call.head, call.peer, hopOf(call, context))
   const edits = requestEdits(call, match, context)
   if (edits === undefined) return { lines, only: undefined }
   return { lines: withoutLines(lines, edits.drop) + fieldLines(edits.fields), only: edits.drop }

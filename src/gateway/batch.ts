@@ -28,6 +28,7 @@ import { editedHeaders, requestEdits, rewrittenTarget } from './actions.ts'
 import type { CallContext } from './context.ts'
 import { newJob, queueOf } from './enqueue.ts'
 import { mayBecomeJob, readIdempotencyKey, readPolicies } from './policies.ts'
+import { hopOf } from './request-fields.ts'
 
 /** For room in memory. */
 const ROOM_WAIT_MS: Millis = 2000
@@ -197,7 +198,7 @@ function jobOf(call: Call, { item, index }: { readonly item: unknown; readonly i
   const rewritten = rewrittenTarget(head, match)
   if (typeof rewritten === 'object') return rewritten
   const acted = { head, log: call.log, peer: call.peer, marks: call.marks }
-  const forwarded = editedHeaders(forwardRequestHeaders(head, call.peer, context.forwarding), requestEdits(acted, match, context))
+  const forwarded = editedHeaders(forwardRequestHeaders(head, call.peer, hopOf(call, context)), requestEdits(acted, match, context))
   const { random } = context
   const parts = { queue: queueOf(config, match), policies, request: { body, headers: forwarded }, random, plan: { batch: { index } } }
   // Only the batch as a whole is told apart from a repeat.

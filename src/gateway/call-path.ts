@@ -29,6 +29,7 @@ import { orderOf } from '../jobs/key.ts'
 import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
+import { hopOf } from './request-fields.ts'
 import { actOn, addMark, dressCall, editedHeaders, markCall, requestEdits, serverFields } from './actions.ts'
 import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -105,7 +106,7 @@ function admit(call: DownstreamCall, context: CallContext): Failure | undefined 
   const wrongPath = head.path === '*' ? undefined : checkPath(head.path)
   if (wrongPath !== undefined) return wrongPath
   if (head.hasVia && isLoop(head.headers, context.config.name)) return failure('loop', `Via names ${context.config.name} too often`)
-  if (head.https && !call.peer.trusted) return failure('misdirected', 'an https URL is served over TLS only')
+  if (head.https && call.peer.secure !== true && !call.peer.trusted) return failure('misdirected', 'an https URL is served over TLS only')
   const { body } = context.config.limits
   if (body > 0 && head.bodyLength > body) return failure('body_too_large', `the body is larger than ${body} bytes (limits.body)`)
   return undefined
@@ -126,7 +127,7 @@ function switchedOff({ random }: CallContext): Failure {
 
 /** For the server, field by field. */
 function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext): readonly string[] {
-  return editedHeaders(forwardRequestHeaders(call.head, call.peer, context.forwarding), requestEdits(call, match, context))
+  return editedHeaders(forwardRequestHeaders(call.head, call.peer, hopOf(call, context)), requestEdits(call, match, context))
 }
 
 /** It is between the client and us. */

@@ -27,6 +27,8 @@ export interface CallContext {
   readonly config: Config
   /** How this hop names itself to servers. */
   readonly forwarding: ForwardOptions
+  /** The same for calls that came over TLS. */
+  readonly secureForwarding: ForwardOptions
   readonly clock: Clock
   readonly random: Random
   readonly sweeper: Sweeper

@@ -154,6 +154,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   grant(server: Server): void {
     if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
     this.#waitOver()
+    this.#request.choice?.granted()
     this.#take(server)
   }
 
@@ -221,6 +222,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       body: outgoingBody(this.#call.head.bodyLength),
       fresh: this.#repeats?.onlyFresh === true,
       firstByteMs: this.#request.route.firstByteMs,
+      ends: pool.dialling.shared ? undefined : this.#call.ends,
     }
     const connection = this.#context.upstream.exchange(pool, server, request, next)
     next.sent(connection, sentAt, note)
@@ -229,11 +231,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   // --- a second try beside the first
 
-  /** Not of what has an order: both might be done, one of them late. */
+  /** Not of what has an order: both might be done, one of them late. Nor of who has a session on the first one. */
   #startHedge(config: HedgeConfig): void {
-    const { order, route } = this.#request
+    const { order, route, choice } = this.#request
     const { method } = this.#call.head
-    if (order !== undefined || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method)) return
+    if (order !== undefined || choice?.isBound === true || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method))
+      return
     this.#hedge ??= this.#context.hedges.begin(config, () => this.#sendRival())
     this.#hedge.sent()
   }

@@ -21,7 +21,7 @@ import type { RequestHead } from '../http1/message.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Counter, Telemetry } from '../telemetry/telemetry.ts'
 import { priorityOf } from './policies.ts'
 
 export interface GuardParts {
@@ -32,8 +32,8 @@ export interface GuardParts {
   readonly sockets: () => number
   /** Connections are to be let in slowly, or no more so. */
   readonly onLevel: (level: GuardLevel) => void
-  /** While they are: it is time for some more. */
-  readonly onTick: () => void
+  /** While they are: it is time for so many more. */
+  readonly onTick: (count: number) => void
 }
 
 export interface GuardStatus {
@@ -44,6 +44,8 @@ export interface GuardStatus {
 }
 
 const TICK_MS: Millis = 100
+/** Connections that are let in with each tick, by each listener. */
+const LET_IN = { slow: 50, shed: 8 } as const
 /** Memory and sockets change more slowly, and asking costs something. */
 const TICKS_OF_OTHERS = 5
 /** Whoever asks how a job is may ask again: after the less urgent direct requests, before the most urgent. */
@@ -55,6 +57,8 @@ export class Guard {
   #pressure: Pressure = NO_PRESSURE
   #signals = { loopDelay: 0, memory: Number.NaN, sockets: Number.NaN }
   #ticks = 0
+  /** By priority. */
+  readonly #counters: Counter[] = []
   #dueAt: MonotonicMillis = 0
   #timer: Timer | undefined
 
@@ -112,7 +116,9 @@ export class Guard {
 
   #refused(priority: number): void {
     const { help } = METRICS.spillway_guard_refused_total
-    this.#parts.telemetry.metrics.counter('spillway_guard_refused_total', help, { priority: String(priority) }).inc()
+    const { metrics } = this.#parts.telemetry
+    this.#counters[priority] ??= metrics.counter('spillway_guard_refused_total', help, { priority: String(priority) })
+    this.#counters[priority].inc()
   }
 
   readonly #tick = (): void => {
@@ -128,7 +134,7 @@ export class Guard {
     const { level } = this.#state
     this.#state = nextGuardState(this.#state, this.#pressure.value, now)
     if (this.#state.level !== level) this.#tell()
-    if (this.#state.level !== 'calm') this.#parts.onTick()
+    if (this.#state.level !== 'calm') this.#parts.onTick(LET_IN[this.#state.level])
     this.#dueAt = clock.monotonic() + TICK_MS
     this.#timer = clock.after(TICK_MS, this.#tick)
   }

@@ -2,6 +2,13 @@
 import { type ForwardOptions, type ForwardingPeer, forwardRequestHeaders } from '../core/headers/forward.ts'
 import type { RequestHead } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
+import type { Call } from '../net/call.ts'
+import type { CallContext } from './context.ts'
+
+/** How this hop names itself to servers. */
+export function hopOf({ peer }: Pick<Call, 'peer'>, context: Pick<CallContext, 'forwarding' | 'secureForwarding'>): ForwardOptions {
+  return peer.secure === true ? context.secureForwarding : context.forwarding
+}
 
 /** The same as the lines of `forwardRequestHeaders`, to the letter. */
 export function requestFields(head: RequestHead, peer: ForwardingPeer, options: ForwardOptions): string {
@@ -9,15 +16,22 @@ export function requestFields(head: RequestHead, peer: ForwardingPeer, options: 
   return head.verbatim + hopLines(head, peer, options)
 }
 
-let last = { address: '', host: '', minor: 1, options: undefined as ForwardOptions | undefined, lines: '' }
+let last = {
+  address: '',
+  host: '',
+  minor: 1,
+  options: undefined as ForwardOptions | undefined,
+  cert: undefined as string | undefined,
+  lines: '',
+}
 
 /** Via, Forwarded, X-Forwarded-*: the same for all requests of a client to a host, so the last ones are kept. */
 function hopLines(head: RequestHead, peer: ForwardingPeer, options: ForwardOptions): string {
   const { method, host, minor } = head
-  const { address } = peer
-  if (last.address !== address || last.host !== host || last.minor !== minor || last.options !== options) {
+  const { address, clientCert: cert } = peer
+  if (last.address !== address || last.host !== host || last.minor !== minor || last.options !== options || last.cert !== cert) {
     const lines = fieldLines(forwardRequestHeaders({ method, headers: [], connection: '', host, minor }, peer, options))
-    last = { address, host, minor, options, lines }
+    last = { address, host, minor, options, cert, lines }
   }
   return last.lines
 }

@@ -78,7 +78,7 @@ class Handshake implements ResponseSink {
     if (server === undefined) return this.#refuse(this.#failed ?? this.#noServer(pool))
     log.server = server.name
     this.#noted = log.trace?.begin(server)
-    const connection = this.#context.upstream.dedicated(pool, server)
+    const connection = this.#context.upstream.dedicated(pool, server, this.#call.ends)
     this.#connection = connection
     this.#noted?.on(connection)
     const fields = fieldLines([...headers, 'Connection', 'Upgrade', 'Upgrade', head.upgrade])

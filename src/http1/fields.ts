@@ -135,8 +135,8 @@ function trimEnd(text: string, start: number, end: number): number {
 /** A cheap no for most fields: by its first letter (lower case) and length, could this be any of those that `note` knows? */
 function isOfInterest(first: number, length: number): boolean {
   switch (first) {
-    case 0x63: // connection, content-length
-      return length === 10 || length === 14
+    case 0x63: // connection, client-cert, content-length, client-cert-chain
+      return length === 10 || length === 11 || length === 14 || length === 17
     case 0x64: // date
     case 0x68: // host
       return length === 4
@@ -224,7 +224,7 @@ function note(fields: Fields, lower: string, value: string): Fate {
 
 /** Also in the spelling with `_`, which many servers read as `-`. */
 function namesHopOrUs(lower: string): boolean {
-  return lower === 'forwarded' || /^(?:x[-_](?:forwarded|real)[-_]|spillway[-_])/.test(lower)
+  return lower === 'forwarded' || /^(?:x[-_](?:forwarded|real)[-_]|spillway[-_]|client[-_]cert(?:[-_]chain)?$)/.test(lower)
 }
 
 function join(before: string, value: string): string {

@@ -31,7 +31,9 @@ import type { LiveAnswers } from './live-answers.ts'
 
 /** A store that cannot be reached for a moment must not cost a finished attempt. */
 const SETTLE_RETRIES_MS: readonly Millis[] = [200, 1000, 5000]
-const BROKEN: ReadonlySet<ErrorCode> = new Set(['connect_failed', 'connect_timeout', 'connection_reset'])
+const BROKEN: ReadonlySet<ErrorCode> = new Set([
+  ...(['connect_failed', 'connect_timeout', 'connection_reset', 'tls_certificate', 'tls_alert', 'tls_failed'] as const),
+])
 
 export interface AttemptContext {
   readonly store: JobStore

@@ -2,6 +2,7 @@
  * A call as the gateway sees it: one request from a client with its response. The connection behind it implements this;
  * nobody above `net/` touches a socket.
  */
+import type { Endpoint } from '../core/proxy-protocol/header.ts'
 import type { RequestHead } from '../http1/message.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { NetworkSocket } from '../ports/network.ts'
@@ -12,6 +13,12 @@ export interface Peer {
   readonly port: number
   /** May set Forwarded / X-Forwarded-*. */
   readonly trusted: boolean
+  /** It came over TLS. */
+  readonly secure?: boolean | undefined
+  /** The certificate that it showed, as RFC 9440 writes it. */
+  readonly clientCert?: string | undefined
+  /** Where it wanted to go, where a proxy in front has said so. */
+  readonly destination?: Endpoint | undefined
 }
 
 /** Receives a request body. Chunks are the sink's to keep: they are never reused. */

@@ -4,8 +4,8 @@
  */
 import type { NetworkSocket } from '../ports/network.ts'
 
-/** At the pace at which they are let in that is three seconds. */
-const WAITING_MAX = 256
+/** At the pace at which they are let in that is two seconds. */
+const WAITING_MAX = 1024
 
 export class Doorway {
   /** First come, first in. */

@@ -8,6 +8,7 @@ import { chunkHeader, fieldLines, lastChunk, reasonPhrase, statusLine } from '..
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 import type { AnswerEditor, BodyFraming, BodySink, Call, CallLog, FieldEdits, Peer, RequestBody } from './call.ts'
+import type { Ends } from './dialling.ts'
 import type { DownstreamConnection } from './downstream-connection.ts'
 import type { Output } from './output.ts'
 
@@ -61,6 +62,12 @@ export class DownstreamCall implements Call, RequestBody {
   /** The Date header of a message that is passed on now without one (RFC 9110, section 6.6.1). */
   get date(): string {
     return this.#connection.date
+  }
+
+  /** Between whom it is, as the client sees it. */
+  get ends(): Ends {
+    const { address, port, destination } = this.peer
+    return { source: { address, port }, destination: destination ?? this.#connection.localEnd }
   }
 
   get gateway(): string {

@@ -4,6 +4,7 @@
  */
 import { ERRORS, type Failure, problem } from '../core/errors.ts'
 import { proxyStatus } from '../core/headers/proxy-status.ts'
+import type { Endpoint } from '../core/proxy-protocol/header.ts'
 import { TOKEN } from '../http1/chars.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
 import { findHead } from '../http1/find-head.ts'
@@ -15,6 +16,7 @@ import type { NetworkSocket } from '../ports/network.ts'
 import type { Peer } from './call.ts'
 import { DownstreamCall } from './downstream-call.ts'
 import { httpDate } from './http-date.ts'
+import { plainAddress } from './networks.ts'
 import { Output } from './output.ts'
 import { type Deadline, NEVER, type Sweepable, type Sweeper } from './sweeper.ts'
 
@@ -85,6 +87,11 @@ export class DownstreamConnection implements Sweepable {
   /** The Date header of an answer that begins now. */
   get date(): string {
     return httpDate(this.#options.clock.now())
+  }
+
+  /** Where the client has connected to. */
+  get localEnd(): Endpoint {
+    return { address: plainAddress(this.#socket.localAddress ?? ''), port: this.#socket.localPort ?? 0 }
   }
 
   get idle(): boolean {

@@ -18,7 +18,7 @@ async function openListener(name: string, change: Partial<ListenerOptions>): Pro
     limits: { headBytesMax: 1000, headersMax: 10, targetBytesMax: 100 },
     timeouts: { headMs: 1000, bodyMs: 1000, idleMs: 1000, stallMs: 1000 },
     trustedPeers: [],
-    connections: { open: 0, max: 1000, onFull: () => undefined },
+    connections: { open: 0, max: 5000, onFull: () => undefined },
     onCall: () => undefined,
     onRefused: () => undefined,
     ...change,
@@ -51,23 +51,23 @@ test('where connections are let in slowly they wait, first come first in; too ma
   t.after(() => listener.close())
   listener.letInSlowly(true)
   const clients: RawClient[] = []
-  for (let n = 0; n < 256; n++) {
+  for (let n = 0; n < 1024; n++) {
     const client = await RawClient.connect(listener.address.port)
     t.after(() => client.destroy())
     client.write(`GET /${n} HTTP/1.1\r\nHost: a\r\n\r\n`)
     clients.push(client)
   }
-  await until('all wait', () => listener.waiting === 256)
+  await until('all wait', () => listener.waiting === 1024)
   const refused = await rawAsk(listener.address.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   assert.equal(refused.status, 503)
   assert.deepEqual(called, [])
-  listener.letSomeIn()
+  listener.letSomeIn(8)
   await until('some are in', () => called.length === 8)
   assert.deepEqual(called.toSorted(), ['/0', '/1', '/2', '/3', '/4', '/5', '/6', '/7'])
   clients[8]?.socket.resetAndDestroy()
-  await until('one has left', () => listener.waiting === 247)
+  await until('one has left', () => listener.waiting === 1015)
   listener.letInSlowly(false)
-  await until('all are in', () => called.length === 255)
+  await until('all are in', () => called.length === 1023)
   assert.ok(!paths().includes('/8'))
   assert.equal((await rawAsk(listener.address.port, 'GET /late HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')).status, 200)
 })

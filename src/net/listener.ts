@@ -7,6 +7,7 @@ import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.t
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
 import { Doorway } from './doorway.ts'
 import { isInside, networkList, plainAddress } from './networks.ts'
+import type { Arrival, Arriving, Reception } from './reception.ts'
 
 export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly network: Network
@@ -16,6 +17,8 @@ export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly trustedPeers: readonly string[]
   /** Shared by all listeners of a gateway. */
   readonly connections: ConnectionCount
+  /** What comes before the first request. Absent: nothing. */
+  readonly reception?: Reception
 }
 
 /** How many client connections are open, and how many may be. */
@@ -38,17 +41,18 @@ function busyAnswer(name: string): string {
 const TURNING_AWAY_MAX = 256
 const TURNING_AWAY_MS = 1_000
 const BACKLOG = 4096
-/** At once, where connections are let in slowly. */
-const LET_IN = 8
 
 export class Listener {
   #listening: ListeningSocket | undefined
   readonly #connections = new Set<DownstreamConnection>()
+  /** They count as connections, and have no request yet. */
+  readonly #arriving = new Set<Arriving>()
   readonly #options: ListenerOptions
   readonly #trusted: BlockList
   readonly #busyAnswer: string
   #idleListener: (() => void) | undefined
   #turningAway = 0
+  #draining = false
   #slow = false
   readonly #doorway = new Doorway()
 
@@ -88,30 +92,37 @@ export class Listener {
     if (!slow) for (const socket of this.#doorway.take(this.#doorway.size)) this.#letIn(socket)
   }
 
-  letSomeIn(): void {
-    for (const socket of this.#doorway.take(LET_IN)) this.#letIn(socket)
+  letSomeIn(count: number): void {
+    for (const socket of this.#doorway.take(count)) this.#letIn(socket)
   }
 
   /** Connections on which a request may be on its way. */
   get idle(): number {
-    return this.#connections.size - this.busy
+    return this.#connections.size + this.#arriving.size - this.busy
   }
 
   /** Stops accepting; idle connections close soon, busy ones after their response. Resolves when all are gone. */
   drain(): Promise<void> {
-    this.#listening?.close()
+    this.#draining = true
+    this.#stopReceiving()
     for (const socket of this.#doorway.take(this.#doorway.size)) this.#turnAway(socket)
     for (const connection of this.#connections) connection.drain()
-    if (this.#connections.size === 0) return Promise.resolve()
+    if (this.#connections.size + this.#arriving.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
       this.#idleListener = resolve
     })
   }
 
   close(): void {
-    this.#listening?.close()
+    this.#stopReceiving()
+    for (const arriving of this.#arriving) arriving.abandon()
     for (const socket of this.#doorway.take(this.#doorway.size)) socket.destroy()
     for (const connection of this.#connections) connection.destroy()
+  }
+
+  #stopReceiving(): void {
+    this.#listening?.close()
+    this.#options.reception?.options.tls?.close()
   }
 
   readonly #onConnection = (socket: NetworkSocket): void => {
@@ -127,16 +138,49 @@ export class Listener {
       return
     }
     count.open++
-    const address = plainAddress(socket.remoteAddress ?? '')
-    const peer = { address, port: socket.remotePort ?? 0, trusted: this.#options.trustedPeers.length > 0 && this.#isTrusted(address) }
+    const { reception } = this.#options
+    if (reception === undefined) this.#serve({ socket, secure: false })
+    else this.#receive(socket, reception)
+  }
+
+  #receive(socket: NetworkSocket, reception: Reception): void {
+    let isOver = false
+    let forget = (): void => undefined
+    const over = (): void => {
+      isOver = true
+      forget()
+    }
+    const arriving = reception.receive(socket, {
+      ready: (arrival) => {
+        over()
+        this.#serve(arrival)
+      },
+      gone: () => {
+        over()
+        this.#options.connections.open--
+        this.#lookWhetherIdle()
+      },
+    })
+    if (isOver) return
+    this.#arriving.add(arriving)
+    forget = () => void this.#arriving.delete(arriving)
+  }
+
+  #serve({ socket, source, destination, secure, clientCert }: Arrival): void {
+    const address = plainAddress(source?.address ?? socket.remoteAddress ?? '')
+    const port = source?.port ?? socket.remotePort ?? 0
+    const trusted = this.#options.trustedPeers.length > 0 && this.#isTrusted(address)
+    const peer = { address, port, trusted, secure, clientCert, destination }
     const connection = new DownstreamConnection(socket, peer, { ...this.#options, onClosed: this.#onClosed })
     this.#connections.add(connection)
+    if (this.#draining) connection.drain()
   }
 
   /** Closing with its request unread would reset the connection before the client has read why. Only so many get this courtesy at once. */
   #turnAway(socket: NetworkSocket): void {
     socket.on('error', () => socket.destroy())
-    if (this.#turningAway >= TURNING_AWAY_MAX) {
+    // An answer in the clear is none to who waits for a handshake.
+    if (this.#turningAway >= TURNING_AWAY_MAX || this.#options.reception?.options.tls !== undefined) {
       socket.destroy()
       return
     }
@@ -154,7 +198,11 @@ export class Listener {
   readonly #onClosed = (connection: DownstreamConnection): void => {
     if (!this.#connections.delete(connection)) return
     this.#options.connections.open--
-    if (this.#connections.size === 0) this.#idleListener?.()
+    this.#lookWhetherIdle()
+  }
+
+  #lookWhetherIdle(): void {
+    if (this.#connections.size + this.#arriving.size === 0) this.#idleListener?.()
   }
 
   #isTrusted(address: string): boolean {

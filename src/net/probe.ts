@@ -1,16 +1,22 @@
 /** One health check: a TCP connect, or a GET whose answer must be 2xx or 3xx. A connection of its own each time: that is what is tested. */
 import { ownShortage, type ProbeResult } from '../core/health/health.ts'
+import { tlsFailure } from '../core/tls/tls-failure.ts'
 import { parseResponseHead } from '../http1/parse-response.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
+import type { Opening } from './dialling.ts'
 
 export interface ProbeTarget {
   readonly host: string
   readonly port: number
+  /** Of which the host is an address. */
+  readonly hostName?: string
   /** Absent: TCP only. */
   readonly path?: string
   readonly timeoutMs: Millis
+  /** As requests begin there. */
+  readonly opening?: Opening | undefined
 }
 
 const ANSWER_BYTES_MAX = 64 * 1024
@@ -22,7 +28,10 @@ export interface ProbePorts {
 
 export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Promise<ProbeResult> {
   return new Promise((resolve) => {
-    const socket = network.connect({ host: target.host, port: target.port, noDelay: true })
+    const { host, port, opening } = target
+    const { tls, preamble } = opening ?? {}
+    const socket = network.connect({ host, port, noDelay: true, ...(tls && { tls }), ...(preamble && { preamble }) })
+    opening?.opened(socket)
     let answer = ''
     const settle = (result: ProbeResult): void => {
       timer.cancel()
@@ -35,7 +44,7 @@ export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Prom
     socket.on('error', (error: NodeJS.ErrnoException) => settle(judgeError(error)))
     socket.on('end', () => fail('connection closed during the check'))
     socket.on('close', () => fail('connection closed during the check'))
-    socket.on('connect', () => {
+    socket.on(tls === undefined ? 'connect' : 'secureConnect', () => {
       if (target.path === undefined) return settle({ kind: 'passed' })
       socket.write(
         `GET ${target.path} HTTP/1.1\r\nHost: ${hostHeader(target)}\r\nUser-Agent: spillway-check\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
@@ -59,12 +68,13 @@ function judge(text: string): ProbeResult {
 
 function judgeError(error: NodeJS.ErrnoException): ProbeResult {
   if (error.code !== undefined && ownShortage(error.code) !== undefined) return { kind: 'unasked', errno: error.code }
-  return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: plainReason(error) }
+  const tls = tlsFailure(error)
+  return { kind: 'failed', refused: error.code === 'ECONNREFUSED', reason: tls?.detail ?? plainReason(error) }
 }
 
-function hostHeader(target: { readonly host: string; readonly port: number }): string {
-  const host = target.host.includes(':') ? `[${target.host}]` : target.host
-  return target.port === 80 ? host : `${host}:${target.port}`
+function hostHeader(target: ProbeTarget): string {
+  const host = target.hostName ?? (target.host.includes(':') ? `[${target.host}]` : target.host)
+  return target.port === (target.opening?.tls === undefined ? 80 : 443) ? host : `${host}:${target.port}`
 }
 
 /** What an operator calls it. */

@@ -4,6 +4,7 @@
  */
 import type { OnReadOpts } from 'node:net'
 import type { ErrorCode } from '../core/errors.ts'
+import { tlsFailure } from '../core/tls/tls-failure.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
 import { findHead } from '../http1/find-head.ts'
 import type { ResponseHead } from '../http1/message.ts'
@@ -12,6 +13,7 @@ import { chunkHeader, lastChunk } from '../http1/write.ts'
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network, NetworkSocket } from '../ports/network.ts'
+import { endedByAlert, type Opening } from './dialling.ts'
 import { Output } from './output.ts'
 import { type Deadline, NEVER, type Sweepable, type Sweeper } from './sweeper.ts'
 
@@ -53,6 +55,8 @@ export interface UpstreamOptions {
   readonly headersMax: number
   /** The socket will be handed out after 101: it reads in the ordinary way. */
   readonly detachable?: boolean
+  /** What comes before the first request. Absent: a TCP connection is all. */
+  readonly opening?: Opening | undefined
   readonly timeouts: { readonly connectMs: Millis; readonly firstByteMs: Millis; readonly stallMs: Millis; readonly idleMs: Millis }
 }
 
@@ -83,6 +87,7 @@ export class UpstreamConnection implements Sweepable {
   readonly #socket: NetworkSocket
   readonly #options: UpstreamOptions
   readonly #out: Output
+  readonly #isSecure: boolean
   #state = CONNECTING
   #sink: ResponseSink | undefined
   #method = ''
@@ -113,18 +118,29 @@ export class UpstreamConnection implements Sweepable {
     this.#idleMs = options.timeouts.idleMs
     this.#firstByteMs = options.timeouts.firstByteMs
     this.deadlineAt = options.sweeper.in(options.timeouts.connectMs)
+    const { opening } = options
+    const streams = options.detachable === true || opening?.preamble !== undefined
     this.#socket = options.network.connect({
-      host,
-      port,
-      noDelay: true,
-      allowHalfOpen: true,
-      ...(options.detachable === true ? {} : { onread: this.#reading() }),
+      ...{ host, port, noDelay: true, allowHalfOpen: true },
+      ...(streams ? {} : { onread: this.#reading() }),
+      ...(opening?.preamble && { preamble: opening.preamble }),
+      ...(opening?.tls && { tls: opening.tls }),
     })
     this.#out = new Output(this.#socket)
-    this.#socket.on('connect', this.#onConnect).on('drain', this.#onDrain)
-    if (options.detachable === true) this.#socket.on('data', this.#onData)
+    if (opening !== undefined) this.#open(opening)
+    this.#isSecure = opening?.tls !== undefined
+    this.#socket.on(this.#isSecure ? 'secureConnect' : 'connect', this.#onConnect).on('drain', this.#onDrain)
+    if (streams) this.#socket.on('data', this.#onData)
     this.#socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose)
     options.sweeper.add(this)
+  }
+
+  /** Nothing of a request goes to whom nobody has looked at yet. */
+  #open(opening: Opening): void {
+    opening.opened(this.#socket)
+    if (opening.tls === undefined) return
+    this.#socket.cork()
+    this.#socket.once('secureConnect', () => this.#socket.uncork())
   }
 
   /** `onIdle`: it can serve again. `onClosed`: it never will; `byServer`: while it was idle, or before a byte of an answer to the next request. */
@@ -393,12 +409,15 @@ export class UpstreamConnection implements Sweepable {
   }
 
   readonly #onEnd = (): void => {
-    if (this.#state === BODY && this.#left === UNTIL_CLOSE && this.#sink !== undefined) this.#finish(this.#sink, [])
+    const isWhole = this.#state === BODY && this.#left === UNTIL_CLOSE && (!this.#isSecure || endedByAlert(this.#socket))
+    if (isWhole && this.#sink !== undefined) this.#finish(this.#sink, [])
     else this.#fail('connection_reset', this.#state === BODY ? 'closed in the middle of the response' : 'closed before the response')
   }
 
   readonly #onError = (error: NodeJS.ErrnoException): void => {
-    if (this.#state === CONNECTING) this.#fail('connect_failed', `connection failed: ${error.code ?? error.message}`, error.code)
+    const tls = this.#isSecure ? tlsFailure(error) : undefined
+    if (tls !== undefined) this.#fail(tls.code, tls.detail, error.code)
+    else if (this.#state === CONNECTING) this.#fail('connect_failed', `connection failed: ${error.code ?? error.message}`, error.code)
     else this.#fail('connection_reset', `connection broken: ${error.code ?? error.message}`, error.code)
   }
 

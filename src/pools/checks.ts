@@ -1,6 +1,7 @@
 /** When each server of a pool is checked: all along, sooner where its state is in doubt, at once when a connection to it broke. */
 import type { HealthConfig } from '../config/config.ts'
 import { nextProbeMs, type ProbeResult } from '../core/health/health.ts'
+import type { Dialling } from '../net/dialling.ts'
 import { probe, type ProbePorts } from '../net/probe.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Random, Timer } from '../ports/clock.ts'
@@ -11,18 +12,19 @@ interface Check {
   timer: Timer | undefined
 }
 
+export interface CheckPorts extends ProbePorts {
+  readonly random: Random
+  readonly dialling: Dialling
+}
+
 export class Checks {
   #config: HealthConfig
-  readonly #ports: ProbePorts & { readonly random: Random }
+  readonly #ports: CheckPorts
   readonly #told: (server: Server, result: ProbeResult, tookMs: Millis) => void
   readonly #checks = new Map<Server, Check>()
   #closed = false
 
-  constructor(
-    config: HealthConfig,
-    ports: ProbePorts & { readonly random: Random },
-    told: (server: Server, result: ProbeResult, tookMs: Millis) => void,
-  ) {
+  constructor(config: HealthConfig, ports: CheckPorts, told: (server: Server, result: ProbeResult, tookMs: Millis) => void) {
     this.#config = config
     this.#ports = ports
     this.#told = told
@@ -47,8 +49,9 @@ export class Checks {
     check.running = true
     check.timer?.cancel()
     const { path, timeoutMs } = this.#config
-    const { host, port } = server.config
-    const target = path === undefined ? { host, port, timeoutMs } : { host, port, path, timeoutMs }
+    const { host, port, hostName } = server.config
+    const opening = this.#ports.dialling.opening(server.config)
+    const target = { host, port, timeoutMs, opening, ...(path !== undefined && { path }), ...(hostName !== undefined && { hostName }) }
     const begunAt = this.#ports.clock.monotonic()
     void probe(target, this.#ports).then((result) => {
       check.running = false

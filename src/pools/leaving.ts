@@ -85,6 +85,11 @@ export class Leaving {
   }
 }
 
+/** Connections that are kept are not used again, and new ones begin as they should now. */
+export function leaveLinks(server: Server): void {
+  for (const link of [...server.links]) link.leave()
+}
+
 export function cutLinks(server: Server, detail: string): void {
   for (const link of [...server.links]) link.cut(detail)
 }

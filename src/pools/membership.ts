@@ -2,13 +2,14 @@
  * Who is in a pool now: one value that is swapped. Who stays in it stays what it is, with all that is known of it; who comes begins unknown, and
  * slowly; who goes gets nothing new, and is gone when what runs has ended.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig } from '../config/config.ts'
 import { UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
 import { type Duty, memberDifference } from '../core/members/members.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { Leaving, type Left } from './leaving.ts'
+import { Leaving, leaveLinks, type Left } from './leaving.ts'
 import { learntLimit, type PoolMember, Server, type ServerState } from './server.ts'
 
 export interface MembershipParts {
@@ -138,6 +139,7 @@ function becauseOf(duty: Duty): string {
 }
 
 function take(server: Server, member: PoolMember): void {
+  if (!isDeepStrictEqual(server.config.tls, member.tls)) leaveLinks(server)
   server.config = member
   server.configuredWeight = member.weight
   server.source = member.source

@@ -14,9 +14,10 @@ import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter } from '../telemetry/telemetry.ts'
+import { Dialling } from '../net/dialling.ts'
 import { Checks } from './checks.ts'
 import { createJudge, type Judge } from './judge.ts'
-import { cutLinks } from './leaving.ts'
+import { cutLinks, leaveLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
@@ -36,6 +37,8 @@ export class Pool {
   #config: PoolConfig
   readonly #membership: Membership
   readonly #ports: PoolPorts
+  /** How connections to its servers begin. */
+  readonly dialling: Dialling
   /** What its requests meet. */
   readonly live: LiveTraffic = new LiveTraffic()
   retries: RetryBudget
@@ -53,6 +56,8 @@ export class Pool {
   #panics = false
   #resumeTimer: Timer | undefined
   readonly #shortage: Shortage
+  /** The names of its servers are being looked up for the first time: nobody knows yet who is in it. */
+  isAwaited = false
   #started = false
   #closed = false
 
@@ -60,13 +65,16 @@ export class Pool {
     this.name = config.name
     this.#config = config
     this.#ports = ports
+    this.dialling = new Dialling(config, ports)
     this.#shortage = new Shortage(config.name, ports)
     this.#membership = this.#createMembership(members)
     this.retries = new RetryBudget(config.retries)
     const waits = new WaitCounters(config.name, ports.telemetry)
     this.#waits = waits
     this.#line = new Line(ports.clock, config.queueing, waits)
-    this.#checks = new Checks(config.health, ports, (server, result, tookMs) => this.#checked(server, result, tookMs))
+    this.#checks = new Checks(config.health, { ...ports, dialling: this.dialling }, (server, result, tookMs) =>
+      this.#checked(server, result, tookMs),
+    )
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
     const counter = (outcome: string): Counter =>
@@ -87,6 +95,7 @@ export class Pool {
     this.#resumeTimer?.cancel()
     this.#membership.leaving.close()
     this.#line.close()
+    this.dialling.close()
   }
 
   /** What holds now: a reload changes it. */
@@ -139,6 +148,7 @@ export class Pool {
 
   /** Checked, and none of them is good. */
   get isLost(): boolean {
+    if (this.isAwaited) return false
     return this.servers.every(({ state }) => state === 'down' || state === 'ejected' || state === 'draining')
   }
 
@@ -222,7 +232,9 @@ export class Pool {
     const now = this.#ports.clock.monotonic()
     if (this.#ramping) this.#ramp(now)
     this.live.came++
-    let [up, primaries, backups] = [false, false, false]
+    let up = false
+    let primaries = false
+    let backups = false
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true
@@ -378,6 +390,7 @@ export class Pool {
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('health')) this.#checks.reconfigure(config.health)
     if (changed('outliers')) this.#rejudge(config.outliers)
+    if (this.dialling.configure(config)) this.servers.forEach(leaveLinks)
     if (changed('maxInFlight') || changed('adaptiveMin')) for (const server of this.servers) server.limit = learntLimit(config)
     this.#membersChanged()
   }

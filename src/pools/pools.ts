@@ -7,8 +7,10 @@ import type { ServerChange } from '../core/members/changes.ts'
 import { type Source, wantedMembers } from '../core/members/members.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
+import type { Resolver } from '../ports/network.ts'
 import { Failovers } from './failovers.ts'
 import { Pool } from './pool.ts'
+import { isLookedUp, type LookedUp, Names } from './names.ts'
 import type { PoolPorts } from './pool-types.ts'
 import type { DeclaredServer, PoolMember } from './server.ts'
 import type { ServerChanges } from './server-changes.ts'
@@ -27,14 +29,16 @@ export class Pools {
   /** Those that are configured. */
   readonly running: Map<string, Pool> = new Map()
   readonly failovers: Failovers
+  readonly names: Names
   readonly #going = new Map<string, Going>()
   readonly #ports: PoolPorts
   readonly #changes: ServerChanges
   #timer: Timer | undefined
   #started = false
 
-  constructor(ports: PoolPorts, changes: ServerChanges) {
+  constructor(ports: PoolPorts & { readonly resolver: Resolver }, changes: ServerChanges) {
     this.#ports = ports
+    this.names = new Names({ ...ports, changed: (host) => this.#named(host) })
     this.#changes = changes
     this.failovers = new Failovers(this.running, ports.telemetry)
   }
@@ -42,6 +46,7 @@ export class Pools {
   /** What was changed before is known. */
   open(configs: readonly PoolConfig[]): void {
     for (const config of configs) this.#add(config)
+    this.#trackNames()
   }
 
   /** Nobody is in any of them, nor in one that goes: no request, no attempt, no tunnel. */
@@ -69,6 +74,7 @@ export class Pools {
         pool.setMembers(this.#members(config))
       }
     }
+    this.#trackNames()
     this.failovers.look()
     this.#forgetDormant(configs)
   }
@@ -77,6 +83,29 @@ export class Pools {
   refresh(name: string): void {
     const pool = this.running.get(name)
     pool?.setMembers(this.#members(pool.config))
+    this.#trackNames()
+  }
+
+  /** Host names among its servers, and what is known of them. */
+  namesOf(config: PoolConfig): readonly (readonly [server: string, looked: LookedUp])[] {
+    return this.declared(config).flatMap(({ name, host }) => {
+      const looked = this.names.of(host)
+      return looked === undefined ? [] : [[name, looked] as const]
+    })
+  }
+
+  #trackNames(): void {
+    const hosts = new Set<string>()
+    const going = [...this.#going.values()].map(({ pool }) => pool)
+    // One that goes may come back.
+    for (const { config } of [...this.running.values(), ...going])
+      for (const { host } of this.declared(config)) if (isLookedUp(host)) hosts.add(host)
+    this.names.track(hosts)
+    for (const pool of this.running.values()) pool.isAwaited = this.namesOf(pool.config).some(([, { isPending }]) => isPending)
+  }
+
+  #named(host: string): void {
+    for (const [name, { config }] of this.running) if (this.declared(config).some((server) => server.host === host)) this.refresh(name)
   }
 
   /** The servers that it has by themselves: what addresses they stand for is another matter. */
@@ -97,12 +126,20 @@ export class Pools {
 
   close(): void {
     this.#timer?.cancel()
+    this.names.close()
     for (const pool of this.running.values()) pool.close()
     for (const { pool } of this.#going.values()) pool.close()
   }
 
   #members(config: PoolConfig): readonly PoolMember[] {
-    return wantedMembers(this.declared(config), { changes: this.#changes.of(config.name), addressesOf: () => undefined })
+    const { name, addresses: wanted } = config
+    const family = wanted === 'all' ? undefined : wanted === 'ipv4' ? 4 : 6
+    const addressesOf = (host: string): readonly string[] | undefined => {
+      if (!isLookedUp(host)) return undefined
+      const known = this.names.of(host)?.addresses ?? []
+      return known.filter((each) => family === undefined || each.family === family).map(({ address }) => address)
+    }
+    return wantedMembers(this.declared(config), { changes: this.#changes.of(name), addressesOf })
   }
 
   /** Who leaves the file leaves what was changed about it. */
@@ -111,7 +148,8 @@ export class Pools {
     for (const pool of [...this.#changes.pools]) {
       const config = byName.get(pool)
       const isDormant = (server: string, { added }: ServerChange): boolean =>
-        config === undefined || (added !== true && !config.servers.some(({ name }) => name === server))
+        // Of an address of a name nobody can say that it will not come back.
+        config === undefined || (added !== true && !config.servers.some(({ name, host }) => name === server || isLookedUp(host)))
       this.#changes
         .forget(pool, isDormant, () => this.refresh(pool))
         .catch((error: unknown) => {

@@ -1,10 +1,11 @@
 /** The real clock, the real randomness and the real sockets of this machine. */
 import { randomFillSync } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { connect, createServer, type Server } from 'node:net'
+import { connect as connectTcp, createServer, type Server } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import type { Millis } from '../lib/units.ts'
 import type { Clock, Random, Timer } from './clock.ts'
-import type { ListeningSocket, ListenOptions, Network, NetworkSocket, Resolver } from './network.ts'
+import type { ConnectOptions, ListeningSocket, ListenOptions, Network, NetworkSocket, Resolver } from './network.ts'
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -49,6 +50,14 @@ export const systemResolver: Resolver = {
     const found = await lookup(host, { all: true })
     return found.map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 }))
   },
+}
+
+function connect({ preamble, tls, ...options }: ConnectOptions): NetworkSocket {
+  if (preamble === undefined) return tls === undefined ? connectTcp(options) : connectTls({ ...options, ...tls })
+  const { onread: _, ...plain } = options
+  const socket = connectTcp(plain)
+  socket.write(preamble)
+  return tls === undefined ? socket : connectTls({ ...tls, socket })
 }
 
 function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) => void): Promise<ListeningSocket> {

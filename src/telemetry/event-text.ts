@@ -36,6 +36,8 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-removed': 'info',
   'server-left': 'info',
   'server-changed': 'warn',
+  'name-unresolved': 'warn',
+  'name-resolved': 'info',
   'pool-removed': 'info',
   'pool-left': 'info',
   'pool-panics': 'error',
@@ -54,6 +56,10 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'webhook-enabled': 'info',
   guard: 'warn',
   'limit-reached': 'warn',
+  'connections-refused': 'warn',
+  'certificates-read': 'info',
+  'certificate-refused': 'error',
+  'certificate-expires': 'warn',
   'sync-slow': 'warn',
   'store-corrupt': 'error',
   'config-reloaded': 'info',
@@ -115,6 +121,17 @@ function oneLine(text: string): string {
   return text.replaceAll(/[\p{C}\u2028\u2029]+/gu, ' ')
 }
 
+/** `expires in 3 days`. */
+export function expiryText(leftMs: Millis): string {
+  if (leftMs <= 0) return `has expired ${daysText(-leftMs)} ago`
+  return `expires in ${daysText(leftMs)}`
+}
+
+function daysText(ms: Millis): string {
+  const days = Math.floor(ms / 86_400_000)
+  return days < 2 ? spanText(ms) : `${days} days`
+}
+
 type Texts = {
   readonly [T in GatewayEvent['type']]: (event: Extract<GatewayEvent, { readonly type: T }>, name: (server: string) => string) => string
 }
@@ -133,6 +150,9 @@ const TEXTS: Texts = {
     `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
   'server-left': (event, name) =>
     `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
+  'name-unresolved': (event) =>
+    `${event.name} cannot be looked up (${event.reason}); ${event.kept === 0 ? 'no address of it is known' : `its last ${event.kept} addresses go on`}`,
+  'name-resolved': (event) => `${event.name} can be looked up again; addresses: ${event.addresses}`,
   'server-changed': (event, name) => `${name(event.server)} of pool ${event.pool}: an operator has changed it: ${event.change}`,
   'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
@@ -159,6 +179,12 @@ const TEXTS: Texts = {
   'webhook-enabled': (event) => `webhook endpoint ${event.endpoint} is enabled`,
   guard: guardText,
   'limit-reached': (event) => `limit reached: ${event.limit} at ${event.where} (${event.value})`,
+  'connections-refused': (event) =>
+    `${event.listener}: ${event.count === 1 ? 'a connection was' : `${event.count} connections were`} refused before a request, the last one of ${event.peer}: ${event.reason}`,
+  'certificates-read': (event) => `${event.listener}: new certificates are served: ${event.names.join(', ')}`,
+  'certificate-refused': (event) => `${event.listener}: what changed is not served, the certificates before go on: ${event.reason}`,
+  'certificate-expires': (event) =>
+    `${event.listener}: the certificate of ${event.names.join(', ')} ${expiryText(event.leftMs)}: ${event.file}`,
   'sync-slow': (event) => `slow disk: a sync of ${event.operations} operations took ${spanText(event.tookMs)}`,
   'store-corrupt': (event) => `store corrupt: ${event.what}`,
   'config-reloaded': (event) =>

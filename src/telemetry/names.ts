@@ -31,13 +31,15 @@ const LABELS: Readonly<Record<string, string>> = {
   trigger: 'what made the route do so: `config`, `operator`, `no_server` or `capacity`',
   state: 'what is thought of a server: `unknown` (not checked yet), `up`, `down`, `ejected` or `draining`',
   code: 'status code of the answer; 499 when the client left before it had one',
+  listener: 'the address of the listener as configured',
+  certificate: 'the file of the certificate',
   pool: "the pool's name",
   server: 'the server as `host:port`',
   queue: "the queue's name",
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `outrun` (another try was quicker), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a hedge: `sent`, `won` or `refused`; of a sticky request: `new` (nothing was known), `kept` (on the server where it was before) or `moved` (that one could not be used); of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `outrun` (another try was quicker), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a hedge: `sent`, `won` or `refused`; of a sticky request: `new` (nothing was known), `kept` (on the server where it was before) or `moved` (that one could not be used); of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error:
     'of a job: the code of its last error; of a call: the code, or `client-gone`, `timeout` (its body stopped coming), `bad-framing`; see [errors](errors.md)',
   limit:
@@ -184,6 +186,21 @@ const SPECS = {
     type: 'counter',
     help: 'Times that a spill route began to queue, or went direct again.',
     labels: 'route mode',
+  },
+  spillway_tls_handshakes_total: {
+    type: 'counter',
+    help: 'TLS handshakes of clients.',
+    labels: 'listener outcome',
+  },
+  spillway_proxy_headers_refused_total: {
+    type: 'counter',
+    help: 'Connections that were refused because of the PROXY protocol: no header, a wrong one, or from an address that is none of the proxies.',
+    labels: 'listener',
+  },
+  spillway_certificate_expiry_seconds: {
+    type: 'gauge',
+    help: 'How long a certificate is still valid; below 0 when it has expired.',
+    labels: 'listener certificate',
   },
   spillway_waits_total: {
     type: 'counter',

@@ -23,6 +23,9 @@ export type GatewayEvent =
   /** It is not configured any more: whoever is in it may end. */
   | { readonly type: 'pool-removed'; readonly pool: string }
   | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }
+  /** A host name of servers: what was known of it goes on. */
+  | { readonly type: 'name-unresolved'; readonly name: string; readonly reason: string; readonly kept: number }
+  | { readonly type: 'name-resolved'; readonly name: string; readonly addresses: number }
   /** An operator has changed it. */
   | { readonly type: 'server-changed'; readonly pool: string; readonly server: string; readonly change: string }
   /** No server is good, and some only look bad: they get requests all the same. */
@@ -63,6 +66,25 @@ export type GatewayEvent =
   /** The gateway itself has too much to do, or no more so: `value` is milliseconds of `loopDelay`, or a share of `memory` or `sockets`. */
   | { readonly type: 'guard'; readonly level: 'calm' | 'slow' | 'shed'; readonly signal?: string; readonly value?: number }
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
+  /** So many since it was told last: the PROXY protocol or TLS came to nothing; who and why is of the last one. */
+  | {
+      readonly type: 'connections-refused'
+      readonly listener: string
+      readonly count: number
+      readonly peer: string
+      readonly reason: string
+    }
+  | { readonly type: 'certificates-read'; readonly listener: string; readonly names: readonly string[] }
+  /** What it had before goes on. */
+  | { readonly type: 'certificate-refused'; readonly listener: string; readonly reason: string }
+  /** Less than nothing is left when it has expired. */
+  | {
+      readonly type: 'certificate-expires'
+      readonly listener: string
+      readonly file: string
+      readonly names: readonly string[]
+      readonly leftMs: Millis
+    }
   | { readonly type: 'sync-slow'; readonly tookMs: Millis; readonly operations: number }
   | { readonly type: 'store-corrupt'; readonly what: string }
   /** The configuration was read again, and holds from now on, but for keys that need a restart. */

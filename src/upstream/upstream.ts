@@ -8,6 +8,7 @@ import { isIdempotent } from '../core/retry/retry.ts'
 import { fieldLines } from '../http1/write.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
+import type { Ends, Opening } from '../net/dialling.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure, type UpstreamOptions } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
@@ -97,15 +98,24 @@ export class Upstream {
   exchange(
     pool: Pool,
     server: Server,
-    request: { method: string; head: string; body: OutgoingBody; fresh: boolean; firstByteMs?: Millis | undefined },
+    request: {
+      method: string
+      head: string
+      body: OutgoingBody
+      fresh: boolean
+      firstByteMs?: Millis | undefined
+      ends?: Ends | undefined
+    },
     sink: ResponseSink,
   ): UpstreamConnection {
     const { body } = request
     const kept = this.#keptOf(pool, server)
     const meter = pool.meterOf(server)
-    const used = request.fresh ? undefined : kept.take(this.#isOnlyOnce(request.method, body))
+    const shared = pool.dialling.shared
+    const used = request.fresh || !shared ? undefined : kept.take(this.#isOnlyOnce(request.method, body))
     if (used !== undefined) meter.reused.inc()
-    const connection = used ?? this.#open(kept, server, meter)
+    const connection =
+      used ?? this.#open({ kept: shared ? kept : undefined, opening: pool.dialling.opening(server.config, request.ends) }, server, meter)
     watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
@@ -131,8 +141,10 @@ export class Upstream {
   }
 
   /** A connection that will not be shared, for a tunnel. */
-  dedicated(pool: Pool, server: Server): UpstreamConnection {
-    const connection = new UpstreamConnection(server.config.host, server.config.port, { ...this.#options, detachable: true })
+  dedicated(pool: Pool, server: Server, ends: Ends | undefined): UpstreamConnection {
+    const { host, port } = server.config
+    const opening = pool.dialling.opening(server.config, ends)
+    const connection = new UpstreamConnection(host, port, { ...this.#options, detachable: true, opening })
     server.links.add(connection)
     connection.listen(
       () => connection.destroy(),
@@ -187,31 +199,39 @@ export class Upstream {
     return 'bytes' in body && body.bytes > this.#options.copyBytesMax
   }
 
-  #open(kept: KeptConnections, server: Server, meter: ServerMeter): UpstreamConnection {
-    const connection = new UpstreamConnection(server.config.host, server.config.port, this.#options)
+  /** Without `kept` it is for one request. */
+  #open(
+    { kept, opening }: { readonly kept: KeptConnections | undefined; readonly opening: Opening | undefined },
+    server: Server,
+    meter: ServerMeter,
+  ): UpstreamConnection {
+    const { host, port } = server.config
+    const connection = new UpstreamConnection(host, port, opening === undefined ? this.#options : { ...this.#options, opening })
     meter.opened.inc()
     server.connections++
     connection.openListener = (tookMs) => meter.connect.observe(tookMs / 1000)
     server.links.add(connection)
     connection.listen(
-      () => (this.#closed ? connection.destroy() : kept.keep(connection)),
+      () => (this.#closed || kept === undefined ? connection.destroy() : kept.keep(connection)),
       (byServer) => {
         server.connections--
         server.links.delete(connection)
-        kept.ended(connection, byServer)
+        kept?.ended(connection, byServer)
       },
     )
     return connection
   }
 }
 
+const NO_CONNECTION: ReadonlySet<ErrorCode> = new Set(['connect_failed', 'connect_timeout', 'tls_certificate', 'tls_alert', 'tls_failed'])
+
 /** What the end of an exchange says about the server goes to its pool, whoever asked for the exchange. */
 function watch(connection: UpstreamConnection, pool: Pool, server: Server): void {
   connection.failureListener = (failed: UpstreamFailure): void => {
     if (failed.errno !== undefined && ownShortage(failed.errno) !== undefined) pool.connectLacked(failed.errno)
-    else if (failed.code === 'connect_failed' || failed.code === 'connect_timeout') pool.connectFailed(server, failed.detail)
+    else if (!failed.sent && NO_CONNECTION.has(failed.code)) pool.connectFailed(server, failed.detail)
     else if (failed.reused) pool.wasStale(server)
-    else if (failed.code === 'connection_reset') pool.connectionBroke(server)
+    else if (failed.code === 'connection_reset' || failed.code === 'tls_alert') pool.connectionBroke(server)
   }
 }
 

@@ -21,6 +21,7 @@ const STATUS: AdminStatus = {
   queues: [],
   routes: [{ name: 'POST /reports', mode: 'queue', pool: 'api', queue: 'reports' }],
   webhooks: [],
+  certificates: [],
 }
 
 interface Answer {

@@ -10,6 +10,7 @@ import { createLocalBus } from '../../src/jobs/local-bus.ts'
 import type { Pool } from '../../src/pools/pool.ts'
 import type { PoolChange, SlotSeeker } from '../../src/pools/pool-types.ts'
 import type { Server } from '../../src/pools/server.ts'
+import { ServerMeter } from '../../src/pools/server-meter.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import type { Attempt, AttemptOutcome, OutgoingRequest, Upstream } from '../../src/upstream/upstream.ts'
 import { recordingTelemetry } from '../support/jobs-rig.ts'
@@ -57,6 +58,10 @@ class SimPool {
 
   upServers(): Server[] {
     return this.servers.filter((server) => server.state === 'up')
+  }
+
+  meterOf(server: Server): ServerMeter {
+    return (server.meter ??= new ServerMeter(recordingTelemetry([]).metrics, server))
   }
 
   /** Nobody is judged here. */

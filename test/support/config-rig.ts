@@ -41,7 +41,7 @@ export interface ConfigRig extends AsyncDisposable {
   status(self: string, wanted: string, met: (document: Document) => boolean): Promise<Document>
   restart(change?: ConfigFile): Promise<void>
   /** As if the file had been written anew. */
-  reload(change: ConfigFile): Promise<ReloadOutcome>
+  reload(change?: ConfigFile): Promise<ReloadOutcome>
 }
 
 export async function startConfigRig(config: ConfigFile, options: Partial<GatewayOptions> = {}): Promise<ConfigRig> {
@@ -50,7 +50,7 @@ export async function startConfigRig(config: ConfigFile, options: Partial<Gatewa
   let current = config
   const read = (): LoadResult => {
     const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
-    return loadValue({ ...own, ...current }, { file: 'spillway.yaml', folder })
+    return loadValue(structuredClone({ ...own, ...current }), { file: 'spillway.yaml', folder })
   }
   const start = (file: ConfigFile): Promise<Gateway> => {
     current = file
@@ -87,7 +87,7 @@ export async function startConfigRig(config: ConfigFile, options: Partial<Gatewa
       await gateway.close()
       gateway = await start(change ?? config)
     },
-    reload(change) {
+    reload(change = current) {
       current = change
       return gateway.reload()
     },

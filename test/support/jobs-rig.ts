@@ -119,6 +119,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const context = {
     ...parts,
     forwarding: { name: config.name, proto: 'http' as const },
+    secureForwarding: { name: config.name, proto: 'https' as const },
     hedges: new Hedges({ telemetry, clock }),
     routeCounters: new RouteCounters(telemetry),
     storeCalls: new Pending(),

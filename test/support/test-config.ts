@@ -15,6 +15,7 @@ export function testPool(name: string, ports: readonly number[], change: Partial
     health: { intervalMs: 100, timeoutMs: 500, fall: 3, rise: 1 },
     slowStartMs: 0,
     failoverGraceMs: 10_000,
+    addresses: 'all',
     drainTimeoutMs: 10_000,
     reserve: 0.2,
     retries: { budget: 0.2, minPerSecond: 3 },

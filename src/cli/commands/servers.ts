@@ -7,7 +7,7 @@ import { connect, CONNECTION_DETAILS, CONNECTION_OPTIONS, JSON_OPTION, type Queu
 import { plural, shown, table } from '../words.ts'
 
 const OPTIONS = { ...CONNECTION_OPTIONS, json: JSON_OPTION }
-const HOLDS = 'It holds over restarts and reloads, until it is changed again or `spillway servers reset` is called.'
+const HOLDS = 'It holds over restarts and reloads, until it is changed again or `spillway servers reset POOL` is called.'
 
 interface ServerFacts {
   readonly pool: string

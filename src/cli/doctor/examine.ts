@@ -9,6 +9,7 @@ import { isLoopback } from '../../config/fields.ts'
 import type { Millis } from '../../lib/units.ts'
 import { spanText } from '../../telemetry/event-text.ts'
 import { type AdminAddress, askStatus } from '../admin-client.ts'
+import { checkCertificates } from './certificates.ts'
 import { checkClock } from './clock.ts'
 import { configRisks } from './config-risks.ts'
 import type { Finding } from './finding.ts'
@@ -37,6 +38,7 @@ export async function examine(config: Config, admin: AdminAddress): Promise<Exam
     ['gateway', 'wrong' in told ? Promise.resolve([noAnswer(told.wrong, isAbsent)]) : checkRunning(told.value, config)],
     ...(isAbsent ? ([['address', checkAddresses(config)]] as const) : []),
     ...(status === undefined ? ([['servers', checkServers(config)]] as const) : []),
+    ...(status === undefined ? ([['certificates', Promise.resolve(checkCertificates(config))]] as const) : []),
     ['store folder', checkFolder(config)],
     ['sync', checkSync(config)],
     ['machine', checkMachine(config, pid)],

@@ -40,6 +40,7 @@ const STATUS: AdminStatus = {
   queues: [QUEUE],
   routes: [],
   webhooks: [],
+  certificates: [],
 }
 
 interface Change {

@@ -2,9 +2,18 @@
  * What is wrong with a running gateway, from what its admin address tells: one finding per cause, with the next command to type.
  * `status` prints them below its facts, `doctor` among its own. A gateway of another version may tell less than the type says.
  */
-import type { AdminStatus, EndpointStatus, PoolStatus, QueueStatus, ServerStatus, StoreStatus } from '../../admin/status.ts'
-import type { Millis } from '../../lib/units.ts'
-import { spanText } from '../../telemetry/event-text.ts'
+import type {
+  AdminStatus,
+  CertificateStatus,
+  EndpointStatus,
+  PoolStatus,
+  QueueStatus,
+  ServerStatus,
+  StoreStatus,
+} from '../../admin/status.ts'
+import { EXPIRES_SOON_MS } from '../../core/tls/expiry.ts'
+import type { EpochMillis, Millis } from '../../lib/units.ts'
+import { expiryText, spanText } from '../../telemetry/event-text.ts'
 import { SLOW_SYNC_MS } from '../../telemetry/store-events.ts'
 import { shown } from '../words.ts'
 import { type Finding, latencyText, sizeText } from './finding.ts'
@@ -48,6 +57,8 @@ export function causesOf(status: AdminStatus): readonly Cause[] {
     )
   }
   // Older gateways have none.
+  for (const certificate of (status.certificates as AdminStatus['certificates'] | undefined) ?? [])
+    causes.push(...certificateCauses(certificate, Date.now()))
   for (const endpoint of (status.webhooks as AdminStatus['webhooks'] | undefined) ?? []) causes.push(...endpointCauses(endpoint))
   return causes
 }
@@ -61,6 +72,14 @@ function endpointCauses({ name, disabledBecause, failingSince }: EndpointStatus)
   if (failingSince === undefined) return []
   const says = `nothing was delivered since ${new Date(failingSince).toISOString().slice(0, 19)}Z`
   return [{ check, level: 'warn', says, todo: `spillway webhooks show ${name}` }]
+}
+
+export function certificateCauses({ file, names, notAfter }: Omit<CertificateStatus, 'listener'>, now: EpochMillis): readonly Cause[] {
+  const leftMs = notAfter - now
+  if (leftMs > EXPIRES_SOON_MS) return []
+  const says = `that of ${names.length === 0 ? file : names.join(', ')} ${expiryText(leftMs)}: ${file}`
+  const todo = 'see why it is not renewed; a new file is found by itself'
+  return [{ check: 'certificate', level: leftMs > 0 ? 'warn' : 'fail', says, todo }]
 }
 
 /** Older gateways have no guard. */

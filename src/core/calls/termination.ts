@@ -74,6 +74,9 @@ export interface EndFacts {
 const BY_ERROR: ReadonlyMap<string, Termination> = new Map([
   ['connect_failed', 'server-connect-failed'],
   ['connect_timeout', 'timeout-connect'],
+  ['tls_certificate', 'server-connect-failed'],
+  ['tls_alert', 'server-connect-failed'],
+  ['tls_failed', 'server-connect-failed'],
   ['bad_response', 'server-bad-answer'],
   ['answer_broken', 'server-reset-body'],
   ['first_byte_timeout', 'timeout-first-byte'],

@@ -10,13 +10,20 @@ import { oneForwardLess } from './max-forwards.ts'
 const ENDS_HERE = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade', 'content-length', 'expect'],
 ])
-const CLIENT_ADDRESS = new Set(['forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'x-forwarded-port', 'x-real-ip'])
+/** Who the client is: only we say it, and whom we trust. */
+const CLIENT_ADDRESS = new Set([
+  'client-cert',
+  'client-cert-chain',
+  ...['forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'x-forwarded-port', 'x-real-ip'],
+])
 /** A Connection header may not take these away: they are ours to decide. */
 const NOT_BY_CONNECTION = new Set(['host', 'content-type', 'cookie', 'authorization', 'via', 'idempotency-key', ...CLIENT_ADDRESS])
 
 export interface ForwardingPeer {
   readonly address: string
   readonly trusted: boolean
+  /** The certificate that it showed us, as RFC 9440 writes it. */
+  readonly clientCert?: string | undefined
 }
 
 export interface ForwardOptions {
@@ -55,7 +62,8 @@ export function forwardRequestHeaders(head: RequestFacts, peer: ForwardingPeer, 
     else if (lower === 'max-forwards' && head.method === 'OPTIONS') out.push(name, oneForwardLess(value))
     // `X_Forwarded_For` is not `X-Forwarded-For`, but many servers read it so: it goes in any case.
     else if (!CLIENT_ADDRESS.has(lower)) out.push(name, value)
-    else if (peer.trusted && !name.includes('_') && !keepForwarded(came, lower, value)) out.push(name, value)
+    else if (!mayTell(peer, lower) || name.includes('_')) continue
+    else if (!keepForwarded(came, lower, value)) out.push(name, value)
   }
   const hop = head.minor === 1 ? `1.1 ${options.name}` : `1.0 ${options.name}`
   out.push('Via', came.via + hop)
@@ -65,7 +73,13 @@ export function forwardRequestHeaders(head: RequestFacts, peer: ForwardingPeer, 
   // HTTP/1.0 need not name one, but we speak HTTP/1.1 to servers, and there nothing goes without it.
   if (head.host === '') out.push('Host', options.name)
   out.push('Forwarded', came.forwarded + forwardedElement(peer.address, head.host, options.proto))
+  if (peer.clientCert !== undefined) out.push('Client-Cert', peer.clientCert)
   return out
+}
+
+/** One that showed us a certificate of its own cannot show another one's (RFC 9440, section 2.4). */
+function mayTell(peer: ForwardingPeer, lower: string): boolean {
+  return peer.trusted && (peer.clientCert === undefined || !lower.startsWith('client-cert'))
 }
 
 /** One `traceparent`, and a valid one: otherwise neither it nor its `tracestate` goes on (W3C Trace Context, section 3.2). */
@@ -101,8 +115,8 @@ function member(value: string): string {
 /** A cheap no for most fields: could this one, by its first letter and length, be any of those this file decides about? */
 function mayMatter(name: string): boolean {
   switch (name.charCodeAt(0) | 0x20) {
-    case 0x63: // connection, content-length
-      return name.length === 10 || name.length === 14
+    case 0x63: // connection, client-cert, content-length, client-cert-chain
+      return name.length === 10 || name.length === 11 || name.length === 14 || name.length === 17
     case 0x65: // expect
       return name.length === 6
     case 0x66: // forwarded

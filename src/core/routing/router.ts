@@ -7,7 +7,8 @@ import type { MatchConfig, RouteConfig } from '../../config/config.ts'
 import type { RequestHead } from '../../http1/message.ts'
 import { passes, wantedText } from './value-test.ts'
 import type { PathPattern } from './pattern.ts'
-import { comparePatterns, isExact, matchPattern, parsePattern } from './pattern.ts'
+import { isExact, matchPattern, parsePattern } from './pattern.ts'
+import { comparePrecedence } from './precedence.ts'
 
 export type RoutableHead = Pick<RequestHead, 'method' | 'host' | 'path' | 'query' | 'headers'>
 
@@ -81,20 +82,12 @@ function compile(route: RouteConfig, index: number): Compiled[] {
   })
 }
 
-function hostRank(host: string | undefined): number {
-  if (host === undefined) return 0
-  return host.startsWith('*.') ? host.length : Number.MAX_SAFE_INTEGER
-}
-
 function byPrecedence(a: Compiled, b: Compiled): number {
-  const [x, y] = [a.route.match, b.route.match]
   return (
-    hostRank(b.host) - hostRank(a.host) ||
-    comparePatterns(a.pattern, b.pattern) ||
-    Number(b.methods !== undefined) - Number(a.methods !== undefined) ||
-    y.headers.length - x.headers.length ||
-    y.query.length - x.query.length ||
-    a.index - b.index
+    comparePrecedence(
+      { match: a.route.match, host: a.host, pattern: a.pattern },
+      { match: b.route.match, host: b.host, pattern: b.pattern },
+    ) || a.index - b.index
   )
 }
 
