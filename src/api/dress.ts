@@ -90,5 +90,10 @@ export function dressResult(
   parts: { readonly config: Config; readonly clients: Pick<Clients, 'addressOf'> },
 ): void {
   const response = parts.config.routes.find(({ name }) => name === route)?.actions?.response
-  if (response !== undefined) dressAnswers(call, { response }, variablesOfCall(call, { clients: parts.clients, scheme: 'http' }))
+  if (response !== undefined)
+    dressAnswers(
+      call,
+      { response },
+      variablesOfCall(call, { clients: parts.clients, scheme: call.peer.secure === true ? 'https' : 'http' }),
+    )
 }

@@ -412,6 +412,8 @@ export interface RouteConfig {
   readonly retry?: RetryRules
   /** When a second server is asked while the first one is. Absent: never. */
   readonly hedge?: HedgeConfig
+  /** Another pool gets a copy of its requests. Absent: none does. */
+  readonly mirror?: MirrorConfig
   /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
   readonly timeoutMs?: Millis
   readonly firstByteMs?: Millis
@@ -425,6 +427,16 @@ export interface RouteConfig {
   readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
+}
+
+export interface MirrorConfig {
+  readonly pool: string
+  /** More than 0, up to 1. */
+  readonly share: number
+  /** Absent: all. */
+  readonly methods?: readonly string[]
+  /** Of a copy as a whole. */
+  readonly timeoutMs: Millis
 }
 
 export interface StickyConfig {

@@ -265,7 +265,8 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
     report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
   const split = config.routes.flatMap((route) => route.split?.shares.map(({ pool }) => pool) ?? [])
-  const named = [...split, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
+  const mirrors = config.routes.map(({ mirror }) => mirror?.pool)
+  const named = [...split, ...mirrors, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
   const usedPools = new Set([...named, ...config.pools.map(({ failover }) => failover?.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })

@@ -13,7 +13,7 @@ import {
   stickyOfRouteSchema,
 } from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
-import { hedgeSchema, retrySchema } from './schema-retries.ts'
+import { hedgeSchema, mirrorSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
@@ -238,6 +238,11 @@ const route = z.strictObject({
     .optional()
     .describe(
       'A second server is asked when the first one is slow; who answers first wins, the other try is broken off. Only requests that are idempotent, and within the budget of `retries`.',
+    ),
+  mirror: mirrorSchema
+    .optional()
+    .describe(
+      'Another pool gets a copy of requests that are served at once; what it answers is thrown away. Bodies up to `maxBody` of `retry`; nobody waits for it.',
     ),
   timeout: field.spanOrNone
     .optional()

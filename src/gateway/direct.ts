@@ -4,7 +4,7 @@
  * can take it.
  */
 import { sendFailure } from '../api/problem.ts'
-import type { HedgeConfig } from '../config/config.ts'
+import type { HedgeConfig, MirrorConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forbidsRetry } from '../core/jobs/settlement.ts'
 import { DEFAULT_RETRY, isIdempotent, type Mishap, mayRepeatMethod, mishapOf } from '../core/retry/retry.ts'
@@ -203,12 +203,26 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- the request
 
   #send(next: Try): void {
+    const { hedge, mirror } = this.#request.route
     this.#call.log.server = next.server.name
-    if (this.#repeats === undefined) this.#pool.retries.first()
-    else this.#repeats.tries++
+    const isFirst = this.#repeats === undefined
+    if (isFirst) this.#pool.retries.first()
+    else if (this.#repeats !== undefined) this.#repeats.tries++
     const connection = this.#exchange(next)
+    if (mirror !== undefined && isFirst) this.#mirror(mirror)
     this.#body?.sendTo(connection)
-    if (this.#request.route.hedge !== undefined) this.#startHedge(this.#request.route.hedge)
+    if (hedge !== undefined) this.#startHedge(hedge)
+  }
+
+  /** Another pool gets the same, when all of it is there. Nothing here waits for that. */
+  #mirror(config: MirrorConfig): void {
+    const { mirrors } = this.#context
+    const { method, target } = this.#call.head
+    if (!mirrors.draws(config, method)) return
+    const { fields, target: rewritten = target } = this.#request
+    const request = { method, head: `${method} ${rewritten} HTTP/1.1\r\n${fields.lines}${fieldLines(['Spillway-Mirror', 'true'])}` }
+    if (this.#body === undefined) mirrors.send(config, request, [])
+    else this.#body.mirror = (body) => mirrors.send(config, request, body)
   }
 
   #exchange(next: Try, why?: string): UpstreamConnection {
@@ -231,7 +245,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   // --- a second try beside the first
 
-  /** Not of what has an order: both might be done, one of them late. Nor of who has a session on the first one. */
+  /** Not of what has an order: both might be done, one of them late. Nor of what belongs to a server, which knows more of it than others. */
   #startHedge(config: HedgeConfig): void {
     const { order, route, choice } = this.#request
     const { method } = this.#call.head

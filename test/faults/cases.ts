@@ -55,6 +55,15 @@ export const FAULT_CASES: readonly FaultCase[] = [
     then: 'ejected',
   },
   {
+    title: 'one of three hangs, and another one is asked after a timeout as well',
+    servers: 3,
+    config: 'timeouts: { firstByte: 300ms }\nretry: { on: [connect-failure, reset, timeout] }',
+    strikes: [{ conduct: 'hangs', of: [0] }],
+    idempotent: {},
+    once: { '504': 'a few' },
+    then: 'ejected',
+  },
+  {
     title: 'one of three is slow: its answers take 200 ms instead of 3 ms',
     servers: 3,
     strikes: [{ conduct: 'slow', of: [0] }],

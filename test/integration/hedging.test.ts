@@ -226,3 +226,16 @@ test('p95: what takes longer than nearly all requests of its route did is sent t
     ['well', 'well', 'well', 'well'],
   )
 })
+
+test('a session stays with its server, however slow that is', async () => {
+  const sticky = { cookie: { by: 'gateway', name: 'srv', path: '/', secure: false, sameSite: 'Lax' }, waitMs: 0 } as const
+  const keys = [{ id: 'one', secret: new Uint8Array(32).fill(1) }]
+  await using all = await scene([well, well], { route: { hedge: HEDGE, sticky }, config: { sticky: { keys } } })
+  const [cookie = ''] = (await ask(all.rig.url)).headers['set-cookie'] ?? []
+  const own = all.counts().indexOf(1)
+  const [server] = all.servers.slice(own)
+  if (server !== undefined) server.handle = (_, response) => void setTimeout(() => response.end('late'), 200)
+  const answer = await ask(all.rig.url, { headers: { Cookie: String(cookie.split(';')[0]) } })
+  assert.equal(answer.text, 'late')
+  assert.deepEqual([all.counts()[own], all.counts()[1 - own]], [2, 0])
+})

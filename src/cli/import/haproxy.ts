@@ -6,7 +6,7 @@ import { type Draft, type DraftMatch, type DraftPool, type DraftRoute, durationT
 import { type Acls, aclsOf, ANY, conditionsOf, matchesOf, withoutCondition } from './haproxy-acl.ts'
 import { importBackend } from './haproxy-backend.ts'
 import type { Section, Statement } from './haproxy-parse.ts'
-import { answered } from './nginx-values.ts'
+import { answered, edit, type Edits, editsText } from './nginx-values.ts'
 import { asRoutes } from './rule-order.ts'
 import { closes, haproxyTime, leftReason, needlessReason } from './haproxy-words.ts'
 import { quoted } from './write-draft.ts'
@@ -78,7 +78,7 @@ class Import {
   }
 
   #proxy(section: Section, defaults: readonly Statement[]): void {
-    const own = new Set(section.lines.map(keyOf))
+    const own = new Set(section.lines.map(keyOf).filter((key) => !ADDED.has(key)))
     const lines = [...defaults.filter((line) => !own.has(keyOf(line))), ...section.lines]
     const mode = lines.findLast(({ words }) => words[0] === 'mode')?.words[1] ?? 'tcp'
     if (mode === 'http') this.#proxies.push({ section, lines })
@@ -100,6 +100,7 @@ class Import {
     const first: Rule[] = []
     const rules: Rule[] = []
     const last: Rule[] = []
+    const edits: Edits = { set: new Map(), remove: [] }
     for (const line of lines) {
       const [word = ''] = line.words
       if (word === 'bind') this.#bind(line)
@@ -108,12 +109,33 @@ class Import {
       else if (word === 'default_backend') last.push(...this.#to(line.words[1] ?? '', line, matchesOf(ANY)))
       else if (word === 'timeout') this.#timeout(line)
       else if (word === 'maxconn') this.#connections(line)
+      else if (this.#isEdit(line, edits)) continue
       else if (section.kind === 'frontend' || !isOfBackend(line)) this.#other(line)
     }
     if (section.kind === 'listen' && lines.some(({ words }) => words[0] === 'server')) {
       last.push(...this.#to(section.name, section, matchesOf(ANY)))
     }
-    this.#inOrder([...first, ...rules, ...last])
+    const request = editsText(edits)
+    const edited = (rule: Rule): Rule =>
+      request === undefined || rule.keys[0]?.[0] !== 'pool'
+        ? rule
+        : { ...rule, keys: [...rule.keys, ['headers', `{ request: ${request} }`]] }
+    this.#inOrder([...first, ...rules, ...last].map(edited))
+  }
+
+  /** `http-request set-header` and `del-header` of all requests. */
+  #isEdit(line: Statement, edits: Edits): boolean {
+    const [word = '', action = '', name = '', value = '', ...more] = line.words
+    if (word !== 'http-request' || needlessReason(line) !== undefined) return false
+    if (action === 'del-header' && value === '') return edit(edits, 'request', [name, '']) === undefined
+    // What begins with % is made of the request there.
+    return (
+      action === 'set-header' &&
+      more.length === 0 &&
+      !/[%$]/.test(value) &&
+      value !== '' &&
+      edit(edits, 'request', [name, value]) === undefined
+    )
   }
 
   #bind(line: Statement): void {
@@ -236,6 +258,11 @@ function actionOf(line: Statement): DraftRoute['keys'] | undefined {
   const target = kind === 'prefix' ? `${to.replace(/\/$/, '')}{request.target}` : to
   return [['redirect', `{ to: ${JSON.stringify(target)}, status: ${code} }`]]
 }
+
+/** What a section says of these comes on top of what the defaults say. */
+const ADDED = new Set(
+  'acl http-request http-response http-after-response tcp-request tcp-response log capture redirect use_backend'.split(' '),
+)
 
 /** Of the defaults one of these gives way to one of the section. */
 function keyOf({ words }: Statement): string {
