@@ -144,7 +144,9 @@ export class Choice {
 
   #acquireBound(open: readonly Pool[], excluded: ReadonlySet<Server> | undefined): Server | undefined {
     const bound = this.#bound
-    const pool = bound === undefined ? undefined : open.find(({ name }) => name === bound.pool)
+    // A pool whose servers are all drained serves nobody new, but those who are there.
+    const among = bound?.keepsSessions === true ? [this.#parts.home] : open
+    const pool = bound === undefined ? undefined : among.find(({ name }) => name === bound.pool)
     if (bound === undefined || pool === undefined || excluded?.has(bound) === true) return undefined
     const taken = pool.acquireFrom(bound)
     if (taken === true) return this.#taken(pool, bound)

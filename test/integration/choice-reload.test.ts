@@ -153,3 +153,20 @@ test('a drained server keeps its sessions and gets no new ones; one that is take
   const { text, headers: said } = await ask(rig.url, { headers: { Cookie: cookie } })
   assert.ok(text !== server && said['set-cookie'] !== undefined)
 })
+
+test('a pool whose servers are all drained keeps its sessions, and another one gets everybody else', async (t) => {
+  const { rig, servers } = await scene(t, (urls) => ({
+    sticky: { keys: [K1] },
+    pools: {
+      a: { servers: [urls[0] as string], ...HEALTH, sticky: { cookie: 'srv' }, failover: 'b' },
+      b: { servers: [urls[1] as string], ...HEALTH },
+    },
+    routes: [{ match: '/*', pool: 'a' }],
+  }))
+  const { server, cookie } = await newSession(rig)
+  assert.equal(server, '0')
+  const path = `${rig.adminUrl}/api/v1/pools/a/servers/127.0.0.1:${servers[0]?.port}`
+  await ask(path, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ state: 'drain' }) })
+  assert.deepEqual(await answers(rig, 2, { Cookie: cookie }), ['0', '0'])
+  assert.deepEqual(await answers(rig, 2), ['1', '1'])
+})
