@@ -17,6 +17,7 @@ import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
+import type { HealthConfig } from './config-health.ts'
 import type { ListenerProxyConfig, ListenerTlsConfig, PoolTlsConfig } from './config-tls.ts'
 
 export interface HostPort {
@@ -130,16 +131,6 @@ export interface ServerConfig {
   readonly tls?: { readonly name: string }
   /** It gets something only while no other server can be used. */
   readonly backup?: true
-}
-
-export interface HealthConfig {
-  /** Absent: a TCP connect is the check. */
-  readonly path?: string
-  readonly intervalMs: Millis
-  readonly timeoutMs: Millis
-  /** Failures in a row until down, successes in a row until up. */
-  readonly fall: number
-  readonly rise: number
 }
 
 export interface PoolConfig {

@@ -15,6 +15,7 @@ import {
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
 import { hedgeSchema, mirrorSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { health } from './schema-health.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
 import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
@@ -69,14 +70,6 @@ const server = z.strictObject({
 })
 
 const servers = z.array(z.union([field.serverUrl, server])).min(1)
-
-const health = z.strictObject({
-  path: field.target.optional().describe('What is asked with GET; 200 to 399 is healthy. Left out: a TCP connection is the check.'),
-  interval: field.span.prefault('2s').describe('Between two checks of a server.'),
-  timeout: field.span.prefault('1s').describe('A check that takes longer has failed.'),
-  fall: field.count(1, 100).default(3).describe('Failures in a row until a server is down.'),
-  rise: field.count(1, 100).default(2).describe('Successes in a row until it is up again.'),
-})
 
 const retries = z.strictObject({
   budget: field.percent.prefault('20%').describe('Of the requests that a server was asked for the first time.'),

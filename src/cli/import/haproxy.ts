@@ -97,13 +97,16 @@ class Import {
 
   #frontend({ section, lines }: Proxy): void {
     const acls = aclsOf(lines)
+    const hasTls = lines.some(({ words }) => words[0] === 'bind' && words.includes('ssl') && words.includes('crt'))
+    const toHttps = hasTls ? lines.map(httpsRedirectOf).find((found) => found !== undefined) : undefined
     const first: Rule[] = []
     const rules: Rule[] = []
     const last: Rule[] = []
     const edits: Edits = { set: new Map(), remove: [] }
     for (const line of lines) {
       const [word = ''] = line.words
-      if (word === 'bind') this.#bind(line)
+      if (word === 'bind') this.#bind(line, toHttps)
+      else if (toHttps !== undefined && httpsRedirectOf(line) !== undefined) continue
       else if (closes(line)) first.push(...this.#closing(line, acls))
       else if (word === 'use_backend') rules.push(...this.#rule(line, acls))
       else if (word === 'default_backend') last.push(...this.#to(line.words[1] ?? '', line, matchesOf(ANY)))
@@ -138,13 +141,23 @@ class Import {
     )
   }
 
-  #bind(line: Statement): void {
+  #bind(line: Statement, toHttps: string | undefined): void {
     const [, where = '', ...parameters] = line.words
     const addresses = where.split(',').map(bindAddress)
-    const unknown = parameters.filter((word, i) => !isNeedlessBind(word, parameters[i - 1] ?? ''))
+    const crts = parameters.flatMap((word, i) => (word === 'crt' ? [parameters[i + 1] ?? ''] : []))
+    const isTls = parameters.includes('ssl')
+    const unknown = parameters.filter(
+      (word, i) =>
+        !isNeedlessBind(word, parameters[i - 1] ?? '') && !(isTls && (word === 'ssl' || word === 'crt' || parameters[i - 1] === 'crt')),
+    )
     if (unknown.length > 0) return this.#draft.left(line, `not translated, and not listened on: ${unknown.join(' ')}`)
     for (const address of addresses) {
       if (address === undefined) this.#draft.left(line, 'only addresses and ports can be listened on')
+      else if (isTls)
+        this.#draft.listen(address, line, [
+          ['tls', `{ certificates: [${crts.map((crt) => `{ cert: ${JSON.stringify(crt)}, key: ${JSON.stringify(crt)} }`).join(', ')}] }`],
+        ])
+      else if (toHttps !== undefined) this.#draft.listen(address, line, [['redirect', toHttps]])
       else this.#draft.listen(address, line)
     }
   }
@@ -239,6 +252,16 @@ class Import {
       this.#draft.route({ match, keys, off, source })
     }
   }
+}
+
+/** `redirect scheme https` of what does not come over TLS; how. Only as it is done here. */
+function httpsRedirectOf({ words }: Statement): string | undefined {
+  const text = words
+    .join(' ')
+    .replace(/^http-request /, '')
+    .replaceAll(/\s*([{}])\s*/g, '$1')
+  const found = /^redirect scheme https code (301|308) (?:if !\{ssl_fc\}|unless\{ssl_fc\})$/.exec(text)
+  return found === null ? undefined : found[1] === '308' ? 'https' : '{ status: 301 }'
 }
 
 /** `http-request deny` and `redirect`, as far as they can be said. */
