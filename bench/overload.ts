@@ -43,10 +43,13 @@ class CrowdProcess {
   /** Rejects when it dies. */
   next<T>(pick: (note: CrowdNote) => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.started.process.once('exit', () => reject(new Error(`the clients died: ${this.started.output()}`)))
+      const died = (): void => reject(new Error(`the clients died: ${this.started.output()}`))
+      this.started.process.once('exit', died)
       this.#listener = (note) => {
         const found = pick(note)
-        if (found !== undefined) resolve(found)
+        if (found === undefined) return
+        this.started.process.off('exit', died)
+        resolve(found)
       }
     })
   }

@@ -35,7 +35,7 @@ function aligned([head, ...rows]: readonly [string[], ...string[][]]): string {
 }
 
 function configured({ pool, config }: FaultCase): string {
-  const said = [pool, config].filter((text) => text !== undefined)
+  const said = [pool, ...(config?.split('\n') ?? [])].filter((text) => text !== undefined)
   return said.length === 0 ? '' : ` (\`${said.join('`, `')}\`)`
 }
 

@@ -25,6 +25,7 @@ import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
 import { Hedges } from './gateway/hedge.ts'
+import { Mirrors } from './gateway/mirror.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
@@ -146,6 +147,7 @@ class RunningGateway implements Gateway {
   #clients: Clients | undefined
   readonly #connections: ConnectionCount
   readonly #hedges: Hedges
+  #mirrors: Mirrors | undefined
   readonly #routeCounters: RouteCounters
   readonly #storeCalls = new Pending()
   #routeModes: RouteModes | undefined
@@ -217,6 +219,8 @@ class RunningGateway implements Gateway {
     this.#pools.open(config.pools)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
+    const { running: pools } = this.#pools
+    this.#mirrors = new Mirrors({ ...this.#parts(), sweeper: this.#sweeper, upstream, budget: this.#budget, pools })
     const bus = createLocalBus()
     this.#clients = new Clients({ config, store: this.#store, bus, clock: this.#clock })
     const jobs = createJobs({
@@ -324,6 +328,7 @@ class RunningGateway implements Gateway {
     this.#routeModes?.close()
     await this.#webhooks?.close()
     await this.#jobs?.close()
+    this.#mirrors?.close()
     this.#pools.close()
     this.#upstream?.close()
     this.#sweeper.close()
@@ -430,6 +435,7 @@ class RunningGateway implements Gateway {
       eventSockets: this.#eventSockets,
       clients: this.#clients as Clients,
       hedges: this.#hedges,
+      mirrors: this.#mirrors as Mirrors,
       routeCounters: this.#routeCounters,
       routeModes: this.#routeModes as RouteModes,
       modeSwitches: this.#modeSwitches as ModeSwitches,

@@ -1,5 +1,6 @@
 /** A pool and its servers as documents: the state of each, why it is so, and since when. Read when asked for. */
-import type { Balance, HealthConfig } from '../config/config.ts'
+import type { Balance } from '../config/config.ts'
+import type { HealthConfig } from '../config/config-health.ts'
 import { sourceText } from '../config/source-text.ts'
 import type { ServerChange } from '../core/members/changes.ts'
 import { hash32 } from '../lib/hash.ts'
@@ -75,7 +76,8 @@ export function serverView(server: Server, { pool, changes, clock }: Around): Do
 type At = (moment: MonotonicMillis) => string
 
 function healthView({ health, lastCheck }: Server, config: HealthConfig): Document {
-  const check = config.path === undefined ? 'tcp' : `GET ${config.path}`
+  const { path, method = 'GET', port } = config
+  const check = `${path === undefined ? 'tcp' : `${method} ${path}`}${port === undefined ? '' : ` at port ${port}`}`
   if (lastCheck === undefined) return { state: health.state, check }
   const { result, tookMs } = lastCheck
   const reason = result.kind === 'failed' ? { reason: result.reason } : result.kind === 'unasked' ? { reason: result.errno } : {}

@@ -1,11 +1,11 @@
 /** What is changed of the heads of answers on their way to the client, whoever made them: a route's header edits, the request's id, times. */
 import type { RouteActions } from '../core/actions/actions.ts'
-import { editedFields, type HeaderEdits, withoutLines } from '../core/actions/header-edits.ts'
+import { editedFields, editsFor, type HeaderEdits, withoutLines } from '../core/actions/header-edits.ts'
 import type { Config } from '../config/config.ts'
 import { hostName } from '../core/routing/router.ts'
 import type { RequestHead } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
-import type { Call } from '../net/call.ts'
+import type { AnswerEditor, Call } from '../net/call.ts'
 import type { Clients } from './clients.ts'
 
 export type ValueOf = (name: string) => string
@@ -52,9 +52,9 @@ export function variablesOfCall(
 }
 
 /** After whatever is changed of it already. */
-export function editAnswers(call: Call, edit: (lines: string) => string): void {
+export function editAnswers(call: Call, edit: AnswerEditor): void {
   const before = call.editAnswer
-  call.editAnswer = before === undefined ? edit : (lines) => edit(before(lines))
+  call.editAnswer = before === undefined ? edit : (lines, status) => edit(before(lines, status), status)
 }
 
 export function editedLines(lines: string, edits: HeaderEdits, valueOf: ValueOf): string {
@@ -63,8 +63,14 @@ export function editedLines(lines: string, edits: HeaderEdits, valueOf: ValueOf)
 
 export function dressAnswers(call: Call, { response, serverTiming }: RouteActions, valueOf: ValueOf): void {
   if (response !== undefined) call.dropped = response.drop
-  if (response !== undefined) editAnswers(call, (lines) => editedLines(lines, response, valueOf))
+  if (response !== undefined)
+    editAnswers(call, (lines, status) => editedLines(lines, editsFor(response, { status, isPrivate: isPrivate(lines) }), valueOf))
   if (serverTiming === true) editAnswers(call, (lines) => lines + serverTimingLine(call))
+}
+
+/** What stands in `PRIVATE_HEADERS`: no server's answer says both. */
+function isPrivate(lines: string): boolean {
+  return lines.includes('Cache-Control: private, no-store\r\nReferrer-Policy: no-referrer\r\n')
 }
 
 /** As of the head: Server-Timing (W3C), in milliseconds. */
@@ -84,5 +90,10 @@ export function dressResult(
   parts: { readonly config: Config; readonly clients: Pick<Clients, 'addressOf'> },
 ): void {
   const response = parts.config.routes.find(({ name }) => name === route)?.actions?.response
-  if (response !== undefined) dressAnswers(call, { response }, variablesOfCall(call, { clients: parts.clients, scheme: 'http' }))
+  if (response !== undefined)
+    dressAnswers(
+      call,
+      { response },
+      variablesOfCall(call, { clients: parts.clients, scheme: call.peer.secure === true ? 'https' : 'http' }),
+    )
 }

@@ -15,26 +15,53 @@ export function sendFailure(
   call: Call,
   failed: Failure,
   extraHeaders: readonly string[] = [],
-  extraBody: Readonly<Record<string, unknown>> = {},
+  extraBody?: Readonly<Record<string, unknown>>,
 ): void {
   call.log.error = failed.code
   // A head that went out cannot be taken back; the client must not take what it got for complete.
   if (call.responseStarted) return call.abort()
   const { status } = ERRORS[failed.code]
   const spread = status === 503 && failed.retryAfterSeconds === undefined
-  const told = spread ? { ...failed, retryAfterSeconds: RETRY_AFTER_SECONDS + (call.peer.port % SPREAD_SECONDS) } : failed
-  call.send(status, problemHeaders(call.gateway, told, extraHeaders), JSON.stringify(problem(failed, withRequestId(call, extraBody))))
+  const retryAfter = spread ? RETRY_AFTER_SECONDS + (call.peer.port % SPREAD_SECONDS) : failed.retryAfterSeconds
+  const { headers, body } = written(call.gateway, failed)
+  const all = retryAfter === undefined ? [...headers, ...extraHeaders] : [...headers, ...extraHeaders, 'Retry-After', String(retryAfter)]
+  const more = withRequestId(call, extraBody)
+  call.send(status, all, more === undefined ? body : JSON.stringify(problem(failed, more)))
 }
 
-function withRequestId({ log: { requestId } }: Call, extra: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+interface Written {
+  readonly gateway: string
+  readonly failed: Failure
+  /** Without Retry-After. */
+  readonly headers: readonly string[]
+  readonly body: Buffer
+}
+
+let last: Written | undefined
+
+/** Where many are refused they are refused for the same reason, so the last one is kept: a refusal has to be cheap. */
+function written(gateway: string, failed: Failure): Written {
+  const { code, detail } = failed
+  if (last !== undefined && last.failed.code === code && last.failed.detail === detail && last.gateway === gateway) return last
+  const body = Buffer.from(JSON.stringify(problem(failed)))
+  last = { gateway, failed, headers: kindHeaders(gateway, failed), body }
+  return last
+}
+
+function kindHeaders(gateway: string, { code, detail }: Failure): string[] {
+  const status = proxyStatus(gateway, ERRORS[code].proxy, detail)
+  return ['Content-Type', 'application/problem+json', ...PRIVATE_HEADERS, 'Proxy-Status', status]
+}
+
+type More = Readonly<Record<string, unknown>> | undefined
+
+function withRequestId({ log: { requestId } }: Call, extra: More): More {
   return requestId === undefined ? extra : { ...extra, requestId }
 }
 
 export function problemHeaders(gateway: string, failed: Failure, extraHeaders: readonly string[] = []): string[] {
-  const kind = ERRORS[failed.code]
-  const status = proxyStatus(gateway, kind.proxy, failed.detail)
-  const headers = ['Content-Type', 'application/problem+json', ...PRIVATE_HEADERS, 'Proxy-Status', status, ...extraHeaders]
-  const retryAfter = failed.retryAfterSeconds ?? (kind.status === 503 ? RETRY_AFTER_SECONDS : undefined)
+  const headers = [...kindHeaders(gateway, failed), ...extraHeaders]
+  const retryAfter = failed.retryAfterSeconds ?? (ERRORS[failed.code].status === 503 ? RETRY_AFTER_SECONDS : undefined)
   if (retryAfter !== undefined) headers.push('Retry-After', String(retryAfter))
   return headers
 }

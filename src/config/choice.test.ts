@@ -101,6 +101,14 @@ const BAD: Readonly<Record<string, readonly [file: string, ...lines: string[]]>>
     `${BASE}${STICKY}routes: [{ match: POST /x, mode: queue, sticky: { cookie: a } }]`,
     '3:49  routes[0].sticky  has no meaning on a queue route: which server gets a job is decided by its key',
   ],
+  'one cookie for routes of different pools': [
+    `${STICKY}pools: { a: { servers: [http://a], sticky: { cookie: srv } }, b: { servers: [http://b], sticky: { cookie: srv } } }
+routes:
+  - { match: { host: x.example, path: /a }, pool: a }
+  - { match: { host: y.example, path: /b }, pool: b }
+  - { match: /c, pool: b }`,
+    '6:5  routes[2]  the sticky cookie of this route is also that of "x.example/a", which has other pools: they would overwrite each other; give one of them another name',
+  ],
   'a sticky pool of several': [
     `pools: { a: { servers: [http://a], sticky: { appCookie: SID } }, b: [http://b] }\nroutes: [{ match: /*, pool: [{ pool: b, weight: 1 }, { pool: a, weight: 1 }] }]`,
     '2:29  routes[0].pool  pool "a" is sticky, and this route has several pools: set sticky here, which keeps the pool as well, or sticky: off',

@@ -17,6 +17,7 @@ import type { Rate } from '../lib/rate.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
+import type { HealthConfig } from './config-health.ts'
 import type { ListenerProxyConfig, ListenerTlsConfig, PoolTlsConfig } from './config-tls.ts'
 
 export interface HostPort {
@@ -130,16 +131,6 @@ export interface ServerConfig {
   readonly tls?: { readonly name: string }
   /** It gets something only while no other server can be used. */
   readonly backup?: true
-}
-
-export interface HealthConfig {
-  /** Absent: a TCP connect is the check. */
-  readonly path?: string
-  readonly intervalMs: Millis
-  readonly timeoutMs: Millis
-  /** Failures in a row until down, successes in a row until up. */
-  readonly fall: number
-  readonly rise: number
 }
 
 export interface PoolConfig {
@@ -412,6 +403,8 @@ export interface RouteConfig {
   readonly retry?: RetryRules
   /** When a second server is asked while the first one is. Absent: never. */
   readonly hedge?: HedgeConfig
+  /** Another pool gets a copy of its requests. Absent: none does. */
+  readonly mirror?: MirrorConfig
   /** Of a direct call as a whole, and of one try until its head; 0 = none. Absent: as in `timeouts`. */
   readonly timeoutMs?: Millis
   readonly firstByteMs?: Millis
@@ -425,6 +418,16 @@ export interface RouteConfig {
   readonly actions?: RouteActions
   /** Where the results of its jobs are sent on to. Instead of that of its queue. */
   readonly then?: Then
+}
+
+export interface MirrorConfig {
+  readonly pool: string
+  /** More than 0, up to 1. */
+  readonly share: number
+  /** Absent: all. */
+  readonly methods?: readonly string[]
+  /** Of a copy as a whole. */
+  readonly timeoutMs: Millis
 }
 
 export interface StickyConfig {

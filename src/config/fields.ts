@@ -400,3 +400,17 @@ function readWebhookSecret(text: string): Reading<string> {
 export const webhookSecret = textField(readWebhookSecret, { title: 'webhook secret' })
 
 export const matchText = textField(readMatch, { title: 'match' })
+
+/** `2xx`, `200-299` or `204`, as from and to. */
+export const statusRange = simpleField(readStatusRange, 'a status such as 204, 200-299 or 2xx', {
+  title: 'status',
+  pattern: '^([1-5]xx|[1-5]\\d\\d(-[1-5]\\d\\d)?)$',
+})
+
+function readStatusRange(text: string): readonly [from: number, to: number] | undefined {
+  const [, hundred, from, to = from] = /^(?:([1-5])xx|([1-5]\d\d)(?:-([1-5]\d\d))?)$/.exec(text) ?? []
+  if (hundred !== undefined) return [Number(hundred) * 100, Number(hundred) * 100 + 99]
+  return from === undefined || Number(to) < Number(from) ? undefined : [Number(from), Number(to)]
+}
+
+export const headerValue = simpleField(formed(/^[\t\x20-\x7e]*$/), 'a header value of printable ASCII', { title: 'header value' })

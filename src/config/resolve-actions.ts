@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { extname, resolve } from 'node:path'
 import type { FixedAnswer, Redirect, Rewrite, RouteActions } from '../core/actions/actions.ts'
-import { type EditedSide, type HeaderEdits, isFieldText, wrongEditedName } from '../core/actions/header-edits.ts'
+import { type EditedSide, headerEdits, type HeaderEdits, isFieldText, wrongEditedName } from '../core/actions/header-edits.ts'
 import { type Template, templateText, VARIABLES, variablesOf } from '../core/actions/template.ts'
 import { parsePattern, type PathPattern } from '../core/routing/pattern.ts'
 import { nearest } from '../lib/nearest.ts'
@@ -246,5 +246,5 @@ function resolveEdits(
     checkEditedName(name, [...path, 'add', name])
     for (const template of Array.isArray(templates) ? templates : [templates]) line('add', name, template)
   }
-  return { drop, lines }
+  return headerEdits(drop, lines)
 }

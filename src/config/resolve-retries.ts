@@ -1,9 +1,9 @@
 /** What routes say about sending a direct request more than once, in the form that the program reads; and what contradicts it. */
 import type { RetryRules } from '../core/retry/retry.ts'
 import type { Millis } from '../lib/units.ts'
-import type { RouteConfig } from './config.ts'
+import type { MirrorConfig, RouteConfig } from './config.ts'
 import type { Path } from './problem.ts'
-import type { Report } from './report.ts'
+import { checkName, type Report } from './report.ts'
 import type { ParsedRoute, ParsedFile } from './schema.ts'
 import type { ParsedRetry } from './schema-retries.ts'
 
@@ -15,16 +15,18 @@ const NOTHING: RetryRules = { connectFailure: false, reset: false, timeout: fals
 /** Of a route that asks servers: what of it is about tries. */
 export interface TriesContext {
   readonly report: Report
+  readonly poolNames: readonly string[]
   readonly limits: ParsedFile['limits']
   /** For routes that do not say it themselves. */
   readonly retry: RetryRules | undefined
 }
 
-const DIRECT_KEYS = ['retry', 'hedge', 'timeout', 'firstByte'] as const
+const DIRECT_KEYS = ['retry', 'hedge', 'mirror', 'timeout', 'firstByte'] as const
 
-type Tries = Pick<RouteConfig, 'retry' | 'hedge' | 'timeoutMs' | 'firstByteMs'>
+type Tries = Pick<RouteConfig, 'retry' | 'hedge' | 'mirror' | 'timeoutMs' | 'firstByteMs'>
 
-export function resolveTries(route: ParsedRoute, path: Path, context: TriesContext): Tries {
+/** `pool`: whose servers it asks. */
+export function resolveTries(route: ParsedRoute, path: Path, context: TriesContext, pool: string | undefined): Tries {
   if (route.mode === 'queue') {
     checkQueueRoute(route, path, context.report)
     return {}
@@ -37,10 +39,25 @@ export function resolveTries(route: ParsedRoute, path: Path, context: TriesConte
   }
   return {
     ...(retry !== undefined && { retry }),
+    ...(route.mirror !== undefined && { mirror: resolveMirror(route.mirror, [...path, 'mirror'], context, pool) }),
     ...(hedge !== undefined && { hedge: hedge.after < 1 ? { quantile: hedge.after } : { afterMs: hedge.after } }),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(firstByteMs !== undefined && { firstByteMs }),
   }
+}
+
+function resolveMirror(
+  { pool, share, methods, timeout }: NonNullable<ParsedRoute['mirror']>,
+  path: Path,
+  { report, poolNames }: TriesContext,
+  own: string | undefined,
+): MirrorConfig {
+  checkName(pool, poolNames, { path: [...path, 'pool'], what: 'pool' }, report)
+  if (pool === own) {
+    const message = "is the route's own: its servers would get each request twice; name another one"
+    report.error({ path: [...path, 'pool'], message }, [[...path.slice(0, -1), 'pool'], ['pools']])
+  }
+  return { pool, share, ...(methods !== undefined && { methods }), timeoutMs: timeout }
 }
 
 function checkQueueRoute(route: ParsedRoute, path: Path, report: Report): void {

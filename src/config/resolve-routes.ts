@@ -110,7 +110,7 @@ function resolveRoute(route: ParsedRoute, path: Path, context: Context): RouteCo
     ...(route.allow?.includes('callback') === true && { callbacks: resolveCallbacks(path, context) }),
     methods: route.mode === 'direct' ? [] : (route.methods ?? JOB_METHODS_DEFAULT),
     redeliver: route.redeliver ?? (route.mode === 'spill' ? 'safe' : 'always'),
-    ...resolveTries(route, path, context),
+    ...resolveTries(route, path, context, pool),
     ...(route.stream === true && { stream: { onPartial: route.onPartial ?? 'fail' } }),
     idempotencyScope: route.idempotency?.scope ?? 'authorization',
     ...(cors !== undefined && { cors }),

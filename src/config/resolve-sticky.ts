@@ -14,10 +14,35 @@ export function withSticky(routes: readonly RouteConfig[], file: ParsedFile, rep
       'sticky' in pool && pool.sticky !== undefined ? resolveSticky(pool.sticky, ['pools', name, 'sticky'], file, report) : undefined
     if (sticky !== undefined) pools.set(name, sticky)
   }
-  return routes.map((route, i) => {
+  const resolved = routes.map((route, i) => {
     const sticky = stickyOf(route, i, { pools, file, report })
     return sticky === undefined ? route : { ...route, sticky }
   })
+  checkClashes(resolved, report)
+  return resolved
+}
+
+/** One cookie cannot name a server of each of two pools: every request would overwrite what the last one on the other route was told. */
+function checkClashes(routes: readonly RouteConfig[], report: Report): void {
+  for (const [i, route] of routes.entries()) {
+    const other = routes.slice(0, i).find((earlier) => clash(earlier, route))
+    if (other === undefined) continue
+    const message = `the sticky cookie of this route is also that of "${other.name}", which has other pools: they would overwrite each other; give one of them another name`
+    report.error({ path: ['routes', i], message }, [['pools']])
+  }
+}
+
+/** A browser has one cookie for each name, path and host. */
+function clash(a: RouteConfig, b: RouteConfig): boolean {
+  const [one, two] = [a.sticky?.cookie, b.sticky?.cookie]
+  if (one?.by !== 'gateway' || two?.by !== 'gateway' || one.name !== two.name || one.path !== two.path) return false
+  if (a.match.host !== undefined && b.match.host !== undefined && a.match.host !== b.match.host) return false
+  return poolsOf(a) !== poolsOf(b)
+}
+
+function poolsOf({ split, pool = '' }: RouteConfig): string {
+  const names = split?.shares.map((share) => share.pool) ?? [pool]
+  return names.toSorted().join(' ')
 }
 
 interface Context {

@@ -11,6 +11,7 @@ import { absolute, checkName, type Report, type ResolveOptions } from './report.
 import { resolveChains } from './resolve-chains.ts'
 import { checkFailovers, resolveFailover } from './resolve-choice.ts'
 import { resolveGuard, resolveQueueing, resolveRebalancing, withShedding } from './resolve-overload.ts'
+import { resolveHealth } from './resolve-health.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
@@ -104,7 +105,6 @@ function checkAddresses(listeners: readonly { readonly address: HostPort }[], ad
 function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): PoolConfig {
   const { report } = options
   const { servers, ...rest } = Array.isArray(pool) ? { ...POOL_DEFAULTS, servers: pool } : pool
-  const { path, interval, timeout, fall, rise } = rest.health
   const resolvedServers = resolveServers(name, servers, report)
   const tls = resolvePoolTls({ name, tls: rest.tls, servers: resolvedServers }, options)
   const failover = resolveFailover(name, rest, options)
@@ -119,7 +119,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     maxWaiting: rest.maxWaiting,
     ...resolveQueueing(rest),
     ...resolveRebalancing(rest),
-    health: { ...(path !== undefined && { path }), intervalMs: interval, timeoutMs: timeout, fall, rise },
+    health: resolveHealth(name, rest.health, report),
     slowStartMs: rest.slowStart,
     failoverGraceMs: rest.failoverGrace,
     addresses: rest.addresses,
@@ -265,7 +265,8 @@ function warnAbout(config: Config, file: ParsedFile, report: Report): void {
     report.warn({ path: ['webhooks'], message: 'links in webhooks are paths only; set jobs.publicUrl, so that receivers can follow them' })
   }
   const split = config.routes.flatMap((route) => route.split?.shares.map(({ pool }) => pool) ?? [])
-  const named = [...split, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
+  const mirrors = config.routes.map(({ mirror }) => mirror?.pool)
+  const named = [...split, ...mirrors, ...config.routes.map((route) => route.pool), ...config.queues.map((queue) => queue.pool)]
   const usedPools = new Set([...named, ...config.pools.map(({ failover }) => failover?.pool)])
   for (const pool of config.pools)
     if (!usedPools.has(pool.name)) report.warn({ path: ['pools', pool.name], message: 'no route uses this pool' })

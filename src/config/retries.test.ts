@@ -28,6 +28,13 @@ test('hedge: after a time, or after what most requests take', () => {
   assert.equal(route('retry: off').hedge, undefined)
 })
 
+test('mirror: all requests, unless it says less', () => {
+  assert.deepEqual(route('mirror: { pool: shadow }').mirror, { pool: 'shadow', share: 1, timeoutMs: 10_000 })
+  assert.deepEqual(route('mirror: { pool: shadow, share: 2.5%, methods: [get], timeout: 1s }').mirror, {
+    ...{ pool: 'shadow', share: 0.025, methods: ['GET'], timeoutMs: 1_000 },
+  })
+})
+
 describe('retry', () => {
   test('nothing said: as ever, with nothing to carry', () => {
     const plain = route('mode: direct')
@@ -87,6 +94,10 @@ const WRONG: Readonly<Record<string, readonly [keys: string, problem: RegExp]>> 
   'a quantile that is all': ['hedge: { after: p100 }', /hedge\.after/],
   'hedging without a second try': ['retry: off, hedge: { after: 1s }', /routes\[0\]\.hedge  is a second try, and there may be only one/],
   'hedging on a queue route': ['mode: queue, hedge: { after: 1s }', /hedge  is about requests that are served at once/],
+  'a mirror that is no pool': ['mirror: { pool: shadows }', /mirror\.pool  there is no pool "shadows".*did you mean shadow\?/],
+  'a mirror of itself': ['mirror: { pool: api }', /mirror\.pool  is the route's own: its servers would get each request twice/],
+  'a share that is nothing': ['mirror: { pool: shadow, share: 0% }', /mirror\.share/],
+  'a mirror on a queue route': ['mode: queue, mirror: { pool: shadow }', /mirror  is about requests that are served at once/],
   'on a queue route': ['mode: queue, methods: [POST], retry: {}', /retry  is about requests that are served at once; a queue has attempts/],
   'a timeout on a queue route': ['mode: queue, timeout: 1s', /timeout  is about requests that are served at once/],
   'a first byte on a queue route': ['mode: queue, firstByte: 1s', /firstByte  is about requests that are served at once/],

@@ -38,4 +38,15 @@ export const hedgeSchema = z.strictObject({
     ),
 })
 
+export const mirrorSchema = z.strictObject({
+  pool: z.string().describe('Whose servers get the copies. They can tell them by `Spillway-Mirror: true`.'),
+  share: field.share.prefault('100%').describe('Of the requests that are sent to a server.'),
+  methods: z
+    .array(field.method)
+    .min(1)
+    .optional()
+    .describe('Only requests with these methods. Left out: all, those that change something too.'),
+  timeout: field.span.prefault('10s').describe('A copy that takes longer is broken off.'),
+})
+
 export type ParsedRetry = z.output<typeof retrySchema>

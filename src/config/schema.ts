@@ -13,8 +13,9 @@ import {
   stickyOfRouteSchema,
 } from './schema-choice.ts'
 import { actionKeys, explainKeys, matchSchema } from './schema-actions.ts'
-import { hedgeSchema, retrySchema } from './schema-retries.ts'
+import { hedgeSchema, mirrorSchema, retrySchema } from './schema-retries.ts'
 import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from './schema-queues.ts'
+import { health } from './schema-health.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
 import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
@@ -69,14 +70,6 @@ const server = z.strictObject({
 })
 
 const servers = z.array(z.union([field.serverUrl, server])).min(1)
-
-const health = z.strictObject({
-  path: field.target.optional().describe('What is asked with GET; 200 to 399 is healthy. Left out: a TCP connection is the check.'),
-  interval: field.span.prefault('2s').describe('Between two checks of a server.'),
-  timeout: field.span.prefault('1s').describe('A check that takes longer has failed.'),
-  fall: field.count(1, 100).default(3).describe('Failures in a row until a server is down.'),
-  rise: field.count(1, 100).default(2).describe('Successes in a row until it is up again.'),
-})
 
 const retries = z.strictObject({
   budget: field.percent.prefault('20%').describe('Of the requests that a server was asked for the first time.'),
@@ -239,6 +232,11 @@ const route = z.strictObject({
     .describe(
       'A second server is asked when the first one is slow; who answers first wins, the other try is broken off. Only requests that are idempotent, and within the budget of `retries`.',
     ),
+  mirror: mirrorSchema
+    .optional()
+    .describe(
+      'Another pool gets a copy of requests that are served at once; what it answers is thrown away. Bodies up to `maxBody` of `retry`; nobody waits for it.',
+    ),
   timeout: field.spanOrNone
     .optional()
     .describe(
@@ -336,7 +334,9 @@ const limits = z.strictObject({
   stickySessions: field
     .count(1, 10 * MILLION)
     .default(100_000)
-    .describe('Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many.'),
+    .describe(
+      'Sessions of `appCookie` whose server is remembered: so many that were used last, and up to twice as many; of those that clients show and no answer has set, a tenth.',
+    ),
   subscriptions: field.count(1, 10_000).default(100).describe('Subscriptions of one topic that are made over the API.'),
   filterValues: field.count(1, MILLION).default(1000).describe('Values that the filter of one subscription may name, over the API.'),
   chain: field.count(1, 10_000).default(32).describe('Jobs of one chain (`then`), the first one included; then it stops.'),

@@ -19,6 +19,12 @@ export class BodyCopy {
     return this.#bytes.pieces()
   }
 
+  /** For good: what comes now is not kept either. */
+  close(): void {
+    this.drop()
+    this.whole = false
+  }
+
   add(chunk: Uint8Array): void {
     if (!this.whole) return
     if (this.#bytes.length + chunk.length > this.#bytesMax || !this.#budget.take(chunk.length)) {

@@ -4,7 +4,6 @@
  */
 import { editAnswers } from '../api/dress.ts'
 import { pickShare, type SplitBy, splitHash } from '../core/balancing/split.ts'
-import type { RouteConfig } from '../config/config.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import type { ResponseHead } from '../http1/message.ts'
 import type { Millis } from '../lib/units.ts'
@@ -37,10 +36,10 @@ export interface Seeking {
 /** Undefined, as a rule: the balancing of its one pool decides. */
 export function choiceFor(call: Call, match: RouteMatch, context: CallContext): Choice | undefined {
   const { route } = match
-  const { failovers } = context
-  const sides = sidesOf(route, context)
-  const [one] = sides as [Pool]
+  const { failovers, pools } = context
+  const one = pools.get(route.pool ?? '') as Pool
   if (route.split === undefined && route.sticky === undefined && one.config.failover === undefined) return undefined
+  const sides = route.split === undefined ? [one] : route.split.shares.flatMap(({ pool }) => pools.get(pool) ?? [])
   const keyHashIn = ({ config }: Pool): number | undefined => balanceHash(config.balance, call, match, context.clients)
   const session = route.sticky === undefined ? undefined : context.sticky.sessionOf(call.head, route.sticky)
   if (session !== undefined) editAnswers(call, (lines) => lines + session.line)
@@ -49,11 +48,6 @@ export function choiceFor(call: Call, match: RouteMatch, context: CallContext): 
   // It may be where it was while its own pool could not serve.
   const elsewhere = bound === undefined ? session?.find(serversOf(failovers.chainOf(home))) : bound
   return new Choice({ home, failovers, keyHashIn, session, bound: elsewhere })
-}
-
-function sidesOf({ split, pool = '' }: RouteConfig, { pools }: CallContext): readonly Pool[] {
-  if (split === undefined) return [pools.get(pool) as Pool]
-  return split.shares.flatMap((share) => pools.get(share.pool) ?? [])
 }
 
 function serversOf(pools: readonly Pool[]): readonly Server[] {
@@ -91,6 +85,11 @@ export class Choice {
   /** For `waitsFor`. */
   get waitMs(): Millis | undefined {
     return this.#parts.session?.waitMs
+  }
+
+  /** It was somewhere before, and another server is no better than none for it. */
+  get isBound(): boolean {
+    return this.#bound !== undefined
   }
 
   usableServers(): readonly Server[] {
@@ -145,20 +144,29 @@ export class Choice {
 
   #acquireBound(open: readonly Pool[], excluded: ReadonlySet<Server> | undefined): Server | undefined {
     const bound = this.#bound
-    const pool = bound === undefined ? undefined : open.find(({ name }) => name === bound.pool)
+    // A pool whose servers are all drained serves nobody new, but those who are there.
+    const among = bound?.keepsSessions === true ? [this.#parts.home] : open
+    const pool = bound === undefined ? undefined : among.find(({ name }) => name === bound.pool)
     if (bound === undefined || pool === undefined || excluded?.has(bound) === true) return undefined
     const taken = pool.acquireFrom(bound)
     if (taken === true) return this.#taken(pool, bound)
-    if (taken === undefined || this.waitMs === 0) return undefined
-    this.pool = pool
-    this.waitsFor = bound
+    if (taken === false && this.waitMs !== 0) {
+      this.pool = pool
+      this.waitsFor = bound
+    }
     return undefined
   }
 
   #taken(pool: Pool, server: Server): Server {
     this.pool = pool
-    if (pool !== this.#parts.home) this.#parts.failovers.count(this.#parts.home.name)
+    this.granted()
     return server
+  }
+
+  /** A server of `pool` is its own, at once or after it waited. */
+  granted(): void {
+    const { home, failovers } = this.#parts
+    if (this.pool !== home) failovers.count(home.name)
   }
 }
 

@@ -16,6 +16,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { Hedges } from './hedge.ts'
+import type { Mirrors } from './mirror.ts'
 import type { Guard } from './guard.ts'
 import type { ModeSwitches } from './mode-switches.ts'
 import type { RouteCounters } from './route-counters.ts'
@@ -47,6 +48,7 @@ export interface CallContext {
   readonly clients: Clients
   readonly eventSockets: EventSockets
   readonly hedges: Hedges
+  readonly mirrors: Mirrors
   readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches

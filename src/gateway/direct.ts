@@ -4,7 +4,7 @@
  * can take it.
  */
 import { sendFailure } from '../api/problem.ts'
-import type { HedgeConfig } from '../config/config.ts'
+import type { HedgeConfig, MirrorConfig } from '../config/config.ts'
 import { type ErrorCode, type Failure, failure } from '../core/errors.ts'
 import { forbidsRetry } from '../core/jobs/settlement.ts'
 import { DEFAULT_RETRY, isIdempotent, type Mishap, mayRepeatMethod, mishapOf } from '../core/retry/retry.ts'
@@ -154,6 +154,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   grant(server: Server): void {
     if (this.#request.spill !== undefined) this.#context.routeModes.served(this.#request.route)
     this.#waitOver()
+    this.#request.choice?.granted()
     this.#take(server)
   }
 
@@ -202,12 +203,26 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- the request
 
   #send(next: Try): void {
+    const { hedge, mirror } = this.#request.route
     this.#call.log.server = next.server.name
-    if (this.#repeats === undefined) this.#pool.retries.first()
-    else this.#repeats.tries++
+    const isFirst = this.#repeats === undefined
+    if (isFirst) this.#pool.retries.first()
+    else if (this.#repeats !== undefined) this.#repeats.tries++
     const connection = this.#exchange(next)
+    if (mirror !== undefined && isFirst) this.#mirror(mirror)
     this.#body?.sendTo(connection)
-    if (this.#request.route.hedge !== undefined) this.#startHedge(this.#request.route.hedge)
+    if (hedge !== undefined) this.#startHedge(hedge)
+  }
+
+  /** Another pool gets the same, when all of it is there. Nothing here waits for that. */
+  #mirror(config: MirrorConfig): void {
+    const { mirrors } = this.#context
+    const { method, target } = this.#call.head
+    if (!mirrors.draws(config, method)) return
+    const { fields, target: rewritten = target } = this.#request
+    const request = { method, head: `${method} ${rewritten} HTTP/1.1\r\n${fields.lines}${fieldLines(['Spillway-Mirror', 'true'])}` }
+    if (this.#body === undefined) mirrors.send(config, request, [])
+    else this.#body.mirror = (body) => mirrors.send(config, request, body)
   }
 
   #exchange(next: Try, why?: string): UpstreamConnection {
@@ -230,11 +245,12 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   // --- a second try beside the first
 
-  /** Not of what has an order: both might be done, one of them late. */
+  /** Not of what has an order: both might be done, one of them late. Nor of what belongs to a server, which knows more of it than others. */
   #startHedge(config: HedgeConfig): void {
-    const { order, route } = this.#request
+    const { order, route, choice } = this.#request
     const { method } = this.#call.head
-    if (order !== undefined || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method)) return
+    if (order !== undefined || choice?.isBound === true || !isIdempotent(method) || !mayRepeatMethod(route.retry ?? DEFAULT_RETRY, method))
+      return
     this.#hedge ??= this.#context.hedges.begin(config, () => this.#sendRival())
     this.#hedge.sent()
   }
@@ -270,6 +286,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     hedge.rival = undefined
     if (isBad(head.status)) {
       if (isFirst) this.#promote(rival)
+      this.#obeyRetryAfter(tried, head)
       tried.hold(head, this.#context.budget)
       return true
     }
@@ -384,14 +401,21 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- an answer that another server may improve on
 
   /** By what it says another server may be asked. Whether one can be is seen when all is there that came together with its head. */
-  #mayImprove({ server, pool }: Try, { status, headers }: ResponseHead): boolean {
+  #mayImprove(tried: Try, head: ResponseHead): boolean {
+    const { status, headers } = head
     const { retry } = this.#request.route
     if (retry?.statuses.includes(status) !== true) return false
-    const restMs = isNotNow(status) ? retryAfterMs(headers, this.#context) : undefined
-    // Without the last one nobody would answer at all.
-    if (restMs !== undefined && this.#usableServers().some((other) => other !== server)) pool.pause(server, restMs)
+    this.#obeyRetryAfter(tried, head)
     if (forbidsRetry(headers) || this.#body?.ended === false) return false
     return this.#mayTryAgain(this.#repeats ?? new Repeats(retry), { status })
+  }
+
+  /** Where answers like this one are retried. */
+  #obeyRetryAfter({ server, pool }: Try, { status, headers }: ResponseHead): void {
+    if (!isNotNow(status) || this.#request.route.retry?.statuses.includes(status) !== true) return
+    const restMs = retryAfterMs(headers, this.#context)
+    // Without the last one nobody would answer at all.
+    if (restMs !== undefined && this.#usableServers().some((other) => other !== server)) pool.pause(server, restMs)
   }
 
   held(tried: Try): void {

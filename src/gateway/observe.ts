@@ -47,6 +47,7 @@ function lineOf(call: DownstreamCall, { status, tookMs, trace }: Ended, context:
       requestId: log.requestId,
       traceId: log.traceId ?? (head.traceparent === '' ? undefined : parseTraceparent(head.traceparent)?.traceId),
     },
+    secure: call.peer.secure === true ? true : undefined,
     waitMs: trace.waitMs > 0 ? trace.waitMs : undefined,
     tries: trace.tries,
   }

@@ -7,7 +7,7 @@ import { type Failure, isFailure } from '../core/errors.ts'
 import { DELAY_MAX_MS, IDEMPOTENCY_KEY_LENGTH_MAX, KEY_LENGTH_MAX, REFERENCE_LENGTH_MAX } from '../core/jobs/limits.ts'
 import { parseUrlPattern, type UrlPattern } from '../core/webhooks/urls.ts'
 import type { RequestHead } from '../http1/message.ts'
-import { mayBecomeJob, mustBecomeJob, type Policies, readPolicies } from './policies.ts'
+import { mayBecomeJob, mustBecomeJob, priorityOf, readPolicies, type Policies } from './policies.ts'
 
 const ALL: readonly ClientHeader[] = ['prefer', 'idempotency-key', 'key', 'delay', 'priority', 'callback', 'reference']
 
@@ -147,4 +147,21 @@ test('on a spill route only what the store alone can do, and what it has to refu
     assert.ok(mustBecomeJob(call('POST', header), route({})), header.join())
     assert.ok(!mustBecomeJob(call('PUT', header), route({})), header.join())
   }
+})
+
+test('how urgent it is: what the client says where it may, else what the route says, else 5 at once and 0 as a job', () => {
+  const head = (...values: string[]): { headers: readonly string[] } => ({
+    headers: values.flatMap((value) => ['Spillway-Priority', value]),
+  })
+  const [fixed, chosen] = [{ allow: [], priority: 3 } as const, { allow: ['priority'] as const, priority: 3 }]
+  assert.deepEqual(
+    [priorityOf(head(), fixed), priorityOf(head('9'), fixed), priorityOf(head(), chosen), priorityOf(head('0'), chosen)],
+    [3, 3, 3, 0],
+  )
+  assert.equal(priorityOf(head(), { allow: [] }), 5)
+  for (const wrong of [head('10'), head(''), head('1', '2')])
+    assert.equal((priorityOf(wrong, chosen) as { code: string }).code, 'bad_header')
+  const ofJob = (route: Parameters<typeof readPolicies>[1], ...values: string[]): unknown =>
+    (readPolicies(head(...values), route) as { priority: number }).priority
+  assert.deepEqual([ofJob(fixed), ofJob(chosen), ofJob(chosen, '9'), ofJob({ allow: [] })], [3, 3, 9, 0])
 })

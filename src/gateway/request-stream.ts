@@ -7,6 +7,7 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { UpstreamConnection } from '../net/upstream-connection.ts'
 import { BodyCopy } from './body-copy.ts'
 import type { CallContext } from './context.ts'
+import type { MirroredBody } from './mirror.ts'
 
 interface RequestStreamOptions {
   /** So much is kept, to be sent again. */
@@ -17,6 +18,8 @@ interface RequestStreamOptions {
 }
 
 export class RequestStream implements BodySink {
+  /** Told once, when the body has been read, or will not be. */
+  mirror: ((body: MirroredBody) => void) | undefined
   started = false
   ended = false
   readonly #call: DownstreamCall
@@ -87,6 +90,7 @@ export class RequestStream implements BodySink {
     const passed = forwardTrailers(trailers, this.#call.head.connection)
     this.#trailers = this.#only === undefined ? passed : withoutFields(passed, this.#only)
     this.#connection?.end(this.#trailers)
+    if (this.mirror !== undefined) this.#tellMirror(this.#copy.whole ? this.#copy.pieces : 'body')
   }
 
   /** The call's own `onGone` breaks off the exchange; only a job in the making has to hear of it here. */
@@ -106,8 +110,14 @@ export class RequestStream implements BodySink {
     return this.#copy.pieces
   }
 
+  #tellMirror(body: MirroredBody): void {
+    this.mirror?.(body)
+    this.mirror = undefined
+  }
+
   dropCopy(): void {
-    this.#copy.drop()
+    if (this.mirror !== undefined) this.#tellMirror('incomplete')
+    this.#copy.close()
   }
 
   divertTo(rest: BodySink): void {

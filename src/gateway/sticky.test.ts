@@ -10,7 +10,7 @@ const key = (n: number): { id: string; secret: Uint8Array } => ({ id: `k${n}`, s
 test('a session is forgotten when it was not used for its ttl, and not a moment before', () => {
   const clock = new ManualClock()
   const learnt = new LearntSessions(10, clock)
-  learnt.set('SID', 'x', SERVER)
+  learnt.made('SID', 'x', SERVER)
   clock.advance(1000)
   assert.equal(learnt.find('SID', 'x', 1000)?.name, SERVER.name)
   clock.advance(1)
@@ -21,9 +21,9 @@ test('the last n sessions are known whatever comes, and never more than 2 n', ()
   const learnt = new LearntSessions(3, new ManualClock())
   const known = (): number =>
     Array.from({ length: 20 }, (_, n) => learnt.find('SID', `s${n}`, 1000)).filter((place) => place !== undefined).length
-  for (let n = 0; n < 6; n++) learnt.set('SID', `s${n}`, SERVER)
+  for (let n = 0; n < 6; n++) learnt.made('SID', `s${n}`, SERVER)
   assert.equal(known(), 6)
-  learnt.set('SID', 's6', SERVER)
+  learnt.made('SID', 's6', SERVER)
   assert.equal(known(), 4)
   for (const n of [4, 5, 6]) assert.notEqual(learnt.find('SID', `s${n}`, 1000), undefined)
 })
@@ -31,8 +31,8 @@ test('the last n sessions are known whatever comes, and never more than 2 n', ()
 test('cookies of different names, long values and forgotten ones are kept apart', () => {
   const learnt = new LearntSessions(10, new ManualClock())
   const long = 'x'.repeat(4000)
-  learnt.set('A', '1', SERVER)
-  learnt.set('A', `${long}1`, { pool: 'b', name: 'other' })
+  learnt.made('A', '1', SERVER)
+  learnt.made('A', `${long}1`, { pool: 'b', name: 'other' })
   assert.equal(learnt.find('B', '1', 1000), undefined)
   assert.equal(learnt.find('A', `${long}2`, 1000), undefined)
   assert.equal(learnt.find('A', `${long}1`, 1000)?.name, 'other')
@@ -53,4 +53,16 @@ test('a token depends on pool, server and key, and on nothing else', () => {
   for (const [other] of others) assert.notEqual(other, token)
   // As long as this is the version: gateways of different releases stand side by side.
   assert.equal(token, 'J6OTtqU4yskSDveJanLjrE')
+})
+
+test('sessions that clients make up push out none that an answer has made, and one another first', () => {
+  const learnt = new LearntSessions(10, new ManualClock())
+  learnt.made('SID', 'real', SERVER)
+  for (let n = 0; n < 1000; n++) learnt.shown('SID', `madeup${n}`, SERVER)
+  assert.notEqual(learnt.find('SID', 'real', 1000), undefined)
+  assert.notEqual(learnt.find('SID', 'madeup999', 1000), undefined)
+  assert.equal(learnt.find('SID', 'madeup990', 1000), undefined)
+  learnt.shown('SID', 'real', { pool: 'a', name: 'other' })
+  for (let n = 0; n < 1000; n++) learnt.shown('SID', `more${n}`, SERVER)
+  assert.equal(learnt.find('SID', 'real', 1000)?.name, 'other')
 })

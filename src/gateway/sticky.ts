@@ -31,27 +31,49 @@ export function tokensOf({ pool, name }: Named, keys: readonly SigningKey[]): re
   )
 }
 
-/** Sessions of applications, and where they are. */
+interface Place extends Named {
+  readonly usedAt: MonotonicMillis
+}
+
+/** Of what clients only show: nobody shall be able to push out real sessions by making up others. */
+const SHOWN_SHARE = 0.1
+
+/** Sessions of applications, and where they are: those that answers have made, and apart from them those that clients show and no answer has made. */
 export class LearntSessions {
   readonly #clock: Clock
-  readonly #places: Recent<{ readonly pool: string; readonly name: string; readonly usedAt: MonotonicMillis }, string>
+  readonly #made: Recent<Place, string>
+  readonly #shown: Recent<Place, string>
 
   constructor(max: number, clock: Clock) {
     this.#clock = clock
-    this.#places = new Recent(max)
+    this.#made = new Recent(max)
+    this.#shown = new Recent(Math.ceil(max * SHOWN_SHARE))
   }
 
-  set(cookie: string, session: string, { pool, name }: Named): void {
-    this.#places.set(keyOf(cookie, session), { pool, name, usedAt: this.#clock.monotonic() })
+  /** An answer of this server has made it. */
+  made(cookie: string, session: string, server: Named): void {
+    this.#made.set(keyOf(cookie, session), this.#placeOf(server))
+  }
+
+  /** A client has shown it, and this server answers. */
+  shown(cookie: string, session: string, server: Named): void {
+    const key = keyOf(cookie, session)
+    const among = this.#made.get(key) === undefined ? this.#shown : this.#made
+    among.set(key, this.#placeOf(server))
   }
 
   forget(cookie: string, session: string): void {
-    this.#places.delete(keyOf(cookie, session))
+    for (const among of [this.#made, this.#shown]) among.delete(keyOf(cookie, session))
   }
 
   find(cookie: string, session: string, ttlMs: Millis): Named | undefined {
-    const place = this.#places.get(keyOf(cookie, session))
+    const key = keyOf(cookie, session)
+    const place = this.#made.get(key) ?? this.#shown.get(key)
     return place === undefined || this.#clock.monotonic() - place.usedAt > ttlMs ? undefined : place
+  }
+
+  #placeOf({ pool, name }: Named): Place {
+    return { pool, name, usedAt: this.#clock.monotonic() }
   }
 }
 
@@ -178,10 +200,10 @@ class AppSession implements Session {
     this.#sticky.count(server.pool, outcomeOf(this.#found, server))
     const { name } = this.#cookie
     const { learnt } = this.#sticky
-    if (this.#value !== undefined) learnt.set(name, this.#value, server)
+    if (this.#value !== undefined) learnt.shown(name, this.#value, server)
     const made = setCookieValue(headerValues(head.headers, 'set-cookie'), name)
     if (made === undefined) return
-    if (!made.gone) learnt.set(name, made.value, server)
+    if (!made.gone) learnt.made(name, made.value, server)
     else if (this.#value !== undefined) learnt.forget(name, this.#value)
   }
 }

@@ -143,7 +143,7 @@ class Handshake implements ResponseSink {
     const up = connection.detach()
     const down = this.#call.detach()
     const lines = fieldLines(headers)
-    const edited = this.#call.editAnswer?.(lines) ?? lines
+    const edited = this.#call.editAnswer?.(lines, 101) ?? lines
     down.socket.write(`${statusLine(101, head.reason)}${edited}${fieldLines(['Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`, 'latin1')
     this.#open(down, up)
   }

@@ -64,6 +64,9 @@ export interface CallLog {
   trace?: CallTrace
 }
 
+/** From the field lines of an answer to those that the client gets. */
+export type AnswerEditor = (lines: string, status: number) => string
+
 /** Lower-case names of fields that go, and fields that come. */
 export interface FieldEdits {
   readonly drop: ReadonlySet<string>
@@ -85,7 +88,7 @@ export interface Call {
   onEnd(listener: () => void): void
   readonly log: CallLog
   /** Has the last word about the field lines of every final answer, but for those that frame it. */
-  editAnswer?: ((lines: string) => string) | undefined
+  editAnswer?: AnswerEditor | undefined
   /** Lower-case names of fields that are taken out of answers: they are not let in by trailers. */
   dropped?: ReadonlySet<string> | undefined
   /** What servers get beside what came: its id, its trace. */

@@ -68,6 +68,11 @@ export class Dialling {
     this.#files?.close()
   }
 
+  /** The server is gone. */
+  forget(server: string): void {
+    this.#sessions.delete(server)
+  }
+
   /** A connection is not for one client alone. */
   get shared(): boolean {
     return this.#proxyProtocol === undefined

@@ -7,7 +7,7 @@ import type { RequestHead, ResponseHead } from '../http1/message.ts'
 import { chunkHeader, fieldLines, lastChunk, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { NetworkSocket } from '../ports/network.ts'
-import type { BodyFraming, BodySink, Call, CallLog, FieldEdits, Peer, RequestBody } from './call.ts'
+import type { AnswerEditor, BodyFraming, BodySink, Call, CallLog, FieldEdits, Peer, RequestBody } from './call.ts'
 import type { Ends } from './dialling.ts'
 import type { DownstreamConnection } from './downstream-connection.ts'
 import type { Output } from './output.ts'
@@ -43,7 +43,7 @@ export class DownstreamCall implements Call, RequestBody {
   #endListener: (() => void) | undefined
   readonly log: CallLog = { route: '', mode: '' }
   drainListener: (() => void) | undefined
-  editAnswer: ((lines: string) => string) | undefined
+  editAnswer: AnswerEditor | undefined
   dropped: ReadonlySet<string> | undefined
   marks: FieldEdits | undefined
 
@@ -164,7 +164,7 @@ export class DownstreamCall implements Call, RequestBody {
     this.status = status
     this.#bodyless = this.head.method === 'HEAD' || status === 204 || status === 304
     const lines = head.verbatim ?? ''
-    let text = statusLine(status, head.reason) + (this.editAnswer === undefined ? lines : this.editAnswer(lines))
+    let text = statusLine(status, head.reason) + (this.editAnswer === undefined ? lines : this.editAnswer(lines, status))
     if (!head.hasDate) text += `Date: ${this.date}\r\n`
     text += this.#frame(framing, status)
     this.bytesOut += text.length

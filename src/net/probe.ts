@@ -1,25 +1,26 @@
-/** One health check: a TCP connect, or a GET whose answer must be 2xx or 3xx. A connection of its own each time: that is what is tested. */
+/** One health check: a TCP connect, or a request whose answer must be as expected. A connection of its own each time: that is what is tested. */
 import { ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { tlsFailure } from '../core/tls/tls-failure.ts'
-import { parseResponseHead } from '../http1/parse-response.ts'
+import { fieldLines } from '../http1/write.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
+import { checkAnswer, type ExpectedAnswer } from './check-answer.ts'
 import type { Opening } from './dialling.ts'
 
-export interface ProbeTarget {
+export interface ProbeTarget extends ExpectedAnswer {
   readonly host: string
   readonly port: number
   /** Of which the host is an address. */
   readonly hostName?: string
   /** Absent: TCP only. */
   readonly path?: string
+  /** Names and values in turns, sent with it. */
+  readonly headers?: readonly string[]
   readonly timeoutMs: Millis
   /** As requests begin there. */
   readonly opening?: Opening | undefined
 }
-
-const ANSWER_BYTES_MAX = 64 * 1024
 
 export interface ProbePorts {
   readonly clock: Clock
@@ -32,7 +33,7 @@ export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Prom
     const { tls, preamble } = opening ?? {}
     const socket = network.connect({ host, port, noDelay: true, ...(tls && { tls }), ...(preamble && { preamble }) })
     opening?.opened(socket)
-    let answer = ''
+    const pieces: Buffer[] = []
     const settle = (result: ProbeResult): void => {
       timer.cancel()
       socket.destroy()
@@ -42,28 +43,30 @@ export function probe(target: ProbeTarget, { clock, network }: ProbePorts): Prom
     // From the connect to the verdict, not since the last byte: a server that drips its answer would never be judged.
     const timer = clock.after(target.timeoutMs, () => fail(`no answer to the check within ${target.timeoutMs} ms`))
     socket.on('error', (error: NodeJS.ErrnoException) => settle(judgeError(error)))
-    socket.on('end', () => fail('connection closed during the check'))
+    const look = (ended: boolean): void => {
+      const result = checkAnswer(Buffer.concat(pieces), ended, target)
+      if (result !== undefined) settle(result)
+    }
+    socket.on('end', () => look(true))
     socket.on('close', () => fail('connection closed during the check'))
     socket.on(tls === undefined ? 'connect' : 'secureConnect', () => {
-      if (target.path === undefined) return settle({ kind: 'passed' })
-      socket.write(
-        `GET ${target.path} HTTP/1.1\r\nHost: ${hostHeader(target)}\r\nUser-Agent: spillway-check\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
-      )
+      if (target.path === undefined) settle({ kind: 'passed' })
+      else socket.write(requestOf(target, target.path))
     })
-    socket.on('data', (chunk: Buffer) => {
-      answer += chunk.toString('latin1')
-      const end = answer.indexOf('\r\n\r\n')
-      if (end >= 0) settle(judge(answer.slice(0, end + 4)))
-      else if (answer.length > ANSWER_BYTES_MAX) fail('the answer to the check is not HTTP')
+    socket.on('data', (piece: Buffer) => {
+      pieces.push(piece)
+      look(false)
     })
   })
 }
 
-function judge(text: string): ProbeResult {
-  const head = parseResponseHead(text, 'GET', 1000)
-  if (typeof head === 'string') return { kind: 'failed', refused: false, reason: `the answer to the check is not valid: ${head}` }
-  if (head.status >= 200 && head.status < 400) return { kind: 'passed' }
-  return { kind: 'failed', refused: false, reason: `the check answered ${head.status}` }
+function requestOf(target: ProbeTarget, path: string): string {
+  const { method = 'GET', headers = [] } = target
+  const own = headers.map((field, i) => (i % 2 === 0 ? field.toLowerCase() : ''))
+  const host = own.includes('host') ? '' : `Host: ${hostHeader(target)}\r\n`
+  const agent = own.includes('user-agent') ? '' : 'User-Agent: spillway-check\r\n'
+  const accept = own.includes('accept') ? '' : 'Accept: */*\r\n'
+  return `${method} ${path} HTTP/1.1\r\n${host}${agent}${accept}${fieldLines(headers)}Connection: close\r\n\r\n`
 }
 
 function judgeError(error: NodeJS.ErrnoException): ProbeResult {

@@ -22,6 +22,9 @@ export interface MembershipParts {
   readonly forget: (server: Server) => void
   /** A check at once. */
   readonly look: (server: Server) => void
+  /** Connections to it begin in another way from now on. */
+  readonly redial: (server: Server) => void
+  readonly gone: (server: Server) => void
 }
 
 export class Membership {
@@ -63,7 +66,9 @@ export class Membership {
     const came = added.map((member) => this.#admit(member))
     const byName = new Map([...kept.map(([server]) => server), ...came].map((server) => [server.name, server]))
     this.#servers = wanted.map(({ name }) => byName.get(name) as Server)
+    const otherwise = kept.filter(([server, member]) => server.config.tls?.name !== member.tls?.name)
     for (const [server, member] of kept) take(server, member)
+    for (const [server] of otherwise) this.#parts.redial(server)
     for (const server of removed) this.#dismiss(server)
     for (const { name, duty } of wanted) this.#setDuty(byName.get(name) as Server, duty)
     changed()
@@ -107,6 +112,7 @@ export class Membership {
 
   #left({ server, afterMs, cut }: Left): void {
     this.#tell({ type: 'server-left', pool: server.pool, server: server.name, afterMs, cut })
+    this.#parts.gone(server)
     this.#parts.telemetry.metrics.forget({ pool: server.pool, server: server.name })
     this.changed()
   }

@@ -2,6 +2,7 @@
 import type { Clock, Random } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Probers } from './probers.ts'
 import type { Server } from './server.ts'
 
 export interface PoolChange {
@@ -33,4 +34,6 @@ export interface PoolPorts {
   readonly random: Random
   readonly network: Network
   readonly telemetry: Telemetry
+  /** Shared with other pools. */
+  readonly probers?: Probers
 }

@@ -232,7 +232,9 @@ export class Pool {
     const now = this.#ports.clock.monotonic()
     if (this.#ramping) this.#ramp(now)
     this.live.came++
-    let [up, primaries, backups] = [false, false, false]
+    let up = false
+    let primaries = false
+    let backups = false
     const candidates: Server[] = []
     for (const server of this.servers) {
       if (server.state === 'up') up = true
@@ -386,9 +388,10 @@ export class Pool {
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
     if (changed('retries')) this.retries = new RetryBudget(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
-    if (changed('health')) this.#checks.reconfigure(config.health)
     if (changed('outliers')) this.#rejudge(config.outliers)
-    if (this.dialling.configure(config)) this.servers.forEach(leaveLinks)
+    const dialsAnew = this.dialling.configure(config)
+    if (dialsAnew) this.servers.forEach(leaveLinks)
+    if (dialsAnew || changed('health')) this.#checks.reconfigure(config.health)
     if (changed('maxInFlight') || changed('adaptiveMin')) for (const server of this.servers) server.limit = learntLimit(config)
     this.#membersChanged()
   }
@@ -414,13 +417,24 @@ export class Pool {
         this.#judge?.forget(server)
       },
       look: (server) => this.#look(server),
+      redial: (server) => {
+        leaveLinks(server)
+        this.#checks.forget(server)
+        this.#look(server)
+      },
+      gone: (server) => this.dialling.forget(server.name),
     }
     return new Membership(parts, members)
   }
 
   /** A check at once, unless nobody wants to know. */
   #look(server: Server): void {
-    if (this.#started && !server.leaving && server.duty !== 'maint') this.#checks.now(server)
+    if (!this.#started || server.leaving || server.duty === 'maint') return
+    if (this.config.health.isUpAtFirst === true && server.health.state === 'unknown') {
+      server.health = { state: 'up', against: 0 }
+      if (server.state === 'unknown') this.#become(server, 'up', 'it counts as up until its first check', 'check')
+    }
+    this.#checks.now(server)
   }
 
   #membersChanged(): void {

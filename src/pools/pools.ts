@@ -12,6 +12,7 @@ import { Failovers } from './failovers.ts'
 import { Pool } from './pool.ts'
 import { isLookedUp, type LookedUp, Names } from './names.ts'
 import type { PoolPorts } from './pool-types.ts'
+import { Probers } from './probers.ts'
 import type { DeclaredServer, PoolMember } from './server.ts'
 import type { ServerChanges } from './server-changes.ts'
 
@@ -37,7 +38,7 @@ export class Pools {
   #started = false
 
   constructor(ports: PoolPorts & { readonly resolver: Resolver }, changes: ServerChanges) {
-    this.#ports = ports
+    this.#ports = { ...ports, probers: new Probers(ports) }
     this.names = new Names({ ...ports, changed: (host) => this.#named(host) })
     this.#changes = changes
     this.failovers = new Failovers(this.running, ports.telemetry)
@@ -204,6 +205,6 @@ export class Pools {
 function serverNamed(name: string, source: Source, like: PoolConfig['servers'][number] | undefined): DeclaredServer {
   const at = name.lastIndexOf(':')
   const host = name.slice(0, at).replace(/^\[|\]$/g, '')
-  const { backup: _, ...rest } = like ?? {}
-  return { ...rest, name, host, port: Number(name.slice(at + 1)), weight: 1, source }
+  const { backup: _, tls, ...rest } = like ?? {}
+  return { ...rest, ...(tls && { tls: { ...tls, name: host } }), name, host, port: Number(name.slice(at + 1)), weight: 1, source }
 }

@@ -35,7 +35,7 @@ export function accessText(line: AccessLine): string {
     `,"path":${JSON.stringify(line.path)},"route":${JSON.stringify(line.route)},"mode":"${line.mode}","status":${line.status}` +
     `,"tookMs":${millis(line.tookMs)},"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}` +
     `${optional('server', line.server)}${optional('job', line.job)}${optional('error', line.error)},"end":"${line.end}"` +
-    `${optional('client', line.client)}${optional('pool', line.pool)}${spent('waitMs', line.waitMs)}` +
+    `${optional('client', line.client)}${line.secure === true ? ',"secure":true' : ''}${optional('pool', line.pool)}${spent('waitMs', line.waitMs)}` +
     `${optional('requestId', line.requestId)}${optional('traceId', line.traceId)}${triesText(line.tries)}}`
   )
 }

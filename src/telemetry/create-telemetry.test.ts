@@ -22,6 +22,9 @@ const call: AccessLine = {
   bytesOut: 300,
   job: 'j1',
   end: 'accepted',
+  secure: true,
+  requestId: 'r-1',
+  tries: [{ server: 'a:1', atMs: 0.5, outcome: 'answered', status: 200, reused: false, connectMs: 0.25, bytesUp: 1, bytesDown: 2 }],
 }
 
 test('json: one object per event with time, level, type and its fields', async () => {

@@ -39,7 +39,7 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `outrun` (another try was quicker), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a hedge: `sent`, `won` or `refused`; of a sticky request: `new` (nothing was known), `kept` (on the server where it was before) or `moved` (that one could not be used); of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `outrun` (another try was quicker), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a hedge: `sent`, `won` or `refused`; of a copy for another pool: `answered` or `failed`, or not sent: `body` (too long, or no room for it), `incomplete` (not all of it came), `busy` (no free slot), `no_server`; of a sticky request: `new` (nothing was known), `kept` (on the server where it was before) or `moved` (that one could not be used); of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error:
     'of a job: the code of its last error; of a call: the code, or `client-gone`, `timeout` (its body stopped coming), `bad-framing`; see [errors](errors.md)',
   limit:
@@ -169,6 +169,11 @@ const SPECS = {
   spillway_hedges_total: {
     type: 'counter',
     help: 'Direct requests that a server did not begin to answer for a while: those that were sent to a second one, those that this one answered first, and those that were not sent for want of a free server or of budget.',
+    labels: 'pool outcome',
+  },
+  spillway_mirrored_total: {
+    type: 'counter',
+    help: 'Direct requests of which another pool was to get a copy, by what became of that.',
     labels: 'pool outcome',
   },
   spillway_stale_connections_total: {

@@ -122,6 +122,8 @@ export interface AccessLine {
   /** Who is behind trusted proxies; absent: the peer itself. */
   readonly client?: string | undefined
   readonly pool?: string | undefined
+  /** It came over TLS; absent: it did not. */
+  readonly secure?: true | undefined
   /** In line for a slot. */
   readonly waitMs?: Millis | undefined
   /** Each time that it was given to a server, in order. */

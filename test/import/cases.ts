@@ -10,6 +10,8 @@ export interface ImportRequest {
 export interface ImportCase {
   readonly file: string
   readonly requests: readonly ImportRequest[]
+  /** How often each is sent; default: once. */
+  readonly times?: number
   /** First words of the lines that are not translated. */
   readonly left: readonly string[]
   /** Requests that are refused rather than sent elsewhere. */
@@ -60,14 +62,14 @@ export const IMPORT_CASES: readonly ImportCase[] = [
     left: [],
     refused: [],
   },
-  { file: 'balanced.conf', requests: [get('/'), get('/a'), post('/b')], left: [], refused: [] },
+  { file: 'balanced.conf', times: 12, requests: [get('/'), get('/a'), post('/b')], left: [], refused: [] },
   {
     file: 'api-gateway.conf',
     requests: [...[get('/v1/a'), { path: '/v2/b', headers: { cookie: 'a=b' } }, get('/v2/internal/x'), get('/docs')]],
     left: ['limit_req_zone', 'limit_req', 'allow', 'deny', 'location'],
     refused: [get('/admin/x')],
   },
-  { file: 'balanced.cfg', requests: [get('/'), get('/a'), post('/b')], left: [], refused: [] },
+  { file: 'balanced.cfg', times: 12, requests: [get('/'), get('/a'), post('/b')], left: [], refused: [] },
   {
     file: 'services.cfg',
     requests: [
@@ -87,7 +89,7 @@ export const IMPORT_CASES: readonly ImportCase[] = [
       get('/slow'),
       get('/start'),
     ],
-    left: ['http-request', 'cookie'],
+    left: [],
     refused: [],
   },
   {

@@ -88,7 +88,7 @@ test('backups get nothing while a primary is up, all of them share when none is,
 })
 
 test('who waits for a primary that is full waits, and is with a backup as soon as the primary is gone', async () => {
-  await using all = await scene({ primaries: 1, backups: 1 }, { maxInFlight: 1, waitMs: 60_000 })
+  await using all = await scene({ primaries: 1, backups: 1 }, { maxInFlight: 1, waitMs: 10_000 })
   const [primary] = all.primaries as [TestServer]
   primary.handle = () => undefined
   const asked = Array.from({ length: 3 }, () => ask(`${all.rig.url}/x`, { method: 'POST', body: 'x' }))

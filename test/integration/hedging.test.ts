@@ -125,6 +125,18 @@ test('a failure is no answer while the other one is under way, whichever it is',
   }
 })
 
+test('a second server that says when to come back is left alone until then', async () => {
+  const slow = owing()
+  await using all = await scene([slow.handle, status(503, { 'retry-after': '60' }), well], {
+    route: { hedge: HEDGE, retry: rules({ statuses: [503] }) },
+  })
+  const asked = ask(all.rig.url)
+  await until('the second server rests', async () => (await all.rig.pool()).servers[1]?.restsMs !== undefined)
+  slow.owed[0]?.end('first')
+  assert.equal((await asked).text, 'first')
+  await all.untilIdle()
+})
+
 test('both fail: the client gets what a server said', async () => {
   const late: Handle = (received, response) => void setTimeout(() => void status(500, {}, 'first')(received, response), 150)
   await using all = await scene([late, (_, response) => void setTimeout(() => response.socket?.resetAndDestroy(), 200)])
@@ -225,4 +237,17 @@ test('p95: what takes longer than nearly all requests of its route did is sent t
     answers.map(({ text }) => text),
     ['well', 'well', 'well', 'well'],
   )
+})
+
+test('a session stays with its server, however slow that is', async () => {
+  const sticky = { cookie: { by: 'gateway', name: 'srv', path: '/', secure: false, sameSite: 'Lax' }, waitMs: 0 } as const
+  const keys = [{ id: 'one', secret: new Uint8Array(32).fill(1) }]
+  await using all = await scene([well, well], { route: { hedge: HEDGE, sticky }, config: { sticky: { keys } } })
+  const [cookie = ''] = (await ask(all.rig.url)).headers['set-cookie'] ?? []
+  const own = all.counts().indexOf(1)
+  const [server] = all.servers.slice(own)
+  if (server !== undefined) server.handle = (_, response) => void setTimeout(() => response.end('late'), 200)
+  const answer = await ask(all.rig.url, { headers: { Cookie: String(cookie.split(';')[0]) } })
+  assert.equal(answer.text, 'late')
+  assert.deepEqual([all.counts()[own], all.counts()[1 - own]], [2, 0])
 })

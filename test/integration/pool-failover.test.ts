@@ -68,7 +68,7 @@ test('a request that finds the servers of its pool gone one after the other goes
 })
 
 test('who waits in the line of a pool goes on when its last server is gone', async () => {
-  await using all = await rigOf({ servers: { a: 1, b: 1 }, pools: { a: { ...toB, maxInFlight: 1, waitMs: 60_000 } } })
+  await using all = await rigOf({ servers: { a: 1, b: 1 }, pools: { a: { ...toB, maxInFlight: 1, waitMs: 10_000 } } })
   all.server('a0').handle = () => undefined
   const asked = Array.from({ length: 3 }, () => ask(all.url, { method: 'POST', body: 'x' }))
   await until('one is there', () => all.server('a0').inFlight === 1)

@@ -45,13 +45,14 @@ test('a server that cannot be reached: also a POST goes to another one, with its
   assert.equal(all.servers[1]?.received[0]?.body.toString(), 'all of it')
 })
 
-test('without `retry` no status and no timeout is retried, and with `off` nothing is', async () => {
-  for (const [handle, code] of [
-    [status(503), 503],
-    [saysNothing, 504],
+test('without `retry` a timeout of what is idempotent is retried, no timeout of a POST, and no status; with `off` nothing is', async () => {
+  for (const [handle, method, code, counts] of [
+    [saysNothing, 'GET', 200, [1, 1]],
+    [saysNothing, 'POST', 504, [1, 0]],
+    [status(503), 'GET', 503, [1, 0]],
   ] as const) {
     await using all = await retryScene([handle, well], { route: { firstByteMs: 100 } })
-    assert.deepEqual([(await ask(all.rig.url)).status, all.counts()], [code, [1, 0]])
+    assert.deepEqual([(await ask(all.rig.url, { method })).status, all.counts()], [code, counts])
   }
   const off = { connectFailure: false, reset: false, timeout: false, statuses: [], tries: 1 }
   await using all = await retryScene([resets, well], { route: { retry: off } })

@@ -278,3 +278,27 @@ test('trailers let nothing in that the route sets or takes out, neither way', as
   assert.deepEqual(got, [{ 'x-sum': '1' }])
   assert.match(client.text, /0\r\nX-Open: 2\r\n\r\n$/)
 })
+
+test('how long an answer may be cached is not said of errors, nor of what belongs to one client', async (t) => {
+  const headers = { response: { set: { 'Cache-Control': 'public, max-age=60', 'X-Always': '1' }, remove: ['Expires'] } }
+  const { rig } = await scene(
+    t,
+    [
+      { match: '/job', mode: 'queue', headers },
+      { match: '/*', headers },
+    ],
+    {},
+    (received, response) => {
+      response.setHeader('Expires', '0')
+      response.writeHead(received.url === '/bad' ? 500 : 200).end('done')
+    },
+  )
+  const told = async (path: string, method = 'GET'): Promise<readonly unknown[]> => {
+    const { status, headers: got } = await rig.ask(path, { method, ...(method === 'POST' && { body: 'x' }) })
+    return [status, got['cache-control'], got['expires'], got['x-always']]
+  }
+  assert.deepEqual(await told('/good'), [200, 'public, max-age=60', undefined, '1'])
+  assert.deepEqual(await told('/bad'), [500, undefined, '0', '1'])
+  assert.deepEqual(await told('/job', 'POST'), [202, 'private, no-store', undefined, '1'])
+  assert.deepEqual(await told('/job'), [400, 'private, no-store', undefined, '1'])
+})

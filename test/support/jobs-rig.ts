@@ -13,6 +13,7 @@ import { compileRoutes } from '../../src/core/routing/router.ts'
 import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
 import { Hedges } from '../../src/gateway/hedge.ts'
+import { Mirrors } from '../../src/gateway/mirror.ts'
 import { Pending } from '../../src/lib/pending.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
 import { Tunnels } from '../../src/gateway/tunnels.ts'
@@ -121,6 +122,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     forwarding: { name: config.name, proto: 'http' as const },
     secureForwarding: { name: config.name, proto: 'https' as const },
     hedges: new Hedges({ telemetry, clock }),
+    mirrors: new Mirrors({ ...parts, telemetry, clock, random }),
     routeCounters: new RouteCounters(telemetry),
     storeCalls: new Pending(),
     routeModes,

@@ -1,6 +1,6 @@
 /** A gateway in front of servers that each end requests in a way of their own, and what each of them was sent. */
 import type { ServerResponse } from 'node:http'
-import type { RouteConfig } from '../../src/config/config.ts'
+import type { PoolConfig, RouteConfig } from '../../src/config/config.ts'
 import type { RetryRules } from '../../src/core/retry/retry.ts'
 import { type GatewayRig, type GatewayRigOptions, startGatewayRig } from './gateway-rig.ts'
 import { ask } from './http-client.ts'
@@ -40,32 +40,42 @@ export interface SceneOptions extends Omit<GatewayRigOptions, 'routes'> {
   readonly route?: Partial<RouteConfig>
   /** Which of the servers are backups. */
   readonly backups?: readonly number[]
+  /** Another pool, `shadow`, with one server. */
+  readonly shadow?: { readonly server: TestServer; readonly pool?: Partial<PoolConfig> }
 }
 
 /** The servers take turns, beginning with the first. */
-export async function retryScene(handles: readonly Handle[], { route, backups = [], ...options }: SceneOptions = {}): Promise<RetryScene> {
+export async function retryScene(
+  handles: readonly Handle[],
+  { route, backups = [], shadow, ...options }: SceneOptions = {},
+): Promise<RetryScene> {
   const servers = await Promise.all(handles.map((handle) => startTestServer(handle)))
   const pool = testPool(
     'api',
     servers.map(({ port }) => port),
   )
   const listed = pool.servers.map((server, i) => ({ ...server, ...(backups.includes(i) && { backup: true as const }) }))
-  const rig = await startGatewayRig(
-    servers.map(({ port }) => port),
-    {
-      ...options,
-      pool: { servers: listed, balance: 'round-robin', retries: { budget: 1, minPerSecond: 1000 }, ...options.pool },
-      routes: [testRoute({ name: '/*', mode: 'direct', ...route })],
-    },
-  )
+  const own: PoolConfig = { ...pool, servers: listed, balance: 'round-robin', retries: { budget: 1, minPerSecond: 1000 }, ...options.pool }
+  const shadows = shadow === undefined ? [] : [testPool('shadow', [shadow.server.port], shadow.pool)]
+  const rig = await startGatewayRig([], {
+    ...options,
+    routes: [testRoute({ name: '/*', mode: 'direct', ...route })],
+    config: { pools: [own, ...shadows], ...options.config },
+  })
   const page = async (): Promise<string> => (await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)).text
+  const isShadowUp = async (): Promise<boolean> => /^spillway_server_up\{pool="shadow".* 1$/m.test(await page())
+  if (shadow !== undefined) await until('the shadow is up', isShadowUp)
   return {
     rig,
     servers,
     counts: () => servers.map(({ received }) => received.length),
     async untilIdle() {
       await rig.untilIdle()
-      await until('no body is held', async () => (await page()).includes('\nspillway_buffered_bytes 0\n'))
+      await until('no body is held, no slot taken', async () => {
+        const text = await page()
+        const inFlight = [...text.matchAll(/^spillway_server_in_flight\{.* (\d+)$/gm)].map(([, count]) => Number(count))
+        return text.includes('\nspillway_buffered_bytes 0\n') && inFlight.every((count) => count === 0)
+      })
     },
     async metric(name, outcome) {
       const text = await page()

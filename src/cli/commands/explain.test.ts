@@ -57,3 +57,15 @@ test('how urgent it is, and how many tunnels it may have', async (t) => {
   const route = '{ match: /*, pool: d, priority: 7, tunnels: { max: 5 } }'
   assert.equal(await explained(t, `${POOLS}routes: [${route}]`), 'mode direct; pool d (d:80); priority 7; at most 5 tunnels')
 })
+
+test('what makes servers be asked more than once', async (t) => {
+  const keys = 'timeout: 30s, retry: { on: [503, 429], attempts: 4 }, hedge: { after: p99.9 }, mirror: { pool: b, share: 2.5% }'
+  assert.equal(
+    await explained(t, `${POOLS}routes: [{ match: /*, pool: d, ${keys} }]`),
+    'mode direct; pool d (d:80); over after 30 s; up to 4 tries; retried on 503, 429; hedged after p99.9; 2.5 % copied to pool b',
+  )
+  assert.equal(
+    await explained(t, `${POOLS}routes: [{ match: /*, pool: d, timeout: none, retry: off }]`),
+    'mode direct; pool d (d:80); one try',
+  )
+})

@@ -101,8 +101,23 @@ function meaningText(route: RouteConfig, config: Config): string {
   if (route.tunnels?.max !== undefined) parts.push(`at most ${route.tunnels.max} tunnels`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
   if (route.sticky !== undefined) parts.push(stickyText(route.sticky))
+  parts.push(...triesText(route))
   if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
   return parts.join('; ')
+}
+
+/** What makes servers be asked more than once. */
+function triesText({ timeoutMs, retry, hedge, mirror }: RouteConfig): string[] {
+  const { statuses = [], tries } = retry ?? {}
+  return [
+    ...(timeoutMs === undefined || timeoutMs === 0 ? [] : [`over after ${spanText(timeoutMs)}`]),
+    ...(tries === undefined ? [] : [tries === 1 ? 'one try' : `up to ${tries} tries`]),
+    ...(statuses.length === 0 ? [] : [`retried on ${statuses.length < 10 ? statuses.join(', ') : `${statuses.length} statuses`}`]),
+    ...(hedge === undefined
+      ? []
+      : [`hedged after ${hedge.afterMs === undefined ? `p${Number(((hedge.quantile ?? 0) * 100).toFixed(1))}` : spanText(hedge.afterMs)}`]),
+    ...(mirror === undefined ? [] : [`${Number((mirror.share * 100).toFixed(2))} % copied to pool ${mirror.pool}`]),
+  ]
 }
 
 function workerText(pool: PoolConfig | undefined): string {

@@ -60,7 +60,7 @@ async function write(
   const left = draft.notes.filter(({ kind }) => kind === 'left')
   const refused = draft.routes.filter(({ off }) => off !== undefined)
   for (const note of left) io.err(`${noteText(note)}\n`)
-  const loaded = loadText(yaml, { file: out ?? 'spillway.yaml', folder: dirname(resolve(out ?? '.')) }, {})
+  const loaded = loadText(yaml, { file: out ?? 'spillway.yaml', folder: dirname(resolve(out ?? '.')) }, io.environment)
   if (!loaded.ok) for (const error of loaded.errors) io.err(`to be mended: ${error}\n`)
   const counts = [
     `${draft.routes.length - refused.length} routes`,

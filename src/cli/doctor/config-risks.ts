@@ -89,12 +89,13 @@ function isOnlyHere(host: string): boolean {
 }
 
 function poolRisks(pool: PoolConfig, { queues }: Config, add: Add): void {
-  const { health, servers, maxInFlight, name } = pool
+  const { health, servers, maxInFlight, name, failover } = pool
   if (health.path === undefined) {
     const says = 'health.path is not set: a server that accepts connections and answers nothing counts as up'
     add('note', says, 'name a path that answers 200 only when the server can work')
   }
-  if (servers.length === 1) add('note', 'it has one server: while that one is away, direct requests fail', 'add a second one')
+  if (servers.length === 1 && failover === undefined)
+    add('note', 'it has one server: while that one is away, direct requests fail', 'add a second one')
   const detectionMs = health.intervalMs * health.fall
   if (detectionMs > SLOW_DETECTION_MS) {
     add('note', `a hung server is found out only after ${spanText(detectionMs)}`, 'lower health.interval or health.fall')

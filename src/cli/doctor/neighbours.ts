@@ -5,6 +5,7 @@
 import { createServer } from 'node:net'
 import type { Config, HostPort, PoolConfig } from '../../config/config.ts'
 import { probe } from '../../net/probe.ts'
+import { checkTarget } from '../../pools/checks.ts'
 import { systemClock, systemNetwork } from '../../ports/system.ts'
 import type { Finding } from './finding.ts'
 
@@ -53,12 +54,11 @@ export async function checkServers({ pools }: Config): Promise<readonly Finding[
 
 async function checkPool({ name, servers, health }: PoolConfig): Promise<Finding> {
   const check = `pool ${name}`
-  const { path, timeoutMs } = health
   const wrong: string[] = []
   await Promise.all(
-    servers.map(async ({ name: server, host, port }) => {
-      const target = { host, port, timeoutMs, ...(path !== undefined && { path }) }
-      const result = await probe(target, { clock: systemClock, network: systemNetwork })
+    servers.map(async (each) => {
+      const { name: server } = each
+      const result = await probe(checkTarget(each, health), { clock: systemClock, network: systemNetwork })
       if (result.kind === 'failed') wrong.push(`${server} ${result.reason}`)
       else if (result.kind === 'unasked') wrong.push(`${server} could not be asked (${result.errno})`)
     }),

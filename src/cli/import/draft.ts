@@ -34,6 +34,8 @@ export interface Setting {
 
 interface DraftListener {
   readonly address: string
+  /** What stands beside the address, as YAML. */
+  readonly keys: DraftRoute['keys']
   readonly source: SourceLine
 }
 
@@ -78,8 +80,8 @@ export class Draft {
   readonly settings: Setting[] = []
   readonly notes: Note[] = []
 
-  listen(address: string, source: SourceLine): void {
-    if (!this.listeners.some((listener) => listener.address === address)) this.listeners.push({ address, source })
+  listen(address: string, source: SourceLine, keys: DraftRoute['keys'] = []): void {
+    if (!this.listeners.some((listener) => listener.address === address)) this.listeners.push({ address, keys, source })
   }
 
   /** The first one for the same requests counts. */

@@ -142,10 +142,31 @@ function poolLine(line: Statement, pool: DraftPool, draft: Draft): void {
   }
   if (word === 'option' && second === 'httpchk') return setChecked(line, line.words.slice(2), pool, draft)
   if (word === 'http-check') return httpCheck(line, pool, draft)
+  if (word === 'cookie') return setSticky(line, pool, draft)
   if (word === 'timeout') return
   const needless = needlessReason(line)
   if (needless !== undefined) draft.needless(line, needless)
   else draft.left(line, leftReason(line))
+}
+
+/** `cookie NAME insert …`; what is said of the cookie beside that is the way it is here, too. */
+function setSticky(line: Statement, pool: DraftPool, draft: Draft): void {
+  const [, name = '', ...options] = line.words
+  const isAlike =
+    options.includes('insert') && options.every((option) => /^(insert|indirect|nocache|httponly|secure|preserve)$/.test(option))
+  if (!isAlike || !/^[A-Za-z][A-Za-z0-9_-]{0,60}$/.test(name))
+    return draft.left(line, 'only cookies of our own are there, as by insert; see sticky')
+  setIn(
+    pool.settings,
+    {
+      path: ['sticky'],
+      value: `{ cookie: ${options.includes('secure') ? `{ name: ${quoted(name)}, secure: true }` : quoted(name)} }`,
+      source: line,
+    },
+    draft,
+  )
+  const remark = 'made by: openssl rand -base64 32'
+  draft.set({ path: ['sticky', 'keys'], value: '[{ id: first, secret: "${STICKY_KEY}" }]', source: line, remark })
 }
 
 function balanceOf([algorithm = '', parameter = '', ...more]: readonly string[]): string | undefined {

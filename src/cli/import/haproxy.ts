@@ -6,7 +6,7 @@ import { type Draft, type DraftMatch, type DraftPool, type DraftRoute, durationT
 import { type Acls, aclsOf, ANY, conditionsOf, matchesOf, withoutCondition } from './haproxy-acl.ts'
 import { importBackend } from './haproxy-backend.ts'
 import type { Section, Statement } from './haproxy-parse.ts'
-import { answered } from './nginx-values.ts'
+import { answered, edit, type Edits, editsText } from './nginx-values.ts'
 import { asRoutes } from './rule-order.ts'
 import { closes, haproxyTime, leftReason, needlessReason } from './haproxy-words.ts'
 import { quoted } from './write-draft.ts'
@@ -78,7 +78,7 @@ class Import {
   }
 
   #proxy(section: Section, defaults: readonly Statement[]): void {
-    const own = new Set(section.lines.map(keyOf))
+    const own = new Set(section.lines.map(keyOf).filter((key) => !ADDED.has(key)))
     const lines = [...defaults.filter((line) => !own.has(keyOf(line))), ...section.lines]
     const mode = lines.findLast(({ words }) => words[0] === 'mode')?.words[1] ?? 'tcp'
     if (mode === 'http') this.#proxies.push({ section, lines })
@@ -97,32 +97,67 @@ class Import {
 
   #frontend({ section, lines }: Proxy): void {
     const acls = aclsOf(lines)
+    const hasTls = lines.some(({ words }) => words[0] === 'bind' && words.includes('ssl') && words.includes('crt'))
+    const toHttps = hasTls ? lines.map(httpsRedirectOf).find((found) => found !== undefined) : undefined
     const first: Rule[] = []
     const rules: Rule[] = []
     const last: Rule[] = []
+    const edits: Edits = { set: new Map(), remove: [] }
     for (const line of lines) {
       const [word = ''] = line.words
-      if (word === 'bind') this.#bind(line)
+      if (word === 'bind') this.#bind(line, toHttps)
+      else if (toHttps !== undefined && httpsRedirectOf(line) !== undefined) continue
       else if (closes(line)) first.push(...this.#closing(line, acls))
       else if (word === 'use_backend') rules.push(...this.#rule(line, acls))
       else if (word === 'default_backend') last.push(...this.#to(line.words[1] ?? '', line, matchesOf(ANY)))
       else if (word === 'timeout') this.#timeout(line)
       else if (word === 'maxconn') this.#connections(line)
+      else if (this.#isEdit(line, edits)) continue
       else if (section.kind === 'frontend' || !isOfBackend(line)) this.#other(line)
     }
     if (section.kind === 'listen' && lines.some(({ words }) => words[0] === 'server')) {
       last.push(...this.#to(section.name, section, matchesOf(ANY)))
     }
-    this.#inOrder([...first, ...rules, ...last])
+    const request = editsText(edits)
+    const edited = (rule: Rule): Rule =>
+      request === undefined || rule.keys[0]?.[0] !== 'pool'
+        ? rule
+        : { ...rule, keys: [...rule.keys, ['headers', `{ request: ${request} }`]] }
+    this.#inOrder([...first, ...rules, ...last].map(edited))
   }
 
-  #bind(line: Statement): void {
+  /** `http-request set-header` and `del-header` of all requests. */
+  #isEdit(line: Statement, edits: Edits): boolean {
+    const [word = '', action = '', name = '', value = '', ...more] = line.words
+    if (word !== 'http-request' || needlessReason(line) !== undefined) return false
+    if (action === 'del-header' && value === '') return edit(edits, 'request', [name, '']) === undefined
+    // What begins with % is made of the request there.
+    return (
+      action === 'set-header' &&
+      more.length === 0 &&
+      !/[%$]/.test(value) &&
+      value !== '' &&
+      edit(edits, 'request', [name, value]) === undefined
+    )
+  }
+
+  #bind(line: Statement, toHttps: string | undefined): void {
     const [, where = '', ...parameters] = line.words
     const addresses = where.split(',').map(bindAddress)
-    const unknown = parameters.filter((word, i) => !isNeedlessBind(word, parameters[i - 1] ?? ''))
+    const crts = parameters.flatMap((word, i) => (word === 'crt' ? [parameters[i + 1] ?? ''] : []))
+    const isTls = parameters.includes('ssl')
+    const unknown = parameters.filter(
+      (word, i) =>
+        !isNeedlessBind(word, parameters[i - 1] ?? '') && !(isTls && (word === 'ssl' || word === 'crt' || parameters[i - 1] === 'crt')),
+    )
     if (unknown.length > 0) return this.#draft.left(line, `not translated, and not listened on: ${unknown.join(' ')}`)
     for (const address of addresses) {
       if (address === undefined) this.#draft.left(line, 'only addresses and ports can be listened on')
+      else if (isTls)
+        this.#draft.listen(address, line, [
+          ['tls', `{ certificates: [${crts.map((crt) => `{ cert: ${JSON.stringify(crt)}, key: ${JSON.stringify(crt)} }`).join(', ')}] }`],
+        ])
+      else if (toHttps !== undefined) this.#draft.listen(address, line, [['redirect', toHttps]])
       else this.#draft.listen(address, line)
     }
   }
@@ -219,6 +254,16 @@ class Import {
   }
 }
 
+/** `redirect scheme https` of what does not come over TLS; how. Only as it is done here. */
+function httpsRedirectOf({ words }: Statement): string | undefined {
+  const text = words
+    .join(' ')
+    .replace(/^http-request /, '')
+    .replaceAll(/\s*([{}])\s*/g, '$1')
+  const found = /^redirect scheme https code (301|308) (?:if !\{ssl_fc\}|unless\{ssl_fc\})$/.exec(text)
+  return found === null ? undefined : found[1] === '308' ? 'https' : '{ status: 301 }'
+}
+
 /** `http-request deny` and `redirect`, as far as they can be said. */
 function actionOf(line: Statement): DraftRoute['keys'] | undefined {
   const { words } = withoutCondition(line.words)
@@ -236,6 +281,11 @@ function actionOf(line: Statement): DraftRoute['keys'] | undefined {
   const target = kind === 'prefix' ? `${to.replace(/\/$/, '')}{request.target}` : to
   return [['redirect', `{ to: ${JSON.stringify(target)}, status: ${code} }`]]
 }
+
+/** What a section says of these comes on top of what the defaults say. */
+const ADDED = new Set(
+  'acl http-request http-response http-after-response tcp-request tcp-response log capture redirect use_backend'.split(' '),
+)
 
 /** Of the defaults one of these gives way to one of the section. */
 function keyOf({ words }: Statement): string {

@@ -7,6 +7,7 @@ interface Listen {
   readonly address: string
   readonly port: number
   readonly isDefault: boolean
+  readonly isTls: boolean
   readonly source: SourceLine
 }
 
@@ -50,13 +51,13 @@ export function readServer(directive: Directive, draft: Draft): NginxServer {
     }
   }
   if (!(directive.block ?? []).some(({ name }) => name === 'listen')) {
-    listens.push({ address: '0.0.0.0:80', port: 80, isDefault: false, source: directive })
+    listens.push({ address: '0.0.0.0:80', port: 80, isDefault: false, isTls: false, source: directive })
   }
   return new NginxServer(directive, listens, [...new Set(names)])
 }
 
 const NEEDLESS_PARAMETERS =
-  /^(default_server|default|reuseport|deferred|bind|so_keepalive.*|backlog=\d+|rcvbuf=.*|sndbuf=.*|fastopen=\d+|ipv6only=on)$/
+  /^(default_server|default|reuseport|deferred|bind|so_keepalive.*|ssl|backlog=\d+|rcvbuf=.*|sndbuf=.*|fastopen=\d+|ipv6only=on)$/
 
 function readListen(directive: Directive, draft: Draft): Listen | undefined {
   const [where = '', ...parameters] = directive.args
@@ -71,10 +72,11 @@ function readListen(directive: Directive, draft: Draft): Listen | undefined {
   const unknown = parameters.filter((each) => !NEEDLESS_PARAMETERS.test(each))
   if (unknown.length > 0) {
     draft.left(directive, `not translated: ${unknown.join(' ')}`)
-    if (unknown.some((each) => each === 'ssl' || each === 'quic' || each === 'proxy_protocol')) return undefined
+    if (unknown.some((each) => each === 'quic' || each === 'proxy_protocol')) return undefined
   }
   const address = `${host === '*' ? '0.0.0.0' : host}:${port}`
-  return { address, port, isDefault: parameters.includes('default_server') || parameters.includes('default'), source: directive }
+  const isDefault = parameters.includes('default_server') || parameters.includes('default')
+  return { address, port, isDefault, isTls: parameters.includes('ssl'), source: directive }
 }
 
 /** Those that share a port with the first one that asks servers. */
@@ -102,9 +104,37 @@ function asks(directives: readonly Directive[]): boolean {
 /** An address for both kinds of IP is one here. */
 export function importListeners(servers: readonly NginxServer[], draft: Draft): void {
   const all = servers.flatMap(({ listens }) => listens)
-  for (const { address, source } of all) {
+  const tls = tlsOf(servers)
+  for (const { address, source, isTls } of all) {
     const isCovered = address.startsWith('0.0.0.0:') && all.some((other) => other.address === address.replace('0.0.0.0', '[::]'))
     if (isCovered) draft.needless(source, '[::] takes IPv4 as well')
-    else draft.listen(address, source)
+    else if (!isTls) draft.listen(address, source)
+    else if (tls === undefined) draft.left(source, 'there is no certificate for it, and it is not listened on')
+    else draft.listen(address, source, [['tls', tls]])
   }
+}
+
+/** The default server's certificates first: they are for clients that name no host. Undefined: there is none. */
+function tlsOf(servers: readonly NginxServer[]): string | undefined {
+  const pairs = servers
+    .toSorted((a, b) => Number(b.isDefault) - Number(a.isDefault))
+    .flatMap(({ directives }) => {
+      const valuesOf = (wanted: string): (string | undefined)[] =>
+        directives.filter(({ name }) => name === wanted).map(({ args }) => args[0])
+      const keys = valuesOf('ssl_certificate_key')
+      return valuesOf('ssl_certificate').flatMap((cert, i) =>
+        cert === undefined || keys[i] === undefined ? [] : [`{ cert: ${JSON.stringify(cert)}, key: ${JSON.stringify(keys[i])} }`],
+      )
+    })
+  return pairs.length === 0 ? undefined : `{ certificates: [${[...new Set(pairs)].join(', ')}] }`
+}
+
+/** It does nothing but send everybody to https; how. */
+export function httpsRedirectOf({ directives, listens }: NginxServer): string | undefined {
+  const inside = directives.flatMap((each) => (each.name === 'location' && each.args.join(' ') === '/' ? (each.block ?? []) : [each]))
+  const [only, ...others] = inside.filter(({ name }) => !/^(listen|server_name|access_log|error_log|server_tokens)$/.test(name))
+  if (only === undefined || others.length > 0 || only.name !== 'return' || listens.some(({ isTls }) => isTls)) return undefined
+  const [status = '', to = ''] = only.args
+  if (!/^https:\/\/\$(host|http_host)\$request_uri$/.test(to)) return undefined
+  return status === '308' ? 'https' : status === '301' ? '{ status: 301 }' : undefined
 }

@@ -29,6 +29,7 @@ const NEEDLESS: Readonly<Record<string, string | ((args: readonly string[]) => s
   proxy_http_version: ([version]) => (version === '1.1' ? 'that is spoken here in any case' : undefined),
   proxy_redirect: ([to]) => (to === 'off' ? 'Location passes as it comes' : undefined),
   proxy_cache: ([zone]) => (zone === 'off' ? 'nothing is cached here' : undefined),
+  ssl_protocols: (versions) => (versions.toSorted().join(' ') === 'TLSv1.2 TLSv1.3' ? 'TLS 1.2 and 1.3 are what is spoken' : undefined),
   gzip: ([on]) => (on === 'off' ? 'nothing is compressed here' : undefined),
   ssl: ([on]) => (on === 'off' ? 'there is none' : undefined),
   auth_basic: ([realm]) => (realm === 'off' ? 'there is none' : undefined),
@@ -64,6 +65,8 @@ const LEFT: Readonly<Record<string, string>> = {
   ...same('HTTP/2 and HTTP/3 are not spoken here', 'http2 http3 quic_retry'),
   ...same('requests are not mirrored here', 'mirror mirror_request_body'),
   ...same('names are looked up with the resolver of the system', 'resolver resolver_timeout'),
+  ...same('see tls.ciphers and tls.minVersion of a listener', 'ssl_ciphers ssl_protocols'),
+  ...same('certificates are not stapled here', 'ssl_stapling ssl_stapling_verify ssl_trusted_certificate'),
   load_module: 'what the module does is not known',
 }
 

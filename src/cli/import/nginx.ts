@@ -7,7 +7,7 @@ import { type Draft, type DraftRoute, durationText, refused, type SourceLine, si
 import { type Doing, NginxLocations, RETRY_ON } from './nginx-location.ts'
 import type { Directive } from './nginx-parse.ts'
 import { type Location, locationsIn, nearest, type Scope } from './nginx-scope.ts'
-import { groupServers, importListeners, type NginxServer, readServer } from './nginx-server.ts'
+import { groupServers, httpsRedirectOf, importListeners, type NginxServer, readServer } from './nginx-server.ts'
 import { importUpstream } from './nginx-upstream.ts'
 import { isNetwork, leftReason, needlessReason, nginxSize, nginxTime, pathsOf } from './nginx-words.ts'
 
@@ -22,7 +22,7 @@ const BODY_DEFAULT = 1 << 20
 const STALL_DEFAULT_MS: Millis = 60_000
 /** Read where they matter. */
 const READ = new Set(
-  'server location upstream http listen server_name proxy_pass client_max_body_size proxy_set_header add_header proxy_read_timeout proxy_next_upstream proxy_next_upstream_tries return'.split(
+  'server location upstream http listen server_name proxy_pass client_max_body_size proxy_set_header add_header proxy_read_timeout proxy_next_upstream proxy_next_upstream_tries return ssl_certificate ssl_certificate_key'.split(
     ' ',
   ),
 )
@@ -63,15 +63,22 @@ class Import {
     this.#notes(directives)
     const servers = directives.filter(({ name }) => name === 'server').map((server) => readServer(server, this.#draft))
     const { served, others } = groupServers(servers)
-    for (const { source } of others)
-      this.#draft.left(source, 'what listens elsewhere needs a gateway of its own: routes hold on all listeners')
     importListeners(served, this.#draft)
+    for (const other of others) this.#elsewhere(other)
     for (const server of served) this.#server(server, served)
     this.#bodyLimit()
     this.#stall()
     const [asked] = this.#draft.routes.filter(({ keys }) => keys[0]?.[0] === 'pool')
     if (asked !== undefined)
       this.#draft.set({ path: ['retry'], value: `{ on: [${RETRY_ON.join(', ')}] }`, source: asked.source, remark: 'the default of nginx' })
+  }
+
+  #elsewhere(server: NginxServer): void {
+    const redirect = httpsRedirectOf(server)
+    if (redirect === undefined || !this.#draft.listeners.some(({ keys }) => keys.length > 0)) {
+      return this.#draft.left(server.source, 'what listens elsewhere needs a gateway of its own: routes hold on all listeners')
+    }
+    for (const { address, source } of server.listens) this.#draft.listen(address, source, [['redirect', redirect]])
   }
 
   /** Each line once, whatever applies to it. */

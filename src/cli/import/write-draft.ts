@@ -23,7 +23,7 @@ export function writeDraft(draft: Draft, from: string): string {
     ...section(
       'listeners:',
       draft.listeners.map((listener) => ({
-        text: `  - ${quoted(listener.address)}`,
+        text: `  - ${listener.keys.length === 0 ? quoted(listener.address) : mapping([['address', quoted(listener.address)], ...listener.keys])}`,
         source: listener.source,
       })),
     ),

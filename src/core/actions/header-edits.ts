@@ -10,6 +10,25 @@ export interface HeaderEdits {
   readonly drop: ReadonlySet<string>
   /** Name and value, in order. */
   readonly lines: readonly (readonly [name: string, value: Template])[]
+  /** The same without what makes an answer cacheable, where that differs: for errors, and for what is one client's own. */
+  readonly uncached?: HeaderEdits
+}
+
+const CACHING: ReadonlySet<string> = new Set(['cache-control', 'expires'])
+
+/** A year of caching that is meant for files must not be a year of caching for a 503. */
+export function headerEdits(drop: ReadonlySet<string>, lines: HeaderEdits['lines']): HeaderEdits {
+  const others = {
+    drop: new Set([...drop].filter((name) => !CACHING.has(name))),
+    lines: lines.filter(([name]) => !CACHING.has(name.toLowerCase())),
+  }
+  const differs = others.drop.size < drop.size || others.lines.length < lines.length
+  return { drop, lines, ...(differs && { uncached: others }) }
+}
+
+/** `isPrivate`: the gateway says so, of what it tells one client about its job. */
+export function editsFor(edits: HeaderEdits, answer: { readonly status: number; readonly isPrivate: boolean }): HeaderEdits {
+  return answer.status >= 400 || answer.isPrivate ? (edits.uncached ?? edits) : edits
 }
 
 export type EditedSide = 'request' | 'response'

@@ -33,7 +33,7 @@ test('bound or drawn: each pool gets its share, and one without weight nobody', 
         }
       }
     }),
-    { numRuns: 20 },
+    { numRuns: 8 },
   )
 })
 
@@ -59,7 +59,7 @@ test('a weight that is raised moves clients to that pool only, as many as its sh
       assert.ok(Math.abs(moved.length / HASHES.length - grown) < 0.01, `${moved.length} moved where the share grew by ${grown}`)
       assert.deepEqual(pools(sharesOf(list)), before)
     }),
-    { numRuns: 20 },
+    { numRuns: 8 },
   )
 })
 
@@ -75,7 +75,7 @@ test('of two pools never more move than the changed share; of more hardly more, 
       const most = list.length <= 2 ? share : (2 * share) / (1 + share)
       assert.ok(moved < most + 0.01, `${moved} moved where ${share} changed`)
     }),
-    { numRuns: 30 },
+    { numRuns: 8 },
   )
 })
 

@@ -1,7 +1,16 @@
 /** A server is judged by what it did, and by nothing that the gateway itself lacked. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { afterConnectFailure, afterProbe, type Health, type HealthRules, ownShortage, type ProbeResult, UNKNOWN } from './health.ts'
+import {
+  afterConnectFailure,
+  afterProbe,
+  type Health,
+  type HealthRules,
+  nextProbeMs,
+  ownShortage,
+  type ProbeResult,
+  UNKNOWN,
+} from './health.ts'
 
 const RULES: HealthRules = { fall: 3, rise: 2 }
 const PASSED: ProbeResult = { kind: 'passed' }
@@ -38,4 +47,22 @@ test('what this machine is short of is told apart from what a server does and wh
   for (const errno of ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']) assert.match(ownShortage(errno) ?? '', /^this /, errno)
   for (const errno of ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EPERM', 'EACCES', undefined])
     assert.equal(ownShortage(errno), undefined, errno)
+})
+
+test('checks come at their interval, or faster where the state is in doubt, give or take the jitter', () => {
+  const steady: Health = { state: 'up', against: 0 }
+  const pace = { intervalMs: 2000 }
+  assert.deepEqual(
+    [0, 0.5, 1].map((unit) => Math.round(nextProbeMs(steady, pace, unit))),
+    [1900, 2000, 2100],
+  )
+  for (const doubtful of [UNKNOWN, { state: 'down', against: 0 }, { state: 'up', against: 1 }] as const) {
+    assert.equal(nextProbeMs(doubtful, pace, 0.5), 500)
+    assert.equal(nextProbeMs(doubtful, { ...pace, fastIntervalMs: 50 }, 0.5), 50)
+  }
+  assert.deepEqual(
+    [0, 1].map((unit) => nextProbeMs(steady, { ...pace, jitter: 0.5 }, unit)),
+    [1000, 3000],
+  )
+  assert.equal(nextProbeMs(steady, { ...pace, jitter: 0 }, 0.3), 2000)
 })

@@ -61,12 +61,20 @@ export function afterConnectFailure(health: Health): Health {
   return health.state === 'down' ? health : { state: 'down', against: 0 }
 }
 
+export interface ProbePace {
+  readonly intervalMs: Millis
+  /** While the state is in doubt, or is down; absent: a quarter of it. */
+  readonly fastIntervalMs?: Millis
+  /** So much earlier or later, at most; absent: a twentieth. */
+  readonly jitter?: number
+}
+
 /**
- * Until the next probe. Steady servers are looked at every interval; one that is down or in doubt four times as often, so that a change
- * is seen early. `unit` in [0,1) spreads the probes of many gateways by up to a tenth.
+ * Until the next probe. Steady servers are looked at every interval; one that is down or in doubt more often, so that a change is seen early.
+ * `unit` in [0,1) spreads the probes of many gateways.
  */
-export function nextProbeMs(health: Health, intervalMs: Millis, unit: number): Millis {
+export function nextProbeMs(health: Health, { intervalMs, fastIntervalMs, jitter = 0.05 }: ProbePace, unit: number): Millis {
   const steady = health.state === 'up' && health.against === 0
-  const base = steady ? intervalMs : Math.max(Math.min(intervalMs, 100), intervalMs / 4)
-  return base * (0.95 + 0.1 * unit)
+  const base = steady ? intervalMs : (fastIntervalMs ?? Math.max(Math.min(intervalMs, 100), intervalMs / 4))
+  return base * (1 - jitter + 2 * jitter * unit)
 }

@@ -17,7 +17,7 @@ export interface RetryRules {
   readonly connectFailure: boolean
   /** The connection broke, or what came was no HTTP. */
   readonly reset: boolean
-  /** The server was too slow, rather than gone: asking another one doubles the load and the wait. */
+  /** The server has not begun to answer in time: it hangs, or it is slow, and then another one may be slow as well. The budget sees to that. */
   readonly timeout: boolean
   readonly statuses: readonly number[]
   /** Tries in all. Absent: one for each server, at least three. */
@@ -35,7 +35,7 @@ export interface RetryBackoff {
   readonly maxMs: Millis
 }
 
-export const DEFAULT_RETRY: RetryRules = { connectFailure: true, reset: true, timeout: false, statuses: [] }
+export const DEFAULT_RETRY: RetryRules = { connectFailure: true, reset: true, timeout: true, statuses: [] }
 
 const TRIES_MIN = 3
 

@@ -1,0 +1,54 @@
+/** What the answer to a health check says, as far as it has come. */
+import type { ProbeResult } from '../core/health/health.ts'
+import { ChunkedDecoder } from '../http1/chunked.ts'
+import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
+import type { Bytes } from '../lib/units.ts'
+
+export interface ExpectedAnswer {
+  readonly method?: 'GET' | 'HEAD'
+  /** From and to; absent: 200 to 399. */
+  readonly status?: readonly (readonly [from: number, to: number])[]
+  /** Must be in it. */
+  readonly body?: string
+}
+
+export const ANSWER_BYTES_MAX: Bytes = 64 * 1024
+const HEADERS_MAX = 1000
+const HEALTHY: readonly (readonly [from: number, to: number])[] = [[200, 399]]
+
+/** Undefined: more of it is needed. `ended`: no more comes. */
+export function checkAnswer(answer: Buffer, ended: boolean, expected: ExpectedAnswer): ProbeResult | undefined {
+  const end = answer.indexOf('\r\n\r\n')
+  if (end < 0) {
+    if (answer.length > ANSWER_BYTES_MAX) return failed('the answer to the check is not HTTP')
+    return ended ? failed('connection closed during the check') : undefined
+  }
+  const { method = 'GET', status = HEALTHY, body } = expected
+  const head = parseResponseHead(answer.toString('latin1', 0, end + 4), method, HEADERS_MAX)
+  if (typeof head === 'string') return failed(`the answer to the check is not valid: ${head}`)
+  if (!status.some(([from, to]) => head.status >= from && head.status <= to)) return failed(`the check answered ${head.status}`)
+  if (body === undefined) return { kind: 'passed' }
+  const read = bodyOf(answer.subarray(end + 4, ANSWER_BYTES_MAX), head.bodyLength)
+  if (typeof read === 'string') return failed(`the answer to the check is not valid: ${read}`)
+  if (read.bytes.includes(body)) return { kind: 'passed' }
+  return read.whole || ended || answer.length >= ANSWER_BYTES_MAX ? failed('the answer to the check has not the text in it') : undefined
+}
+
+function bodyOf(bytes: Buffer, bodyLength: number): { readonly bytes: Buffer; readonly whole: boolean } | string {
+  if (bodyLength === UNTIL_CLOSE) return { bytes, whole: false }
+  if (bodyLength !== CHUNKED) return { bytes: bytes.subarray(0, bodyLength), whole: bytes.length >= bodyLength }
+  const pieces: Buffer[] = []
+  let whole = false
+  const decoder = new ChunkedDecoder({ trailerBytesMax: ANSWER_BYTES_MAX, headersMax: HEADERS_MAX })
+  const stopped = decoder.read(bytes, 0, {
+    data: (piece) => void pieces.push(piece),
+    end: () => {
+      whole = true
+    },
+  })
+  return typeof stopped === 'string' ? stopped : { bytes: Buffer.concat(pieces), whole }
+}
+
+function failed(reason: string): ProbeResult {
+  return { kind: 'failed', refused: false, reason }
+}
