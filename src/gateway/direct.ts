@@ -286,6 +286,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     hedge.rival = undefined
     if (isBad(head.status)) {
       if (isFirst) this.#promote(rival)
+      this.#obeyRetryAfter(tried, head)
       tried.hold(head, this.#context.budget)
       return true
     }
@@ -400,14 +401,21 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   // --- an answer that another server may improve on
 
   /** By what it says another server may be asked. Whether one can be is seen when all is there that came together with its head. */
-  #mayImprove({ server, pool }: Try, { status, headers }: ResponseHead): boolean {
+  #mayImprove(tried: Try, head: ResponseHead): boolean {
+    const { status, headers } = head
     const { retry } = this.#request.route
     if (retry?.statuses.includes(status) !== true) return false
-    const restMs = isNotNow(status) ? retryAfterMs(headers, this.#context) : undefined
-    // Without the last one nobody would answer at all.
-    if (restMs !== undefined && this.#usableServers().some((other) => other !== server)) pool.pause(server, restMs)
+    this.#obeyRetryAfter(tried, head)
     if (forbidsRetry(headers) || this.#body?.ended === false) return false
     return this.#mayTryAgain(this.#repeats ?? new Repeats(retry), { status })
+  }
+
+  /** Where answers like this one are retried. */
+  #obeyRetryAfter({ server, pool }: Try, { status, headers }: ResponseHead): void {
+    if (!isNotNow(status) || this.#request.route.retry?.statuses.includes(status) !== true) return
+    const restMs = retryAfterMs(headers, this.#context)
+    // Without the last one nobody would answer at all.
+    if (restMs !== undefined && this.#usableServers().some((other) => other !== server)) pool.pause(server, restMs)
   }
 
   held(tried: Try): void {

@@ -125,6 +125,18 @@ test('a failure is no answer while the other one is under way, whichever it is',
   }
 })
 
+test('a second server that says when to come back is left alone until then', async () => {
+  const slow = owing()
+  await using all = await scene([slow.handle, status(503, { 'retry-after': '60' }), well], {
+    route: { hedge: HEDGE, retry: rules({ statuses: [503] }) },
+  })
+  const asked = ask(all.rig.url)
+  await until('the second server rests', async () => (await all.rig.pool()).servers[1]?.restsMs !== undefined)
+  slow.owed[0]?.end('first')
+  assert.equal((await asked).text, 'first')
+  await all.untilIdle()
+})
+
 test('both fail: the client gets what a server said', async () => {
   const late: Handle = (received, response) => void setTimeout(() => void status(500, {}, 'first')(received, response), 150)
   await using all = await scene([late, (_, response) => void setTimeout(() => response.socket?.resetAndDestroy(), 200)])

@@ -24,7 +24,7 @@ const POOLS = `pools:
 test('backups are named as such, and who stands in for whom', async (t) => {
   assert.equal(
     await explained(t, `${POOLS}routes: [{ match: /*, pool: a }]`),
-    'mode direct; pool a (a:80, backup c:80); then pool b (b:80) when a is full, then pool d (d:80) when b is down',
+    'mode direct; pool a (a:80, backup c:80); then pool b (b:80) when a is down or full, then pool d (d:80) when b is down',
   )
 })
 
@@ -37,8 +37,14 @@ test('a queue has no other pool', async (t) => {
 
 test('a split, with the share of each pool and what binds a client to it', async (t) => {
   const route = (by: string): string => `${POOLS}routes: [{ match: /*, pool: [{ pool: d, weight: 2 }, { pool: b, weight: 1 }]${by} }]`
-  assert.equal(await explained(t, route('')), 'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, drawn for each request')
-  assert.equal(await explained(t, route(', splitBy: cookie:s')), 'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, by cookie:s')
+  assert.equal(
+    await explained(t, route('')),
+    'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, drawn for each request; then pool d (d:80) when b is down',
+  )
+  assert.equal(
+    await explained(t, route(', splitBy: cookie:s')),
+    'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, by cookie:s; then pool d (d:80) when b is down',
+  )
 })
 
 test('what a client comes back by', async (t) => {
@@ -56,4 +62,16 @@ test('what a client comes back by', async (t) => {
 test('how urgent it is, and how many tunnels it may have', async (t) => {
   const route = '{ match: /*, pool: d, priority: 7, tunnels: { max: 5 } }'
   assert.equal(await explained(t, `${POOLS}routes: [${route}]`), 'mode direct; pool d (d:80); priority 7; at most 5 tunnels')
+})
+
+test('what makes servers be asked more than once', async (t) => {
+  const keys = 'timeout: 30s, retry: { on: [503, 429], attempts: 4 }, hedge: { after: p99.9 }, mirror: { pool: b, share: 2.5% }'
+  assert.equal(
+    await explained(t, `${POOLS}routes: [{ match: /*, pool: d, ${keys} }]`),
+    'mode direct; pool d (d:80); over after 30 s; up to 4 tries; retried on 503, 429; hedged after p99.9; 2.5 % copied to pool b',
+  )
+  assert.equal(
+    await explained(t, `${POOLS}routes: [{ match: /*, pool: d, timeout: none, retry: off }]`),
+    'mode direct; pool d (d:80); one try',
+  )
 })

@@ -101,8 +101,23 @@ function meaningText(route: RouteConfig, config: Config): string {
   if (route.tunnels?.max !== undefined) parts.push(`at most ${route.tunnels.max} tunnels`)
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
   if (route.sticky !== undefined) parts.push(stickyText(route.sticky))
-  if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
+  parts.push(...triesText(route))
+  if (route.mode !== 'queue') parts.push(...failoverTexts(route, config))
   return parts.join('; ')
+}
+
+/** What makes servers be asked more than once. */
+function triesText({ timeoutMs, retry, hedge, mirror }: RouteConfig): string[] {
+  const { statuses = [], tries } = retry ?? {}
+  return [
+    ...(timeoutMs === undefined || timeoutMs === 0 ? [] : [`over after ${spanText(timeoutMs)}`]),
+    ...(tries === undefined ? [] : [tries === 1 ? 'one try' : `up to ${tries} tries`]),
+    ...(statuses.length === 0 ? [] : [`retried on ${statuses.length < 10 ? statuses.join(', ') : `${statuses.length} statuses`}`]),
+    ...(hedge === undefined
+      ? []
+      : [`hedged after ${hedge.afterMs === undefined ? `p${Number(((hedge.quantile ?? 0) * 100).toFixed(1))}` : spanText(hedge.afterMs)}`]),
+    ...(mirror === undefined ? [] : [`${Number((mirror.share * 100).toFixed(2))} % copied to pool ${mirror.pool}`]),
+  ]
 }
 
 function workerText(pool: PoolConfig | undefined): string {
@@ -126,9 +141,16 @@ function poolText({ name, servers }: PoolConfig): string {
   return `pool ${name} (${servers.map((server) => (server.backup === true ? `backup ${server.name}` : server.name)).join(', ')})`
 }
 
-/** What gets its requests when it cannot. */
+/** What gets the requests of a pool when it cannot. */
+function failoverTexts({ pool, split }: RouteConfig, config: Config): string[] {
+  const names = split?.shares.map((share) => share.pool) ?? [pool]
+  return config.pools.filter(({ name, failover }) => failover !== undefined && names.includes(name)).map((one) => failoverText(one, config))
+}
+
 function failoverText(pool: PoolConfig, { pools }: Config): string {
   const chain = failoverChain(pool, ({ failover }) => pools.find(({ name }) => name === failover?.pool))
-  const steps = chain.slice(1).map((one, i) => `${poolText(one)} when ${chain[i]?.name} is ${chain[i]?.failover?.when}`)
+  const steps = chain
+    .slice(1)
+    .map((one, i) => `${poolText(one)} when ${chain[i]?.name} is ${chain[i]?.failover?.when === 'full' ? 'down or full' : 'down'}`)
   return `then ${steps.join(', then ')}`
 }
