@@ -133,15 +133,15 @@ export class Guard {
     this.#pressure = pressureOf(this.#signals, rules)
     const { level } = this.#state
     this.#state = nextGuardState(this.#state, this.#pressure.value, now)
-    if (this.#state.level !== level) this.#tell()
+    if (this.#state.level !== level) this.#tell(level)
     if (this.#state.level !== 'calm') this.#parts.onTick(LET_IN[this.#state.level])
     this.#dueAt = clock.monotonic() + TICK_MS
     this.#timer = clock.after(TICK_MS, this.#tick)
   }
 
-  #tell(): void {
+  #tell(before: GuardLevel): void {
     const { level, signal, value } = this.status
-    this.#parts.telemetry.event({ type: 'guard', level, ...(signal !== undefined && { signal, value: value ?? 0 }) })
+    this.#parts.telemetry.event({ type: 'guard', level, before, ...(signal !== undefined && { signal, value: value ?? 0 }) })
     this.#parts.onLevel(level)
   }
 }

@@ -93,14 +93,18 @@ test('every event has a line of its own', () => {
     ],
     [{ type: 'limit-reached', limit: 'jobs', where: 'queue q', value: 10 }, 'limit reached: jobs at queue q (10)'],
     [
-      { type: 'guard', level: 'slow', signal: 'loopDelay', value: 212.4 },
+      { type: 'guard', level: 'slow', before: 'calm', signal: 'loopDelay', value: 212.4 },
       'the gateway has too much to do (loopDelay 212 ms): new connections are let in slowly',
     ],
     [
-      { type: 'guard', level: 'shed', signal: 'memory', value: 0.912 },
+      { type: 'guard', level: 'shed', before: 'slow', signal: 'memory', value: 0.912 },
       'the gateway has too much to do (memory 91 %): requests are refused, the least urgent first',
     ],
-    [{ type: 'guard', level: 'calm' }, 'the gateway has no more to do than it can: connections are let in as they come'],
+    [
+      { type: 'guard', level: 'slow', before: 'shed', signal: 'memory', value: 0.5 },
+      'the gateway has less to do: no request is refused any more, new connections are let in slowly',
+    ],
+    [{ type: 'guard', level: 'calm', before: 'slow' }, 'the gateway has no more to do than it can: connections are let in as they come'],
     [{ type: 'sync-slow', tookMs: 812, operations: 40 }, 'slow disk: a sync of 40 operations took 812 ms'],
     [{ type: 'store-corrupt', what: 'job j1: checksum' }, 'store corrupt: job j1: checksum'],
     [{ type: 'warning', message: 'two\nlines' }, 'warning: two lines'],

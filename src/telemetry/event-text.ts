@@ -83,8 +83,9 @@ export function spanText(ms: Millis): string {
   return `${Math.round(ms / 360_000) / 10} h`
 }
 
-function guardText({ level, signal = '', value = 0 }: Extract<GatewayEvent, { type: 'guard' }>): string {
+function guardText({ level, before, signal = '', value = 0 }: Extract<GatewayEvent, { type: 'guard' }>): string {
   if (level === 'calm') return 'the gateway has no more to do than it can: connections are let in as they come'
+  if (before === 'shed') return 'the gateway has less to do: no request is refused any more, new connections are let in slowly'
   const why = `${signal} ${signal === 'loopDelay' ? spanText(value) : `${Math.round(value * 100)} %`}`
   const what = level === 'slow' ? 'new connections are let in slowly' : 'requests are refused, the least urgent first'
   return `the gateway has too much to do (${why}): ${what}`

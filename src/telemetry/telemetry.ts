@@ -64,7 +64,13 @@ export type GatewayEvent =
   | { readonly type: 'webhook-disabled'; readonly endpoint: string; readonly reason: string }
   | { readonly type: 'webhook-enabled'; readonly endpoint: string }
   /** The gateway itself has too much to do, or no more so: `value` is milliseconds of `loopDelay`, or a share of `memory` or `sockets`. */
-  | { readonly type: 'guard'; readonly level: 'calm' | 'slow' | 'shed'; readonly signal?: string; readonly value?: number }
+  | {
+      readonly type: 'guard'
+      readonly level: 'calm' | 'slow' | 'shed'
+      readonly before: 'calm' | 'slow' | 'shed'
+      readonly signal?: string
+      readonly value?: number
+    }
   | { readonly type: 'limit-reached'; readonly limit: string; readonly where: string; readonly value: number }
   /** So many since it was told last: the PROXY protocol or TLS came to nothing; who and why is of the last one. */
   | {

@@ -9,7 +9,7 @@ import type { Directive } from './nginx-parse.ts'
 import { type Location, locationsIn, nearest, type Scope } from './nginx-scope.ts'
 import { groupServers, httpsRedirectOf, importListeners, type NginxServer, readServer } from './nginx-server.ts'
 import { importUpstream } from './nginx-upstream.ts'
-import { isNetwork, leftReason, needlessReason, nginxSize, nginxTime, pathsOf } from './nginx-words.ts'
+import { isClosing, isNetwork, leftReason, needlessReason, nginxSize, nginxTime, pathsOf } from './nginx-words.ts'
 
 /** Said of the file as a whole here. */
 const SPANS: Readonly<Record<string, readonly string[]>> = {
@@ -134,7 +134,8 @@ class Import {
     const [modifier, path] = args.length === 1 ? ['', args[0] ?? ''] : [args[0] ?? '', args[1] ?? '']
     if (modifier.startsWith('~') || path.startsWith('@')) {
       const what = path.startsWith('@') ? 'named locations' : 'regular expressions'
-      return this.#draft.left(directive, `${what} are not there; what it takes goes where the other routes say`)
+      const wasClosed = scope.directives.some(isClosing) ? '; it was closed there, and is open here' : ''
+      return this.#draft.left(directive, `${what} are not there; what it takes goes where the other routes say${wasClosed}`)
     }
     const found = pathsOf(path, modifier === '=')
     if (found === undefined)
