@@ -12,6 +12,8 @@ export class Output {
   #pieces: (string | Uint8Array)[] = []
   #bytes = 0
   #corked = false
+  /** Since it was corked, bytes went out as they are, and not as a copy. */
+  #lent = false
   /** All that it was given, gone out or not. */
   written = 0
 
@@ -25,13 +27,14 @@ export class Output {
 
   cork(): void {
     this.#corked = true
+    this.#lent = false
   }
 
-  /** True: the socket still refers to what it was given; those bytes must not be reused yet. */
+  /** True: the socket still refers to what it was given since `cork`; those bytes must not be reused yet. */
   uncork(): boolean {
     this.#corked = false
     if (this.#bytes > 0) this.#flush()
-    return this.#socket.writableLength > 0
+    return this.#lent && this.#socket.writableLength > 0
   }
 
   /** Strings are latin1. False: the peer is behind, wait for `drain`. */
@@ -85,7 +88,10 @@ export class Output {
 
   #send(piece: string | Uint8Array): void {
     if (typeof piece === 'string') this.#socket.write(piece, 'latin1')
-    else this.#socket.write(piece)
+    else {
+      this.#lent = true
+      this.#socket.write(piece)
+    }
   }
 }
 

@@ -127,8 +127,10 @@ class ArrivingConnection implements Arriving, Sweepable {
     socket.on('error', () => socket.destroy())
     socket.on('close', this.#left)
     reception.options.sweeper.add(this)
+    // Reset before anybody could ask who it was: checks of HAProxy end like that.
     const treatment = reception.treatmentOf(this.#peer)
-    if (treatment === 'refuse') this.#refuse(`${this.#peer} is none of the proxies (from)`)
+    if (this.#peer === '') this.abandon()
+    else if (treatment === 'refuse') this.#refuse(`${this.#peer} is none of the proxies (from)`)
     else if (treatment === 'direct') this.#secure()
     else this.#awaitHeader()
   }

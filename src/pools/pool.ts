@@ -399,7 +399,7 @@ export class Pool {
   /** Whatever is in flight, and whoever waits, is broken off. */
   cutAll(detail: string): void {
     for (const server of [...this.servers, ...this.#membership.leaving.servers]) cutLinks(server, detail)
-    this.#line.close()
+    this.#line.expireAll()
   }
 
   /** By when a server that leaves is gone. */

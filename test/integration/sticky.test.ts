@@ -344,3 +344,15 @@ test("an application's session whose server is gone is at home where it is serve
   assert.notEqual(second, first)
   assert.deepEqual([await at(), await at()], [second, second])
 })
+
+test('a hedge leaves who has a session alone: another server could not know it', async () => {
+  await using all = await rigOf({ routes: [route({ hedge: { afterMs: 5 } })] })
+  const browser = new Browser(all.url)
+  const own = await browser.ask()
+  for (const name of ['a0', 'a1', 'a2']) all.server(name).handle = (_, response) => void setTimeout(() => response.end(name), 60)
+  const before = all.received('a')
+  assert.deepEqual(await browser.times(3), [own, own, own])
+  assert.equal(all.received('a'), before + 3)
+  await ask(all.url)
+  assert.ok(all.received('a') > before + 4, 'who has none is hedged')
+})

@@ -24,7 +24,7 @@ const POOLS = `pools:
 test('backups are named as such, and who stands in for whom', async (t) => {
   assert.equal(
     await explained(t, `${POOLS}routes: [{ match: /*, pool: a }]`),
-    'mode direct; pool a (a:80, backup c:80); then pool b (b:80) when a is full, then pool d (d:80) when b is down',
+    'mode direct; pool a (a:80, backup c:80); then pool b (b:80) when a is down or full, then pool d (d:80) when b is down',
   )
 })
 
@@ -37,8 +37,14 @@ test('a queue has no other pool', async (t) => {
 
 test('a split, with the share of each pool and what binds a client to it', async (t) => {
   const route = (by: string): string => `${POOLS}routes: [{ match: /*, pool: [{ pool: d, weight: 2 }, { pool: b, weight: 1 }]${by} }]`
-  assert.equal(await explained(t, route('')), 'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, drawn for each request')
-  assert.equal(await explained(t, route(', splitBy: cookie:s')), 'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, by cookie:s')
+  assert.equal(
+    await explained(t, route('')),
+    'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, drawn for each request; then pool d (d:80) when b is down',
+  )
+  assert.equal(
+    await explained(t, route(', splitBy: cookie:s')),
+    'mode direct; pool d (d:80) 66.67 %, pool b (b:80) 33.33 %, by cookie:s; then pool d (d:80) when b is down',
+  )
 })
 
 test('what a client comes back by', async (t) => {

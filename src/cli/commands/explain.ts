@@ -102,7 +102,7 @@ function meaningText(route: RouteConfig, config: Config): string {
   if (route.key !== undefined) parts.push(`key ${route.key.from}:${route.key.name}`)
   if (route.sticky !== undefined) parts.push(stickyText(route.sticky))
   parts.push(...triesText(route))
-  if (pool?.failover !== undefined && route.mode !== 'queue') parts.push(failoverText(pool, config))
+  if (route.mode !== 'queue') parts.push(...failoverTexts(route, config))
   return parts.join('; ')
 }
 
@@ -141,9 +141,16 @@ function poolText({ name, servers }: PoolConfig): string {
   return `pool ${name} (${servers.map((server) => (server.backup === true ? `backup ${server.name}` : server.name)).join(', ')})`
 }
 
-/** What gets its requests when it cannot. */
+/** What gets the requests of a pool when it cannot. */
+function failoverTexts({ pool, split }: RouteConfig, config: Config): string[] {
+  const names = split?.shares.map((share) => share.pool) ?? [pool]
+  return config.pools.filter(({ name, failover }) => failover !== undefined && names.includes(name)).map((one) => failoverText(one, config))
+}
+
 function failoverText(pool: PoolConfig, { pools }: Config): string {
   const chain = failoverChain(pool, ({ failover }) => pools.find(({ name }) => name === failover?.pool))
-  const steps = chain.slice(1).map((one, i) => `${poolText(one)} when ${chain[i]?.name} is ${chain[i]?.failover?.when}`)
+  const steps = chain
+    .slice(1)
+    .map((one, i) => `${poolText(one)} when ${chain[i]?.name} is ${chain[i]?.failover?.when === 'full' ? 'down or full' : 'down'}`)
   return `then ${steps.join(', then ')}`
 }
