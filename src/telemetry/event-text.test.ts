@@ -137,3 +137,12 @@ test('spans are told in the unit that fits', () => {
     '1.5 h',
   ])
 })
+
+test('who stands in for a pool, and why no longer', () => {
+  assert.equal(eventText({ type: 'failover-began', pool: 'a', to: 'b' }), 'pool a has no server up: pool b stands in for it')
+  assert.equal(eventText({ type: 'failover-ended', pool: 'a', reason: 'back' }), 'pool a has a server up again, and serves by itself')
+  assert.equal(
+    eventText({ type: 'failover-ended', pool: 'a', reason: 'lost' }),
+    'pool a: those that stand in for it have no server up either',
+  )
+})

@@ -36,11 +36,14 @@ export class KeptConnections {
     return this.#trust.trusts(now - last.usedAt, now)
   }
 
-  /** It can serve again. */
+  /** It can serve again. Where there are enough, the one used last before it goes: the oldest shows how long they stand. */
   keep(connection: UpstreamConnection): void {
     if (connection.promisedMs > 0) this.#trust.stood(connection.promisedMs)
-    if (this.#idle.length >= this.#max()) connection.destroy()
-    else this.#idle.push(connection)
+    const max = this.#max()
+    if (max === 0) return connection.destroy()
+    // One that stands, and one that is used.
+    if (this.#idle.length >= Math.max(2, max)) this.#idle.pop()?.destroy()
+    this.#idle.push(connection)
   }
 
   /** It has ended. `byServer`: while it was idle, or before it had answered a byte of the next request. */

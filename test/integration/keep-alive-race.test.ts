@@ -110,3 +110,12 @@ test('connections that nobody trusts are not hoarded: as many are kept as can be
   assert.equal(all.server.connections.length, 10)
   await until('the others are closed', () => all.server.connections.filter(({ ended }) => !ended).length === 3)
 })
+
+test('however many POSTs come: the oldest connection stands, and when that is proof they share the others', async () => {
+  await using all = await scene(OK, { pool: { maxInFlight: 3 }, timeouts: { upstreamIdleMs: 300 } })
+  await until('they share them', async () => {
+    const before = all.server.connections.length
+    for (let n = 0; n < 10; n++) await ask(all.rig.url, POST)
+    return all.server.connections.length === before
+  })
+})
