@@ -1,9 +1,9 @@
 /** The PROXY protocol on listeners: who is believed, who is refused, and that nobody is asked twice or guessed about. */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { writeProxyHeader } from '../../src/core/proxy-protocol/header.ts'
+import { closed } from '../support/closed.ts'
 import { askTls } from '../support/tls-client.ts'
 import { AUTHORITY, type Listener, type TlsScene, tlsScene } from '../support/tls-scene.ts'
 import { until } from '../support/until.ts'
@@ -32,8 +32,7 @@ async function exchange(port: number, ...pieces: readonly (Uint8Array | string)[
 async function untilEnd(socket: Socket): Promise<string> {
   let text = ''
   socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
-  socket.on('error', () => undefined)
-  await once(socket, 'close')
+  await closed(socket)
   return text
 }
 

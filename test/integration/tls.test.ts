@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { makeCertificate } from '../support/certificates.ts'
+import { closed } from '../support/closed.ts'
 import { askTls } from '../support/tls-client.ts'
 import { AUTHORITY, LOCALHOST, tlsScene } from '../support/tls-scene.ts'
 import { until } from '../support/until.ts'
@@ -188,12 +189,12 @@ test('nobody can claim a certificate that he has not shown', async () => {
 test('a handshake that is begun and not ended is over in time, however busy its client looks', async () => {
   await using all = await tlsScene({ handshakeTimeout: '300ms' })
   const socket = connect(all.port, '127.0.0.1')
-  const closed = once(socket, 'close')
+  const over = closed(socket)
   // A record of 512 bytes, and in it the beginning of a ClientHello.
   socket.write(Buffer.of(22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3))
   const drip = setInterval(() => socket.write(Buffer.of(0)), 20)
   socket.on('error', () => undefined)
-  await closed
+  await over
   clearInterval(drip)
   assert.equal(await all.metric('spillway_tls_handshakes_total', 'outcome="timeout"'), 1)
   await until('it counts no more', async () => (await all.connections()) === 0)
@@ -206,7 +207,7 @@ test('who leaves in the middle of a handshake takes no place any more', async ()
   client.on('error', () => undefined)
   // The server's answer is not read: the handshake ends here.
   wire.once('connect', () => setImmediate(() => wire.destroy()))
-  await once(wire, 'close')
+  await closed(wire)
   const half = connect({ host: '127.0.0.1', port: all.port, allowHalfOpen: true })
   half.on('error', () => undefined)
   half.end((await clientHello()).subarray(0, 100))
@@ -225,7 +226,7 @@ test('what is no TLS is refused, counted, and told once', async () => {
     socket.on('error', () => undefined)
     socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
     socket.resume()
-    await once(socket, 'close')
+    await closed(socket)
   }
   assert.equal(await all.metric('spillway_tls_handshakes_total', 'outcome="failed"'), 3)
   const told = all.rig.events.filter(({ type }) => type === 'connections-refused')
@@ -269,7 +270,7 @@ test('a stopping gateway finishes what it serves over TLS, says that it closes, 
   await until('it has been accepted', async () => (await all.connections()) === 2)
   const asked = askTls(all.port, { ca, request: 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n' })
   await until('it is served', () => all.server.received.length === 1)
-  const ended = once(idle, 'close')
+  const ended = closed(idle)
   idle.resume()
   const drained = all.rig.gateway.drain()
   await ended
