@@ -12,8 +12,8 @@ interface Fastify {
   }
 }
 
-const { default: fastify } = await importClient<Fastify>('fastify')
+const fastify = await importClient<Fastify>('fastify')
 const { default: proxy } = await importClient<{ default: unknown }>('@fastify/http-proxy')
-const app = fastify({ logger: false })
+const app = fastify.default({ logger: false })
 app.register(proxy, { upstream: `http://127.0.0.1:${origin}`, undici: { connections: 256, pipelining: 1, keepAliveTimeout: 60_000 } })
 await app.listen({ port: Number(port), host: '127.0.0.1' })

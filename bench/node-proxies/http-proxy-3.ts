@@ -13,8 +13,8 @@ interface HttpProxy {
   }
 }
 
-const { createProxyServer } = await importClient<HttpProxy>('http-proxy-3')
+const library = await importClient<HttpProxy>('http-proxy-3')
 const agent = new Agent({ keepAlive: true, maxSockets: 256 })
-const proxy = createProxyServer({ target: `http://127.0.0.1:${origin}`, agent, xfwd: true })
+const proxy = library.createProxyServer({ target: `http://127.0.0.1:${origin}`, agent, xfwd: true })
 proxy.on('error', () => undefined)
 createServer((request, response) => proxy.web(request, response)).listen(Number(port), '127.0.0.1')
