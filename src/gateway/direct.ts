@@ -118,6 +118,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const { waitsFor: bound, waitMs = forMs } = this.#request.choice ?? {}
     const bounded = bound === undefined ? forMs : Math.min(forMs, waitMs)
     const joined = pool.wait(this, { forMs: bounded, bound, excluded: this.#repeats?.tried, key, priority, fillMax })
+    // No place in the line for its own server is no reason to be refused by all others.
+    if (typeof joined === 'string' && this.#takesOtherWay()) return this.#findServer()
     if (joined === 'full') this.#noServer('too_many_waiting', `${pool.config.maxWaiting} requests wait for pool ${pool.name} already`)
     else if (joined === 'shed')
       this.#noServer('shed', `so many requests wait for pool ${pool.name} that none of priority ${priority} is taken`)
@@ -187,12 +189,22 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   expire(why: WaitEnd): void {
     this.#waitOver()
-    if (why !== 'room' && this.wanted && this.#request.choice?.takesOtherWay(this.#repeats?.tried) === true) return this.#findServer()
+    if (this.#takesOtherWay()) {
+      if (why !== 'room') return this.#findServer()
+      // It made room: it does not get in line again.
+      const server = this.#acquire(this.#canSpill())
+      if (server !== undefined) return this.#take(server)
+    }
     const pool = this.#pool
     if (why === 'room')
       this.#noServer('too_many_waiting', `it made room for a more urgent one: too many requests wait for pool ${pool.name}`)
     else if (pool.upServers().length === 0) this.#noServer('no_server', `no server of pool ${pool.name} is up`)
     else this.#noServer('no_capacity', `no server of pool ${pool.name} had a free slot in time`)
+  }
+
+  /** From what it waited for, in vain. */
+  #takesOtherWay(): boolean {
+    return this.wanted && this.#request.choice?.takesOtherWay(this.#repeats?.tried) === true
   }
 
   #noServer(code: ErrorCode, detail: string): void {

@@ -343,7 +343,7 @@ export class Pool {
     const before = server.health.state
     server.health = afterConnectFailure(server.health)
     server.refused = true
-    if (server.state === 'draining') return
+    if (server.state === 'draining') return this.#endSessions(server)
     if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
     else this.#lookForPanic()
     this.#checks.later(server)
@@ -415,6 +415,7 @@ export class Pool {
       forget: (server) => {
         this.#checks.forget(server)
         this.#judge?.forget(server)
+        this.#line.expireAll(server)
       },
       look: (server) => this.#look(server),
       redial: (server) => {
@@ -525,10 +526,15 @@ export class Pool {
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
     server.refused = result.kind === 'failed' && (result.refused || this.config.health.path === undefined)
-    if (server.state === 'draining') return
+    if (server.state === 'draining') return this.#endSessions(server)
     if (server.health.state === before) return this.#lookForPanic()
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
     else this.#become(server, 'down', result.kind === 'failed' ? result.reason : '', 'check')
+  }
+
+  /** Who was there before waits no longer, unless it is drained and may be waited for. */
+  #endSessions(server: Server): void {
+    if (!server.keepsSessions) this.#line.expireAll(server)
   }
 
   /** Its checks say so. */
@@ -556,7 +562,7 @@ export class Pool {
     this.#lookForPanic()
     for (const listener of this.#changeListeners) listener({ server, to: to === 'up' ? 'up' : 'down', reason, cause })
     this.#offer(server)
-    if (to !== 'up' && !server.keepsSessions) this.#line.expireAll(server)
+    if (to !== 'up') this.#endSessions(server)
     // Another pool stands in: whoever waits here goes there.
     if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
     // Who waits for a primary has none any more.

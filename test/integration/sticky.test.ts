@@ -180,6 +180,44 @@ test('a server that is full is waited for, as long as `wait` says', async () => 
   assert.equal(browser.set, 1)
 })
 
+test('where the line is full, who would wait for its own server goes to another one that is free', async () => {
+  await using all = await rigOf({
+    routes: [route({}, { waitMs: 10_000 })],
+    pools: { a: { maxInFlight: 1, waitMs: 10_000, maxWaiting: 1 } },
+  })
+  const browser = new Browser(all.url)
+  const { own, free } = await fullServer(all, browser)
+  const waiting = browser.ask()
+  await all.rig.untilWaiting(1)
+  const late = new Browser(all.url)
+  late.value = browser.value
+  const other = await late.ask()
+  assert.ok(other !== own && other.startsWith('a'), other)
+  free()
+  assert.equal(await waiting, own)
+})
+
+test('who waits for its own server and has to make room goes to another one that is free', async () => {
+  await using all = await rigOf({
+    routes: [
+      route({ name: 'urgent', match: { path: '/urgent', headers: [], query: [] }, priority: 9 }, { waitMs: 10_000 }),
+      route({}, { waitMs: 10_000 }),
+    ],
+    pools: { a: { maxInFlight: 1, waitMs: 10_000, maxWaiting: 1 } },
+  })
+  const browser = new Browser(all.url)
+  const { own, free } = await fullServer(all, browser)
+  const waiting = browser.ask()
+  await all.rig.untilWaiting(1)
+  const before = browser.value
+  const more = ask(`${all.url}/urgent`, { headers: { Cookie: `srv=${before}` } })
+  const other = await waiting
+  assert.ok(other !== own && other.startsWith('a'), other)
+  await all.rig.untilWaiting(1)
+  free()
+  assert.equal((await more).text, own)
+})
+
 test('and then left for another one, with its cookie', async () => {
   for (const waitMs of [0, 60]) {
     await using all = await rigOf({ routes: [route({}, { waitMs })], pools: { a: { maxInFlight: 1 } } })
@@ -201,6 +239,36 @@ test('who waits for a server that goes down does not wait longer', async () => {
   await all.rig.untilWaiting(1)
   await all.kill(own)
   assert.notEqual(await waiting, own)
+})
+
+test('who waits for a server that is drained does not wait longer when it is taken out for good, or fails', async () => {
+  const ends: ((all: PoolsRig, own: string, set: (state: string) => Promise<void>) => Promise<void>)[] = [
+    (_all, _own, set) => set('maint'),
+    async (all, own) => void (all.server(own).healthStatus = 500),
+  ]
+  const health = { path: '/healthz', intervalMs: 50, timeoutMs: 500, fall: 1, rise: 1 }
+  for (const end of ends) {
+    await using all = await rigOf({ routes: [route({}, { waitMs: 60_000 })], pools: { a: { maxInFlight: 1, waitMs: 60_000, health } } })
+    const browser = new Browser(all.url)
+    const { own, free } = await fullServer(all, browser)
+    const address = `http://127.0.0.1:${all.rig.gateway.admin.port}/api/v1/pools/a/servers/127.0.0.1:${all.server(own).port}`
+    const set = async (state: string): Promise<void> => {
+      const { status } = await ask(address, {
+        method: 'PATCH',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ state }),
+      })
+      assert.equal(status, 200)
+    }
+    await set('drain')
+    const waiting = browser.ask()
+    await all.rig.untilWaiting(1)
+    await end(all, own, set)
+    await all.rig.untilWaiting(0)
+    assert.notEqual(await waiting, own)
+    free()
+    await all.rig.untilIdle()
+  }
 })
 
 test('on a route over several pools the cookie keeps the side, whatever the weights become', async () => {
