@@ -216,6 +216,7 @@ class RunningGateway implements Gateway {
     const config = this.#config
     this.#store = measuredStore(await this.#openStore(), this.#telemetry.metrics)
     await this.#serverChanges.restore(this.#store)
+    await this.#pools.registrations.restore(this.#store)
     this.#pools.open(config.pools)
     const upstream = this.#createUpstream()
     this.#upstream = upstream
@@ -304,6 +305,7 @@ class RunningGateway implements Gateway {
     await Promise.race([this.#lastStoreCalls(), this.#after(LAST_STORED_MS)])
     await this.#jobs?.close()
     await this.#admin?.close()
+    this.#pools.registrations.leaveStore()
     await this.#store?.close()
     this.#store = undefined
   }

@@ -15,7 +15,9 @@ import type { BodySink, RequestBody } from '../net/call.ts'
 import type { Millis } from '../lib/units.ts'
 import { createGuard } from './guard.ts'
 import type { ReloadOutcome } from './reloading.ts'
-import { answerPools, type PoolActions, poolSegments } from './pools.ts'
+import { poolSegments } from './pool-paths.ts'
+import { answerPools, type PoolActions } from './pools.ts'
+import { answerRegistrar, looksLikeRegistrar, type Registrar, registrarOf } from './registrations.ts'
 import { answerRoutes, type RouteModes } from './routes.ts'
 import type { Upgrading } from './upgrading.ts'
 
@@ -69,18 +71,27 @@ class Calls {
   }
 
   async answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const why = this.#refused(incoming)
+    const registrar = registrarOf(incoming.headers.authorization, this.#parts.config.pools)
+    const why = this.#refused(incoming, registrar)
     if (why !== undefined) return this.#refuse(outgoing, why)
     this.#underWay++
     try {
-      await this.#carryOut(incoming, outgoing)
+      await this.#carryOut(incoming, outgoing, registrar)
     } finally {
       this.#underWay--
     }
   }
 
-  #refused({ headers, method = '' }: IncomingMessage): Refused | undefined {
-    const verdict = this.#guard(headers.authorization, headers.host)
+  #refused(incoming: IncomingMessage, registrar: Registrar | undefined): Refused | undefined {
+    const { headers, method = '' } = incoming
+    const verdict = registrar === undefined ? this.#guard(headers.authorization, headers.host) : 'pass'
+    if (registrar === undefined && this.#actions.token === undefined && looksLikeRegistrar(incoming)) {
+      const failed = failure(
+        'unauthorized',
+        'The token is none of `registration.tokens`; operators need none here, so leave it out to change servers as one.',
+      )
+      return { failed, headers: ['WWW-Authenticate', 'Bearer realm="spillway registration"'] }
+    }
     if (verdict === 'no-token') {
       const failed = failure('unauthorized', 'Send `Authorization: Bearer <admin.token>`.')
       return { failed, headers: ['WWW-Authenticate', 'Bearer realm="spillway admin"'] }
@@ -94,9 +105,9 @@ class Calls {
     return { failed: failure('too_many_connections', `The admin address works on ${calls} calls already (admin.calls).`, 1), headers: [] }
   }
 
-  async #carryOut(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  async #carryOut(incoming: IncomingMessage, outgoing: ServerResponse, registrar: Registrar | undefined): Promise<void> {
     const [path = '', query = ''] = (incoming.url ?? '').split('?', 2)
-    if (path === RELOAD_PATH || path === UPGRADE_PATH) return this.#change(outgoing, path)
+    if (registrar === undefined && (path === RELOAD_PATH || path === UPGRADE_PATH)) return this.#change(outgoing, path)
     const asker: Asker = {
       get gone() {
         return outgoing.destroyed
@@ -113,7 +124,10 @@ class Calls {
       caller: ADMIN,
       asker,
     }
-    const answered = await this.#answer(request)
+    const answered =
+      registrar === undefined
+        ? await this.#answer(request)
+        : await answerRegistrar(request, { api: this.#parts, actions: this.#actions.pools, registrar })
     if ('failed' in answered) this.#refuse(outgoing, answered)
     else await write(outgoing, answered)
   }

@@ -19,10 +19,15 @@ function isLocalHost(host: string): boolean {
 
 export function createGuard(token: string | undefined): (authorization: string | undefined, host: string | undefined) => Verdict {
   if (token === undefined) return (_, host) => (isLocalHost(host ?? '') ? 'pass' : 'foreign-host')
-  // Digests are of one length, so the comparison tells nothing about the token's.
-  const wanted = digest(token)
-  return (authorization) => {
-    const sent = /^bearer +([^ ]+) *$/i.exec(authorization ?? '')?.[1] ?? ''
-    return timingSafeEqual(digest(sent), wanted) ? 'pass' : 'no-token'
-  }
+  return (authorization) => (isToken(bearerOf(authorization) ?? '', token) ? 'pass' : 'no-token')
+}
+
+/** The token that was sent. */
+export function bearerOf(authorization: string | undefined): string | undefined {
+  return /^bearer +([^ ]+) *$/i.exec(authorization ?? '')?.[1]
+}
+
+/** Digests are of one length, so the comparison tells nothing about the token's. */
+export function isToken(sent: string, token: string): boolean {
+  return timingSafeEqual(digest(sent), digest(token))
 }

@@ -3,6 +3,7 @@ import type { Balance } from '../config/config.ts'
 import type { HealthConfig } from '../config/config-health.ts'
 import { sourceText } from '../config/source-text.ts'
 import type { ServerChange } from '../core/members/changes.ts'
+import type { Registration } from '../core/members/registrations.ts'
 import { hash32 } from '../lib/hash.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -26,14 +27,15 @@ export function poolSummary(pool: Pool): Document {
   }
 }
 
-export function poolView(pool: Pool, changes: Changes, clock: Clock): Document {
+export function poolView(around: Around): Document {
+  const { pool, changes } = around
   const { config } = pool
   return {
     ...poolSummary(pool),
     maxInFlight: config.maxInFlight,
     maxTunnels: config.maxTunnels,
     maxWaiting: config.maxWaiting,
-    servers: [...pool.servers, ...pool.leaving].map((server) => serverView(server, { pool, changes, clock })),
+    servers: [...pool.servers, ...pool.leaving].map((server) => serverView(server, around)),
     takenOut: [...changes].flatMap(([name, { removed, since }]) => (removed === true ? [{ name, since: iso(since) }] : [])),
   }
 }
@@ -42,9 +44,10 @@ export interface Around {
   readonly pool: Pool
   readonly changes: Changes
   readonly clock: Clock
+  readonly registered: ReadonlyMap<string, Registration>
 }
 
-export function serverView(server: Server, { pool, changes, clock }: Around): Document {
+export function serverView(server: Server, { pool, changes, clock, registered }: Around): Document {
   const now = clock.monotonic()
   const at = (moment: MonotonicMillis): string => iso(clock.now() + moment - now)
   const { name, config, source, state, inFlight, jobs, tunnels, slots, latency } = server
@@ -70,7 +73,12 @@ export function serverView(server: Server, { pool, changes, clock }: Around): Do
     ...(server.pausedUntil > now && { pausedUntil: at(server.pausedUntil) }),
     ...slowStartView(server, pool.config.slowStartMs, { now, at }),
     ...leavingView(server, pool, at),
+    ...(source === 'registered' && registrationView(registered.get(name), at)),
   }
+}
+
+function registrationView(registration: Registration | undefined, at: At): Document {
+  return registration === undefined ? {} : { registration: { ttlMs: registration.ttlMs, endsAt: at(registration.until) } }
 }
 
 type At = (moment: MonotonicMillis) => string

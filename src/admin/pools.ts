@@ -15,7 +15,8 @@ import type { Pool } from '../pools/pool.ts'
 import type { Pools } from '../pools/pools.ts'
 import type { Server } from '../pools/server.ts'
 import { type ServerChanges, TOO_MANY } from '../pools/server-changes.ts'
-import { poolSummary, poolView, serverTag, serverView } from './pool-view.ts'
+import { decodedSegments, poolSegments } from './pool-paths.ts'
+import { type Around, poolSummary, poolView, serverTag, serverView } from './pool-view.ts'
 
 const DOCUMENT_BYTES_MAX: Bytes = 64 * 1024
 const DUTIES = ['ready', 'drain', 'maint'] as const
@@ -25,18 +26,10 @@ export interface PoolActions {
   readonly changes: ServerChanges
 }
 
-/** The segments behind `pools`; undefined: the address is another one. */
-export function poolSegments(segments: readonly string[]): readonly string[] | undefined {
-  const [first, second] = segments
-  if (first === 'pools') return segments.slice(1)
-  return first === 'v1' && second === 'pools' ? segments.slice(2) : undefined
-}
-
 export async function answerPools(request: ApiRequest, parts: ApiParts, actions: PoolActions): Promise<Answered> {
-  const asked = poolSegments(request.segments) ?? []
-  const names = asked.map(decoded)
-  if (names.includes(undefined)) return refused(invalid('The path has an escape that is none.'))
-  const [name, kind, server] = names as string[]
+  const names = decodedSegments(poolSegments(request.segments) ?? [])
+  if (names === undefined) return refused(invalid('The path has an escape that is none.'))
+  const [name, kind, server] = names
   const method = request.method === 'HEAD' ? 'GET' : request.method
   const allowed = methodsOf(names.length, kind)
   if (allowed === undefined)
@@ -82,10 +75,8 @@ class Operator {
   }
 
   async answer(request: ApiRequest, { method, kind, server }: Target): Promise<Outcome> {
-    const pool = this.#pool
-    const { clock } = this.#parts
     if (kind === 'changes') return this.#forgetAll()
-    const view = { ...poolView(pool, this.#changes, clock), ...this.#names() }
+    const view = { ...poolView(this.#around), ...this.#names() }
     if (server === undefined) return json(200, kind === 'servers' ? { servers: view['servers'] } : view)
     const read = readServerUrl(`http://${server}`)
     if ('wrong' in read) return invalid(`A server is named by its host and port, such as 10.0.0.1:3000, not ${JSON.stringify(server)}.`)
@@ -96,6 +87,11 @@ class Operator {
 
   get #changes(): ReadonlyMap<string, ServerChange> {
     return this.#actions.changes.of(this.#pool.name)
+  }
+
+  get #around(): Around {
+    const { pools } = this.#actions
+    return { pool: this.#pool, changes: this.#changes, clock: this.#parts.clock, registered: pools.registrations.of(this.#pool.name) }
   }
 
   async #set(request: ApiRequest, { method, name }: { readonly method: string; readonly name: string }): Promise<Outcome> {
@@ -147,7 +143,7 @@ class Operator {
       () => true,
       () => pools.refresh(name),
     )
-    return json(200, { changed: forgotten, pool: poolView(this.#pool, this.#changes, this.#parts.clock) })
+    return json(200, { changed: forgotten, pool: poolView(this.#around) })
   }
 
   /** Members with that name, or that are its addresses. */
@@ -198,7 +194,7 @@ class Operator {
   }
 
   #reply(status: number, name: string, changed: readonly unknown[]): ApiReply {
-    const around = { pool: this.#pool, changes: this.#changes, clock: this.#parts.clock }
+    const around = this.#around
     const members = this.#members(name)
     const [only] = members
     if (members.length === 1 && only !== undefined) {
@@ -240,14 +236,6 @@ function askedOf(document: unknown): AskedOfServer | Failure {
   const duty = DUTIES.find((each) => each === state)
   if (state !== undefined && duty === undefined) return wrong
   return { ...(weight !== undefined && { weight: weight ?? 'file' }), ...(duty !== undefined && { duty }) }
-}
-
-function decoded(segment: string): string | undefined {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return undefined
-  }
 }
 
 function noSuchPool(name: string, { running }: Pools): Failure {

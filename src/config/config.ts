@@ -18,6 +18,7 @@ import type { Bytes, Millis } from '../lib/units.ts'
 import type { OnPartial, QueueLimits, QueueRules } from '../ports/job-store.ts'
 import type { ProxyVersion } from '../core/proxy-protocol/header.ts'
 import type { HealthConfig } from './config-health.ts'
+import type { RegistrationConfig } from './config-registration.ts'
 import type { ListenerProxyConfig, ListenerTlsConfig, PoolTlsConfig } from './config-tls.ts'
 
 export interface HostPort {
@@ -167,6 +168,8 @@ export interface PoolConfig {
   readonly tls?: PoolTlsConfig
   /** Each connection begins with such a header. Absent: with the request. */
   readonly proxyProtocol?: ProxyVersion
+  /** Who else may say that it is a server of this pool: itself. Absent: nobody. */
+  readonly registration?: RegistrationConfig
   /** Who stands in for it. Absent: nobody. */
   readonly failover?: FailoverConfig
 }

@@ -145,6 +145,22 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `${BASE}${ROUTE}admin: { address: 0.0.0.0:9900 }`,
     '3:19  admin.address  0.0.0.0 is not loopback; set admin.token, so that not everybody gets in',
   ],
+  'a pool without servers, where nobody may register': [
+    `pools: { api: { servers: [] } }\n${ROUTE}`,
+    '1:26  pools.api.servers  must have at least one entry, unless servers may register themselves (registration)',
+  ],
+  'a registration token that is short': [
+    `pools: { api: { servers: [], registration: { tokens: [short] } } }\n${ROUTE}`,
+    '1:55  pools.api.registration.tokens[0]  must have at least 16 characters; make one with: openssl rand -hex 32',
+  ],
+  'a registration token that opens everything': [
+    `pools: { api: { servers: [], registration: { tokens: [one-token-for-all] } } }\n${ROUTE}admin: { token: one-token-for-all }`,
+    '1:55  pools.api.registration.tokens[0]  is admin.token, which allows everything; make another one',
+  ],
+  'a shortest ttl above the longest': [
+    `pools: { api: { servers: [], registration: { tokens: [tokens-of-servers], ttlMin: 2m, ttlMax: 1m } } }\n${ROUTE}`,
+    '1:83  pools.api.registration.ttlMin  is more than ttlMax',
+  ],
   'a pool without servers': [`pools: { api: [] }\n${ROUTE}`, '1:15  pools.api  must have at least one entry'],
   'a server without scheme': [
     `pools: { api: [127.0.0.1:3000] }\n${ROUTE}`,

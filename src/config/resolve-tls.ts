@@ -54,13 +54,13 @@ function resolveListenerTls(read: NonNullable<ParsedListener['tls']>, path: Path
   }
 }
 
-/** Undefined: none of the servers speaks TLS. */
+/** Undefined: none of the servers speaks TLS. Where there are none yet, they will if it is said how. */
 export function resolvePoolTls(
   { name, tls, servers }: { readonly name: string; readonly tls: ParsedPoolTls | undefined; readonly servers: readonly ServerConfig[] },
   options: ResolveOptions,
 ): PoolTlsConfig | undefined {
   const path = ['pools', name, 'tls']
-  if (!servers.some((server) => server.tls !== undefined)) {
+  if (!servers.some((server) => server.tls !== undefined) && (servers.length > 0 || tls === undefined)) {
     if (tls !== undefined) options.report.error({ path, message: 'no server of this pool has a URL with https://' }, [['pools', name]])
     return undefined
   }

@@ -14,6 +14,7 @@ import { resolveGuard, resolveQueueing, resolveRebalancing, withShedding } from 
 import { resolveHealth } from './resolve-health.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
+import { checkTokens, resolveRegistration } from './resolve-registration.ts'
 import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
 import { withSticky } from './resolve-sticky.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
@@ -70,6 +71,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     drainTimeoutMs: file.drainTimeout,
     ...resolveGuard(file.guard, report),
   }
+  checkTokens(config, report)
   warnAbout(config, file, report)
   return config
 }
@@ -106,6 +108,11 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
   const { report } = options
   const { servers, ...rest } = Array.isArray(pool) ? { ...POOL_DEFAULTS, servers: pool } : pool
   const resolvedServers = resolveServers(name, servers, report)
+  if (servers.length === 0 && rest.registration === undefined)
+    report.error({
+      path: ['pools', name, 'servers'],
+      message: 'must have at least one entry, unless servers may register themselves (registration)',
+    })
   const tls = resolvePoolTls({ name, tls: rest.tls, servers: resolvedServers }, options)
   const failover = resolveFailover(name, rest, options)
   return {
@@ -129,6 +136,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
     ...(tls && { tls }),
     ...(rest.proxyProtocol !== 'off' && { proxyProtocol: rest.proxyProtocol }),
+    ...resolveRegistration(name, rest.registration, report),
     ...(failover !== undefined && { failover }),
   }
 }
@@ -161,7 +169,7 @@ type ParsedServer = Extract<ParsedPool, readonly unknown[]>[number]
 
 function resolveServers(pool: string, servers: readonly ParsedServer[], report: Report): ServerConfig[] {
   const seen = new Set<string>()
-  if (servers.every((server) => 'url' in server && server.backup)) {
+  if (servers.length > 0 && servers.every((server) => 'url' in server && server.backup)) {
     const message = 'are all backups, which stand in for others; leave backup out where there is nobody else'
     report.error({ path: ['pools', pool, 'servers'], message })
   }

@@ -18,6 +18,7 @@ import { apiSchema, queueSchema, scheduleSchema, thenSchema, topicSchema } from 
 import { health } from './schema-health.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
+import { registrationSchema } from './schema-registration.ts'
 import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
@@ -69,7 +70,7 @@ const server = z.strictObject({
     .describe('Gets requests and jobs only while no server of the pool that is no backup is up; several share what there is then.'),
 })
 
-const servers = z.array(z.union([field.serverUrl, server])).min(1)
+const serverList = z.array(z.union([field.serverUrl, server]))
 
 const retries = z.strictObject({
   budget: field.percent.prefault('20%').describe('Of the requests that a server was asked for the first time.'),
@@ -106,7 +107,7 @@ const hash = z.strictObject({
 })
 
 const pool = z.strictObject({
-  servers: servers.describe('URLs, or mappings with `url`, `weight` and `backup`.'),
+  servers: serverList.describe('URLs, or mappings with `url`, `weight` and `backup`. May be empty where servers register themselves.'),
   balance: z
     .union([z.enum(['round-robin', 'least-requests', 'random', 'peak-ewma']), hash])
     .default('peak-ewma')
@@ -152,6 +153,11 @@ const pool = z.strictObject({
     .describe('After failed checks, attempts in flight on a server are left alone this long, then aborted.'),
   tls: poolTlsSchema.optional().describe('How servers with `https://` are asked; see [TLS](../tls.md#servers).'),
   proxyProtocol: poolProxyProtocol,
+  registration: registrationSchema
+    .optional()
+    .describe(
+      'Servers may register themselves at the admin address, with tokens of their own; see [pools](../pools.md#by-the-servers-themselves).',
+    ),
   ...memberKeys,
 })
 
@@ -394,7 +400,7 @@ export const configSchema = z.strictObject({
   admin: admin.prefault({}).describe('The admin address.'),
   store: store.prefault({}).describe('Where jobs are kept.'),
   pools: z
-    .record(field.name, z.union([servers, pool]))
+    .record(field.name, z.union([serverList.min(1), pool]))
     .prefault({})
     .describe('Servers that do the same work, by name. A list of URLs is enough.'),
   queues: z

@@ -152,6 +152,8 @@ const REGISTRY = {
   no_such_pool: { status: 404, title: 'There is no such pool', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   no_such_server: { status: 404, title: 'The pool has no such server', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   precondition_failed: { status: 412, title: 'It is not as If-Match says', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  not_by_registration: { status: 409, title: 'It has not registered itself', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
+  too_many_registered: { status: 409, title: 'Too many are registered', source: 'gateway', retry: 'no', proxy: 'http_request_denied' },
   too_many_server_changes: {
     status: 409,
     title: 'Too many servers are changed',

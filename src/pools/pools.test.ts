@@ -37,3 +37,28 @@ test('a pool whose time was over, and that comes back before it is gone, lets no
   clock.advance(2100)
   assert.deepEqual(expired, ['first', 'second'])
 })
+
+test('a server that registers is asked as the first one of the file, or over TLS where there is none and the pool has tls', async (t) => {
+  const telemetry = createTelemetry({ format: 'text', access: 'off', write: () => undefined })
+  const ports = { clock: new ManualClock(), random: new SeededRandom(1), network: systemNetwork, resolver: systemResolver, telemetry }
+  const pools = new Pools(ports, new ServerChanges({ telemetry, max: 1 }))
+  t.after(async () => {
+    pools.close()
+    await telemetry.close()
+  })
+  const registration = { tokens: [], max: 1, ttlMinMs: 1, ttlMaxMs: 1000 }
+  const tls = { verify: true }
+  pools.open([
+    testPool('tls', [], { registration, tls }),
+    testPool('plain', [], { registration }),
+    testPool('mixed', [1], { registration, tls }),
+  ])
+  const asked = { weight: 2, ttlMs: 1000 }
+  const tlsOf = (name: string): unknown => {
+    assert.equal(pools.registrations.register(name, '10.0.0.1:80', { asked, max: 1 }), 'new')
+    const member = (pools.running.get(name) as Pool).servers.at(-1)
+    assert.deepEqual([member?.name, member?.configuredWeight, member?.source], ['10.0.0.1:80', 2, 'registered'])
+    return member?.config.tls
+  }
+  assert.deepEqual([tlsOf('tls'), tlsOf('plain'), tlsOf('mixed')], [{ name: '10.0.0.1' }, undefined, undefined])
+})

@@ -13,6 +13,7 @@ import { Pool } from './pool.ts'
 import { isLookedUp, type LookedUp, Names } from './names.ts'
 import type { PoolPorts } from './pool-types.ts'
 import { Probers } from './probers.ts'
+import { Registrations } from './registrations.ts'
 import type { DeclaredServer, PoolMember } from './server.ts'
 import type { ServerChanges } from './server-changes.ts'
 
@@ -31,6 +32,7 @@ export class Pools {
   readonly running: Map<string, Pool> = new Map()
   readonly failovers: Failovers
   readonly names: Names
+  readonly registrations: Registrations
   readonly #going = new Map<string, Going>()
   readonly #ports: PoolPorts
   readonly #changes: ServerChanges
@@ -40,12 +42,14 @@ export class Pools {
   constructor(ports: PoolPorts & { readonly resolver: Resolver }, changes: ServerChanges) {
     this.#ports = { ...ports, probers: new Probers(ports) }
     this.names = new Names({ ...ports, changed: (host) => this.#named(host) })
+    this.registrations = new Registrations({ ...ports, changed: (pool) => this.refresh(pool) })
     this.#changes = changes
     this.failovers = new Failovers(this.running, ports.telemetry)
   }
 
-  /** What was changed before is known. */
+  /** What was changed before is known, and who was registered. */
   open(configs: readonly PoolConfig[]): void {
+    this.#keepRegistered(configs)
     for (const config of configs) this.#add(config)
     this.#trackNames()
   }
@@ -65,6 +69,7 @@ export class Pools {
   /** Holds from now on. */
   reload(configs: readonly PoolConfig[]): void {
     const wanted = new Set(configs.map(({ name }) => name))
+    this.#keepRegistered(configs)
     for (const [name, pool] of this.running) if (!wanted.has(name)) this.#retire(pool)
     for (const config of configs) {
       const pool = this.running.get(config.name) ?? this.#takeBack(config.name)
@@ -109,12 +114,15 @@ export class Pools {
     for (const [name, { config }] of this.running) if (this.declared(config).some((server) => server.host === host)) this.refresh(name)
   }
 
-  /** The servers that it has by themselves: what addresses they stand for is another matter. */
-  declared({ name, servers }: PoolConfig): readonly DeclaredServer[] {
+  /** The servers that it has by themselves, those that registered last: what addresses they stand for is another matter. */
+  declared({ name, servers, tls }: PoolConfig): readonly DeclaredServer[] {
     const [like] = servers
     const declared: DeclaredServer[] = servers.map((server) => ({ ...server, source: 'file' }))
     for (const [server, change] of this.#changes.of(name)) {
-      if (change.added === true && !servers.some((each) => each.name === server)) declared.push(serverNamed(server, 'api', like))
+      if (change.added === true && !servers.some((each) => each.name === server)) declared.push(serverNamed(server, 'api', { like, tls }))
+    }
+    for (const [server, { weight }] of this.registrations.of(name)) {
+      if (!declared.some((each) => each.name === server)) declared.push({ ...serverNamed(server, 'registered', { like, tls }), weight })
     }
     return declared
   }
@@ -128,6 +136,7 @@ export class Pools {
   close(): void {
     this.#timer?.cancel()
     this.names.close()
+    this.registrations.close()
     for (const pool of this.running.values()) pool.close()
     for (const { pool } of this.#going.values()) pool.close()
   }
@@ -149,14 +158,26 @@ export class Pools {
     for (const pool of [...this.#changes.pools]) {
       const config = byName.get(pool)
       const isDormant = (server: string, { added }: ServerChange): boolean =>
-        // Of an address of a name nobody can say that it will not come back.
-        config === undefined || (added !== true && !config.servers.some(({ name, host }) => name === server || isLookedUp(host)))
+        // Of an address of a name, or of who registers, nobody can say that it will not come back.
+        config === undefined ||
+        (added !== true &&
+          config.registration === undefined &&
+          !config.servers.some(({ name, host }) => name === server || isLookedUp(host)))
       this.#changes
         .forget(pool, isDormant, () => this.refresh(pool))
         .catch((error: unknown) => {
           this.#ports.telemetry.event({ type: 'warning', message: `changes of pool ${pool} stay in the store: ${String(error)}` })
         })
     }
+  }
+
+  /** Who stands in the file does not have to register, and who is in a pool that does not let it may not. */
+  #keepRegistered(configs: readonly PoolConfig[]): void {
+    const byName = new Map(configs.map((config) => [config.name, config]))
+    this.registrations.keepOnly((pool, server) => {
+      const config = byName.get(pool)
+      return config?.registration !== undefined && !config.servers.some(({ name }) => name === server)
+    })
   }
 
   #add(config: PoolConfig): void {
@@ -201,10 +222,16 @@ export class Pools {
   }
 }
 
+interface Like {
+  readonly like: PoolConfig['servers'][number] | undefined
+  readonly tls: PoolConfig['tls']
+}
+
 /** What is not said of it is as it is for another one of the pool. */
-function serverNamed(name: string, source: Source, like: PoolConfig['servers'][number] | undefined): DeclaredServer {
+function serverNamed(name: string, source: Source, { like, tls: poolTls }: Like): DeclaredServer {
   const at = name.lastIndexOf(':')
   const host = name.slice(0, at).replace(/^\[|\]$/g, '')
   const { backup: _, tls, ...rest } = like ?? {}
-  return { ...rest, ...(tls && { tls: { ...tls, name: host } }), name, host, port: Number(name.slice(at + 1)), weight: 1, source }
+  const speaksTls = like === undefined ? poolTls !== undefined : tls !== undefined
+  return { ...rest, ...(speaksTls && { tls: { name: host } }), name, host, port: Number(name.slice(at + 1)), weight: 1, source }
 }

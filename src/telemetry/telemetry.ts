@@ -28,6 +28,8 @@ export type GatewayEvent =
   | { readonly type: 'name-resolved'; readonly name: string; readonly addresses: number }
   /** An operator has changed it. */
   | { readonly type: 'server-changed'; readonly pool: string; readonly server: string; readonly change: string }
+  /** It had registered itself. */
+  | { readonly type: 'registration-ended'; readonly pool: string; readonly server: string; readonly reason: string }
   /** No server is good, and some only look bad: they get requests all the same. */
   | { readonly type: 'pool-panics'; readonly pool: string }
   | { readonly type: 'pool-calm'; readonly pool: string }

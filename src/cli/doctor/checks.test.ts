@@ -64,6 +64,8 @@ describe('machine', () => {
     // Clients, two servers' requests, their tunnels, and our own.
     assert.equal(descriptorsWanted(config), 1000 + 100 + 20 + 160)
     assert.equal(descriptorsWanted({ ...config, limits: { connections: 15 } as never }), 15 + 100 + 15 + 160)
+    const open = { ...pool, registration: { max: 3 } } as unknown as PoolConfig
+    assert.equal(descriptorsWanted({ ...config, pools: [open] }), 1000 + 250 + 50 + 160, 'and three that may register')
     const found = (limit: number): string => level(checkDescriptors(config, limit))
     assert.deepEqual([found(1160), found(1161), found(1279), found(1280)], ['warn todo', 'note todo', 'note todo', 'ok'])
     assert.deepEqual([found(Number.POSITIVE_INFINITY), found(Number.NaN)], ['ok', 'note'])

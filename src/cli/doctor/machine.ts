@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
-import type { Config } from '../../config/config.ts'
+import type { Config, PoolConfig } from '../../config/config.ts'
 import type { Bytes } from '../../lib/units.ts'
 import { descriptorLimit } from '../../telemetry/process-metrics.ts'
 import { type Finding, sizeText } from './finding.ts'
@@ -28,8 +28,9 @@ export async function checkMachine(config: Config, pid: number | undefined): Pro
 
 /** Descriptors when all is in use at once. A tunnel has a client of its own, so tunnels never are more than clients. */
 export function descriptorsWanted({ limits, pools }: Pick<Config, 'limits' | 'pools'>): number {
-  const requests = pools.reduce((sum, pool) => sum + pool.servers.length * pool.maxInFlight, 0)
-  const tunnels = pools.reduce((sum, pool) => sum + pool.servers.length * pool.maxTunnels, 0)
+  const serversOf = (pool: PoolConfig): number => pool.servers.length + (pool.registration?.max ?? 0)
+  const requests = pools.reduce((sum, pool) => sum + serversOf(pool) * pool.maxInFlight, 0)
+  const tunnels = pools.reduce((sum, pool) => sum + serversOf(pool) * pool.maxTunnels, 0)
   return limits.connections + requests + Math.min(tunnels, limits.connections) + OWN_DESCRIPTORS
 }
 

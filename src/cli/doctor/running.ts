@@ -143,6 +143,15 @@ function poolCauses(pool: PoolStatus): readonly Cause[] {
   const away = pool.servers.filter(({ state }) => state !== 'up')
   const reasons = [...new Set(away.map(({ state, reason = '' }) => (reason === '' ? state : reason)))].join(', ')
   const todo = 'look at the servers, and at what health.path answers there'
+  if (pool.servers.length === 0)
+    return [
+      {
+        check,
+        level: 'fail',
+        says: 'it has no server now',
+        todo: 'look whether its servers register themselves, or its names have addresses',
+      },
+    ]
   if (away.length === pool.servers.length) return [{ check, level: 'fail', says: `no server is up: ${reasons}`, todo }]
   const causes: Cause[] = []
   if (away.length > 0) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { memberDifference } from './members.ts'
+import { memberDifference, type Source, wantedMembers } from './members.ts'
 
 const names = fc.uniqueArray(
   fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f').map((name) => ({ name })),
@@ -21,6 +21,27 @@ test('what is removed, kept and added makes the members of now those that are wa
       for (const { name } of added) assert.ok(!now.some((server) => server.name === name))
       for (const { name } of removed) assert.ok(!wanted.some((member) => member.name === name))
     }),
+  )
+})
+
+test('whoever else says that a server is there counts more than the server itself', () => {
+  const server = (host: string, source: Source): { name: string; host: string; port: number; weight: number; source: Source } => ({
+    name: `${host}:80`,
+    host,
+    port: 80,
+    weight: source === 'registered' ? 9 : 1,
+    source,
+  })
+  const addressesOf = (host: string): readonly string[] | undefined => (host === 'api.internal' ? ['10.0.0.1', '10.0.0.2'] : undefined)
+  const declared = [server('api.internal', 'file'), server('10.0.0.2', 'registered'), server('10.0.0.3', 'registered')]
+  const wanted = wantedMembers(declared, { changes: new Map(), addressesOf })
+  assert.deepEqual(
+    wanted.map(({ name, source, weight }) => [name, source, weight]),
+    [
+      ['10.0.0.1:80', 'dns', 1],
+      ['10.0.0.2:80', 'dns', 1],
+      ['10.0.0.3:80', 'registered', 9],
+    ],
   )
 })
 

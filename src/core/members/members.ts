@@ -37,8 +37,9 @@ export function wantedMembers<S extends Declared>(
   const wanted = new Map<string, S & Membership>()
   const add = (server: S & Membership): void => {
     const changed = withChange(server, changes.get(server.name))
-    // Who stands there by itself counts more than an address of somebody.
-    if (changed !== undefined && (changed.source !== 'dns' || !wanted.has(changed.name))) wanted.set(changed.name, changed)
+    // Who stands there by itself counts more than an address of somebody, and who is there already more than one that says so of itself.
+    const givesWay = server.source === 'dns' || server.source === 'registered'
+    if (changed !== undefined && !(givesWay && wanted.has(changed.name))) wanted.set(changed.name, changed)
   }
   for (const server of declared) {
     const addresses = addressesOf(server.host)
