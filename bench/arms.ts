@@ -8,6 +8,8 @@ import { type Cores, findProgram, freePort, ROOT, type Started, startPinned, unt
 export interface Arm {
   readonly name: string
   readonly url: string
+  /** The same over TLS; absent: it does not speak that here. */
+  readonly tlsUrl?: string
   readonly started: Started
 }
 
@@ -15,6 +17,10 @@ export interface GatewayArm extends Arm {
   /** The text of /metrics. */
   metrics(): Promise<string>
 }
+
+/** The same certificate for all: RSA with 2048 bits. */
+const CERTIFICATE = path.join(ROOT, 'test', 'support', 'tls', 'localhost.crt')
+const KEY = path.join(ROOT, 'test', 'support', 'tls', 'localhost.key')
 
 function fill(template: string, values: Readonly<Record<string, string | number>>): string {
   const text = readFileSync(path.join(import.meta.dirname, template), 'utf8')
@@ -27,7 +33,12 @@ function nginxUser(): string {
   return uid === 0 ? `user ${username};` : ''
 }
 
-async function startNginx(template: string, cores: Cores, folder: string, more: Record<string, number>): Promise<Omit<Arm, 'name'>> {
+async function startNginx(
+  template: string,
+  cores: Cores,
+  folder: string,
+  more: Record<string, number | string>,
+): Promise<Omit<Arm, 'name'>> {
   const port = await freePort()
   const config = path.join(folder, template)
   writeFileSync(config, fill(template, { USER: nginxUser(), FOLDER: folder, PORT: port, ...more }))
@@ -44,21 +55,38 @@ export async function startOrigin(cores: Cores, folder: string): Promise<Arm> {
 }
 
 export async function startNginxPeer(cores: Cores, folder: string, originPort: number): Promise<Arm> {
-  return { name: 'nginx', ...(await startNginx('nginx.conf', cores, folder, { ORIGIN: originPort })) }
+  const tlsPort = await freePort()
+  const more = { ORIGIN: originPort, TLSPORT: tlsPort, CERTIFICATE, KEY }
+  return { name: 'nginx', ...(await startNginx('nginx.conf', cores, folder, more)), tlsUrl: `https://127.0.0.1:${tlsPort}` }
 }
 
 export async function startHaproxy(cores: Cores, folder: string, originPort: number): Promise<Arm> {
   const port = await freePort()
+  const tlsPort = await freePort()
   const config = path.join(folder, 'haproxy.cfg')
-  writeFileSync(config, fill('haproxy.cfg', { PORT: port, ORIGIN: originPort }))
+  const pem = path.join(folder, 'haproxy.pem')
+  writeFileSync(pem, readFileSync(CERTIFICATE, 'utf8') + readFileSync(KEY, 'utf8'))
+  writeFileSync(config, fill('haproxy.cfg', { PORT: port, ORIGIN: originPort, TLSPORT: tlsPort, PEM: pem }))
   const started = startPinned(cores, findProgram('haproxy') as string, ['-db', '-f', config])
   const url = `http://127.0.0.1:${port}`
   await untilAnswers(`${url}/32`, 200, started)
-  return { name: 'haproxy', url, started }
+  return { name: 'haproxy', url, tlsUrl: `https://127.0.0.1:${tlsPort}`, started }
 }
 
-function gatewayConfig(ports: { listen: number; admin: number; origin: number; closed: number; probe: number }): string {
-  return `listeners: [ { address: 127.0.0.1:${ports.listen} } ]
+/** What is built from a library of Node's, as its README shows. */
+export async function startNodeProxy(name: 'http-proxy-3' | 'fastify', cores: Cores, originPort: number): Promise<Arm> {
+  const port = await freePort()
+  const script = path.join(import.meta.dirname, 'node-proxies', `${name}.ts`)
+  const started = startPinned(cores, process.execPath, [script, String(port), String(originPort)])
+  const url = `http://127.0.0.1:${port}`
+  await untilAnswers(`${url}/32`, 200, started)
+  return { name, url, started }
+}
+
+function gatewayConfig(ports: { listen: number; tls: number; admin: number; origin: number; closed: number; probe: number }): string {
+  return `listeners:
+  - { address: 127.0.0.1:${ports.listen} }
+  - { address: 127.0.0.1:${ports.tls}, tls: { certificates: [ { cert: ${CERTIFICATE}, key: ${KEY} } ] } }
 admin: { address: 127.0.0.1:${ports.admin} }
 store: { engine: embedded, path: ./data }
 pools:
@@ -91,7 +119,14 @@ export async function startGateway(
   { nodeArgs = [], probePort }: GatewayArmOptions = {},
 ): Promise<GatewayArm> {
   const closed = await freePort()
-  const ports = { listen: await freePort(), admin: await freePort(), origin: originPort, closed, probe: probePort ?? closed }
+  const ports = {
+    listen: await freePort(),
+    tls: await freePort(),
+    admin: await freePort(),
+    origin: originPort,
+    closed,
+    probe: probePort ?? closed,
+  }
   const config = path.join(folder, 'spillway.yaml')
   writeFileSync(config, gatewayConfig(ports))
   const main = path.join(ROOT, 'src', 'main.ts')
@@ -99,5 +134,5 @@ export async function startGateway(
   const url = `http://127.0.0.1:${ports.listen}`
   await untilAnswers(`${url}/32`, 200, started)
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${ports.admin}/metrics`)).text()
-  return { name: 'spillway', url, started, metrics }
+  return { name: 'spillway', url, tlsUrl: `https://127.0.0.1:${ports.tls}`, started, metrics }
 }

@@ -24,7 +24,7 @@ export interface BenchOptions {
 export const USAGE = `usage: npm run bench -- [options]
   --only direct,queue,overload,glue,brokers
                             which benchmarks
-  --arms nginx,haproxy,spillway
+  --arms nginx,haproxy,spillway,http-proxy-3,fastify
   --brokers engine,engine-1m,rabbitmq,redis-streams,bullmq,pg-boss,spillway
   --seconds 5               length of one run
   --warm-up 3               length of the runs that are not kept
@@ -61,7 +61,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     args: [...args],
     options: {
       only: text('direct,queue,overload,glue,brokers'),
-      arms: text('nginx,haproxy,spillway'),
+      arms: text('nginx,haproxy,spillway,http-proxy-3,fastify'),
       seconds: text('5'),
       'warm-up': text('3'),
       rounds: text('5'),
@@ -74,7 +74,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   })
   return {
     only: among('only', values.only, BENCHES),
-    arms: among('arms', values.arms, ['nginx', 'haproxy', 'spillway']),
+    arms: among('arms', values.arms, ['nginx', 'haproxy', 'spillway', 'http-proxy-3', 'fastify']),
     brokers: among('brokers', values.brokers, ARM_NAMES),
     seconds: positive('seconds', values.seconds),
     warmUpSeconds: positive('warm-up', values['warm-up']),

@@ -10,7 +10,7 @@ import { failureText } from '../test/simulation/failure-text.ts'
 import { simulate } from '../test/simulation/simulate.ts'
 
 /** What a worker is given at once; small enough that the last ones end together. */
-const SEEDS_AT_ONCE = 50
+const SEEDS_AT_ONCE = 20
 const REPORT_EVERY_MS = 10_000
 
 interface Part {

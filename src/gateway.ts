@@ -320,7 +320,11 @@ class RunningGateway implements Gateway {
   }
 
   async finish(): Promise<void> {
-    await Promise.race([Promise.all([this.#answered, this.#lastTunnels()]), this.#after(this.#config.drainTimeoutMs)])
+    const { drainTimeoutMs } = this.#config
+    const halfMs = drainTimeoutMs / 2
+    // Those that have not ended by themselves by then must not all be broken off in the same moment.
+    void this.#after(halfMs).then(() => this.#tunnels.drain(halfMs))
+    await Promise.race([Promise.all([this.#answered, this.#lastTunnels()]), this.#after(drainTimeoutMs)])
   }
 
   async close(): Promise<void> {

@@ -46,7 +46,9 @@ test('first new connections are let in slowly, and whoever is in is served', asy
 test('then requests are refused by priority, cheaply and with a time to come back', async (t) => {
   const rig = await scene(t, pressing(0.75))
   await until('it sheds', () => levels(rig).includes('shed'))
-  const refused = await ask(`${rig.url}/low`)
+  let refused = await ask(`${rig.url}/low`)
+  // What is pressing is the memory of this process, which comes and goes a little.
+  await until('the least urgent is refused', async () => (refused = await ask(`${rig.url}/low`)).status === 503)
   assert.deepEqual([refused.status, refused.json()['code']], [503, 'overloaded'])
   assert.match(String(refused.headers['retry-after']), /^[1-9]\d?$/)
   assert.equal((await ask(`${rig.url}/high`)).status, 200)

@@ -15,7 +15,7 @@ import { until } from '../support/until.ts'
 const PATIENCE_MS = 180_000
 
 /** Nobody types faster, and each command is a process. */
-const TYPED_AGAIN_MS = 1000
+const TYPED_AGAIN_MS = 2500
 
 async function later(): Promise<false> {
   await sleep(TYPED_AGAIN_MS)

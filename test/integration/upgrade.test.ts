@@ -221,6 +221,25 @@ test('a direct call and a tunnel that are under way stay with the old process un
   assert.deepEqual(await gateway.gone, { code: 0, signal: null })
 })
 
+test('a tunnel that does not end by itself is ended gently before the old process goes', async (t) => {
+  const chat = createHttpServer().on('upgrade', (_, socket) => {
+    socket.on('error', () => undefined)
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+    socket.resume().on('end', () => socket.end('bye'))
+  })
+  const pools = { api: [`http://127.0.0.1:${await listening(chat, t)}`] }
+  chat.on('request', (_, response) => void response.end())
+  const { gateway } = await rig(t, { pools, routes: [{ match: '/*' }], drainTimeout: '1s' })
+  const tunnel = await RawClient.connect(Number(new URL(gateway.url).port))
+  t.after(() => tunnel.socket.destroy())
+  tunnel.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+  await until('there is a tunnel', () => tunnel.text.includes('101 Switching'))
+  gateway.signal('SIGUSR2')
+  await until('it is over', () => tunnel.ended || tunnel.closed)
+  assert.ok(tunnel.text.endsWith('bye'), 'the server heard it first')
+  assert.deepEqual(await gateway.gone, { code: 0, signal: null })
+})
+
 async function listening(server: HttpServer, t: TestContext): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -37,6 +37,7 @@ function shortened(job: NewJob): NewJob {
 export const AFTERMATH_CANARIES: readonly Canary[] = [
   {
     name: 'a next job that is not known when it is made again',
+    seed: 4,
     foundAs: ['each success makes the next job once', 'one webhook for each end and endpoint', 'accepted jobs are kept'],
     options: submitted(({ idempotency, ...job }) =>
       job.parent === undefined && job.queue !== WEBHOOKS && idempotency !== undefined ? { ...job, idempotency } : job,
@@ -73,6 +74,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a webhook that says something else when it is sent again',
+    seed: 8,
     foundAs: ['a webhook says the same whenever it is sent', 'nothing altered'],
     options: leasedWebhooks((lease) => {
       const body = lease.job.attempt > 1 ? Buffer.from('{}') : lease.request.body
@@ -93,6 +95,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a batch that forgets an end',
+    seed: 15,
     foundAs: ['a batch ends', 'a batch counts how its jobs ended', 'a batch ends when each of its jobs has ended'],
     options: {},
     patch: patched(BatchState.prototype, 'end', (real) => {
@@ -104,6 +107,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a batch of which one job is left out',
+    seed: 8,
     foundAs: [
       'accepted jobs are kept',
       'a batch is taken as a whole',
@@ -118,6 +122,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'the end of a batch that is not written',
+    seed: 5,
     foundAs: [
       'a batch ends',
       'the end of a batch is told once',
@@ -128,6 +133,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a batch that is never forgotten',
+    seed: 5,
     foundAs: ['nothing is kept for ever'],
     options: forgotten(removesBatch),
   },

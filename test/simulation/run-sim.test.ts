@@ -13,8 +13,8 @@ function sim(...options: readonly string[]): { readonly status: number | null; r
 }
 
 test('the simulation is shared out to workers, and every seed is counted', () => {
-  const { status, out } = sim('--seeds', '52', '--from', '7')
-  assert.match(out, /^52 of 52 seeds, .* 0 failing\n$/m)
+  const { status, out } = sim('--seeds', '22', '--from', '7')
+  assert.match(out, /^22 of 22 seeds, .* 0 failing\n$/m)
   assert.equal(status, 0)
 })
 

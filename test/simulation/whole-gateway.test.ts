@@ -7,8 +7,8 @@ import { test } from 'node:test'
 import { failureText } from './failure-text.ts'
 import { simulate } from './simulate.ts'
 
-const SEEDS = 120
-const SEEDS_AT_ONCE = 60
+const SEEDS = 60
+const SEEDS_AT_ONCE = 30
 const given = process.env['SEED']
 
 for (const first of given === undefined

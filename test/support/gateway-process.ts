@@ -28,9 +28,11 @@ export interface GatewayProcess extends AsyncDisposable {
 }
 
 /** `config`: the YAML of a configuration; listeners, admin address and log format are added where it does not name them. */
-export async function startGatewayProcess(config: string): Promise<GatewayProcess> {
+/** `nodeOptions`: such as how much room V8 takes for what is young. */
+export async function startGatewayProcess(config: string, nodeOptions?: string): Promise<GatewayProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-process-'))
-  const child = await startGateway(parse(config) as ConfigFile, { folder })
+  const wrap = nodeOptions === undefined ? [] : ['env', `NODE_OPTIONS=${nodeOptions}`]
+  const child = await startGateway(parse(config) as ConfigFile, { folder, wrap })
   const { url, adminUrl, pid } = child
   return {
     pid,
