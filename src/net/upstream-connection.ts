@@ -60,8 +60,7 @@ export interface UpstreamOptions {
   readonly timeouts: { readonly connectMs: Millis; readonly firstByteMs: Millis; readonly stallMs: Millis; readonly idleMs: Millis }
 }
 
-/** Bodies come in powers of two: one of 64 KiB is read with its head, and goes on with it. */
-const READ_BYTES = 68 * 1024
+const READ_BYTES = 64 * 1024
 /** Informational answers before the one that counts. */
 const INFORMATIONAL_MAX = 32
 /** How much earlier than the server says we let go of an idle connection. */
