@@ -203,7 +203,7 @@ function poolReasons(pool: PoolStatus, queue: QueueFacts | undefined): readonly 
     )
     return [
       {
-        says: `no server of pool ${name} is up: ${servers.join(', ')}.`,
+        says: servers.length === 0 ? `pool ${name} has no server now.` : `no server of pool ${name} is up: ${servers.join(', ')}.`,
         todo: [['bring a server back; the job is kept'], ['spillway status']],
       },
     ]

@@ -41,11 +41,11 @@ interface Wanted {
 
 function fileOf({ pool, registration, admin }: Wanted): ConfigFile {
   const health = { interval: '100ms', rise: 1 }
-  const open = { tokens: [TOKEN], ttlMin: '1s', ...registration }
+  const open = { tokens: [TOKEN], ttlMin: '200ms', ...registration }
   return {
     ...(admin && { admin: { address: '127.0.0.1:0', ...admin } }),
     pools: {
-      api: { servers: [], health, slowStart: '0s', balance: 'round-robin', registration: open, ...pool },
+      api: { servers: [], health, slowStart: '0s', wait: '200ms', balance: 'round-robin', registration: open, ...pool },
       other: { servers: [], health, registration: { tokens: [OTHER_TOKEN] } },
     },
     routes: [
@@ -126,6 +126,14 @@ test('a server that registers gets requests by its weight, says so again without
   assert.equal(it.servers[1]?.received.length, got)
 })
 
+test('a request that finds nobody waits for who registers', async () => {
+  await using it = await scene({ pool: { wait: '30s' } })
+  const waiting = ask(it.rig.url)
+  await until('it waits', async () => (await it.call('GET', '/api/v1/pools/api')).document.waiting === 1)
+  await it.register(it.names[0] as string)
+  assert.equal((await waiting).status, 200)
+})
+
 test('jobs run on a server that has registered', async () => {
   await using it = await scene()
   const [first = ''] = it.names
@@ -141,16 +149,18 @@ test('who is not heard of any more drains: what it has in flight ends, and it ge
   t.after(() => slow.kill())
   await using it = await scene({ count: 0 })
   const name = `127.0.0.1:${slow.port}`
-  await it.register(name, { ttl: '1s' })
+  await it.register(name)
   await it.untilUp(name)
   const under = ask(it.rig.url)
+  await until('it is under way', () => slow.received.some(({ url }) => url === '/'))
+  await it.register(name, { ttl: '200ms' })
   await until('it leaves', async () =>
     (await it.members()).some((one) => one.name === name && one.state === 'leaving' && one.inFlight === 1),
   )
   assert.equal((await ask(it.rig.url)).status, 503)
   assert.match(
     it.rig.events.flatMap((event) => (event.type === 'registration-ended' ? [event.reason] : [])).join(),
-    /^it was not heard of for 1000 ms$/,
+    /^it was not heard of for 200 ms$/,
   )
   held.resolve()
   assert.deepEqual([(await under).status, (await under).text], [200, 'slow'])
@@ -160,10 +170,10 @@ test('who is not heard of any more drains: what it has in flight ends, and it ge
 test('heartbeats keep a server for longer than its ttl', async () => {
   await using it = await scene()
   const [first = ''] = it.names
-  const created = await it.register(first, { ttl: '1s' })
+  const created = await it.register(first, { ttl: '2s' })
   const end = Date.parse(created.document.registration.endsAt) + 500
   await until('its first ttl is over', async () => {
-    assert.equal((await it.register(first, { ttl: '1s' })).status, 200, 'it is still the same registration')
+    assert.equal((await it.register(first, { ttl: '2s' })).status, 200, 'it is still the same registration')
     return Date.now() > end
   })
   assert.equal(it.rig.events.filter(({ type }) => type === 'registration-ended').length, 0)
@@ -278,7 +288,7 @@ test('what an operator says of a registered server holds over its coming and goi
 test('a restart keeps registered servers for their ttl, those that left not among them', async () => {
   await using it = await scene()
   const [first = '', second = ''] = it.names
-  await it.register(first, { ttl: '2s', weight: 4 })
+  await it.register(first, { ttl: '10s', weight: 4 })
   await it.register(second)
   await it.deregister(second)
   await it.rig.restart()
@@ -286,9 +296,11 @@ test('a restart keeps registered servers for their ttl, those that left not amon
   assert.deepEqual([kept.name, kept.source, kept.weight.configured, others], [first, 'registered', 4, []])
   await it.untilUp(first)
   assert.equal((await ask(it.rig.url)).status, 200)
+  await it.register(first, { ttl: '500ms' })
+  await it.rig.restart()
   await it.untilGone(first)
   await it.rig.restart()
-  assert.deepEqual(await it.members(), [])
+  assert.deepEqual(await it.members(), [], 'who was silent is not kept either')
 })
 
 test('a reload keeps who is registered; one without registration, or with the server in the file, ends it', async () => {
