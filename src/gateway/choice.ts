@@ -123,6 +123,12 @@ export class Choice {
       this.#bound = undefined
       return true
     }
+    return this.hasOtherPool(excluded)
+  }
+
+  /** The one that it waits in line of is of no use to it, and another one is. Who waits for its own server does not look for another one. */
+  hasOtherPool(excluded: ReadonlySet<Server> | undefined): boolean {
+    if (this.waitsFor !== undefined) return false
     return isOut(this.pool, excluded) && this.#chain.some((pool) => !isOut(pool, excluded))
   }
 

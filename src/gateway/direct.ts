@@ -187,6 +187,10 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     return !this.#call.gone && this.#context.clock.monotonic() < this.#endsAt
   }
 
+  get hasOtherPool(): boolean {
+    return this.#request.choice?.hasOtherPool(this.#repeats?.tried) === true
+  }
+
   expire(why: WaitEnd): void {
     this.#waitOver()
     if (this.#takesOtherWay()) {

@@ -17,6 +17,8 @@ export interface Waiter {
   expire(why: WaitEnd): void
   /** False: nobody is left whom it would serve. It gets no slot, and leaves by itself. */
   readonly wanted: boolean
+  /** True: another pool would serve it now, and this one would not. */
+  readonly hasOtherPool?: boolean
 }
 
 export interface Wait {
@@ -107,6 +109,11 @@ export class Line {
   /** There is nothing to wait for any more: for anybody, or who is bound to this server. */
   expireAll(bound?: Server): void {
     for (const place of this.#list) if (bound === undefined || place.value.bound === bound) this.#end(place, 'elsewhere')
+  }
+
+  /** Whoever another pool would serve goes there; the others have nothing better than to wait. */
+  sendElsewhere(): void {
+    for (const place of this.#list) if (place.value.waiter.hasOtherPool === true) this.#end(place, 'elsewhere')
   }
 
   close(): void {

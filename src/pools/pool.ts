@@ -564,7 +564,7 @@ export class Pool {
     this.#offer(server)
     if (to !== 'up') this.#endSessions(server)
     // Another pool stands in: whoever waits here goes there.
-    if (this.config.failover !== undefined && this.isLost) this.#line.expireAll()
+    if (this.config.failover !== undefined && this.isLost) this.#line.sendElsewhere()
     // Who waits for a primary has none any more.
     if (to !== 'up' && !server.backup) for (const other of this.servers) if (other.backup) this.#offer(other)
   }

@@ -79,6 +79,29 @@ test('who waits in the line of a pool goes on when its last server is gone', asy
   assert.equal(all.received('b'), 2)
 })
 
+test('who waits in the line of a pool is not refused because checks fail at every pool of its chain', async () => {
+  const health = { path: '/healthz', intervalMs: 50, timeoutMs: 500, fall: 1, rise: 1 }
+  await using all = await rigOf({
+    servers: { a: 1, b: 1 },
+    pools: { a: { ...toB, maxInFlight: 1, waitMs: 20_000, health }, b: { health } },
+  })
+  const held: (() => void)[] = []
+  all.server('a0').handle = (_, response) => void held.push(() => response.end('a0'))
+  const busy = ask(all.url)
+  await until('one is there', () => held.length === 1)
+  const waiting = ask(all.url)
+  await all.rig.untilWaiting(1)
+  for (const pool of ['b', 'a']) {
+    all.server(`${pool}0`).healthStatus = 500
+    await until(`${pool} is lost`, async () =>
+      (await all.statuses()).some(({ name, servers }) => name === pool && servers[0]?.state === 'down'),
+    )
+  }
+  all.server('a0').handle = (_, response) => void response.end('a0')
+  held[0]?.()
+  assert.deepEqual([(await busy).text, (await waiting).text], ['a0', 'a0'])
+})
+
 test('`full`: a pool without a free slot sends to the other one; `down`: who finds none waits', async () => {
   for (const when of ['full', 'down'] as const) {
     await using all = await rigOf({ servers: { a: 1, b: 1 }, pools: { a: { failover: { pool: 'b', when }, maxInFlight: 1, waitMs: 50 } } })
