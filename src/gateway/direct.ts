@@ -472,7 +472,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const head = held.heldHead
     this.#held = undefined
     if (head === undefined) return this.#fail(failure('connection_reset', `${held.server.name}: its answer broke off`))
-    if (isNotNow(head.status) && this.#canSpill()) return this.#busy(held, head)
+    if (isNotNow(head.status) && this.#canSpill() && !forbidsRetry(head.headers)) return this.#busy(held, head)
     this.#call.log.server = held.server.name
     this.#try = held
     held.give(this.#request.cors)

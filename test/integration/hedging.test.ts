@@ -251,3 +251,17 @@ test('a session stays with its server, however slow that is', async () => {
   assert.equal(answer.text, 'late')
   assert.deepEqual([all.counts()[own], all.counts()[1 - own]], [2, 0])
 })
+
+test('a 503 that must not be repeated is given to the client, not stored, also where the other try came to nothing', async () => {
+  const [first, second] = [owing(), owing()]
+  const route = { mode: 'spill' as const, waitMs: 0, retry: rules({ tries: 2 }) }
+  await using all = await scene([first.handle, second.handle], { route })
+  const answer = ask(all.rig.url, { method: 'PUT', body: 'once' })
+  await until('both are asked', () => first.owed.length + second.owed.length === 2)
+  first.owed[0]?.writeHead(503, { 'spillway-retry': 'never' }).end('not now, nor later')
+  await until('the first answer is held', async () => (await all.rig.pool()).servers[0]?.inFlight === 0)
+  second.owed[0]?.socket?.destroy()
+  const { status: code, text } = await answer
+  assert.deepEqual([code, text], [503, 'not now, nor later'])
+  await all.untilIdle()
+})

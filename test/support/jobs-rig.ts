@@ -145,7 +145,9 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   })
   pool.start()
   jobs.start()
-  await until('all servers are up', () => pool.upServers().length === servers.length)
+  // A server that comes up is asked for by jobs first, which takes a slot until the store has said that there are none.
+  const isIdle = (): boolean => pool.upServers().length === servers.length && pool.servers.every(({ inFlight }) => inFlight === 0)
+  await until('all servers are up and idle', isIdle)
   const status = async (id: string): Promise<StoredJob> => (await jobs.read(id, 'status'))?.job as StoredJob
   return {
     servers,

@@ -31,8 +31,8 @@ export function inShort(body: string): string {
 export function readExecutions(file: string): readonly Execution[] {
   if (!existsSync(file)) return []
   const begun = new Map<string, Execution>()
-  for (const text of readFileSync(file, 'utf8').split('\n')) {
-    if (text === '') continue
+  // The last line may still be being written: of what follows the last end of a line nothing is known yet.
+  for (const text of readFileSync(file, 'utf8').split('\n').slice(0, -1)) {
     const line = JSON.parse(text) as WorkLine
     const id = `${line.pid} ${line.n}`
     if (line.kind === 'start') {
