@@ -99,10 +99,10 @@ test('nothing is repeated while more than half of the servers that are up take n
   const { pool } = startRig(t, { maxInFlight: 1, retries: { budget: 1, minPerSecond: 0 } }, 5)
   const [a, b, c, d] = pool.servers as [Server, Server, Server, Server]
   for (const server of [a, b, c, d]) server.state = 'up'
-  a.inFlight = 1
+  a.load.take(1)
   pool.pause(b, 1000)
   assert.equal(pool.mayRepeat(), true, 'two of four; the fifth is not up')
-  c.inFlight = 1
+  c.load.take(1)
   assert.equal(pool.mayRepeat(), false, 'three of four')
 })
 
@@ -169,7 +169,8 @@ test('whoever was on a server gets a slot of it only if it has one and may be us
       for (const [n, { state, healthy, duty, leaving, inFlight, backup }] of states.entries()) {
         const server = pool.servers[n] as Server
         const { backup: _, ...config } = server.config
-        Object.assign(server, { state, duty, leaving, inFlight, config: backup ? { ...config, backup } : config })
+        Object.assign(server, { state, duty, leaving, config: backup ? { ...config, backup } : config })
+        setInFlight(server, inFlight)
         server.health = { ...server.health, state: healthy ? 'up' : 'down' }
       }
       const primaryUp = states.some(({ state, backup }) => state === 'up' && !backup)
@@ -178,7 +179,7 @@ test('whoever was on a server gets a slot of it only if it has one and may be us
         const usable = (state === 'up' && !(backup && primaryUp)) || (duty === 'drain' && healthy && !leaving)
         assert.equal(pool.acquireFrom(server), usable ? inFlight < 2 : undefined)
         assert.equal(server.inFlight, usable && inFlight < 2 ? inFlight + 1 : inFlight)
-        server.inFlight = inFlight
+        setInFlight(server, inFlight)
       }
     }),
   )
@@ -213,3 +214,8 @@ test('a slot goes to who is bound to its server and to those who are bound to no
   pool.connectFailed(a, 'connection failed: ECONNREFUSED')
   assert.deepEqual(told, ['any 1', 'to-b 2', 'again elsewhere'])
 })
+
+function setInFlight(server: Server, wanted: number): void {
+  while (server.inFlight > wanted) server.load.give()
+  while (server.load.take(wanted));
+}

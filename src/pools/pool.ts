@@ -4,7 +4,7 @@
  */
 import { tierInUse } from '../core/balancing/tiers.ts'
 import { pickFewestTunnels } from '../core/balancing/turns.ts'
-import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
+import { type Balancer, type Choice, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
@@ -189,7 +189,7 @@ export class Pool {
     if (this.freeSlots(server) === 0) return false
     const now = this.#ports.clock.monotonic()
     if (server.jobs >= this.#jobsMax(server) && this.live.comes(now)) return false
-    server.inFlight++
+    if (!server.load.take(server.slots)) return false
     server.jobs++
     server.jobsFrom = now
     return true
@@ -244,10 +244,19 @@ export class Pool {
       else primaries = true
       if (server.inFlight < server.slots && !this.#rests(server)) candidates.push(server)
     }
-    const chosen = this.#balancer.pick(primaries && backups ? candidates.filter(({ backup }) => !backup) : candidates, { now, keyHash })
-    if (chosen !== undefined) chosen.inFlight++
-    else if (up && excluded === undefined) this.live.waited++
+    const chosen = this.#take(primaries && backups ? candidates.filter(({ backup }) => !backup) : candidates, { now, keyHash })
+    if (chosen === undefined && up && excluded === undefined) this.live.waited++
     return chosen
+  }
+
+  /** Of the one that balancing says; where another thread takes its last slot at this moment, of the next. */
+  #take(candidates: readonly Server[], choice: Choice): Server | undefined {
+    const chosen = this.#balancer.pick(candidates, choice)
+    if (chosen === undefined || chosen.load.take(chosen.slots)) return chosen
+    return this.#take(
+      candidates.filter((other) => other !== chosen),
+      choice,
+    )
   }
 
   /** A slot of this very server, for who was there before. False: it has none free. Undefined: it is not to be used. */
@@ -255,8 +264,7 @@ export class Pool {
     if (!server.keepsSessions && !this.inUse().includes(server)) return undefined
     this.live.came++
     if (this.#slotsOf(server) === 0) return false
-    server.inFlight++
-    return true
+    return server.load.take(server.slots)
   }
 
   #isUsable(server: Server): boolean {
@@ -298,7 +306,7 @@ export class Pool {
   }
 
   release(server: Server): void {
-    server.inFlight--
+    server.load.give()
     if (server.leaving) this.#membership.leaving.lookAt(server)
     else this.#offer(server)
   }
@@ -488,9 +496,9 @@ export class Pool {
     if (boundOnly && !server.keepsSessions) return
     const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
     while (this.#slotsOf(server) > kept) {
+      if (!server.load.take(server.slots)) return
       const waiter = this.#line.next(server, before, boundOnly)
-      if (waiter === undefined) return
-      server.inFlight++
+      if (waiter === undefined) return server.load.give()
       waiter.grant(server)
     }
   }

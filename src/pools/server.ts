@@ -6,6 +6,7 @@ import { type Health, type ProbeResult, UNKNOWN } from '../core/health/health.ts
 import { Conduct } from '../core/health/outliers.ts'
 import type { Duty, Membership, Source } from '../core/members/members.ts'
 import { hash32 } from '../lib/hash.ts'
+import { LocalTally, type Tally } from '../lib/tally.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { ServerMeter } from './server-meter.ts'
 
@@ -36,7 +37,8 @@ export class Server {
   readonly pool: string
   config: ServerConfig
   state: ServerState = 'unknown'
-  inFlight = 0
+  /** Of all threads that send to it. */
+  readonly load: Tally
   /** Of these, attempts of jobs. */
   jobs = 0
   /** When a job got a slot the last time, and since when none has one. */
@@ -87,7 +89,8 @@ export class Server {
   refused = false
   conduct: Conduct = new Conduct()
 
-  constructor(pool: PoolConfig, config: PoolMember) {
+  constructor(pool: PoolConfig, config: PoolMember, load: Tally = new LocalTally()) {
+    this.load = load
     this.pool = pool.name
     this.config = config
     this.source = config.source
@@ -97,6 +100,10 @@ export class Server {
     this.weight = config.weight
     this.limit = learntLimit(pool)
     this.slots = this.limit?.limit ?? pool.maxInFlight
+  }
+
+  get inFlight(): number {
+    return this.load.value
   }
 
   /** Nothing new, but who was there before may come back until it leaves. */

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { LocalTally } from '../../src/lib/tally.ts'
 import { openMemoryStore } from '../../src/engines/memory/memory-store.ts'
 import { createJobs, type Jobs } from '../../src/jobs/jobs.ts'
 import { createLocalBus } from '../../src/jobs/local-bus.ts'
@@ -46,7 +47,7 @@ class SimPool {
           leaving: false,
           backup: false,
           state: 'up',
-          inFlight: 0,
+          load: new LocalTally(),
           upSince: 0,
           returned: false,
           downSince: 0,
@@ -76,18 +77,17 @@ class SimPool {
   }
 
   freeSlots(server: Server): number {
-    return server.state !== 'up' || server.pausedUntil > this.#clock.monotonic() ? 0 : SLOTS - server.inFlight
+    return server.state !== 'up' || server.pausedUntil > this.#clock.monotonic() ? 0 : SLOTS - server.load.value
   }
 
   reserve(server: Server): boolean {
     if (this.freeSlots(server) <= 0) return false
-    server.inFlight++
-    return true
+    return server.load.take(SLOTS)
   }
 
   releaseJob(server: Server): void {
-    server.inFlight--
-    assert.ok(server.inFlight >= 0, 'a slot was released twice')
+    server.load.give()
+    assert.ok(server.load.value >= 0, 'a slot was released twice')
     for (const seeker of this.#seekers) seeker.slotFree(server)
   }
 
@@ -299,7 +299,7 @@ async function simulate(seed: number): Promise<void> {
   }
   await Promise.all(waits)
   assert.deepEqual([jobs.inFlight, jobs.watchers, upstream.running.size], [0, 0, 0])
-  for (const server of pool.servers) assert.equal(server.inFlight, 0, 'a slot was lost')
+  for (const server of pool.servers) assert.equal(server.load.value, 0, 'a slot was lost')
   await jobs.close()
 
   async function unfinished(ids: readonly string[]): Promise<number> {
