@@ -399,7 +399,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
 
   /** What reached no server is no load for another one, a stale connection no try; and where no server is left nothing is sent. */
   #mayRepeat(repeats: Repeats, mishap: Mishap): boolean {
-    return mishap === 'connect-failure' || mishap === 'stale' || repeats.hasTriedAll(this.#pool) || this.#pool.mayRepeat()
+    return mishap === 'connect-failure' || mishap === 'stale' || repeats.hasTriedAll(this.#pool) || this.#pool.retries.mayRepeat()
   }
 
   /** Can a try that begins then be answered before the call must end? */
@@ -455,7 +455,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     const server = this.#acquire(this.#canSpill())
     const pool = this.#pool
     if (server === undefined) return this.#giveHeld()
-    if (!pool.mayRepeat()) {
+    if (!pool.retries.mayRepeat()) {
       pool.release(server)
       return this.#giveHeld()
     }

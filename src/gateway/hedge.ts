@@ -107,7 +107,7 @@ export function rivalFor(
   // A slow server is no reason to use a backup.
   const others = pool.servers.filter((server) => server === slow || server.backup !== slow.backup)
   const server = pool.acquire({ excluded: new Set([...(tried ?? []), ...others]), keyHash, isSpillable: true })
-  if (server === undefined || pool.hasBudget()) return server
+  if (server === undefined || pool.retries.may()) return server
   pool.release(server)
   return undefined
 }

@@ -47,6 +47,8 @@ interface Entry {
 export interface WaitObserver {
   served(waitedMs: Millis): void
   count(why: WaitEnd): void
+  /** So many are in line now. */
+  size?(waiting: number): void
 }
 
 const EXPIRY_RESOLUTION_MS: Millis = 20
@@ -82,7 +84,11 @@ export class Line {
     const now = this.#clock.monotonic()
     const place = this.#list.add({ value: { waiter, excluded, bound, joinedAt: now, untilAt: now + forMs }, key, priority }, now)
     this.#timer ??= this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
-    return () => this.#list.remove(place)
+    this.#tellSize()
+    return () => {
+      this.#list.remove(place)
+      this.#tellSize()
+    }
   }
 
   /** Somebody who would be served later than one of this priority leaves, if there is one. */
@@ -102,7 +108,10 @@ export class Line {
     }
     const now = this.#clock.monotonic()
     const entry = this.#list.take(now, canUse)
-    if (entry !== undefined) this.#observer.served(now - entry.joinedAt)
+    if (entry !== undefined) {
+      this.#observer.served(now - entry.joinedAt)
+      this.#tellSize()
+    }
     return entry?.waiter
   }
 
@@ -131,9 +140,14 @@ export class Line {
     this.#timer = this.#list.size === 0 || this.#closed ? undefined : this.#clock.after(EXPIRY_RESOLUTION_MS, this.#expireSome)
   }
 
+  #tellSize(): void {
+    this.#observer.size?.(this.#list.size)
+  }
+
   #end(place: Place<Entry>, why: WaitEnd): void {
     this.#list.remove(place)
     this.#observer.count(why)
+    this.#tellSize()
     place.value.waiter.expire(why)
   }
 }

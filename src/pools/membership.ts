@@ -7,6 +7,7 @@ import type { PoolConfig } from '../config/config.ts'
 import { UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
 import { type Duty, memberDifference } from '../core/members/members.ts'
+import type { Tally } from '../lib/tally.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { Leaving, leaveLinks, type Left } from './leaving.ts'
@@ -25,6 +26,8 @@ export interface MembershipParts {
   /** Connections to it begin in another way from now on. */
   readonly redial: (server: Server) => void
   readonly gone: (server: Server) => void
+  /** What counts its requests, where that is shared. */
+  readonly load: (server: string) => Tally | undefined
 }
 
 export class Membership {
@@ -38,7 +41,7 @@ export class Membership {
     const config = parts.config()
     this.#parts = parts
     this.#leaving = new Leaving(parts.clock, (left) => this.#left(left))
-    this.#servers = members.map((member) => new Server(config, member))
+    this.#servers = members.map((member) => new Server(config, member, parts.load(member.name)))
     for (const [i, { duty }] of members.entries()) {
       if (duty !== 'ready') Object.assign(this.#servers[i] as Server, { duty, state: 'draining', because: becauseOf(duty) })
     }
@@ -78,7 +81,7 @@ export class Membership {
   #admit(member: PoolMember): Server {
     const { name, source } = member
     const config = this.#parts.config()
-    const server = this.#leaving.comeBack(name) ?? new Server(config, member)
+    const server = this.#leaving.comeBack(name) ?? new Server(config, member, this.#parts.load(name))
     take(server, member)
     server.limit = learntLimit(config)
     // Nothing that was known of it is taken for known: nobody has looked at it meanwhile.

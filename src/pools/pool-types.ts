@@ -1,9 +1,13 @@
 /** What a pool is asked for, what it tells, and what it stands on. */
 import type { Clock, Random } from '../ports/clock.ts'
+import type { Health } from '../core/health/health.ts'
+import type { Standing } from '../core/health/outliers.ts'
+import type { Millis } from '../lib/units.ts'
+import type { Tally } from '../lib/tally.ts'
 import type { Network } from '../ports/network.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Probers } from './probers.ts'
-import type { Server } from './server.ts'
+import type { Server, ServerState } from './server.ts'
 
 export interface PoolChange {
   readonly server: Server
@@ -29,6 +33,38 @@ export interface Wanted {
   readonly isSpillable?: boolean
 }
 
+/** A server as another thread knows it, who looks at it. Times are spans: threads count from moments of their own. */
+export interface Followed {
+  readonly name: string
+  readonly state: ServerState
+  readonly because: string
+  readonly health: Health
+  readonly refused: boolean
+  readonly standing: Standing
+  readonly isNew: boolean
+  readonly returned: boolean
+  readonly upForMs: Millis
+  readonly pausedForMs: Millis
+}
+
+/** What a pool's line tells other threads. */
+export interface LineSigns {
+  /** So many requests wait: nobody else takes a slot before them. */
+  waits(count: number): void
+  /** A job found no slot. */
+  isHungry(): void
+  /** From now on whoever frees a slot says so again. */
+  looks(): void
+}
+
+/** What several threads count together. */
+export interface SharedCounts {
+  tally(pool: string, server: string): Tally | undefined
+  /** Nothing is in flight there any more, and it is gone. */
+  forget(pool: string, server: string): void
+  signs(pool: string): LineSigns
+}
+
 export interface PoolPorts {
   readonly clock: Clock
   readonly random: Random
@@ -36,4 +72,6 @@ export interface PoolPorts {
   readonly telemetry: Telemetry
   /** Shared with other pools. */
   readonly probers?: Probers
+  /** Absent: no other thread sends to its servers. */
+  readonly shared?: SharedCounts | undefined
 }

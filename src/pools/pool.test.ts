@@ -101,9 +101,9 @@ test('nothing is repeated while more than half of the servers that are up take n
   for (const server of [a, b, c, d]) server.state = 'up'
   a.load.take(1)
   pool.pause(b, 1000)
-  assert.equal(pool.mayRepeat(), true, 'two of four; the fifth is not up')
+  assert.equal(pool.retries.mayRepeat(), true, 'two of four; the fifth is not up')
   c.load.take(1)
-  assert.equal(pool.mayRepeat(), false, 'three of four')
+  assert.equal(pool.retries.mayRepeat(), false, 'three of four')
 })
 
 test('a waiter that nobody wants any more is passed over, and leaves by itself', (t) => {

@@ -7,30 +7,26 @@ import { pickFewestTunnels } from '../core/balancing/turns.ts'
 import { type Balancer, type Choice, createBalancer } from '../core/balancing/balancer.ts'
 import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
-import { RetryBudget } from '../core/retry/budget.ts'
 import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig, ServerConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
-import type { Counter } from '../telemetry/telemetry.ts'
 import { Dialling } from '../net/dialling.ts'
 import { Checks } from './checks.ts'
 import { createJudge, type Judge } from './judge.ts'
 import { cutLinks, leaveLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
+import { JobSlots } from './job-slots.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership, type MembershipParts } from './membership.ts'
-import type { PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
+import type { Followed, LineSigns, PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
 import { ServerMeter } from './server-meter.ts'
 import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
+import { SecondTries } from './second-tries.ts'
 import { setShares } from './shares.ts'
 import { Shortage } from './shortage.ts'
-
-/** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
-const JOBS_TURN_MS: Millis = 1_000
-const JOBS_TURN_TIMES = 4
 
 export class Pool {
   readonly name: string
@@ -41,17 +37,18 @@ export class Pool {
   readonly dialling: Dialling
   /** What its requests meet. */
   readonly live: LiveTraffic = new LiveTraffic()
-  retries: RetryBudget
+  readonly retries: SecondTries
   #balancer: Balancer<Server>
   /** Some server starts slowly. */
   #ramping = false
   readonly #line: Line
   readonly #waits: WaitCounters
+  /** To the other threads that send to its servers. */
+  readonly #signs: LineSigns | undefined
   readonly #checks: Checks
   #judge: Judge | undefined
-  readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
-  readonly #seekers = new Set<SlotSeeker>()
+  readonly #jobs: JobSlots
   /** No server is up, and some are only thought to be bad: then nobody's opinion counts. */
   #panics = false
   #resumeTimer: Timer | undefined
@@ -68,18 +65,18 @@ export class Pool {
     this.dialling = new Dialling(config, ports)
     this.#shortage = new Shortage(config.name, ports)
     this.#membership = this.#createMembership(members)
-    this.retries = new RetryBudget(config.retries)
-    const waits = new WaitCounters(config.name, ports.telemetry)
+    this.retries = new SecondTries({ ...ports, pool: config.name, rule: config.retries, mostlyBusy: () => this.#mostlyBusy() })
+    const signs = ports.shared?.signs(config.name)
+    this.#signs = signs
+    const waits = new WaitCounters(config.name, ports.telemetry, signs)
     this.#waits = waits
+    this.#jobs = new JobSlots({ clock: ports.clock, live: this.live, config: () => this.#config, hungry: signs && (() => signs.isHungry()) })
     this.#line = new Line(ports.clock, config.queueing, waits)
     this.#checks = new Checks(config.health, { ...ports, dialling: this.dialling }, (server, result, tookMs) =>
       this.#checked(server, result, tookMs),
     )
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
     this.#balancer = this.#createBalancer()
-    const counter = (outcome: string): Counter =>
-      ports.telemetry.metrics.counter('spillway_retries_total', METRICS.spillway_retries_total.help, { pool: config.name, outcome })
-    this.#retried = { sent: counter('sent'), refused: counter('refused') }
   }
 
   /** Begins to check the servers. */
@@ -184,41 +181,15 @@ export class Pool {
     return server.pausedUntil !== 0 && server.pausedUntil > this.#ports.clock.monotonic()
   }
 
-  /** A slot for a job. While live requests come some are kept for them; one of each server is the jobs' in any case. */
+  /** A slot for a job. */
   reserve(server: Server): boolean {
-    if (this.freeSlots(server) === 0) return false
-    const now = this.#ports.clock.monotonic()
-    if (server.jobs >= this.#jobsMax(server) && this.live.comes(now)) return false
-    if (!server.load.take(server.slots)) return false
-    server.jobs++
-    server.jobsFrom = now
-    return true
+    return this.#jobs.take(server, this.freeSlots(server))
   }
 
   /** The slot of a job is free again. */
   releaseJob(server: Server): void {
-    if (--server.jobs === 0) server.jobsUntil = this.#ports.clock.monotonic()
+    this.#jobs.ended(server)
     this.release(server)
-  }
-
-  /** Jobs on a server, while live requests come. */
-  #jobsMax({ slots }: Server): number {
-    return Math.max(1, slots - Math.floor(slots * this.config.reserve))
-  }
-
-  /**
-   * May a request that reached a server in vain be sent to another one? Not when most of them have enough to do already, and not more often than the
-   * pool's budget says. True: it counts.
-   */
-  mayRepeat(): boolean {
-    const may = this.hasBudget()
-    this.#retried[may ? 'sent' : 'refused'].inc()
-    return may
-  }
-
-  /** The same for any second try. True: it counts against the budget. */
-  hasBudget(): boolean {
-    return !this.#mostlyBusy() && this.retries.take(this.#ports.clock.monotonic())
   }
 
   /** More than half of the servers in use take nothing more now. */
@@ -340,8 +311,7 @@ export class Pool {
   }
 
   onSlotFree(seeker: SlotSeeker): () => void {
-    this.#seekers.add(seeker)
-    return () => void this.#seekers.delete(seeker)
+    return this.#jobs.onSlotFree(seeker)
   }
 
   // --- what live requests met
@@ -394,7 +364,7 @@ export class Pool {
     const before = this.#config
     this.#config = config
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
-    if (changed('retries')) this.retries = new RetryBudget(config.retries)
+    if (changed('retries')) this.retries.goBy(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
     if (changed('outliers')) this.#rejudge(config.outliers)
     const dialsAnew = this.dialling.configure(config)
@@ -431,7 +401,11 @@ export class Pool {
         this.#checks.forget(server)
         this.#look(server)
       },
-      gone: (server) => this.dialling.forget(server.name),
+      load: (server) => this.#ports.shared?.tally(this.name, server),
+      gone: (server) => {
+        this.dialling.forget(server.name)
+        this.#ports.shared?.forget(this.name, server.name)
+      },
     }
     return new Membership(parts, members)
   }
@@ -473,21 +447,43 @@ export class Pool {
     }
   }
 
+  // --- another thread looks at the servers
+
+  /** What it has found out. */
+  follow(servers: readonly Followed[]): void {
+    const now = this.#ports.clock.monotonic()
+    for (const seen of servers) {
+      const server = this.servers.find(({ name }) => name === seen.name)
+      if (server === undefined) continue
+      const { state, because, health, refused, standing, pausedForMs } = seen
+      Object.assign(server, { health, refused, isNew: seen.isNew })
+      server.conduct.standing = standing
+      if (server.state !== state) this.#enter(server, state, because, 'members')
+      if (state === 'up') Object.assign(server, { returned: seen.returned, upSince: now - seen.upForMs })
+      server.pausedUntil = pausedForMs > 0 ? now + pausedForMs : 0
+    }
+    this.#ramp(now)
+    this.#lookForPanic()
+    this.#armResume()
+  }
+
   // --- the line
+
+  /** Another thread has given slots back. */
+  slotsFreed(): void {
+    this.#signs?.looks()
+    for (const server of this.servers) this.#offer(server)
+  }
+
+  /** In another thread something may have ended of what they had to do. */
+  lookAtLeaving(): void {
+    for (const server of this.leaving) this.#membership.leaving.lookAt(server)
+  }
 
   /** Slots that became free go to who waits, and only then to jobs, unless these wait for ever. */
   #offer(server: Server): void {
-    if (this.#line.size > 0) this.#serveLine(server, this.#isJobsTurn(server) ? 1 : 0)
-    if (this.freeSlots(server) > 0) for (const seeker of this.#seekers) seeker.slotFree(server)
-  }
-
-  /** A line that never ends would keep a backlog from ever being worked off: so its jobs have a fifth of the time of one slot. */
-  #isJobsTurn(server: Server): boolean {
-    if (server.jobs > 0) return false
-    const restMs = Math.max(JOBS_TURN_MS, JOBS_TURN_TIMES * (server.jobsUntil - server.jobsFrom))
-    if (this.#ports.clock.monotonic() - server.jobsUntil < restMs) return false
-    for (const seeker of this.#seekers) if (seeker.wants(server)) return true
-    return false
+    if (this.#line.size > 0) this.#serveLine(server, this.#jobs.isTurn(server) ? 1 : 0)
+    if (this.freeSlots(server) > 0) this.#jobs.offer(server)
   }
 
   /** All of its free slots but `kept`. */

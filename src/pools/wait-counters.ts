@@ -3,6 +3,7 @@ import type { Millis } from '../lib/units.ts'
 import { METRICS } from '../telemetry/names.ts'
 import type { Counter, Histogram, Telemetry } from '../telemetry/telemetry.ts'
 import type { WaitEnd } from './line.ts'
+import type { LineSigns } from './pool-types.ts'
 
 export type WaitOutcome = WaitEnd | 'served' | 'shed' | 'full'
 
@@ -10,10 +11,12 @@ export class WaitCounters {
   readonly #pool: string
   readonly #telemetry: Telemetry
   readonly #counters = new Map<WaitOutcome, Counter>()
+  readonly #signs: LineSigns | undefined
   #times: Histogram | undefined
 
-  constructor(pool: string, telemetry: Telemetry) {
+  constructor(pool: string, telemetry: Telemetry, signs?: LineSigns) {
     this.#pool = pool
+    this.#signs = signs
     this.#telemetry = telemetry
   }
 
@@ -23,6 +26,10 @@ export class WaitCounters {
     this.#times ??= this.#telemetry.metrics.histogram('spillway_pool_wait_seconds', help, { pool: this.#pool })
     this.#times.observe(waitedMs / 1000)
     this.count('served')
+  }
+
+  size(waiting: number): void {
+    this.#signs?.waits(waiting)
   }
 
   count<T extends WaitOutcome>(outcome: T): T {
