@@ -15,7 +15,7 @@ import { fieldLines } from '../http1/write.ts'
 import type { FieldEdits } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { CallTrace } from '../telemetry/call-trace.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 import { hopOf, requestFields } from './request-fields.ts'
 
 /** A call, or a request of a batch as if it were one. */
@@ -26,13 +26,13 @@ const TRACE_BYTES = 24
 const SPAN_BYTES = 8
 
 /** Its id and its trace, where the configuration wants them: first of all, so that whatever becomes of it has them. */
-export function markCall(call: DownstreamCall, context: CallContext): void {
+export function markCall(call: DownstreamCall, context: LiveContext): void {
   const { requestId, tracing } = context.config
   if (requestId !== undefined) markId(call, requestId, context)
   if (tracing !== undefined) markTrace(call, tracing, context)
 }
 
-function markId(call: DownstreamCall, { header, accept }: RequestIdConfig, { random }: CallContext): void {
+function markId(call: DownstreamCall, { header, accept }: RequestIdConfig, { random }: LiveContext): void {
   const believed = accept === 'anyone' || (accept === 'trusted' && call.peer.trusted)
   const came = believed ? acceptableRequestId(headerValues(call.head.headers, header)) : undefined
   const id = came ?? newRequestId(random.bytes(REQUEST_ID_BYTES))
@@ -43,7 +43,7 @@ function markId(call: DownstreamCall, { header, accept }: RequestIdConfig, { ran
   editAnswers(call, (lines) => `${withoutLines(lines, drop)}${name}: ${id}\r\n`)
 }
 
-function markTrace(call: DownstreamCall, { start, accept }: TracingConfig, { random }: CallContext): void {
+function markTrace(call: DownstreamCall, { start, accept }: TracingConfig, { random }: LiveContext): void {
   const believed = accept === 'anyone' || call.peer.trusted
   const came = believed && call.head.traceparent !== '' ? parseTraceparent(call.head.traceparent) : undefined
   if (came === undefined && !start) return believed ? undefined : addMark(call, TRACE_FIELDS, [])
@@ -67,7 +67,7 @@ function canonicalName(lower: string): string {
 }
 
 /** What the route does to every call. */
-export function dressCall(call: DownstreamCall, match: RouteMatch, context: CallContext): void {
+export function dressCall(call: DownstreamCall, match: RouteMatch, context: LiveContext): void {
   const { actions } = match.route
   if (actions === undefined) return
   if (actions.serverTiming === true) call.log.trace ??= new CallTrace(context.clock, call.receivedAt)
@@ -75,7 +75,7 @@ export function dressCall(call: DownstreamCall, match: RouteMatch, context: Call
 }
 
 /** The match to go on with; undefined: the call has been answered. */
-export function actOn(call: DownstreamCall, match: RouteMatch, context: CallContext): RouteMatch | undefined {
+export function actOn(call: DownstreamCall, match: RouteMatch, context: LiveContext): RouteMatch | undefined {
   const { actions } = match.route
   if (actions?.respond !== undefined) {
     respond(call, actions.respond, match, context)
@@ -96,21 +96,21 @@ export function rewrittenTarget(
   return rewrite === undefined ? undefined : rewriteTarget(rewrite, { target: head.target, path: head.path, params, pattern })
 }
 
-function respond(call: DownstreamCall, with_: Redirect | FixedAnswer, match: RouteMatch, context: CallContext): void {
+function respond(call: DownstreamCall, with_: Redirect | FixedAnswer, match: RouteMatch, context: LiveContext): void {
   const cors = corsHeaders(match.route.cors, call)
   call.log.by = with_.kind
   if (with_.kind === 'answer') return call.send(with_.status, [...with_.headers, ...cors], with_.body)
   call.send(with_.status, ['Location', locationOf(with_, valuesOf(call, match, context)), ...cors], '')
 }
 
-function valuesOf(call: ActedOn, { params, pattern }: RouteMatch, context: CallContext): ValueOf {
+function valuesOf(call: ActedOn, { params, pattern }: RouteMatch, context: LiveContext): ValueOf {
   const scheme = hopOf(call, context).proto
   const { path } = call.head
   return variablesOfCall(call, { clients: context.clients, scheme, parameter: (name) => parameterOf(name, { params, path, pattern }) })
 }
 
 /** Undefined, as for most: the server gets what came. */
-export function requestEdits(call: ActedOn, match: RouteMatch, context: CallContext): FieldEdits | undefined {
+export function requestEdits(call: ActedOn, match: RouteMatch, context: LiveContext): FieldEdits | undefined {
   const { actions } = match.route
   const { marks } = call
   if (actions?.request === undefined && actions?.rewrite?.host === undefined) return marks
@@ -138,7 +138,7 @@ export interface ServerFields {
 }
 
 /** What the server of a direct call gets. */
-export function serverFields(call: DownstreamCall, match: RouteMatch, context: CallContext): ServerFields {
+export function serverFields(call: DownstreamCall, match: RouteMatch, context: LiveContext): ServerFields {
   const lines = requestFields(call.head, call.peer, hopOf(call, context))
   const edits = requestEdits(call, match, context)
   if (edits === undefined) return { lines, only: undefined }

@@ -8,14 +8,14 @@ import type { Call } from '../net/call.ts'
 
 const NO_BODY = new Uint8Array(0)
 
-export function balanceHash(balance: Balance, call: Call, { params }: RouteMatch, clients: Clients): number | undefined {
+export function balanceHash(balance: Balance, call: Call, { params }: RouteMatch, clients: Pick<Clients, 'addressOf'>): number | undefined {
   if (typeof balance === 'string') return undefined
   const value = shownBy(balance.by, call, params, clients)
   return value === undefined ? undefined : hash32(value)
 }
 
 /** What the call shows of that. */
-export function shownBy({ from, name }: BalanceSource, call: Call, params: RouteMatch['params'], clients: Clients): string | undefined {
+export function shownBy({ from, name }: BalanceSource, call: Call, params: RouteMatch['params'], clients: Pick<Clients, 'addressOf'>): string | undefined {
   switch (from) {
     case 'address':
       return clients.addressOf(call)

@@ -2,7 +2,6 @@
  * The way of a call, from its head to who answers it. Read top to bottom, it is the table of contents of the gateway:
  * admit, job endpoints, route, CORS, then one of tunnel, direct, spill, queue.
  */
-import type { StickyConfig } from '../config/config.ts'
 import { corsHeaders } from '../api/cors.ts'
 import { isJobsPath } from '../api/job-addresses.ts'
 import { handleJobsCall } from '../api/job-endpoints.ts'
@@ -19,20 +18,17 @@ import { BodyCollector, type BodyLimits, type CollectedBody, collectBody } from 
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handleBatch, isBatchesPath } from './batch.ts'
 import { choiceFor } from './choice.ts'
-import { cookieForServers } from './sticky.ts'
 import type { CallContext } from './context.ts'
 import { answerPreflight } from './cors.ts'
-import { DirectCall } from './direct.ts'
 import { orderUnknown, type SpillHandOver } from './direct-request.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
-import { balanceHash } from './balance-hash.ts'
 import { observe } from './observe.ts'
-import { clientKeyOf, mayBecomeJob, mustBecomeJob, priorityOf } from './policies.ts'
+import { hideOwnCookie, poolOf, serveLive, serversOf } from './live.ts'
+import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { hopOf } from './request-fields.ts'
-import { actOn, addMark, dressCall, editedHeaders, markCall, requestEdits, serverFields } from './actions.ts'
+import { actOn, dressCall, editedHeaders, markCall, requestEdits } from './actions.ts'
 import { openTunnel, type TunnelRequest } from './tunnel.ts'
-import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 
 /** How long a body waits for room in memory where no pool says it. */
@@ -130,12 +126,6 @@ function forwarded(call: DownstreamCall, match: RouteMatch, context: CallContext
   return editedHeaders(forwardRequestHeaders(call.head, call.peer, hopOf(call, context)), requestEdits(call, match, context))
 }
 
-/** It is between the client and us. */
-function hideOwnCookie(call: DownstreamCall, sticky: StickyConfig): void {
-  const left = cookieForServers(call.head, sticky)
-  if (left !== undefined) addMark(call, ['cookie'], left)
-}
-
 function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallContext): TunnelRequest {
   const parts = { route: match.route, pool: serversOf(match, context), choice: choiceFor(call, match, context) }
   return { ...parts, target: match.target, headers: forwarded(call, match, context) }
@@ -143,20 +133,12 @@ function tunnelRequest(call: DownstreamCall, match: RouteMatch, context: CallCon
 
 /** `order`: others of this key must not pass it, nor it them. */
 function serve(call: DownstreamCall, match: RouteMatch, context: CallContext, order?: KeyRef): void {
-  const { route } = match
-  const priority = priorityOf(call.head, route)
-  if (typeof priority === 'object') return sendFailure(call, priority, corsHeaders(route.cors, call))
-  const storable = mayBecomeJob(call, route) && call.head.bodyLength <= context.config.limits.jobBody
+  const storable = mayBecomeJob(call, match.route) && call.head.bodyLength <= context.config.limits.jobBody
   const spill =
-    route.mode === 'spill' && storable
+    match.route.mode === 'spill' && storable
       ? (taken: SpillHandOver) => settle(call, answered(call, spillOver(call, match, taken, context), context), context)
       : undefined
-  const cors = route.cors === undefined ? undefined : corsHeaders(route.cors, call)
-  const fields = serverFields(call, match, context)
-  const choice = choiceFor(call, match, context)
-  const pool = choice?.pool ?? serversOf(match, context)
-  const keyHash = choice === undefined ? balanceHash(pool.config.balance, call, match, context.clients) : undefined
-  new DirectCall(call, { route, pool, target: match.target, fields, cors, keyHash, choice, order, spill, priority }, context).start()
+  serveLive(call, match, context, { order, spill })
 }
 
 /** A request may be served at once, but not before queued ones of its key. */
@@ -188,15 +170,6 @@ function bodyLimits(match: RouteMatch, context: CallContext): BodyLimits {
   const { budget, clock } = context
   const { waitMs } = poolOf(match, context)?.config ?? { waitMs: ROOM_WAIT_MS }
   return { bytesMax: context.config.limits.jobBody, budget, clock, waitMs }
-}
-
-/** Of a route that serves. Only one that queues may have none. */
-function serversOf(match: RouteMatch, context: CallContext): Pool {
-  return poolOf(match, context) as Pool
-}
-
-function poolOf({ route }: RouteMatch, context: CallContext): Pool | undefined {
-  return route.pool === undefined ? undefined : context.pools.get(route.pool)
 }
 
 /** The direct path gave up before anything was done: what it read of the body, and the rest, become a job. */

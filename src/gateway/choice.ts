@@ -9,7 +9,7 @@ import type { ResponseHead } from '../http1/message.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Call } from '../net/call.ts'
 import { balanceHash, shownBy } from './balance-hash.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 import type { Session } from './sticky.ts'
 import type { Failovers } from '../pools/failovers.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -34,7 +34,7 @@ export interface Seeking {
 }
 
 /** Undefined, as a rule: the balancing of its one pool decides. */
-export function choiceFor(call: Call, match: RouteMatch, context: CallContext): Choice | undefined {
+export function choiceFor(call: Call, match: RouteMatch, context: LiveContext): Choice | undefined {
   const { route } = match
   const { failovers, pools } = context
   const one = pools.get(route.pool ?? '') as Pool
@@ -54,7 +54,7 @@ function serversOf(pools: readonly Pool[]): readonly Server[] {
   return pools.length === 1 ? (pools[0] as Pool).servers : pools.flatMap(({ servers }) => servers)
 }
 
-function sideOf(call: Call, { route: { split }, params }: RouteMatch, context: CallContext): Pool | undefined {
+function sideOf(call: Call, { route: { split }, params }: RouteMatch, context: LiveContext): Pool | undefined {
   if (split === undefined) return undefined
   const shown = split.by === undefined ? undefined : shownBy(split.by, call, params, context.clients)
   const by: SplitBy = shown === undefined ? { unit: context.random.unit() } : { hash: splitHash(shown) }

@@ -1,4 +1,4 @@
-/** What every call needs of the running gateway. Made once by the wiring; calls read it, none changes it. */
+/** What calls need of the running gateway. Made by the wiring; calls read it, none changes it. */
 import type { Clients } from '../api/clients.ts'
 import type { EventSockets } from '../api/event-socket.ts'
 import type { ApiKeys } from '../api/queues/rights.ts'
@@ -24,7 +24,8 @@ import type { RouteModes } from './route-modes.ts'
 import type { Sticky } from './sticky.ts'
 import type { Tunnels } from './tunnels.ts'
 
-export interface CallContext {
+/** What serves a call now: servers, and no store. All that a worker has. */
+export interface LiveContext {
   readonly config: Config
   /** How this hop names itself to servers. */
   readonly forwarding: ForwardOptions
@@ -40,6 +41,18 @@ export interface CallContext {
   readonly sticky: Sticky
   readonly upstream: Upstream
   readonly budget: BufferBudget
+  readonly jobs: Pick<Jobs, 'isHeld'>
+  readonly clients: Pick<Clients, 'addressOf'>
+  readonly hedges: Hedges
+  readonly mirrors: Mirrors
+  readonly routeCounters: RouteCounters
+  readonly routeModes: Pick<RouteModes, 'of' | 'mayWait' | 'waitIsOver' | 'served'>
+  /** Absent: it is off. */
+  readonly guard?: Guard | undefined
+}
+
+/** And what makes jobs of calls, and watches these. */
+export interface CallContext extends LiveContext {
   readonly jobs: Jobs
   /** Calls that the store has to do with. */
   readonly storeCalls: Pending
@@ -47,12 +60,7 @@ export interface CallContext {
   readonly apiKeys: ApiKeys
   readonly clients: Clients
   readonly eventSockets: EventSockets
-  readonly hedges: Hedges
-  readonly mirrors: Mirrors
-  readonly routeCounters: RouteCounters
   readonly routeModes: RouteModes
   readonly modeSwitches: ModeSwitches
   readonly tunnels: Tunnels
-  /** Absent: it is off. */
-  readonly guard?: Guard | undefined
 }

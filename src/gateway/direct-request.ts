@@ -12,7 +12,7 @@ import type { Pool } from '../pools/pool.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 import type { OutgoingBody } from '../upstream/upstream.ts'
 import type { Choice } from './choice.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 
 export interface DirectRequest {
   readonly route: RouteConfig
@@ -33,6 +33,8 @@ export interface DirectRequest {
   readonly order: KeyRef | undefined
   /** Set when the request may become a job: takes over, with the whole or the beginning of the body. */
   readonly spill: ((handOver: SpillHandOver) => void) | undefined
+  /** Set in a worker: whoever finds no free slot waits elsewhere, with the whole or the beginning of the body. */
+  readonly elsewhere?: ((handOver: SpillHandOver) => void) | undefined
 }
 
 export interface SpillHandOver {
@@ -68,6 +70,6 @@ export function isNotNow(status: number): boolean {
   return status === 503 || status === 429
 }
 
-export function retryAfterMs(headers: FlatHeaders, context: CallContext): Millis | undefined {
+export function retryAfterMs(headers: FlatHeaders, context: LiveContext): Millis | undefined {
   return parseRetryAfter(headerValue(headers, 'retry-after'), context.clock.now())
 }

@@ -19,7 +19,7 @@ import type { UpstreamConnection, UpstreamFailure } from '../net/upstream-connec
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
 import type { WaitEnd, Waiter } from '../pools/line.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 import { type DirectRequest, isBad, isNotNow, orderUnknown, outgoingBody, retryAfterMs, type SpillHandOver } from './direct-request.ts'
 import { type Hedge, rivalFor } from './hedge.ts'
 import { Repeats } from './repeats.ts'
@@ -32,7 +32,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   deadlineAt: Deadline = NEVER
   readonly #call: DownstreamCall
   readonly #request: DirectRequest
-  readonly #context: CallContext
+  readonly #context: LiveContext
   #head: string
   /** It has a slot, and perhaps a part of the answer. */
   #try: Try | undefined
@@ -57,7 +57,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #failed: Failure | undefined
   #body: RequestStream | undefined
 
-  constructor(call: DownstreamCall, request: DirectRequest, context: CallContext) {
+  constructor(call: DownstreamCall, request: DirectRequest, context: LiveContext) {
     this.#call = call
     this.#request = request
     this.#pool = request.pool
@@ -104,6 +104,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       return this.#take(server)
     }
     this.#late = true
+    const { elsewhere } = this.#request
+    if (elsewhere !== undefined && this.#isWhole()) return this.#handOver(elsewhere, 'capacity', 'no slot is free')
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#repeats?.hasTriedAll(pool) === true) return this.#noServer('no_server', 'every server of the pool was tried')
@@ -494,10 +496,20 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     return this.#request.spill !== undefined && !this.#call.responseStarted && (this.#body?.replayable ?? true)
   }
 
+  /** Whoever takes it over could begin anew. */
+  #isWhole(): boolean {
+    return !this.#call.responseStarted && this.#held === undefined && (this.#body?.replayable ?? true)
+  }
+
   #spill(reason: string, why?: 'queueing'): void {
+    const cause = why ?? (this.#pool.upServers().length === 0 ? 'no_server' : 'capacity')
+    if (this.#request.spill !== undefined) this.#handOver(this.#request.spill, cause, reason)
+  }
+
+  #handOver(taker: (handOver: SpillHandOver) => void, cause: SpillHandOver['cause'], reason: string): void {
     const stream = this.#body
     const handOver: SpillHandOver = {
-      cause: why ?? (this.#pool.upServers().length === 0 ? 'no_server' : 'capacity'),
+      cause,
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
@@ -507,7 +519,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     this.#finish()
     const { trace } = this.#call.log
     if (trace !== undefined) trace.phase = 'gateway'
-    this.#request.spill?.(handOver)
+    taker(handOver)
     if (stream !== undefined && handOver.rest !== undefined) stream.divertTo(handOver.rest)
   }
 

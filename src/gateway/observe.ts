@@ -5,10 +5,10 @@ import type { DownstreamCall } from '../net/downstream-call.ts'
 import { CallTrace } from '../telemetry/call-trace.ts'
 import { redactPath } from '../telemetry/redact.ts'
 import type { AccessLine } from '../telemetry/telemetry.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 
 /** Whatever becomes of it. */
-export function observe(call: DownstreamCall, context: CallContext): void {
+export function observe(call: DownstreamCall, context: LiveContext): void {
   if (context.telemetry.accessLog) call.log.trace = new CallTrace(context.clock, call.receivedAt)
   call.onEnd(() => {
     const { log } = call
@@ -33,7 +33,7 @@ interface Ended {
   readonly trace: CallTrace
 }
 
-function lineOf(call: DownstreamCall, { status, tookMs, trace }: Ended, context: CallContext): AccessLine {
+function lineOf(call: DownstreamCall, { status, tookMs, trace }: Ended, context: LiveContext): AccessLine {
   const { head, log } = call
   const { route, mode, server, job, error } = log
   const client = call.peer.trusted ? context.clients.addressOf(call) : call.peer.address

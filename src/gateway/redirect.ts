@@ -5,9 +5,9 @@ import { secureUrl } from '../core/routing/secure-url.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { observe } from './observe.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 
-export function redirectCall(call: DownstreamCall, redirect: NonNullable<ListenerConfig['redirect']>, context: CallContext): void {
+export function redirectCall(call: DownstreamCall, redirect: NonNullable<ListenerConfig['redirect']>, context: LiveContext): void {
   observe(call, context)
   const { host, target } = call.head
   if (host === '') return sendFailure(call, failure('bad_request', 'only https is served, and without a Host nobody knows where'))

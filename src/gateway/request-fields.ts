@@ -3,10 +3,10 @@ import { type ForwardOptions, type ForwardingPeer, forwardRequestHeaders } from 
 import type { RequestHead } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
 import type { Call } from '../net/call.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 
 /** How this hop names itself to servers. */
-export function hopOf({ peer }: Pick<Call, 'peer'>, context: Pick<CallContext, 'forwarding' | 'secureForwarding'>): ForwardOptions {
+export function hopOf({ peer }: Pick<Call, 'peer'>, context: Pick<LiveContext, 'forwarding' | 'secureForwarding'>): ForwardOptions {
   return peer.secure === true ? context.secureForwarding : context.forwarding
 }
 

@@ -6,7 +6,7 @@ import type { BodySink } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { UpstreamConnection } from '../net/upstream-connection.ts'
 import { BodyCopy } from './body-copy.ts'
-import type { CallContext } from './context.ts'
+import type { LiveContext } from './context.ts'
 import type { MirroredBody } from './mirror.ts'
 
 interface RequestStreamOptions {
@@ -31,7 +31,7 @@ export class RequestStream implements BodySink {
   #connection: UpstreamConnection | undefined
   #rest: BodySink | undefined
 
-  constructor(call: DownstreamCall, context: CallContext, { copyBytesMax, only, tooLarge }: RequestStreamOptions) {
+  constructor(call: DownstreamCall, context: LiveContext, { copyBytesMax, only, tooLarge }: RequestStreamOptions) {
     this.#call = call
     this.#bytesMax = context.config.limits.body
     this.#tooLarge = tooLarge
