@@ -19,6 +19,7 @@ export const LAYERS = [
   'webhooks',
   'api',
   'gateway',
+  'workers',
   'admin',
   'gateway.ts',
   'cli',

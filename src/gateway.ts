@@ -39,6 +39,7 @@ import { createLocalBus } from './jobs/local-bus.ts'
 import { hostPortText } from './lib/host-port.ts'
 import type { Millis } from './lib/units.ts'
 import { Pending } from './lib/pending.ts'
+import { LocalTally } from './lib/tally.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
 import { wrongDialling } from './net/dialling.ts'
@@ -195,7 +196,7 @@ class RunningGateway implements Gateway {
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
-    this.#connections = { open: 0, max: config.limits.connections, onFull: (open) => this.#limitReached('connections', open) }
+    this.#connections = { open: new LocalTally(), max: config.limits.connections, onFull: (open) => this.#limitReached('connections', open) }
     this.fatal = new Promise((resolve) => {
       this.#die = resolve
     })
@@ -480,7 +481,7 @@ class RunningGateway implements Gateway {
       successor: () => upgrading.successor,
       ready: () => this.#readiness,
       listeners: () => this.listeners.map(hostPortText),
-      connections: () => this.#connections.open,
+      connections: () => this.#connections.open.value,
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
       idleOf: (server) => this.#upstream?.idleOf(server) ?? 0,

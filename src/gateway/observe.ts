@@ -12,6 +12,7 @@ export function observe(call: DownstreamCall, context: LiveContext): void {
   if (context.telemetry.accessLog) call.log.trace = new CallTrace(context.clock, call.receivedAt)
   call.onEnd(() => {
     const { log } = call
+    if (log.elsewhere === true) return
     const tookMs = context.clock.monotonic() - call.receivedAt
     const status = call.status === 0 ? 499 : call.status
     const { route, mode, error } = log

@@ -58,6 +58,8 @@ export interface CallLog {
   error?: string
   requestId?: string
   traceId?: string
+  /** Another thread has it, and tells of it. */
+  elsewhere?: boolean
   /** The gateway answered by itself. */
   by?: 'redirect' | 'answer'
   /** Only where somebody reads it. */

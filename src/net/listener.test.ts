@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RawClient, rawAsk } from '../../test/support/raw-client.ts'
 import { until } from '../../test/support/until.ts'
+import { LocalTally } from '../lib/tally.ts'
 import { systemClock, systemNetwork } from '../ports/system.ts'
 import { Listener, type ListenerOptions } from './listener.ts'
 import { Sweeper } from './sweeper.ts'
@@ -18,7 +19,7 @@ async function openListener(name: string, change: Partial<ListenerOptions>): Pro
     limits: { headBytesMax: 1000, headersMax: 10, targetBytesMax: 100 },
     timeouts: { headMs: 1000, bodyMs: 1000, idleMs: 1000, stallMs: 1000 },
     trustedPeers: [],
-    connections: { open: 0, max: 5000, onFull: () => undefined },
+    connections: { open: new LocalTally(), max: 5000, onFull: () => undefined },
     onCall: () => undefined,
     onRefused: () => undefined,
     ...change,
@@ -30,7 +31,9 @@ test('who finds all places taken is told so by the gateway’s configured name',
     ['edge-1', 'edge-1'],
     ['1st', '"1st"'],
   ] as const) {
-    const listener = await openListener(name, { connections: { open: 1, max: 1, onFull: () => undefined } })
+    const full = new LocalTally()
+    full.take(1)
+    const listener = await openListener(name, { connections: { open: full, max: 1, onFull: () => undefined } })
     t.after(() => listener.close())
     const answer = await rawAsk(listener.address.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
     assert.equal(answer.status, 503)

@@ -3,11 +3,12 @@ import type { BlockList } from 'node:net'
 import { ERRORS, problem } from '../core/errors.ts'
 import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
+import type { Tally } from '../lib/tally.ts'
 import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
 import { Doorway } from './doorway.ts'
 import { isInside, networkList, plainAddress } from './networks.ts'
-import type { Arrival, Arriving, Reception } from './reception.ts'
+import type { Arrival, Arriving, Receiver } from './reception.ts'
 
 export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly network: Network
@@ -18,12 +19,14 @@ export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   /** Shared by all listeners of a gateway. */
   readonly connections: ConnectionCount
   /** What comes before the first request. Absent: nothing. */
-  readonly reception?: Reception
+  readonly reception?: Receiver
+  /** Other threads listen on the same address. */
+  readonly shared?: boolean
 }
 
 /** How many client connections are open, and how many may be. */
 export interface ConnectionCount {
-  open: number
+  readonly open: Tally
   readonly max: number
   onFull(open: number): void
 }
@@ -65,8 +68,8 @@ export class Listener {
   /** Rejects when the address cannot be had (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
   static async open(options: ListenerOptions): Promise<Listener> {
     const listener = new Listener(options)
-    const { network, host, port } = options
-    listener.#listening = await network.listen({ host, port, backlog: BACKLOG }, listener.#onConnection)
+    const { network, host, port, shared = false } = options
+    listener.#listening = await network.listen({ host, port, backlog: BACKLOG, shared }, listener.#onConnection)
     return listener
   }
 
@@ -122,7 +125,7 @@ export class Listener {
 
   #stopReceiving(): void {
     this.#listening?.close()
-    this.#options.reception?.options.tls?.close()
+    this.#options.reception?.close()
   }
 
   readonly #onConnection = (socket: NetworkSocket): void => {
@@ -132,18 +135,17 @@ export class Listener {
 
   #letIn(socket: NetworkSocket): void {
     const count = this.#options.connections
-    if (count.open >= count.max) {
-      count.onFull(count.open)
+    if (!count.open.take(count.max)) {
+      count.onFull(count.open.value)
       this.#turnAway(socket)
       return
     }
-    count.open++
     const { reception } = this.#options
     if (reception === undefined) this.#serve({ socket, secure: false })
     else this.#receive(socket, reception)
   }
 
-  #receive(socket: NetworkSocket, reception: Reception): void {
+  #receive(socket: NetworkSocket, reception: Receiver): void {
     let isOver = false
     let forget = (): void => undefined
     const over = (): void => {
@@ -157,7 +159,7 @@ export class Listener {
       },
       gone: () => {
         over()
-        this.#options.connections.open--
+        this.#options.connections.open.give()
         this.#lookWhetherIdle()
       },
     })
@@ -180,7 +182,7 @@ export class Listener {
   #turnAway(socket: NetworkSocket): void {
     socket.on('error', () => socket.destroy())
     // An answer in the clear is none to who waits for a handshake.
-    if (this.#turningAway >= TURNING_AWAY_MAX || this.#options.reception?.options.tls !== undefined) {
+    if (this.#turningAway >= TURNING_AWAY_MAX || this.#options.reception?.isSecure === true) {
       socket.destroy()
       return
     }
@@ -197,7 +199,7 @@ export class Listener {
 
   readonly #onClosed = (connection: DownstreamConnection): void => {
     if (!this.#connections.delete(connection)) return
-    this.#options.connections.open--
+    this.#options.connections.open.give()
     this.#lookWhetherIdle()
   }
 

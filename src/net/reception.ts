@@ -36,6 +36,14 @@ export interface Host {
   gone(): void
 }
 
+/** Whatever stands before the first request. */
+export interface Receiver {
+  /** Nothing in the clear is understood there. */
+  readonly isSecure: boolean
+  receive(socket: NetworkSocket, host: Host): Arriving
+  close(): void
+}
+
 export interface ReceptionOptions {
   readonly clock: Clock
   readonly sweeper: Sweeper
@@ -51,7 +59,7 @@ type Outcome = 'done' | 'resumed' | 'failed' | 'left' | 'timeout'
 /** However many fail: a scan of ports is no news every time. */
 const TOLD_EVERY_MS: Millis = 60_000
 
-export class Reception {
+export class Reception implements Receiver {
   readonly options: ReceptionOptions
   readonly #proxies: BlockList | undefined
   readonly #handshakes: Readonly<Record<Outcome, Counter>>
@@ -75,6 +83,14 @@ export class Reception {
     this.#refused = telemetry.metrics.counter('spillway_proxy_headers_refused_total', METRICS.spillway_proxy_headers_refused_total.help, {
       listener,
     })
+  }
+
+  get isSecure(): boolean {
+    return this.options.tls !== undefined
+  }
+
+  close(): void {
+    this.options.tls?.close()
   }
 
   receive(socket: NetworkSocket, host: Host): Arriving {

@@ -35,6 +35,10 @@ export interface ServerTlsParts {
   readonly telemetry: Telemetry
   /** What events call the listener. */
   readonly listener: string
+  /** Another thread makes them. */
+  readonly ticketKeys?: Buffer | undefined
+  /** There are others from now on. */
+  readonly onTicketKeys?: ((keys: Buffer) => void) | undefined
 }
 
 const TICKET_KEY_BYTES = 48
@@ -50,7 +54,7 @@ export class ServerTls {
   #servers = new Map<string, Server>()
   readonly #pending = new Map<NetworkSocket, Securing>()
   #files: WatchedFiles
-  #ticketKeys = randomBytes(TICKET_KEY_BYTES)
+  #ticketKeys: Buffer
   #rotation: Timer | undefined
   /** By file. */
   readonly #expiryToldAt = new Map<string, EpochMillis>()
@@ -59,6 +63,7 @@ export class ServerTls {
   constructor(config: ListenerTlsConfig, parts: ServerTlsParts) {
     this.#parts = parts
     this.#config = config
+    this.#ticketKeys = parts.ticketKeys ?? randomBytes(TICKET_KEY_BYTES)
     this.#files = this.#watch(config)
     this.#certificates = Certificates.read(config).certificates
     this.#armRotation()
@@ -143,12 +148,22 @@ export class ServerTls {
   #armRotation(): void {
     this.#rotation?.cancel()
     const { tickets } = this.#config
-    if (tickets === undefined) return
+    if (tickets === undefined || this.#parts.ticketKeys !== undefined) return
     this.#rotation = this.#parts.clock.after(tickets.rotateMs, () => {
-      this.#ticketKeys = randomBytes(TICKET_KEY_BYTES)
-      for (const server of this.#servers.values()) server.setTicketKeys(this.#ticketKeys)
+      this.useTicketKeys(randomBytes(TICKET_KEY_BYTES))
+      this.#parts.onTicketKeys?.(this.#ticketKeys)
       this.#armRotation()
     })
+  }
+
+  get ticketKeys(): Buffer {
+    return this.#ticketKeys
+  }
+
+  /** Sessions of before are not gone on with. */
+  useTicketKeys(keys: Uint8Array): void {
+    this.#ticketKeys = Buffer.from(keys)
+    for (const server of this.#servers.values()) server.setTicketKeys(this.#ticketKeys)
   }
 
   // --- handshakes

@@ -35,6 +35,8 @@ export interface ListenOptions {
   readonly host: string
   readonly port: number
   readonly backlog: number
+  /** Several sockets may listen on this address, each gets its share of the connections (SO_REUSEPORT). */
+  readonly shared?: boolean
 }
 
 export interface ListeningSocket {

@@ -66,10 +66,10 @@ function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) =>
 
 /** `fd`: a socket that was bound by somebody else, who gave it to this process. */
 export async function listenWith(server: Server, options: ListenOptions & { readonly fd?: number }): Promise<ListeningSocket> {
-  const { fd, backlog } = options
+  const { fd, host, port, backlog, shared = false } = options
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(fd === undefined ? options : { fd, backlog }, () => {
+    server.listen(fd === undefined ? { host, port, backlog, reusePort: shared } : { fd, backlog }, () => {
       server.off('error', reject)
       resolve()
     })
@@ -81,4 +81,10 @@ export async function listenWith(server: Server, options: ListenOptions & { read
     address: isKnown ? { host: bound.address, port: bound.port } : { host: options.host, port: options.port },
     close: () => void server.close(),
   }
+}
+
+/** Node has no documented name for it, but this one since its first versions; where it is missing, addresses are bound anew. */
+export function descriptorOf(server: Server): number | undefined {
+  const { _handle: handle } = server as unknown as { readonly _handle?: { readonly fd?: number } | null }
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined
 }

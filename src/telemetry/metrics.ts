@@ -4,7 +4,7 @@
  * whatever label sets come later share one series named `other`, and that it happened is counted.
  */
 import { metricBuckets, type MetricSpec, type MetricType, metricSpec, SERIES_MAX } from './names.ts'
-import type { Counter, GaugeSample, Histogram, Metrics } from './telemetry.ts'
+import type { Amount, Counter, FamilyDump, GaugeSample, Histogram, Metrics, MetricsDump } from './telemetry.ts'
 
 export interface MetricsOptions {
   /** Label sets per name before `other`. */
@@ -18,6 +18,8 @@ type Reader = () => Iterable<GaugeSample>
 
 interface Series {
   render(name: string, labels: string): string
+  dump(): Amount
+  add(amount: Amount): void
 }
 
 interface Family {
@@ -33,7 +35,7 @@ interface Family {
 const OVERFLOW = 'spillway_metric_series_overflow_total'
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
 const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
-const LABEL_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' }
+const LABEL_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\', '"': '\\"', '\n': '\\n' }
 
 function escapeLabel(value: string): string {
   return value.replace(/[\\"\n]/g, (char) => LABEL_ESCAPES[char] as string)
@@ -75,6 +77,14 @@ class CounterSeries implements Counter, Series {
   render(name: string, labels: string): string {
     return sampleLine(name, labels, this.value)
   }
+
+  dump(): Amount {
+    return this.value
+  }
+
+  add(amount: Amount): void {
+    this.value += amount as number
+  }
 }
 
 class HistogramSeries implements Histogram, Series {
@@ -105,14 +115,26 @@ class HistogramSeries implements Histogram, Series {
     }
     return text + sampleLine(`${name}_sum`, labels, this.sum) + sampleLine(`${name}_count`, labels, total)
   }
+
+  dump(): Amount {
+    return { counts: this.counts, sum: this.sum }
+  }
+
+  add(amount: Amount): void {
+    const { counts, sum } = amount as Exclude<Amount, number>
+    for (let bucket = 0; bucket < counts.length; bucket++) this.counts[bucket] = (this.counts[bucket] as number) + (counts[bucket] as number)
+    this.sum += sum
+  }
 }
 
 class Registry implements Metrics {
   private readonly families = new Map<string, Family>()
+  private readonly options: MetricsOptions
   private readonly seriesMax: number
   private readonly spec: (name: string) => MetricSpec | undefined
 
   constructor(options: MetricsOptions) {
+    this.options = options
     this.seriesMax = options.seriesMax ?? SERIES_MAX
     this.spec = options.spec ?? metricSpec
   }
@@ -144,6 +166,38 @@ class Registry implements Metrics {
       text += family.source === 'reader' ? this.renderRead(family) : renderPushed(family)
     }
     return text
+  }
+
+  dump(): MetricsDump {
+    const dumps: FamilyDump[] = []
+    for (const { name, help, source, series } of this.families.values()) {
+      if (source === 'reader') continue
+      dumps.push({ name, help, source, series: [...series].map(([labels, each]) => [labels, each.dump()]) })
+    }
+    return dumps
+  }
+
+  add(dump: MetricsDump): void {
+    for (const { name, help, source, series } of dump) {
+      const family = this.family(name, help, source)
+      const create = (): Series => (source === 'counter' ? new CounterSeries() : new HistogramSeries(metricBuckets(this.spec(name))))
+      for (const [labels, amount] of series) (family.series.get(labels) ?? this.added(family, labels, create)).add(amount)
+    }
+  }
+
+  renderWith(dumps: readonly MetricsDump[]): string {
+    if (dumps.length === 0) return this.render()
+    const all = new Registry(this.options)
+    for (const [name, family] of this.families) if (family.source === 'reader') all.families.set(name, family)
+    for (const dump of [this.dump(), ...dumps]) all.add(dump)
+    return all.render()
+  }
+
+  private added(family: Family, labels: string, create: () => Series): Series {
+    if (family.series.size < this.seriesMax || family.name === OVERFLOW) return added(family, labels, create)
+    this.countOverflow(family.name)
+    const other = labels.replace(/="(?:[^"\\]|\\.)*"/g, '="other"')
+    return family.series.get(other) ?? added(family, other, create)
   }
 
   private family(name: string, help: string, source: Family['source']): Family {

@@ -189,7 +189,27 @@ export interface Metrics {
   forget(labels: Readonly<Record<string, string>>): void
   /** Prometheus text format 0.0.4. */
   render(): string
+  /** As if what others have counted so far had been counted here. */
+  renderWith(dumps: readonly MetricsDump[]): string
+  /** Counters and histograms; what is read when scraped is not among them. */
+  dump(): MetricsDump
+  /** What somebody else has counted, who is no more. */
+  add(dump: MetricsDump): void
 }
+
+/** Of a counter, or of a histogram: how many in each bucket. */
+export type Amount = number | { readonly counts: Float64Array; readonly sum: number }
+
+/** What was counted, to be added to what somebody else has counted. */
+export interface FamilyDump {
+  readonly name: string
+  readonly help: string
+  readonly source: 'counter' | 'histogram'
+  readonly series: readonly (readonly [labels: string, amount: Amount])[]
+}
+
+export type MetricsDump = readonly FamilyDump[]
+
 export interface GaugeSample {
   readonly labels?: Readonly<Record<string, string>>
   readonly value: number

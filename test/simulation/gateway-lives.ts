@@ -182,6 +182,9 @@ function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly
       gauge: (name, _, read) => void gauges.set(name, read),
       forget: () => undefined,
       render: () => '',
+    renderWith: () => '',
+    dump: () => [],
+    add: () => undefined,
     },
     accessLog: false,
     event: (event) => {

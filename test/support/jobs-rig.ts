@@ -14,6 +14,7 @@ import { handleCall } from '../../src/gateway/call-path.ts'
 import { ModeSwitches } from '../../src/gateway/mode-switches.ts'
 import { Hedges } from '../../src/gateway/hedge.ts'
 import { Mirrors } from '../../src/gateway/mirror.ts'
+import { LocalTally } from '../../src/lib/tally.ts'
 import { Pending } from '../../src/lib/pending.ts'
 import { RouteCounters } from '../../src/gateway/route-counters.ts'
 import { Tunnels } from '../../src/gateway/tunnels.ts'
@@ -139,7 +140,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
     limits: { headBytesMax: config.limits.head, headersMax: config.limits.headers, targetBytesMax: config.limits.target },
     timeouts: config.timeouts,
     trustedPeers: config.trustedPeers,
-    connections: { open: 0, max: 1000, onFull: () => undefined },
+    connections: { open: new LocalTally(), max: 1000, onFull: () => undefined },
     onCall: (call) => handleCall(call, context),
     onRefused: () => undefined,
   })

@@ -9,7 +9,7 @@ import { ADMIN_BACKLOG } from '../../admin/admin.ts'
 import type { HostPort } from '../../config/config.ts'
 import { hostPortText } from '../../lib/host-port.ts'
 import type { ListeningSocket, ListenOptions, Network } from '../../ports/network.ts'
-import { listenWith, systemNetwork } from '../../ports/system.ts'
+import { descriptorOf, listenWith, systemNetwork } from '../../ports/system.ts'
 
 /** A file descriptor and the address that it was asked for, as the configuration had it: `127.0.0.1:0` is one, too. */
 export interface BoundSocket {
@@ -59,10 +59,4 @@ export class Sockets {
     this.#open.push({ address, server })
     return listening
   }
-}
-
-/** Node has no documented name for it, but this one since its first versions; where it is missing, addresses are bound anew. */
-function descriptorOf(server: Server): number | undefined {
-  const { _handle: handle } = server as unknown as { readonly _handle?: { readonly fd?: number } | null }
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined
 }

@@ -1,0 +1,259 @@
+/**
+ * A worker: listens where the chief listens, serves what needs only servers, and hands everything else to the chief. It has no store, no line and no
+ * opinion of servers; what it counts is counted with the others.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import { createServer, type Server } from 'node:net'
+import { Clients } from '../api/clients.ts'
+import type { Config, ListenerConfig } from '../config/config.ts'
+import { ERRORS, type Failure } from '../core/errors.ts'
+import { compileRoutes } from '../core/routing/router.ts'
+import { Guard } from '../gateway/guard.ts'
+import { descriptorShare, memoryShare } from '../gateway/guard-signals.ts'
+import { Hedges } from '../gateway/hedge.ts'
+import { Mirrors } from '../gateway/mirror.ts'
+import { redirectCall } from '../gateway/redirect.ts'
+import { RouteCounters } from '../gateway/route-counters.ts'
+import { LearntSessions, Sticky } from '../gateway/sticky.ts'
+import { createLocalBus } from '../jobs/local-bus.ts'
+import { hostPortText } from '../lib/host-port.ts'
+import type { Millis } from '../lib/units.ts'
+import { BufferBudget } from '../net/buffer-budget.ts'
+import type { Peer } from '../net/call.ts'
+import type { DownstreamCall } from '../net/downstream-call.ts'
+import { Listener } from '../net/listener.ts'
+import { Reception } from '../net/reception.ts'
+import { ServerTls } from '../net/server-tls.ts'
+import { Sweeper } from '../net/sweeper.ts'
+import type { Network } from '../ports/network.ts'
+import { descriptorOf, listenWith, systemClock, systemNetwork, systemRandom } from '../ports/system.ts'
+import { Upstream } from '../upstream/upstream.ts'
+import { Board } from './board.ts'
+import { ChiefLine } from './chief-line.ts'
+import type { Finding, ToChief, ToWorker, WorkerData, WorkerListener } from './messages.ts'
+import { handleHere, type WorkerContext } from './worker-call.ts'
+import { WorkerPools } from './worker-pools.ts'
+import { createWorkerTelemetry } from './worker-telemetry.ts'
+
+/** What was only counted is told so often. */
+const REPORT_MS: Millis = 100
+
+const clock = systemClock
+const random = systemRandom
+
+export class RunningWorker {
+  readonly #data: WorkerData
+  readonly #port: MessagePort
+  #config: Config
+  readonly #board: Board
+  readonly #told: ReturnType<typeof createWorkerTelemetry>
+  readonly #sweeper = new Sweeper(clock)
+  readonly #pools: WorkerPools
+  readonly #upstream: Upstream
+  readonly #budget: BufferBudget
+  readonly #parts: Pick<WorkerContext, 'hedges' | 'mirrors' | 'routeCounters' | 'chief' | 'guard'>
+  #context: WorkerContext
+  #relayed: ReadonlySet<string>
+  #findings: Finding[] = []
+  readonly #listeners: Listener[] = []
+  readonly #servers: Server[] = []
+  readonly #tls: (ServerTls | undefined)[] = []
+
+  constructor(data: WorkerData, port: MessagePort) {
+    const { config } = data
+    this.#data = data
+    this.#port = port
+    this.#config = config
+    this.#board = Board.of(data.board, data.worker)
+    this.#told = createWorkerTelemetry(data.accessLog, clock, (message) => this.#tell(message))
+    const ports = { clock, random, network: systemNetwork }
+    this.#pools = new WorkerPools({ ...ports, telemetry: this.#told.quiet }, this.#board, {
+      found: (finding) => this.#found(finding),
+      freed: (pool) => this.#tell({ kind: 'freed', pool }),
+    })
+    this.#pools.follow(data.pools)
+    // Each thread has its share of what may be buffered.
+    this.#budget = new BufferBudget(Math.floor(config.limits.buffered / config.workers), () => this.#limitReached('buffered', config.limits.buffered))
+    this.#upstream = this.#createUpstream(config)
+    this.#relayed = new Set(data.relayedRoutes)
+    this.#parts = this.#createParts()
+    this.#context = this.#createContext()
+  }
+
+  async start(): Promise<void> {
+    this.#port.on('message', (message: ToWorker) => this.#hear(message))
+    for (const [i, listener] of this.#config.listeners.entries())
+      this.#listeners.push(await this.#listen(listener, this.#data.listeners[i] as WorkerListener))
+    this.#context.guard?.start()
+    setInterval(() => this.#report(), REPORT_MS).unref()
+    this.#tell({ kind: 'ready', fds: this.#servers.map((server) => descriptorOf(server) ?? -1) })
+  }
+
+  #tell(message: ToChief): void {
+    this.#port.postMessage(message)
+  }
+
+  #hear(message: ToWorker): void {
+    switch (message.kind) {
+      case 'pools':
+        this.#pools.follow(message.pools)
+        this.#context = this.#createContext()
+        return
+      case 'config':
+        this.#config = message.config
+        this.#context = this.#createContext()
+        for (const [i, { tls }] of message.config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
+        return
+      case 'routes':
+        this.#relayed = new Set(message.relayed)
+        return
+      case 'tickets':
+        this.#tls[message.listener]?.useTicketKeys(message.keys)
+        return
+      case 'metrics':
+        return this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
+      case 'drain':
+        void this.#drain()
+    }
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.drain()))
+    this.#report()
+    this.#told.flush()
+    this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
+    this.#tell({ kind: 'drained' })
+  }
+
+  /** A failure is told at once, with what went well before it. */
+  #found(finding: Finding): void {
+    if (this.#findings.push(finding) === 1) queueMicrotask(() => this.#flushFindings())
+  }
+
+  #report(): void {
+    this.#findings.push(...this.#pools.report())
+    this.#flushFindings()
+  }
+
+  #flushFindings(): void {
+    if (this.#findings.length === 0) return
+    this.#tell({ kind: 'found', findings: this.#findings })
+    this.#findings = []
+  }
+
+  // --- the parts
+
+  #createUpstream({ limits, timeouts }: Config): Upstream {
+    const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
+    const heads = { headBytesMax: limits.head, headersMax: limits.headers, copyBytesMax: limits.spillCopy }
+    const parts = { clock, network: systemNetwork, sweeper: this.#sweeper, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
+    return new Upstream(parts, this.#budget)
+  }
+
+  #createParts(): RunningWorker['#parts'] {
+    const { chief: address, secret, config } = this.#data
+    const { telemetry } = this.#told
+    const { running: pools } = this.#pools
+    const heads = { headBytesMax: config.limits.head, headersMax: config.limits.headers }
+    const ports = { clock, random, telemetry, sweeper: this.#sweeper }
+    return {
+      hedges: new Hedges({ telemetry, clock }),
+      mirrors: new Mirrors({ ...ports, upstream: this.#upstream, budget: this.#budget, pools }),
+      routeCounters: new RouteCounters(telemetry),
+      chief: new ChiefLine({ clock, network: systemNetwork, sweeper: this.#sweeper, address, secret, ...heads }),
+      guard: config.guard && this.#createGuard(config.guard),
+    }
+  }
+
+  #createGuard(rules: NonNullable<Config['guard']>): Guard {
+    const parts = { clock, telemetry: this.#told.telemetry, rules, memory: memoryShare, sockets: descriptorShare }
+    return new Guard({
+      ...parts,
+      onLevel: (level) => {
+        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
+      },
+      onTick: (count) => {
+        for (const listener of this.#listeners) listener.letSomeIn(count)
+      },
+    })
+  }
+
+  #createContext(): WorkerContext {
+    const config = this.#config
+    const { telemetry } = this.#told
+    return {
+      ...this.#parts,
+      ...{ config, clock, random, telemetry, sweeper: this.#sweeper, upstream: this.#upstream, budget: this.#budget },
+      forwarding: { name: config.name, proto: 'http' },
+      secureForwarding: { name: config.name, proto: 'https' },
+      router: compileRoutes(config.routes),
+      pools: new Map(this.#pools.running),
+      failovers: this.#pools.failovers,
+      sticky: new Sticky({ keys: config.sticky?.keys ?? [], learnt: new LearntSessions(1, clock), telemetry }),
+      clients: new Clients({ config, store: { read: () => Promise.resolve([]) }, bus: createLocalBus(), clock }),
+      // What has an order, or queues, is the chief's.
+      jobs: { isHeld: () => Promise.resolve(false) },
+      routeModes: { of: () => undefined, mayWait: () => true, waitIsOver: () => undefined, served: () => undefined },
+      isRelayed: (route) => this.#relayed.has(route),
+    }
+  }
+
+  // --- the listeners
+
+  async #listen(config: ListenerConfig, bound: WorkerListener): Promise<Listener> {
+    const { limits, timeouts, trustedPeers, name } = this.#config
+    const { headMs, bodyMs, idleMs, stallMs } = timeouts
+    const { redirect } = config
+    const reception = this.#createReception(config, bound)
+    return await Listener.open({
+      ...{ name, clock, sweeper: this.#sweeper, trustedPeers, shared: true, host: bound.address.host, port: bound.address.port },
+      network: this.#networkFor(bound.fd),
+      limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
+      timeouts: { headMs, bodyMs, idleMs, stallMs },
+      connections: {
+        open: this.#board.connections,
+        max: limits.connections,
+        onFull: (open) => this.#limitReached('connections', open),
+      },
+      onCall: (call: DownstreamCall) =>
+        redirect === undefined ? handleHere(call, this.#context) : redirectCall(call, redirect, this.#context),
+      onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
+      ...(reception && { reception }),
+    })
+  }
+
+  /** Whose sockets are kept in sight. */
+  #networkFor(fd: number | undefined): Network {
+    return {
+      ...systemNetwork,
+      listen: (options, onConnection) => {
+        const server = createServer({ noDelay: true, allowHalfOpen: true }, onConnection)
+        this.#servers.push(server)
+        return listenWith(server, fd === undefined ? options : { ...options, fd })
+      },
+    }
+  }
+
+  #createReception({ tls, proxyProtocol, address }: ListenerConfig, { ticketKeys }: WorkerListener): Reception | undefined {
+    const listener = hostPortText(address)
+    const { telemetry, quiet } = this.#told
+    const serverTls = tls && new ServerTls(tls, { clock, telemetry: quiet, listener, ticketKeys: ticketKeys && Buffer.from(ticketKeys) })
+    this.#tls.push(serverTls)
+    if (tls === undefined && proxyProtocol === undefined) return undefined
+    const parts = { clock, telemetry, sweeper: this.#sweeper, listener }
+    return new Reception({ ...parts, ...(serverTls && { tls: serverTls }), ...(proxyProtocol && { proxyProtocol }) })
+  }
+
+  #refused(failed: Failure, peer: Peer): void {
+    const { status } = ERRORS[failed.code]
+    const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
+    const { telemetry } = this.#told
+    this.#parts.routeCounters.count({ ...nothing, code: status, error: failed.code })
+    if (!telemetry.accessLog) return
+    telemetry.access({ ...nothing, at: clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
+  }
+
+  #limitReached(limit: string, value: number): void {
+    this.#told.telemetry.event({ type: 'limit-reached', limit, where: 'gateway', value })
+  }
+}
