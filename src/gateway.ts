@@ -36,6 +36,7 @@ import { Tunnels } from './gateway/tunnels.ts'
 import { LearntSessions, Sticky } from './gateway/sticky.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
+import { hostPortText } from './lib/host-port.ts'
 import type { Millis } from './lib/units.ts'
 import { Pending } from './lib/pending.ts'
 import { BufferBudget } from './net/buffer-budget.ts'
@@ -253,7 +254,12 @@ class RunningGateway implements Gateway {
     jobs.start()
     webhooks.start()
     if (this.#readiness.reason === 'starting') this.#readiness = { ok: true, reason: 'ready' }
-    this.#telemetry.event({ type: 'started', listeners: this.listeners.map(hostPort), admin: hostPort(this.admin), pid: process.pid })
+    this.#telemetry.event({
+      type: 'started',
+      listeners: this.listeners.map(hostPortText),
+      admin: hostPortText(this.admin),
+      pid: process.pid,
+    })
   }
 
   reload(): Promise<ReloadOutcome> {
@@ -467,13 +473,13 @@ class RunningGateway implements Gateway {
       jobs,
       metrics: this.#telemetry.metrics,
       webhooks: () => this.#webhooks?.endpoints.statuses() ?? [],
-      certificates: () => [...this.#tls].flatMap(([listener, tls]) => certificateStatuses(hostPort(listener.address), tls)),
+      certificates: () => [...this.#tls].flatMap(([listener, tls]) => certificateStatuses(hostPortText(listener.address), tls)),
       storeInfo: () => (this.#store as JobStore).info(),
       recentSyncs: () => this.#storeTelemetry.recentSyncs(),
       configStatus: () => this.#reloading.status,
       successor: () => upgrading.successor,
       ready: () => this.#readiness,
-      listeners: () => this.listeners.map(hostPort),
+      listeners: () => this.listeners.map(hostPortText),
       connections: () => this.#connections.open,
       eventSockets: () => this.#eventSockets.open,
       idleConnections: () => this.#upstream?.idleConnections ?? 0,
@@ -536,7 +542,7 @@ class RunningGateway implements Gateway {
   #createReception(config: ListenerConfig): Reception | undefined {
     const { tls, proxyProtocol, address } = config
     if (tls === undefined && proxyProtocol === undefined) return undefined
-    const parts = { ...this.#parts(), sweeper: this.#sweeper, listener: hostPort(address) }
+    const parts = { ...this.#parts(), sweeper: this.#sweeper, listener: hostPortText(address) }
     const serverTls = tls && new ServerTls(tls, parts)
     if (serverTls !== undefined) this.#tls.set(config, serverTls)
     return new Reception({ ...parts, ...(serverTls && { tls: serverTls }), ...(proxyProtocol && { proxyProtocol }) })
@@ -572,10 +578,6 @@ function certificateStatuses(listener: string, tls: ServerTls): CertificateStatu
   return tls.shown.map(({ files, facts }) => ({ listener, file: files.cert, names: facts.names, notAfter: facts.notAfter }))
 }
 
-function hostPort({ host, port }: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
-
 /** Where servers on this machine reach it: best in the clear, and never where only proxies may connect, if there is anything else. */
 function ownUrl(listeners: readonly ListenerConfig[], bound: readonly HostPort[]): string {
   const find = (wanted: (listener: ListenerConfig) => boolean): number =>
@@ -589,6 +591,6 @@ function ownUrl(listeners: readonly ListenerConfig[], bound: readonly HostPort[]
 /** "Any address" is no address to connect to. */
 function reachable(address: HostPort | undefined): string {
   const { host, port } = address ?? { host: '127.0.0.1', port: 80 }
-  if (host === '0.0.0.0') return hostPort({ host: '127.0.0.1', port })
-  return hostPort(host === '::' ? { host: '::1', port } : { host, port })
+  if (host === '0.0.0.0') return hostPortText({ host: '127.0.0.1', port })
+  return hostPortText(host === '::' ? { host: '::1', port } : { host, port })
 }

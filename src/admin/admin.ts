@@ -42,7 +42,8 @@ const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 const PATIENCE_MS = 1000
 const CONNECTIONS_MAX = 64
 const HEAD_MS = 5000
-const BACKLOG = 511
+/** Connections that wait to be accepted: what Node asks for by itself, and enough for an address that few use. */
+export const ADMIN_BACKLOG = 511
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
   /** Head and body: the head has a time of its own, and so has each pause in a body of the API, which may stream for hours. */
@@ -114,7 +115,7 @@ function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }: Omit<
 
 async function listen(server: Server, { host, port }: HostPort): Promise<HostPort> {
   try {
-    return (await listenWith(server, { host, port, backlog: BACKLOG })).address
+    return (await listenWith(server, { host, port, backlog: ADMIN_BACKLOG })).address
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const why = code === 'EADDRINUSE' ? 'the port is in use' : message

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs'
 import type { AdminStatus } from '../admin/status.ts'
 import type { Config } from '../config/config.ts'
+import { hostPortText } from '../lib/host-port.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Arguments, Io, OptionSpec } from './command.ts'
 import { DEFAULT_FILE, readConfigOrTell } from './config-argument.ts'
@@ -73,7 +74,7 @@ export function adminOf(config: Config, io: Io): AdminAddress {
   const { host, port } = config.admin.address
   // A wildcard is an address to listen on, not one to connect to.
   const target = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  const url = `http://${target.includes(':') ? `[${target}]` : target}:${port}`
+  const url = `http://${hostPortText({ host: target, port })}`
   return { url, token: config.admin.token ?? io.environment[TOKEN_VARIABLE] }
 }
 

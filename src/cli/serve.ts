@@ -4,10 +4,11 @@
  * exit 1.
  */
 import { startAdmin } from '../admin/admin.ts'
-import type { Config, HostPort } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import type { LoadResult } from '../config/load.ts'
 import type { Gateway } from '../gateway.ts'
 import { createTelemetry, type OwnedTelemetry } from '../telemetry/create-telemetry.ts'
+import { hostPortText } from '../lib/host-port.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Io } from './command.ts'
 import { EXIT, type ExitCode } from './command.ts'
@@ -147,17 +148,13 @@ function openTelemetry({ log }: Config, io: Io): OwnedTelemetry | undefined {
   }
 }
 
-function text({ host, port }: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
-
 /** One line for what can go wrong at start-up, saying what to change. */
 function startFailure(error: unknown, config: Config): string {
   const { code, address, port, path, message } = (error instanceof Error ? error : new Error(String(error))) as NodeJS.ErrnoException & {
     readonly address?: string
     readonly port?: number
   }
-  const where = address !== undefined && port !== undefined && port >= 0 ? text({ host: address, port }) : 'an address'
+  const where = address !== undefined && port !== undefined && port >= 0 ? hostPortText({ host: address, port }) : 'an address'
   const key = address === config.admin.address.host && port === config.admin.address.port ? 'admin.address' : 'listeners'
   if (code === 'EADDRINUSE') return `${where} is in use by another process; change ${key}, or stop that process`
   if (code === 'EADDRNOTAVAIL') return `${where} is no address of this machine; change ${key}`

@@ -5,6 +5,7 @@ import * as z from 'zod'
 import { parsePattern } from '../core/routing/pattern.ts'
 import { parseUrlPattern, type UrlPattern, wrongEndpointUrl } from '../core/webhooks/urls.ts'
 import { parseDuration } from '../lib/duration.ts'
+import { hostPortText } from '../lib/host-port.ts'
 import { parsePercent } from '../lib/percent.ts'
 import { parseRate } from '../lib/rate.ts'
 import { parseSize } from '../lib/size.ts'
@@ -183,7 +184,7 @@ export function readServerUrl(text: string): Reading<Omit<ServerConfig, 'weight'
   const authority = (match[2] as string).toLowerCase()
   const parsed = parseAddress(/:\d+$/.test(authority) ? authority : `${authority}:${tls ? 443 : 80}`)
   if (parsed === undefined || parsed.port === 0) return { wrong }
-  const name = parsed.host.includes(':') ? `[${parsed.host}]:${parsed.port}` : `${parsed.host}:${parsed.port}`
+  const name = hostPortText(parsed)
   return { value: { name, host: parsed.host, port: parsed.port, ...(tls && { tls: { name: parsed.host } }) } }
 }
 

@@ -2,6 +2,7 @@
 import { ownShortage, type ProbeResult } from '../core/health/health.ts'
 import { tlsFailure } from '../core/tls/tls-failure.ts'
 import { fieldLines } from '../http1/write.ts'
+import { hostText } from '../lib/host-port.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network } from '../ports/network.ts'
@@ -76,7 +77,7 @@ function judgeError(error: NodeJS.ErrnoException): ProbeResult {
 }
 
 function hostHeader(target: ProbeTarget): string {
-  const host = target.hostName ?? (target.host.includes(':') ? `[${target.host}]` : target.host)
+  const host = target.hostName ?? hostText(target.host)
   return target.port === (target.opening?.tls === undefined ? 80 : 443) ? host : `${host}:${target.port}`
 }
 

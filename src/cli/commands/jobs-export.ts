@@ -7,6 +7,7 @@ import type { Config } from '../../config/config.ts'
 import { JOB_STATUSES } from '../../core/jobs/record.ts'
 import { openOffline } from '../../engines/embedded/offline.ts'
 import { StoreOpenError } from '../../engines/embedded/store-open-error.ts'
+import { hostPortText } from '../../lib/host-port.ts'
 import { isMapping } from '../../lib/mapping.ts'
 import type { Bytes, EpochMillis } from '../../lib/units.ts'
 import { type Arguments, type Command, complain, EXIT, type ExitCode, type Io } from '../command.ts'
@@ -264,7 +265,7 @@ class Writer {
       this.#withoutServer.add(queue)
       return ''
     }
-    return `http://${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}`
+    return `http://${hostPortText(server)}`
   }
 }
 

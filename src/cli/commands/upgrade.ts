@@ -1,6 +1,7 @@
 /** `spillway upgrade`: another process takes over from a running gateway, and nobody who connects is refused. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMapping } from '../../lib/mapping.ts'
+import { isAlive } from '../../lib/process-alive.ts'
 import type { Millis } from '../../lib/units.ts'
 import { ADMIN_OPTION, type AdminAddress, askStatus, findAdmin, TOKEN_VARIABLE } from '../admin-client.ts'
 import { type Command, complain, EXIT } from '../command.ts'
@@ -56,13 +57,4 @@ async function takenOver(admin: AdminAddress, pid: number): Promise<string | und
 
 function isLocal({ url }: AdminAddress): boolean {
   return /^(?:127\.|localhost$|\[::1\]$)/.test(new URL(url).hostname)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

@@ -4,6 +4,7 @@
  */
 import { createServer } from 'node:net'
 import type { Config, HostPort, PoolConfig } from '../../config/config.ts'
+import { hostPortText } from '../../lib/host-port.ts'
 import { probe } from '../../net/probe.ts'
 import { checkTarget } from '../../pools/checks.ts'
 import { systemClock, systemNetwork } from '../../ports/system.ts'
@@ -19,7 +20,7 @@ export async function checkAddresses({ listeners, admin }: Config): Promise<read
 
 async function checkAddress(key: string, { host, port }: HostPort): Promise<Finding> {
   const check = 'address'
-  const name = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  const name = hostPortText({ host, port })
   const code = await listenOnce({ host, port })
   switch (code) {
     case undefined:

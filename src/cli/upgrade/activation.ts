@@ -3,8 +3,8 @@
  * to, so a listener whose address stands in the `.socket` unit needs nothing else.
  */
 import { readFileSync, readlinkSync } from 'node:fs'
+import { hostPortText } from '../../lib/host-port.ts'
 import type { BoundSocket } from './sockets.ts'
-import { addressText } from './sockets.ts'
 
 const FIRST_FD = 3
 
@@ -46,7 +46,7 @@ export function boundAddress(table: string, inode: string): string | undefined {
     const [, local = '', , state, , , , , , ownInode] = line.trim().split(/\s+/)
     if (ownInode !== inode || state !== LISTENS) continue
     const [address = '', port = ''] = local.split(':')
-    return addressText({ host: hostText(address), port: Number.parseInt(port, 16) })
+    return hostPortText({ host: hostText(address), port: Number.parseInt(port, 16) })
   }
   return undefined
 }

@@ -5,7 +5,9 @@
  */
 import { closeSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
+import { ADMIN_BACKLOG } from '../../admin/admin.ts'
 import type { HostPort } from '../../config/config.ts'
+import { hostPortText } from '../../lib/host-port.ts'
 import type { ListeningSocket, ListenOptions, Network } from '../../ports/network.ts'
 import { listenWith, systemNetwork } from '../../ports/system.ts'
 
@@ -14,8 +16,6 @@ export interface BoundSocket {
   readonly address: string
   readonly fd: number
 }
-
-const ADMIN_BACKLOG = 511
 
 export class Sockets {
   readonly network: Network = { ...systemNetwork, listen: (options, on) => this.#listen(options, on) }
@@ -52,17 +52,13 @@ export class Sockets {
   }
 
   async #listenWith(server: Server, options: ListenOptions): Promise<ListeningSocket> {
-    const address = addressText(options)
+    const address = hostPortText(options)
     const at = this.#given.findIndex((given) => given.address === address)
     const [given] = at < 0 ? [] : this.#given.splice(at, 1)
     const listening = await listenWith(server, given === undefined ? options : { ...options, fd: given.fd })
     this.#open.push({ address, server })
     return listening
   }
-}
-
-export function addressText({ host, port }: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 /** Node has no documented name for it, but this one since its first versions; where it is missing, addresses are bound anew. */

@@ -1,4 +1,5 @@
 /** Who is a member of a pool, as one value that is swapped: who is wanted, and what has to change where others are members now. Pure. */
+import { hostPortText } from '../../lib/host-port.ts'
 import type { ServerChange } from './changes.ts'
 
 /** Who says that it is a member. `dns`: it is one of the addresses of a host name. */
@@ -48,7 +49,7 @@ export function wantedMembers<S extends Declared>(
       const whole = withChange({ ...server, duty: 'ready' }, changes.get(server.name))
       if (whole === undefined) continue
       for (const host of addresses)
-        add({ ...whole, name: addressName(host, server.port), host, hostName: server.host, source: 'dns' } as S & Membership)
+        add({ ...whole, name: hostPortText({ host, port: server.port }), host, hostName: server.host, source: 'dns' } as S & Membership)
     }
   }
   return [...wanted.values()]
@@ -58,10 +59,6 @@ function withChange<S extends Declared>(server: S & Membership, change: ServerCh
   if (change === undefined) return server
   if (change.removed === true) return undefined
   return { ...server, weight: change.weight ?? server.weight, duty: change.duty ?? server.duty }
-}
-
-export function addressName(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 export interface MemberDifference<T, M> {

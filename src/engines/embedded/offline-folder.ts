@@ -6,6 +6,7 @@ import { constants, copyFileSync, mkdtempSync, readdirSync, readFileSync, readli
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isAlive } from '../../lib/process-alive.ts'
 import type { Bytes } from '../../lib/units.ts'
 import { DATABASE_FILE, freeBytes, reasonOf } from './folder.ts'
 import { StoreOpenError } from './store-open-error.ts'
@@ -89,15 +90,6 @@ function mayHaveOpen(pid: number, database: string): boolean {
       return false
     }
   })
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 function readOr(path: string, otherwise: string): string {
