@@ -21,6 +21,7 @@ export const LAYERS = [
   'gateway',
   'workers',
   'admin',
+  'gateway-options.ts',
   'gateway.ts',
   'cli',
   'main.ts',

@@ -8,7 +8,7 @@ import { createAdminApi } from './admin/api.ts'
 import { type Applied, type ReloadOutcome, Reloading } from './admin/reloading.ts'
 import { createSources } from './admin/sources.ts'
 import type { CertificateStatus, Readiness } from './admin/status.ts'
-import { NO_UPGRADE, type Upgrading } from './admin/upgrading.ts'
+import { NO_UPGRADE } from './admin/upgrading.ts'
 import { batchDocument } from './api/batch-document.ts'
 import { endedDocument } from './api/document.ts'
 import { Clients } from './api/clients.ts'
@@ -16,11 +16,10 @@ import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort, ListenerConfig } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
-import type { LoadResult } from './config/load.ts'
 import type { GuardRules } from './core/admission/guard.ts'
-import { ERRORS, type Failure } from './core/errors.ts'
+import type { Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
-import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
+import { openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
 import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
@@ -29,11 +28,14 @@ import { Mirrors } from './gateway/mirror.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
+import { countRefused } from './gateway/no-call.ts'
+import { ownUrl } from './gateway/own-url.ts'
 import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
 import { Tunnels } from './gateway/tunnels.ts'
 import { LearntSessions, Sticky } from './gateway/sticky.ts'
+import type { Gateway, GatewayOptions } from './gateway-options.ts'
 import { createJobs, type Jobs } from './jobs/jobs.ts'
 import { createLocalBus } from './jobs/local-bus.ts'
 import { hostPortText } from './lib/host-port.ts'
@@ -44,73 +46,24 @@ import { BufferBudget } from './net/buffer-budget.ts'
 import type { Peer } from './net/call.ts'
 import { wrongDialling } from './net/dialling.ts'
 import type { DownstreamCall } from './net/downstream-call.ts'
-import { type ConnectionCount, Listener } from './net/listener.ts'
+import { type ConnectionCount, Listener, type ListenerOptions } from './net/listener.ts'
 import { Reception } from './net/reception.ts'
 import { ServerTls } from './net/server-tls.ts'
 import { Sweeper } from './net/sweeper.ts'
+import type { Pool } from './pools/pool.ts'
 import { Pools } from './pools/pools.ts'
 import { ServerChanges } from './pools/server-changes.ts'
 import type { Clock, Random } from './ports/clock.ts'
 import type { Bus } from './ports/bus.ts'
 import type { JobStore, QueueRules, StoredJob, StoreEvents } from './ports/job-store.ts'
-import type { Network, Resolver } from './ports/network.ts'
+import type { Network } from './ports/network.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from './ports/system.ts'
 import { measuredStore } from './telemetry/measured-store.ts'
 import { storeTelemetry, type StoreTelemetry } from './telemetry/store-events.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import { Upstream } from './upstream/upstream.ts'
-import type { SenderParts } from './webhooks/sender.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
-
-export interface GatewayOptions {
-  readonly telemetry: Telemetry
-  readonly version?: string
-  readonly clock?: Clock
-  readonly random?: Random
-  readonly network?: Network
-  /** For names of servers, and for webhooks, which are sent over node:http, outside of `network`. */
-  readonly resolver?: Resolver
-  /** Instead of the system's sockets, for them, too. */
-  readonly webhookAgents?: SenderParts['agents']
-  /** Has another process take over from this one. */
-  readonly upgrading?: Upgrading
-  /** Reads the configuration anew, for a reload. */
-  readonly readConfig?: () => Promise<LoadResult>
-  /** Instead of the engine that the configuration names. */
-  readonly openStore?: (options: StoreOptions) => Promise<JobStore> | JobStore
-  /** Instead of the admin address: it stands on node:http, outside of `network`. */
-  readonly startAdmin?: typeof startAdmin
-}
-
-export type StoreOptions = Pick<EmbeddedStoreOptions, 'clock' | 'random' | 'queues' | 'limits' | 'events'>
-
-export interface Gateway {
-  /** As they are really listened on, in the order of the configuration. */
-  readonly listeners: readonly HostPort[]
-  readonly admin: HostPort
-  /** What holds now. */
-  readonly config: Config
-  /** Resolves when the gateway must not go on: the store could not sync. */
-  readonly fatal: Promise<Error>
-  /**
-   * Reads the configuration again and holds to it from then on, as far as that can be done without a restart: no call, attempt or connection
-   * is dropped. One that is wrong changes nothing.
-   */
-  reload(): Promise<ReloadOutcome>
-  /** Hands out no job any more, and resolves when those that run have ended, for at most `drainTimeout`. All else goes on. */
-  rest(): Promise<void>
-  /**
-   * After `rest`: gives up what only one process can have. Nothing is accepted any more, whoever waits for a job is told to come again, and the
-   * store and the admin address are closed. Calls that need no store go on.
-   */
-  giveUp(): Promise<void>
-  /** After `giveUp`: resolves when the last calls have ended, or `drainTimeout` is over. */
-  finish(): Promise<void>
-  /** Stops accepting and lets what runs end, for at most `drainTimeout`; what does not is handed back. */
-  drain(): Promise<void>
-  /** Ends everything at once; after `drain`, cleanly. */
-  close(): Promise<void>
-}
+import { Crew } from './workers/crew.ts'
 
 /** For health, metrics and people: calls of the API do not take them. */
 const OTHER_ADMIN_CONNECTIONS = 16
@@ -159,6 +112,8 @@ class RunningGateway implements Gateway {
   readonly #listeners: Listener[] = []
   readonly #tls = new Map<ListenerConfig, ServerTls>()
   readonly #pools: Pools
+  /** The other threads. Absent: there are none. */
+  readonly #crew: Crew | undefined
   readonly #learnt: LearntSessions
   readonly #serverChanges: ServerChanges
   /** For new calls: those that are under way keep the one that they began with. */
@@ -191,19 +146,25 @@ class RunningGateway implements Gateway {
     this.#guard = config.guard && this.#createGuard(config.guard)
     this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
-    this.#pools = new Pools({ ...this.#parts(), resolver: options.resolver ?? systemResolver }, this.#serverChanges)
+    this.#crew = config.workers > 1 ? this.#createCrew(config.workers - 1) : undefined
+    const { resolver = systemResolver } = options
+    this.#pools = new Pools({ ...this.#parts(), resolver, shared: this.#crew?.shared }, this.#serverChanges)
     this.#hedges = new Hedges({ telemetry: options.telemetry, clock: this.#clock })
     this.#routeCounters = new RouteCounters(options.telemetry)
     this.#eventSockets = new EventSockets(config.limits.eventSockets)
     this.#budget = new BufferBudget(config.limits.buffered, () => this.#limitReached('buffered', config.limits.buffered))
-    this.#connections = { open: new LocalTally(), max: config.limits.connections, onFull: (open) => this.#limitReached('connections', open) }
+    this.#connections = {
+      open: this.#crew?.connections ?? new LocalTally(),
+      max: config.limits.connections,
+      onFull: (open) => this.#limitReached('connections', open),
+    }
     this.fatal = new Promise((resolve) => {
       this.#die = resolve
     })
   }
 
   get listeners(): readonly HostPort[] {
-    return this.#listeners.map((listener) => listener.address)
+    return this.#listeners.slice(0, this.#config.listeners.length).map((listener) => listener.address)
   }
 
   get config(): Config {
@@ -239,10 +200,12 @@ class RunningGateway implements Gateway {
     await jobs.restore()
     const webhooks = this.#createWebhooks(jobs, bus, this.#store)
     await webhooks.restore()
-    this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store })
+    const changed = (): void => this.#crew?.lookAtRoutes()
+    this.#modeSwitches = new ModeSwitches({ ...this.#parts(), store: this.#store, changed })
     await this.#modeSwitches.restore()
     this.#routeModes = new RouteModes({
       ...this.#parts(),
+      changed,
       route: (name) => this.#config.routes.find((route) => route.name === name),
       hasServer: (pool) => this.#pools.hasServer(pool),
     })
@@ -250,6 +213,8 @@ class RunningGateway implements Gateway {
     const context = this.#createContext(config, jobs, upstream)
     this.#context = context
     await this.#openListeners(() => this.#context ?? context)
+    await this.#startCrew(() => this.#context ?? context)
+    await this.#openRest(() => this.#context ?? context)
     this.#pools.start()
     this.#guard?.start()
     jobs.start()
@@ -282,6 +247,7 @@ class RunningGateway implements Gateway {
     this.#config = config
     this.#context = this.#createContext(config, jobs, upstream)
     this.#retuneTls(config)
+    this.#crew?.reload()
     prepared.apply()
     return { needsRestart }
   }
@@ -291,7 +257,7 @@ class RunningGateway implements Gateway {
     this.#readiness = { ok: false, reason: 'draining' }
     this.#telemetry.event({ type: 'stopping', reason: 'asked to', inFlight: this.#busy() })
     const { drainTimeoutMs } = this.#config
-    const answered = Promise.all([...this.#listeners.map((listener) => listener.drain()), this.#tunnels.drain(drainTimeoutMs)])
+    const answered = Promise.all([this.#drainListeners(), this.#tunnels.drain(drainTimeoutMs)])
     await Promise.all([this.#jobs?.drain(drainTimeoutMs), this.#webhooks?.drain(drainTimeoutMs)])
     await this.#webhooks?.close()
     await this.#jobs?.close()
@@ -306,7 +272,7 @@ class RunningGateway implements Gateway {
 
   async giveUp(): Promise<void> {
     this.#readiness = { ok: false, reason: 'draining' }
-    this.#answered = Promise.all(this.#listeners.map((listener) => listener.drain()))
+    this.#answered = this.#drainListeners()
     await this.#webhooks?.close()
     await this.#jobs?.drain(0)
     await Promise.race([this.#lastStoreCalls(), this.#after(LAST_STORED_MS)])
@@ -315,6 +281,10 @@ class RunningGateway implements Gateway {
     this.#pools.registrations.leaveStore()
     await this.#store?.close()
     this.#store = undefined
+  }
+
+  #drainListeners(): Promise<unknown> {
+    return Promise.all([...this.#listeners.map((listener) => listener.drain()), this.#crew?.drain()])
   }
 
   async #lastStoreCalls(): Promise<void> {
@@ -336,6 +306,7 @@ class RunningGateway implements Gateway {
 
   async close(): Promise<void> {
     for (const listener of this.#listeners) listener.close()
+    await this.#crew?.close()
     this.#tunnels.close()
     this.#guard?.close()
     this.#routeModes?.close()
@@ -514,37 +485,74 @@ class RunningGateway implements Gateway {
     this.#admin = await start({ address, telemetry: this.#telemetry, sources, api, connectionsMax, ...(token !== undefined && { token }) })
   }
 
-  async #openListeners(context: () => CallContext): Promise<void> {
-    const { limits, timeouts, trustedPeers, listeners } = this.#config
+  #listenerParts(): Omit<ListenerOptions, 'host' | 'port' | 'onCall'> {
+    const { limits, timeouts, trustedPeers, name } = this.#config
     const { headMs, bodyMs, idleMs, stallMs } = timeouts
-    const shared = {
-      name: this.#config.name,
-      clock: this.#clock,
-      network: this.#network,
-      sweeper: this.#sweeper,
+    const routeCounters = this.#routeCounters
+    return {
+      ...{ name, clock: this.#clock, network: this.#network, sweeper: this.#sweeper, trustedPeers, connections: this.#connections },
       limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
       timeouts: { headMs, bodyMs, idleMs, stallMs },
-      trustedPeers,
-      connections: this.#connections,
-      onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
+      shared: this.#crew !== undefined,
+      onRefused: (failed: Failure, peer: Peer) => countRefused(failed, peer, { ...this.#parts(), routeCounters }),
     }
-    for (const listener of listeners) {
-      const { host, port } = listener.address
-      const { redirect } = listener
-      const onCall =
-        redirect === undefined
-          ? (call: DownstreamCall) => handleCall(call, context())
-          : (call: DownstreamCall) => redirectCall(call, redirect, context())
-      const reception = this.#createReception(listener)
-      this.#listeners.push(await Listener.open({ ...shared, host, port, onCall, ...(reception && { reception }) }))
-    }
+  }
+
+  async #openListeners(context: () => CallContext): Promise<void> {
+    for (const listener of this.#config.listeners) await this.#openListener(listener, context)
+  }
+
+  async #openListener(listener: ListenerConfig, context: () => CallContext): Promise<void> {
+    const { host, port } = listener.address
+    const { redirect } = listener
+    const onCall =
+      redirect === undefined
+        ? (call: DownstreamCall) => handleCall(call, context())
+        : (call: DownstreamCall) => redirectCall(call, redirect, context())
+    const reception = this.#createReception(listener)
+    this.#listeners.push(await Listener.open({ ...this.#listenerParts(), host, port, onCall, ...(reception && { reception }) }))
+  }
+
+  /** What more threads than these listened on. Who waits there to be accepted is not refused. */
+  async #openRest(context: () => CallContext): Promise<void> {
+    for (const listener of this.#config.listeners)
+      while (this.#options.workerSockets?.has(hostPortText(listener.address)) === true) await this.#openListener(listener, context)
+  }
+
+  // --- other threads
+
+  #createCrew(workers: number): Crew {
+    const isRelayed = (route: string): boolean => this.#modeSwitches?.of(route) !== undefined || this.#routeModes?.of(route) !== undefined
+    // Made before the pools are, and asked when they are there.
+    const pools = (): ReadonlyMap<string, Pool> => this.#pools.running
+    return new Crew({ ...this.#parts(), config: () => this.#config, pools, isRelayed }, workers)
+  }
+
+  /** They listen where the gateway listens already. */
+  async #startCrew(context: () => CallContext): Promise<void> {
+    const { listeners } = this.#config
+    const { workerSockets } = this.#options
+    const theirs = listeners.map((config, i) => ({
+      address: this.listeners[i] ?? config.address,
+      takeFd: () => workerSockets?.take(hostPortText(config.address)),
+      ticketKeys: () => this.#tls.get(config)?.ticketKeys,
+    }))
+    if (workerSockets !== undefined && this.#crew !== undefined) workerSockets.bound = () => this.#workerFds()
+    await this.#crew?.start(theirs, { ...this.#listenerParts(), shared: false, onCall: (call) => handleCall(call, context()) })
+  }
+
+  #workerFds(): readonly { readonly address: string; readonly fd: number }[] {
+    const addresses = this.#config.listeners.map(({ address }) => hostPortText(address))
+    return (this.#crew?.fds ?? []).flatMap((fds) => fds.map((fd, i) => ({ address: addresses[i] ?? '', fd }))).filter(({ fd }) => fd >= 0)
   }
 
   #createReception(config: ListenerConfig): Reception | undefined {
     const { tls, proxyProtocol, address } = config
     if (tls === undefined && proxyProtocol === undefined) return undefined
     const parts = { ...this.#parts(), sweeper: this.#sweeper, listener: hostPortText(address) }
-    const serverTls = tls && new ServerTls(tls, parts)
+    const at = this.#listeners.length
+    const onTicketKeys = (keys: Buffer): void => this.#crew?.useTicketKeys(at, keys)
+    const serverTls = tls && new ServerTls(tls, { ...parts, onTicketKeys })
     if (serverTls !== undefined) this.#tls.set(config, serverTls)
     return new Reception({ ...parts, ...(serverTls && { tls: serverTls }), ...(proxyProtocol && { proxyProtocol }) })
   }
@@ -555,15 +563,6 @@ class RunningGateway implements Gateway {
       const now = listeners.find(({ address }) => isDeepStrictEqual(address, started.address))?.tls
       if (now !== undefined) tls.retune(now)
     }
-  }
-
-  /** A request that never became a call still shows in the metrics and the access log. */
-  #refused(failed: Failure, peer: Peer): void {
-    const { status } = ERRORS[failed.code]
-    const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
-    this.#routeCounters.count({ ...nothing, code: status, error: failed.code })
-    if (!this.#telemetry.accessLog) return
-    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 
   #busy(): number {
@@ -577,21 +576,4 @@ class RunningGateway implements Gateway {
 
 function certificateStatuses(listener: string, tls: ServerTls): CertificateStatus[] {
   return tls.shown.map(({ files, facts }) => ({ listener, file: files.cert, names: facts.names, notAfter: facts.notAfter }))
-}
-
-/** Where servers on this machine reach it: best in the clear, and never where only proxies may connect, if there is anything else. */
-function ownUrl(listeners: readonly ListenerConfig[], bound: readonly HostPort[]): string {
-  const find = (wanted: (listener: ListenerConfig) => boolean): number =>
-    listeners.findIndex((one) => one.redirect === undefined && wanted(one))
-  const open = ({ proxyProtocol }: ListenerConfig): boolean => proxyProtocol === undefined
-  const found = [find((one) => open(one) && one.tls === undefined), find(open), find(() => true), 0].find((at) => at >= 0) as number
-  const scheme = listeners[found]?.tls === undefined ? 'http' : 'https'
-  return `${scheme}://${reachable(bound[found] ?? listeners[found]?.address)}`
-}
-
-/** "Any address" is no address to connect to. */
-function reachable(address: HostPort | undefined): string {
-  const { host, port } = address ?? { host: '127.0.0.1', port: 80 }
-  if (host === '0.0.0.0') return hostPortText({ host: '127.0.0.1', port })
-  return hostPortText(host === '::' ? { host: '::1', port } : { host, port })
 }

@@ -6,7 +6,7 @@
 import { startAdmin } from '../admin/admin.ts'
 import type { Config } from '../config/config.ts'
 import type { LoadResult } from '../config/load.ts'
-import type { Gateway } from '../gateway.ts'
+import type { Gateway } from '../gateway-options.ts'
 import { createTelemetry, type OwnedTelemetry } from '../telemetry/create-telemetry.ts'
 import { hostPortText } from '../lib/host-port.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -63,6 +63,7 @@ async function live(config: Config, given: readonly BoundSocket[], life: Life): 
       telemetry,
       version: version(),
       network: sockets.network,
+      workerSockets: sockets.workerSockets,
       startAdmin: (options) => startAdmin({ ...options, listen: sockets.listenAdmin }),
       upgrading,
       ...(readConfig !== undefined && { readConfig }),

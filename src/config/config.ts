@@ -76,6 +76,8 @@ export interface Config {
   readonly cors?: CorsConfig
   readonly log: LogConfig
   readonly drainTimeoutMs: Millis
+  /** Threads that serve the listeners, the one with the store among them. */
+  readonly workers: number
   /** When the gateway itself has too much to do. Absent: that is not looked at. */
   readonly guard?: GuardRules
 }

@@ -169,6 +169,7 @@ describe('good files', () => {
       name: 'spillway',
       log: { format: 'text', access: 'off' },
       drainTimeoutMs: 30_000,
+      workers: 1,
       guard: { loopDelay: { from: 200, full: 800 }, memory: { from: 0.8, full: 0.95 }, sockets: { from: 0.8, full: 0.95 } },
     } satisfies Config)
   })

@@ -2,6 +2,7 @@
  * From the parsed file to the configuration that the program reads: short forms become long ones, names are implied and followed, and keys that
  * contradict each other are found. Problems are reported, all of them; the result counts only when there are none.
  */
+import { availableParallelism, platform } from 'node:os'
 import type { OutlierRules } from '../core/health/outliers.ts'
 import type { Bytes } from '../lib/units.ts'
 import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
@@ -69,11 +70,21 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(cors && { cors }),
     log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
     drainTimeoutMs: file.drainTimeout,
+    workers: resolveWorkers(file.workers, report),
     ...resolveGuard(file.guard, report),
   }
   checkTokens(config, report)
   warnAbout(config, file, report)
   return config
+}
+
+/** Several threads on one address: that is something Linux does evenly, and others not at all. */
+function resolveWorkers(workers: ParsedFile['workers'], report: Report): number {
+  const isPossible = platform() === 'linux'
+  if (workers === 'auto') return isPossible ? availableParallelism() : 1
+  if (workers > 1 && !isPossible)
+    report.error({ path: ['workers'], message: `must be 1 here: only on Linux several threads can share the connections of an address` })
+  return workers
 }
 
 function resolveAccess(access: string, folder: string): string {

@@ -391,6 +391,9 @@ const log = z.strictObject({
     .describe('One JSON line per call and per attempt: `off`, `stdout`, or a file, relative to this one.'),
 })
 
+/** More than any machine that this was tried on has cores. */
+const WORKERS_MAX = 64
+
 export const configSchema = z.strictObject({
   listeners: z
     .array(z.union([field.address, listenerSchema]))
@@ -433,6 +436,12 @@ export const configSchema = z.strictObject({
   cors: cors.optional().describe('Which other origins may call from a browser.'),
   log: log.prefault({}).describe('What is written to standard output.'),
   guard,
+  workers: z
+    .union([z.literal('auto'), z.int().min(1).max(WORKERS_MAX)])
+    .prefault(1)
+    .describe(
+      'Threads that serve the listeners: one per core of the machine, or `auto`. One of them has the store, the others hand over to it what needs the store, and what has to wait.',
+    ),
   drainTimeout: field.duration.prefault('30s').describe('How long a stopping gateway lets calls and attempts in flight finish.'),
 })
 

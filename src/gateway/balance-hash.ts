@@ -15,7 +15,12 @@ export function balanceHash(balance: Balance, call: Call, { params }: RouteMatch
 }
 
 /** What the call shows of that. */
-export function shownBy({ from, name }: BalanceSource, call: Call, params: RouteMatch['params'], clients: Pick<Clients, 'addressOf'>): string | undefined {
+export function shownBy(
+  { from, name }: BalanceSource,
+  call: Call,
+  params: RouteMatch['params'],
+  clients: Pick<Clients, 'addressOf'>,
+): string | undefined {
   switch (from) {
     case 'address':
       return clients.addressOf(call)

@@ -18,6 +18,8 @@ export interface ModeSwitch {
 const NOTE = 'mode/'
 
 export interface SwitchParts {
+  /** Of some route something is otherwise now. */
+  readonly changed?: () => void
   readonly store: Pick<JobStore, 'notes' | 'command'>
   readonly telemetry: Telemetry
   readonly clock: Clock
@@ -56,6 +58,7 @@ export class ModeSwitches {
       this.#switches.set(route, made)
     }
     telemetry.event({ type: 'mode-switched', route, to: mode })
+    this.#parts.changed?.()
   }
 }
 

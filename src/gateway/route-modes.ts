@@ -28,6 +28,8 @@ export interface Serves {
 }
 
 export interface RouteModeParts {
+  /** Of some route something is otherwise now. */
+  readonly changed?: () => void
   readonly telemetry: Telemetry
   readonly clock: Clock
   /** As it is configured now. */
@@ -134,6 +136,7 @@ export class RouteModes {
     const { telemetry } = this.#parts
     telemetry.metrics.counter('spillway_route_flips_total', METRICS.spillway_route_flips_total.help, { route, mode: to }).inc()
     telemetry.event({ type: 'mode-flipped', route, to, reason })
+    this.#parts.changed?.()
   }
 }
 

@@ -70,7 +70,12 @@ export class Pool {
     this.#signs = signs
     const waits = new WaitCounters(config.name, ports.telemetry, signs)
     this.#waits = waits
-    this.#jobs = new JobSlots({ clock: ports.clock, live: this.live, config: () => this.#config, hungry: signs && (() => signs.isHungry()) })
+    this.#jobs = new JobSlots({
+      clock: ports.clock,
+      live: this.live,
+      config: () => this.#config,
+      hungry: signs && (() => signs.isHungry()),
+    })
     this.#line = new Line(ports.clock, config.queueing, waits)
     this.#checks = new Checks(config.health, { ...ports, dialling: this.dialling }, (server, result, tookMs) =>
       this.#checked(server, result, tookMs),

@@ -35,6 +35,7 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'server-added': 'info',
   'server-removed': 'info',
   'server-left': 'info',
+  'worker-died': 'error',
   'server-changed': 'warn',
   'registration-ended': 'info',
   'name-unresolved': 'warn',
@@ -152,6 +153,8 @@ const TEXTS: Texts = {
     `${name(event.server)} is not in pool ${event.pool} any more${event.inFlight === 0 ? '' : `; ${event.inFlight} in flight may end`}`,
   'server-left': (event, name) =>
     `${name(event.server)} has left pool ${event.pool} after ${spanText(event.afterMs)}${event.cut === 0 ? '' : `; ${event.cut} in flight broken off`}`,
+  'worker-died': ({ worker, reason, againMs }) =>
+    `worker ${worker} has died, and the calls that it served with it; another one begins in ${spanText(againMs)}: ${reason}`,
   'name-unresolved': (event) =>
     `${event.name} cannot be looked up (${event.reason}); ${event.kept === 0 ? 'no address of it is known' : `its last ${event.kept} addresses go on`}`,
   'name-resolved': (event) => `${event.name} can be looked up again; addresses: ${event.addresses}`,

@@ -122,7 +122,8 @@ class HistogramSeries implements Histogram, Series {
 
   add(amount: Amount): void {
     const { counts, sum } = amount as Exclude<Amount, number>
-    for (let bucket = 0; bucket < counts.length; bucket++) this.counts[bucket] = (this.counts[bucket] as number) + (counts[bucket] as number)
+    for (let bucket = 0; bucket < counts.length; bucket++)
+      this.counts[bucket] = (this.counts[bucket] as number) + (counts[bucket] as number)
     this.sum += sum
   }
 }

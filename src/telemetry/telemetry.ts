@@ -20,6 +20,8 @@ export type GatewayEvent =
   | { readonly type: 'server-removed'; readonly pool: string; readonly server: string; readonly inFlight: number }
   /** And that has ended, or was broken off. */
   | { readonly type: 'server-left'; readonly pool: string; readonly server: string; readonly afterMs: Millis; readonly cut: number }
+  /** A thread that served clients is no more: what it served is broken off, and another one comes. */
+  | { readonly type: 'worker-died'; readonly worker: number; readonly reason: string; readonly againMs: Millis }
   /** It is not configured any more: whoever is in it may end. */
   | { readonly type: 'pool-removed'; readonly pool: string }
   | { readonly type: 'pool-left'; readonly pool: string; readonly afterMs: Millis }

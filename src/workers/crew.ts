@@ -8,7 +8,6 @@ import type { Config, HostPort } from '../config/config.ts'
 import type { LiveTraffic } from '../pools/live-traffic.ts'
 import { LocalTally, type Tally } from '../lib/tally.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import type { DownstreamCall } from '../net/downstream-call.ts'
 import { HandedOver } from '../net/handed-over.ts'
 import { Listener, type ListenerOptions } from '../net/listener.ts'
 import type { Pool } from '../pools/pool.ts'
@@ -24,15 +23,13 @@ export interface CrewParts {
   readonly telemetry: Telemetry
   /** As it holds now. */
   readonly config: () => Config
-  readonly pools: ReadonlyMap<string, Pool>
+  readonly pools: () => ReadonlyMap<string, Pool>
   /** Requests on this route are not for workers now. */
   readonly isRelayed: (route: string) => boolean
 }
 
 /** What the calls that workers hand over need. */
-export type InnerListener = Omit<ListenerOptions, 'host' | 'port' | 'connections' | 'reception' | 'onCall'> & {
-  readonly onCall: (call: DownstreamCall) => void
-}
+export type InnerListener = Omit<ListenerOptions, 'host' | 'port' | 'connections' | 'reception'>
 
 export interface CrewListener {
   readonly address: HostPort
@@ -65,6 +62,7 @@ const INNER_IDLE_MS: Millis = 3_600_000
 
 export class Crew {
   readonly #parts: CrewParts
+  readonly #workers: number
   readonly #board: Board
   readonly #cells = new Cells()
   readonly #poolIndexes = new Map<string, number>()
@@ -81,6 +79,7 @@ export class Crew {
 
   constructor(parts: CrewParts, workers: number) {
     this.#parts = parts
+    this.#workers = workers
     this.#board = Board.create(workers)
   }
 
@@ -108,7 +107,7 @@ export class Crew {
   }
 
   /** Rejects when a worker cannot listen. */
-  async start(workers: number, listeners: readonly CrewListener[], inner: InnerListener): Promise<void> {
+  async start(listeners: readonly CrewListener[], inner: InnerListener): Promise<void> {
     const { clock } = this.#parts
     this.#listeners = listeners
     const connections = { open: new LocalTally(), max: Number.POSITIVE_INFINITY, onFull: () => undefined }
@@ -116,7 +115,7 @@ export class Crew {
     const reception = new HandedOver(this.#secret, clock)
     this.#inner = await Listener.open({ ...inner, timeouts, host: '127.0.0.1', port: 0, connections, reception })
     this.#watchPools()
-    for (let worker = 1; worker <= workers; worker++) this.#begin(worker)
+    for (let worker = 1; worker <= this.#workers; worker++) this.#begin(worker)
     await Promise.all([...this.#members.values()].map(({ ready }) => ready.promise))
     this.#timer = clock.after(LOOK_MS, this.#look)
   }
@@ -182,7 +181,9 @@ export class Crew {
 
   #dataFor(worker: number): WorkerData {
     const { telemetry, config } = this.#parts
-    const listeners = this.#listeners.map(({ address, takeFd, ticketKeys }): WorkerListener => ({ address, fd: takeFd(), ticketKeys: ticketKeys() }))
+    const listeners = this.#listeners.map(
+      ({ address, takeFd, ticketKeys }): WorkerListener => ({ address, fd: takeFd(), ticketKeys: ticketKeys() }),
+    )
     return {
       ...{ worker, config: config(), board: this.#board.buffer, secret: this.#secret, listeners, accessLog: telemetry.accessLog },
       chief: (this.#inner as Listener).address,
@@ -199,7 +200,7 @@ export class Crew {
     for (const resolve of member.asked.splice(0)) resolve()
     this.#parts.telemetry.metrics.add(member.dump)
     this.#board.giveBack(worker)
-    for (const pool of this.#parts.pools.values()) pool.slotsFreed()
+    for (const pool of this.#parts.pools().values()) pool.slotsFreed()
     if (!member.isReady) ready.reject(new Error(`worker ${worker} cannot start: ${reason}`))
     if (this.#isOver || !member.isReady) return
     const againMs = this.#againMs()
@@ -230,7 +231,7 @@ export class Crew {
       case 'failed':
         return member.ready.reject(Object.assign(new Error(message.message), { code: message.code }))
       case 'freed':
-        return pools.get(message.pool)?.slotsFreed()
+        return pools().get(message.pool)?.slotsFreed()
       case 'found':
         for (const finding of message.findings) this.#learn(finding)
         return
@@ -255,7 +256,7 @@ export class Crew {
   // --- servers
 
   #learn(finding: Finding): void {
-    const pool = this.#parts.pools.get(finding.pool)
+    const pool = this.#parts.pools().get(finding.pool)
     if (pool === undefined) return
     if (finding.kind === 'shortage') return pool.connectLacked(finding.errno)
     if (finding.kind === 'live') return addLive(pool.live, finding)
@@ -275,7 +276,7 @@ export class Crew {
   }
 
   #watchPools(): void {
-    for (const pool of this.#parts.pools.values()) {
+    for (const pool of this.#parts.pools().values()) {
       if (this.#watched.has(pool)) continue
       this.#watched.add(pool)
       pool.onChange(() => this.#pushSoon())
@@ -284,7 +285,7 @@ export class Crew {
   }
 
   readonly #look = (): void => {
-    for (const pool of this.#parts.pools.values()) pool.lookAtLeaving()
+    for (const pool of this.#parts.pools().values()) pool.lookAtLeaving()
     if (this.#standing() !== this.#told.pools) this.#push()
     this.lookAtRoutes()
     if (!this.#isOver) this.#timer = this.#parts.clock.after(LOOK_MS, this.#look)
@@ -292,8 +293,8 @@ export class Crew {
 
   /** What changes without anybody telling, in short. */
   #standing(): string {
-    return [...this.#parts.pools.values()]
-      .map(({ servers }) => servers.map(({ pausedUntil, conduct, weight }) => `${pausedUntil} ${conduct.standing} ${weight}`).join())
+    return [...this.#parts.pools().values()]
+      .map(({ servers }) => servers.map(({ pausedUntil, conduct }) => `${pausedUntil} ${conduct.standing}`).join())
       .join(';')
   }
 
@@ -315,7 +316,7 @@ export class Crew {
 
   #views(): readonly PoolView[] {
     const now = this.#parts.clock.monotonic()
-    return [...this.#parts.pools.values()].map((pool) => ({
+    return [...this.#parts.pools().values()].map((pool) => ({
       config: pool.config,
       index: this.#indexOf(pool.name),
       members: pool.servers.map(({ config, source, duty }) => ({ ...config, source, duty })),

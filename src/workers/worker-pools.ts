@@ -2,6 +2,7 @@
  * Pools as a worker has them: who is in them and what is thought of each server the chief says; which of them gets a request is decided here. What a
  * request meets is told to the chief, who judges. Nobody waits here: whoever finds no slot goes to the chief, and is served in his order.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig } from '../config/config.ts'
 import type { Tally } from '../lib/tally.ts'
 import type { Millis } from '../lib/units.ts'
@@ -127,7 +128,7 @@ export class WorkerPools {
   readonly #board: Board
   readonly #reporting: Reporting
   readonly #cells = new Map<string, number>()
-  readonly #configs = new Map<string, PoolConfig>()
+  readonly #views = new Map<string, PoolView>()
 
   constructor(ports: Omit<PoolPorts, 'shared'>, board: Board, reporting: Reporting) {
     this.#board = board
@@ -156,16 +157,18 @@ export class WorkerPools {
     const { config, cells, members, followed } = view
     const { name } = config
     for (const [server, cell] of cells) this.#cells.set(`${name}\n${server}`, cell)
-    this.#configs.set(name, config)
+    const before = this.#views.get(name)
+    this.#views.set(name, view)
     let pool = this.running.get(name)
     if (pool === undefined) {
-      const isJudged = (): boolean => this.#configs.get(name)?.outliers !== undefined
+      const isJudged = (): boolean => this.#views.get(name)?.config.outliers !== undefined
       pool = new WorkerPool(view, this.#ports, { signs: this.#board.signs(view.index), reporting: this.#reporting, isJudged })
       this.running.set(name, pool)
       this.failovers.watch(pool)
     } else {
-      pool.reconfigure(followedConfig(config))
-      pool.setMembers(members)
+      // Who chooses among them begins anew with either.
+      if (!isDeepStrictEqual(config, before?.config)) pool.reconfigure(followedConfig(config))
+      if (!isDeepStrictEqual(members, before?.members)) pool.setMembers(members)
     }
     pool.follow(followed)
   }
@@ -173,6 +176,7 @@ export class WorkerPools {
   /** Its servers leave: each ends what it has, by itself. */
   #retire(name: string, pool: WorkerPool): void {
     this.running.delete(name)
+    this.#views.delete(name)
     pool.setMembers([])
   }
 

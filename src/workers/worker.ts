@@ -6,12 +6,13 @@ import type { MessagePort } from 'node:worker_threads'
 import { createServer, type Server } from 'node:net'
 import { Clients } from '../api/clients.ts'
 import type { Config, ListenerConfig } from '../config/config.ts'
-import { ERRORS, type Failure } from '../core/errors.ts'
+import type { Failure } from '../core/errors.ts'
 import { compileRoutes } from '../core/routing/router.ts'
 import { Guard } from '../gateway/guard.ts'
 import { descriptorShare, memoryShare } from '../gateway/guard-signals.ts'
 import { Hedges } from '../gateway/hedge.ts'
 import { Mirrors } from '../gateway/mirror.ts'
+import { countRefused } from '../gateway/no-call.ts'
 import { redirectCall } from '../gateway/redirect.ts'
 import { RouteCounters } from '../gateway/route-counters.ts'
 import { LearntSessions, Sticky } from '../gateway/sticky.ts'
@@ -38,6 +39,8 @@ import { createWorkerTelemetry } from './worker-telemetry.ts'
 /** What was only counted is told so often. */
 const REPORT_MS: Millis = 100
 
+type WorkerParts = Pick<WorkerContext, 'hedges' | 'mirrors' | 'routeCounters' | 'chief' | 'guard'>
+
 const clock = systemClock
 const random = systemRandom
 
@@ -51,7 +54,7 @@ export class RunningWorker {
   readonly #pools: WorkerPools
   readonly #upstream: Upstream
   readonly #budget: BufferBudget
-  readonly #parts: Pick<WorkerContext, 'hedges' | 'mirrors' | 'routeCounters' | 'chief' | 'guard'>
+  readonly #parts: WorkerParts
   #context: WorkerContext
   #relayed: ReadonlySet<string>
   #findings: Finding[] = []
@@ -73,7 +76,9 @@ export class RunningWorker {
     })
     this.#pools.follow(data.pools)
     // Each thread has its share of what may be buffered.
-    this.#budget = new BufferBudget(Math.floor(config.limits.buffered / config.workers), () => this.#limitReached('buffered', config.limits.buffered))
+    this.#budget = new BufferBudget(Math.floor(config.limits.buffered / config.workers), () =>
+      this.#limitReached('buffered', config.limits.buffered),
+    )
     this.#upstream = this.#createUpstream(config)
     this.#relayed = new Set(data.relayedRoutes)
     this.#parts = this.#createParts()
@@ -150,7 +155,7 @@ export class RunningWorker {
     return new Upstream(parts, this.#budget)
   }
 
-  #createParts(): RunningWorker['#parts'] {
+  #createParts(): WorkerParts {
     const { chief: address, secret, config } = this.#data
     const { telemetry } = this.#told
     const { running: pools } = this.#pools
@@ -217,7 +222,8 @@ export class RunningWorker {
       },
       onCall: (call: DownstreamCall) =>
         redirect === undefined ? handleHere(call, this.#context) : redirectCall(call, redirect, this.#context),
-      onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
+      onRefused: (failed: Failure, peer: Peer) =>
+        countRefused(failed, peer, { clock, telemetry: this.#told.telemetry, routeCounters: this.#parts.routeCounters }),
       ...(reception && { reception }),
     })
   }
@@ -242,15 +248,6 @@ export class RunningWorker {
     if (tls === undefined && proxyProtocol === undefined) return undefined
     const parts = { clock, telemetry, sweeper: this.#sweeper, listener }
     return new Reception({ ...parts, ...(serverTls && { tls: serverTls }), ...(proxyProtocol && { proxyProtocol }) })
-  }
-
-  #refused(failed: Failure, peer: Peer): void {
-    const { status } = ERRORS[failed.code]
-    const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
-    const { telemetry } = this.#told
-    this.#parts.routeCounters.count({ ...nothing, code: status, error: failed.code })
-    if (!telemetry.accessLog) return
-    telemetry.access({ ...nothing, at: clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 
   #limitReached(limit: string, value: number): void {

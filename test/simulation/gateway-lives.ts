@@ -1,6 +1,7 @@
 /** The gateway of a simulation: started, stopped in order, stopped for a while, killed and started again on what its store has kept. */
 import type { AdminOptions } from '../../src/admin/admin.ts'
-import { type Gateway, startGateway } from '../../src/gateway.ts'
+import type { Gateway } from '../../src/gateway-options.ts'
+import { startGateway } from '../../src/gateway.ts'
 import type { JobStore } from '../../src/ports/job-store.ts'
 import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
 import type { Ends } from './ends.ts'

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { StoreOptions } from '../../src/gateway.ts'
+import type { StoreOptions } from '../../src/gateway-options.ts'
 import type { Call, CallKind, CallOf, ReplyByKind } from '../../src/engines/ledger/calls.ts'
 import { execute } from '../../src/engines/ledger/execute.ts'
 import { jobStoreOver } from '../../src/engines/ledger/job-store-over.ts'

@@ -1,6 +1,7 @@
 /** The whole gateway in this process, wired as in production, in front of servers that a test brings. */
 import type { Config, PoolConfig, RouteConfig } from '../../src/config/config.ts'
-import { type Gateway, startGateway } from '../../src/gateway.ts'
+import type { Gateway } from '../../src/gateway-options.ts'
+import { startGateway } from '../../src/gateway.ts'
 import type { PoolStatus } from '../../src/admin/status.ts'
 import type { AccessLine, AttemptLine, GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { ask } from './http-client.ts'

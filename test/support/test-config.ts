@@ -111,6 +111,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
     name: 'spillway',
     log: { format: 'text', access: 'off' },
     drainTimeoutMs: 10_000,
+    workers: 1,
     ...parts,
   }
 }

@@ -7,6 +7,7 @@ import { closeSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { ADMIN_BACKLOG } from '../../admin/admin.ts'
 import type { HostPort } from '../../config/config.ts'
+import type { WorkerSockets } from '../../gateway-options.ts'
 import { hostPortText } from '../../lib/host-port.ts'
 import type { ListeningSocket, ListenOptions, Network } from '../../ports/network.ts'
 import { descriptorOf, listenWith, systemNetwork } from '../../ports/system.ts'
@@ -32,12 +33,20 @@ export class Sockets {
     return listening.address
   }
 
+  /** Of other threads, by address. */
+  readonly workerSockets: WorkerSockets = {
+    has: (address) => this.#given.some((given) => given.address === address),
+    take: (address) => this.#take(address)?.fd,
+    bound: () => [],
+  }
+
   /** As they are now, in the order in which they were opened. */
   get bound(): readonly BoundSocket[] {
-    return this.#open.flatMap(({ address, server }) => {
+    const own = this.#open.flatMap(({ address, server }) => {
       const fd = descriptorOf(server)
       return server.listening && fd !== undefined ? [{ address, fd }] : []
     })
+    return [...own, ...this.workerSockets.bound()]
   }
 
   /** The configuration has no more use for what nobody asked for: its clients hear that at once. */
@@ -53,10 +62,14 @@ export class Sockets {
 
   async #listenWith(server: Server, options: ListenOptions): Promise<ListeningSocket> {
     const address = hostPortText(options)
-    const at = this.#given.findIndex((given) => given.address === address)
-    const [given] = at < 0 ? [] : this.#given.splice(at, 1)
+    const given = this.#take(address)
     const listening = await listenWith(server, given === undefined ? options : { ...options, fd: given.fd })
     this.#open.push({ address, server })
     return listening
+  }
+
+  #take(address: string): BoundSocket | undefined {
+    const at = this.#given.findIndex((given) => given.address === address)
+    return at < 0 ? undefined : this.#given.splice(at, 1)[0]
   }
 }

@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { UpgradeOutcome, Upgrading } from '../../admin/upgrading.ts'
-import type { Gateway } from '../../gateway.ts'
+import type { Gateway } from '../../gateway-options.ts'
 import type { Millis } from '../../lib/units.ts'
 import type { Telemetry } from '../../telemetry/telemetry.ts'
 import type { BoundSocket, Sockets } from './sockets.ts'
