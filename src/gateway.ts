@@ -458,6 +458,7 @@ class RunningGateway implements Gateway {
       idleOf: (server) => this.#upstream?.idleOf(server) ?? 0,
       deadlines: () => this.#sweeper.size,
       guard: this.#guard,
+      workers: this.#crew,
       waitingConnections: () => this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0),
       bufferedBytes: () => this.#budget.used,
     })

@@ -102,7 +102,8 @@ function adminApp({ token, telemetry, sources, patienceMs = PATIENCE_MS }: Omit<
   app.get('/metrics', guarded, async (c) => {
     // With a store that hangs or failed, the other figures are what is needed most.
     await within(sources.refresh(), patienceMs).catch(() => undefined)
-    return c.body(telemetry.metrics.render(), 200, { 'content-type': METRICS_TYPE })
+    const counted = await within(sources.countedElsewhere(), patienceMs).catch(() => [])
+    return c.body(telemetry.metrics.renderWith(counted), 200, { 'content-type': METRICS_TYPE })
   })
   app.get('/status', guarded, async (c) => c.json(await within(sources.status(), patienceMs)))
   app.notFound((c) => problem(c, 404, 'There are /healthz, /readyz, /metrics, /status and /api'))

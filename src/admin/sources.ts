@@ -15,7 +15,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { QueueStats, StoreInfo } from '../ports/job-store.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
 import type { RecentSyncs } from '../telemetry/store-events.ts'
-import type { GaugeSample, Metrics } from '../telemetry/telemetry.ts'
+import type { GaugeSample, Metrics, MetricsDump } from '../telemetry/telemetry.ts'
 import { balanceText } from './pool-view.ts'
 import type {
   AdminSources,
@@ -68,10 +68,20 @@ export interface GatewayView {
   /** Absent: it is off. */
   readonly guard?: Guard | undefined
   waitingConnections(): number
+  /** The other threads. Absent: there are none. */
+  readonly workers?: WorkersView | undefined
   /** Bodies held in memory. */
   bufferedBytes(): Bytes
   /** The process that is about to take over from this one. */
   successor(): number | undefined
+}
+
+/** What is seen of the other threads. */
+export interface WorkersView {
+  /** That there should be, and that serve. */
+  readonly wanted: number
+  readonly size: number
+  metrics(): Promise<readonly MetricsDump[]>
 }
 
 /** Also registers the gauges of pools, queues and connections. */
@@ -103,6 +113,7 @@ export function createSources(view: GatewayView): AdminSources {
       ready: view.ready(),
       listeners: view.listeners(),
       ...(view.guard !== undefined && { guard: view.guard.status }),
+      ...(view.workers !== undefined && { workers: { wanted: view.workers.wanted, running: view.workers.size } }),
       config: view.configStatus(),
       ...(view.successor() !== undefined && { successor: view.successor() as number }),
       store: storeStatus(view, info as StoreInfo),
@@ -120,7 +131,7 @@ export function createSources(view: GatewayView): AdminSources {
   registerQueueGauges(view, () => stats)
   registerLimitGauges(view, () => stats)
   registerStoreGauges(view.metrics, () => info)
-  return { ready: () => view.ready(), status, refresh }
+  return { ready: () => view.ready(), status, refresh, countedElsewhere: async () => (await view.workers?.metrics()) ?? [] }
 }
 
 function serverStatus(server: Server, maxInFlight: number, clock: Clock): ServerStatus {
@@ -238,6 +249,7 @@ function registerGatewayGauges(view: GatewayView): void {
       Number.isNaN(value) ? [] : [{ labels: { signal }, value: signal === 'loopDelay' ? value / 1000 : value }],
     ),
   )
+  gauge(view.metrics, 'spillway_workers', () => [{ value: view.workers?.size ?? 0 }])
   gauge(view.metrics, 'spillway_deadlines', () => [{ value: view.deadlines() }])
   gauge(view.metrics, 'spillway_job_watchers', () => [{ value: view.jobs.watchers }])
   gauge(view.metrics, 'spillway_batches', () => [{ value: view.jobs.batches.kept }])

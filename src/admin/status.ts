@@ -1,4 +1,5 @@
 /** What the admin address tells: plain data, and where it comes from. */
+import type { MetricsDump } from '../telemetry/telemetry.ts'
 import type { Mode } from '../config/config.ts'
 import type { Bytes, EpochMillis, Millis } from '../lib/units.ts'
 import type { JobStatus, QueueLimits, StoreInfo } from '../ports/job-store.ts'
@@ -127,6 +128,8 @@ export interface AdminStatus {
   readonly listeners: readonly string[]
   /** What the gateway does because it has too much to do itself; absent: it is not looked at. */
   readonly guard?: GuardStatus
+  /** Threads beside the one with the store: that there should be, and that serve. */
+  readonly workers?: { readonly wanted: number; readonly running: number }
   readonly config: ConfigStatus
   /** The process that is about to take over from this one. */
   readonly successor?: number
@@ -146,4 +149,6 @@ export interface AdminSources {
   status(): Promise<AdminStatus>
   /** Brings up to date what the gauges read. May reject or hang with the store: metrics are served without it. */
   refresh(): Promise<void>
+  /** What other threads of the gateway have counted. */
+  countedElsewhere(): Promise<readonly MetricsDump[]>
 }

@@ -105,7 +105,8 @@ export class DirectCall implements Trier, Waiter, Sweepable {
     }
     this.#late = true
     const { elsewhere } = this.#request
-    if (elsewhere !== undefined && this.#isWhole()) return this.#handOver(elsewhere, 'capacity', 'no slot is free')
+    if (elsewhere !== undefined && this.#isWhole() && this.#repeats?.hasTriedAll(pool) !== true)
+      return this.#handOver(elsewhere, 'capacity', 'no slot is free')
     if (spillable && pool.isLost) return this.#spill('no server is up')
     if (spillable && !this.#mayWait()) return this.#spill('the route queues', 'queueing')
     if (this.#repeats?.hasTriedAll(pool) === true) return this.#noServer('no_server', 'every server of the pool was tried')

@@ -8,7 +8,7 @@ import { type Balancer, type Choice, createBalancer } from '../core/balancing/ba
 import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
 import { isDeepStrictEqual } from 'node:util'
-import type { PoolConfig, ServerConfig } from '../config/config.ts'
+import type { PoolConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
@@ -23,7 +23,7 @@ import { LiveTraffic } from './live-traffic.ts'
 import { Membership, type MembershipParts } from './membership.ts'
 import type { Followed, LineSigns, PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
 import { ServerMeter } from './server-meter.ts'
-import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
+import { asInFile, learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
 import { SecondTries } from './second-tries.ts'
 import { setShares } from './shares.ts'
 import { Shortage } from './shortage.ts'
@@ -597,8 +597,4 @@ export class Pool {
     this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
     if (panics) for (const server of this.servers) this.#offer(server)
   }
-}
-
-function asInFile(server: ServerConfig): PoolMember {
-  return { ...server, source: 'file', duty: 'ready' }
 }

@@ -120,3 +120,7 @@ export class Server {
 export function learntLimit({ maxInFlight, adaptiveMin }: PoolConfig): GradientLimit | undefined {
   return adaptiveMin === undefined ? undefined : new GradientLimit({ min: adaptiveMin, max: maxInFlight })
 }
+
+export function asInFile(server: ServerConfig): PoolMember {
+  return { ...server, source: 'file', duty: 'ready' }
+}

@@ -4,7 +4,7 @@
  * whatever label sets come later share one series named `other`, and that it happened is counted.
  */
 import { metricBuckets, type MetricSpec, type MetricType, metricSpec, SERIES_MAX } from './names.ts'
-import type { Amount, Counter, FamilyDump, GaugeSample, Histogram, Metrics, MetricsDump } from './telemetry.ts'
+import type { Amount, Counter, FamilyDump, GaugeDump, GaugeSample, Histogram, Metrics, MetricsDump } from './telemetry.ts'
 
 export interface MetricsOptions {
   /** Label sets per name before `other`. */
@@ -170,16 +170,17 @@ class Registry implements Metrics {
   }
 
   dump(): MetricsDump {
-    const dumps: FamilyDump[] = []
-    for (const { name, help, source, series } of this.families.values()) {
-      if (source === 'reader') continue
-      dumps.push({ name, help, source, series: [...series].map(([labels, each]) => [labels, each.dump()]) })
+    const counted: FamilyDump[] = []
+    const gauges: GaugeDump[] = []
+    for (const { name, help, source, series, readers } of this.families.values()) {
+      if (source === 'reader') gauges.push({ name, help, samples: readers.flatMap((read) => [...read()]) })
+      else counted.push({ name, help, source, series: [...series].map(([labels, each]) => [labels, each.dump()]) })
     }
-    return dumps
+    return { counted, gauges }
   }
 
-  add(dump: MetricsDump): void {
-    for (const { name, help, source, series } of dump) {
+  add({ counted }: MetricsDump): void {
+    for (const { name, help, source, series } of counted) {
       const family = this.family(name, help, source)
       const create = (): Series => (source === 'counter' ? new CounterSeries() : new HistogramSeries(metricBuckets(this.spec(name))))
       for (const [labels, amount] of series) (family.series.get(labels) ?? this.added(family, labels, create)).add(amount)
@@ -189,8 +190,10 @@ class Registry implements Metrics {
   renderWith(dumps: readonly MetricsDump[]): string {
     if (dumps.length === 0) return this.render()
     const all = new Registry(this.options)
-    for (const [name, family] of this.families) if (family.source === 'reader') all.families.set(name, family)
-    for (const dump of [this.dump(), ...dumps]) all.add(dump)
+    for (const dump of [this.dump(), ...dumps]) {
+      all.add(dump)
+      for (const { name, help, samples } of dump.gauges) all.gauge(name, help, () => samples)
+    }
     return all.render()
   }
 

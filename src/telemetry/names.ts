@@ -320,6 +320,7 @@ const SPECS = {
   spillway_store_corrupt_records: { type: 'gauge', help: 'Records that failed their checks and were put aside since the start.' },
   spillway_ready: { type: 'gauge', help: '1 while `/readyz` says so.' },
   spillway_connections: { type: 'gauge', help: 'Open connections from clients.' },
+  spillway_workers: { type: 'gauge', help: 'Threads that serve clients beside the one with the store.' },
   spillway_connections_waiting: {
     type: 'gauge',
     help: 'Connections that wait until they are let in, while the gateway has too much to do.',

@@ -193,7 +193,6 @@ export interface Metrics {
   render(): string
   /** As if what others have counted so far had been counted here. */
   renderWith(dumps: readonly MetricsDump[]): string
-  /** Counters and histograms; what is read when scraped is not among them. */
   dump(): MetricsDump
   /** What somebody else has counted, who is no more. */
   add(dump: MetricsDump): void
@@ -210,7 +209,19 @@ export interface FamilyDump {
   readonly series: readonly (readonly [labels: string, amount: Amount])[]
 }
 
-export type MetricsDump = readonly FamilyDump[]
+export interface GaugeDump {
+  readonly name: string
+  readonly help: string
+  readonly samples: readonly GaugeSample[]
+}
+
+/** Gauges as they were at that moment. */
+export interface MetricsDump {
+  readonly counted: readonly FamilyDump[]
+  readonly gauges: readonly GaugeDump[]
+}
+
+export const NOTHING_COUNTED: MetricsDump = { counted: [], gauges: [] }
 
 export interface GaugeSample {
   readonly labels?: Readonly<Record<string, string>>

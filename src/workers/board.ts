@@ -7,6 +7,7 @@ import { SharedTally, type Tally } from '../lib/tally.ts'
 /** Servers, those that have left lately among them, of all pools. */
 const CELLS = 16_384
 const POOLS = 1_024
+const ROUTES = 8_192
 /** The first cell of each row: client connections. */
 const CONNECTIONS = 0
 /** The chief is the first one. */
@@ -39,18 +40,20 @@ export class Board {
   readonly #cells: Int32Array
   readonly #thread: number
   readonly #flagsAt: number
+  readonly #routesAt: number
 
   private constructor(buffer: SharedArrayBuffer, thread: number) {
     this.buffer = buffer
     this.#cells = new Int32Array(buffer)
     this.#thread = thread
-    this.#flagsAt = this.#cells.length - POOLS * FLAGS
+    this.#flagsAt = this.#cells.length - POOLS * FLAGS - ROUTES
+    this.#routesAt = this.#cells.length - ROUTES
   }
 
   /** For the chief and so many workers. */
   static create(workers: number): Board {
     const rows = 1 + 1 + workers
-    return new Board(new SharedArrayBuffer((rows * CELLS + POOLS * FLAGS) * Int32Array.BYTES_PER_ELEMENT), CHIEF)
+    return new Board(new SharedArrayBuffer((rows * CELLS + POOLS * FLAGS + ROUTES) * Int32Array.BYTES_PER_ELEMENT), CHIEF)
   }
 
   /** As a worker sees it: 1 is the first one. */
@@ -83,6 +86,15 @@ export class Board {
         Atomics.store(cells, at + HUNGRY, 0)
       },
     }
+  }
+
+  /** Its requests are the chief's. */
+  isRelayed(route: number): boolean {
+    return Atomics.load(this.#cells, this.#routesAt + route) > 0
+  }
+
+  relay(route: number, isRelayed: boolean): void {
+    Atomics.store(this.#cells, this.#routesAt + route, isRelayed ? 1 : 0)
   }
 
   /** Nobody holds any more what this worker had: it is dead. */
@@ -122,3 +134,4 @@ export class Cells {
 }
 
 export const POOLS_MAX = POOLS
+export const ROUTES_MAX = ROUTES

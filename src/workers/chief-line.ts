@@ -4,11 +4,9 @@
  */
 import { sendFailure } from '../api/problem.ts'
 import type { SpillHandOver } from '../gateway/direct-request.ts'
-import { passHead } from '../gateway/answer-head.ts'
 import { JoinedSockets } from '../gateway/joined-sockets.ts'
 import { withoutFields } from '../core/actions/header-edits.ts'
 import { failure } from '../core/errors.ts'
-import { forwardResponseHeaders } from '../core/headers/forward.ts'
 import type { HostPort } from '../config/config.ts'
 import { headerValues, type ResponseHead } from '../http1/message.ts'
 import { fieldLines, statusLine } from '../http1/write.ts'
@@ -144,7 +142,7 @@ class Relayed implements ResponseSink {
     if (head.status === 101) return this.#join(head)
     if (head.status === 100) return this.#continue()
     if (head.status >= 200 && !head.keepAlive) this.#call.closeAfter()
-    passHead(this.#call, head)
+    relayHead(this.#call, head)
   }
 
   #continue(): void {
@@ -158,7 +156,7 @@ class Relayed implements ResponseSink {
     this.#call.uncork()
     const down = this.#call.detach()
     const protocol = headerValues(head.headers, 'upgrade').join(', ')
-    const fields = [...forwardResponseHeaders(head.headers, head.connection), 'Connection', 'Upgrade', 'Upgrade', protocol]
+    const fields = [...withoutFields(head.headers, OF_CONNECTION), 'Connection', 'Upgrade', 'Upgrade', protocol]
     down.socket.write(`${statusLine(101, head.reason)}${fieldLines(fields)}\r\n`, 'latin1')
     // Its idle time is the chief's to watch.
     new JoinedSockets(down, up, { sweeper: this.#sweeper, idleMs: UNLIMITED_MS, onClosed: () => undefined })
@@ -185,6 +183,21 @@ class Relayed implements ResponseSink {
 const NOT_SENT: ReadonlySet<string> = new Set(['host'])
 /** The client has been told already that its body is wanted. */
 const NOT_SENT_LATE: ReadonlySet<string> = new Set(['host', 'expect'])
+
+/** What is about the connection between two threads. */
+const OF_CONNECTION: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade'])
+const OF_FRAMED: ReadonlySet<string> = new Set([...OF_CONNECTION, 'content-length'])
+const UPGRADE_REQUIRED = 426
+
+/** To the letter, other than what comes from servers: the chief has had the last word about it. */
+function relayHead(call: DownstreamCall, head: ResponseHead): void {
+  const { status, reason, headers, bodyLength } = head
+  if (status < 200) return call.sendInformational(status, reason, withoutFields(headers, OF_CONNECTION))
+  const hasBody = call.head.method !== 'HEAD' && status !== 204 && status !== 304
+  const fields = [...withoutFields(headers, hasBody ? OF_FRAMED : OF_CONNECTION)]
+  if (status === UPGRADE_REQUIRED) fields.push('Connection', 'Upgrade', 'Upgrade', headerValues(headers, 'upgrade').join(', '))
+  call.sendHead(status, reason, fields, hasBody ? (bodyLength >= 0 ? bodyLength : 'chunked') : 'none')
+}
 
 function bodyTo(connection: UpstreamConnection): BodySink {
   return {

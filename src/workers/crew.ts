@@ -14,9 +14,9 @@ import type { Pool } from '../pools/pool.ts'
 import type { Followed, SharedCounts } from '../pools/pool-types.ts'
 import type { Server } from '../pools/server.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
-import type { MetricsDump, Telemetry } from '../telemetry/telemetry.ts'
-import { Board, Cells, POOLS_MAX } from './board.ts'
-import type { Finding, PoolView, ToChief, ToWorker, WorkerData, WorkerListener } from './messages.ts'
+import { type MetricsDump, NOTHING_COUNTED, type Telemetry } from '../telemetry/telemetry.ts'
+import { Board, Cells, POOLS_MAX, ROUTES_MAX } from './board.ts'
+import type { Finding, PoolView, RouteIndex, ToChief, ToWorker, WorkerData, WorkerListener } from './messages.ts'
 
 export interface CrewParts {
   readonly clock: Clock
@@ -72,7 +72,8 @@ export class Crew {
   #listeners: readonly CrewListener[] = []
   #inner: Listener | undefined
   #timer: Timer | undefined
-  #told = { pools: '', routes: '' }
+  #told = ''
+  readonly #routes = new Map<string, number>()
   #pushing = false
   #isOver = false
   #deaths = { count: 0, at: 0 as MonotonicMillis }
@@ -96,6 +97,10 @@ export class Crew {
     return this.#board.connections
   }
 
+  get wanted(): number {
+    return this.#workers
+  }
+
   /** Workers that listen. */
   get size(): number {
     return [...this.#members.values()].filter(({ isReady }) => isReady).length
@@ -115,6 +120,7 @@ export class Crew {
     const reception = new HandedOver(this.#secret, clock)
     this.#inner = await Listener.open({ ...inner, timeouts, host: '127.0.0.1', port: 0, connections, reception })
     this.#watchPools()
+    this.lookAtRoutes()
     for (let worker = 1; worker <= this.#workers; worker++) this.#begin(worker)
     await Promise.all([...this.#members.values()].map(({ ready }) => ready.promise))
     this.#timer = clock.after(LOOK_MS, this.#look)
@@ -123,7 +129,8 @@ export class Crew {
   /** Another configuration holds. */
   reload(): void {
     this.#watchPools()
-    this.#tell({ kind: 'config', config: this.#parts.config() })
+    this.lookAtRoutes()
+    this.#tell({ kind: 'config', config: this.#parts.config(), routes: this.#routeIndexes() })
     this.#push()
   }
 
@@ -133,11 +140,11 @@ export class Crew {
 
   /** A route may have begun to queue, or an operator has switched it. */
   lookAtRoutes(): void {
-    const relayed = this.#relayedRoutes()
-    const text = relayed.join('\n')
-    if (text === this.#told.routes) return
-    this.#told.routes = text
-    this.#tell({ kind: 'routes', relayed })
+    const { config, isRelayed } = this.#parts
+    for (const { name } of config().routes) {
+      const index = this.#routeIndex(name)
+      if (index !== undefined) this.#board.relay(index, isRelayed(name))
+    }
   }
 
   /** What the workers have counted. One that does not answer in time is taken as it was. */
@@ -172,7 +179,7 @@ export class Crew {
     const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const workerData = this.#dataFor(worker)
     const thread = new Worker(new URL(`./worker-thread.${ending}`, import.meta.url), { workerData, name: `worker-${worker}` })
-    const member: Member = { worker, thread, ready, drained, isReady: false, fds: [], dump: [], asked: [] }
+    const member: Member = { worker, thread, ready, drained, isReady: false, fds: [], dump: NOTHING_COUNTED, asked: [] }
     this.#members.set(worker, member)
     thread.on('message', (message: ToChief) => this.#hear(member, message))
     thread.on('error', (error: unknown) => this.#ended(member, error instanceof Error ? (error.stack ?? error.message) : String(error)))
@@ -188,7 +195,7 @@ export class Crew {
       ...{ worker, config: config(), board: this.#board.buffer, secret: this.#secret, listeners, accessLog: telemetry.accessLog },
       chief: (this.#inner as Listener).address,
       pools: this.#views(),
-      relayedRoutes: this.#relayedRoutes(),
+      routes: this.#routeIndexes(),
     }
   }
 
@@ -271,7 +278,7 @@ export class Crew {
     if (finding.kind === 'busy') pool.pause(server, finding.forMs)
     else pool.connectFailed(server, finding.reason)
     // Whoever told it waits for what is thought of it now.
-    this.#told.pools = ''
+    this.#told = ''
     this.#pushSoon()
   }
 
@@ -286,7 +293,7 @@ export class Crew {
 
   readonly #look = (): void => {
     for (const pool of this.#parts.pools().values()) pool.lookAtLeaving()
-    if (this.#standing() !== this.#told.pools) this.#push()
+    if (this.#standing() !== this.#told) this.#push()
     this.lookAtRoutes()
     if (!this.#isOver) this.#timer = this.#parts.clock.after(LOOK_MS, this.#look)
   }
@@ -310,7 +317,7 @@ export class Crew {
 
   #push(): void {
     if (this.#isOver) return
-    this.#told.pools = this.#standing()
+    this.#told = this.#standing()
     this.#tell({ kind: 'pools', pools: this.#views() })
   }
 
@@ -328,9 +335,19 @@ export class Crew {
     }))
   }
 
-  #relayedRoutes(): readonly string[] {
-    const { config, isRelayed } = this.#parts
-    return config().routes.flatMap(({ name }) => (isRelayed(name) ? [name] : []))
+  #routeIndexes(): readonly RouteIndex[] {
+    return this.#parts.config().routes.flatMap(({ name }) => {
+      const index = this.#routeIndex(name)
+      return index === undefined ? [] : [[name, index] as const]
+    })
+  }
+
+  /** Undefined: there are too many. */
+  #routeIndex(name: string): number | undefined {
+    const known = this.#routes.get(name)
+    if (known !== undefined || this.#routes.size >= ROUTES_MAX) return known
+    this.#routes.set(name, this.#routes.size)
+    return this.#routes.size - 1
   }
 
   #tallyOf(pool: string, server: string): Tally | undefined {

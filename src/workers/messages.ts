@@ -25,6 +25,8 @@ export interface WorkerListener {
   readonly ticketKeys?: Uint8Array | undefined
 }
 
+export type RouteIndex = readonly [route: string, index: number]
+
 export interface WorkerData {
   readonly worker: number
   readonly config: Config
@@ -33,16 +35,15 @@ export interface WorkerData {
   readonly secret: string
   readonly listeners: readonly WorkerListener[]
   readonly pools: readonly PoolView[]
-  readonly relayedRoutes: readonly string[]
+  /** Where their signs are on the board. What has none is the chief's. */
+  readonly routes: readonly RouteIndex[]
   readonly accessLog: boolean
 }
 
 export type ToWorker =
-  | { readonly kind: 'config'; readonly config: Config }
+  | { readonly kind: 'config'; readonly config: Config; readonly routes: readonly RouteIndex[] }
   /** All that there are. */
   | { readonly kind: 'pools'; readonly pools: readonly PoolView[] }
-  /** Requests on these routes are the chief's for now. */
-  | { readonly kind: 'routes'; readonly relayed: readonly string[] }
   | { readonly kind: 'tickets'; readonly listener: number; readonly keys: Uint8Array }
   | { readonly kind: 'metrics' }
   /** Accepts nothing more; says `drained` when the last call has ended. */

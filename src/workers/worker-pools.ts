@@ -127,6 +127,8 @@ export class WorkerPools {
   readonly #ports: PoolPorts
   readonly #board: Board
   readonly #reporting: Reporting
+  /** Not configured any more, with servers that have something to end. */
+  readonly #going = new Set<WorkerPool>()
   readonly #cells = new Map<string, number>()
   readonly #views = new Map<string, PoolView>()
 
@@ -147,6 +149,12 @@ export class WorkerPools {
 
   report(): readonly Finding[] {
     return [...this.running.values()].flatMap((pool) => pool.report())
+  }
+
+  /** What kept a server may have ended in another thread. */
+  lookAtLeaving(): void {
+    for (const pool of [...this.running.values(), ...this.#going]) pool.lookAtLeaving()
+    for (const pool of this.#going) if (pool.leaving.length === 0) this.#going.delete(pool)
   }
 
   close(): void {
@@ -178,6 +186,7 @@ export class WorkerPools {
     this.running.delete(name)
     this.#views.delete(name)
     pool.setMembers([])
+    this.#going.add(pool)
   }
 
   #shared(): SharedCounts {

@@ -28,6 +28,9 @@ import { ServerTls } from '../net/server-tls.ts'
 import { Sweeper } from '../net/sweeper.ts'
 import type { Network } from '../ports/network.ts'
 import { descriptorOf, listenWith, systemClock, systemNetwork, systemRandom } from '../ports/system.ts'
+import type { Server as ServerOfPool } from '../pools/server.ts'
+import { METRICS, type MetricName } from '../telemetry/names.ts'
+import type { GaugeSample } from '../telemetry/telemetry.ts'
 import { Upstream } from '../upstream/upstream.ts'
 import { Board } from './board.ts'
 import { ChiefLine } from './chief-line.ts'
@@ -56,7 +59,7 @@ export class RunningWorker {
   readonly #budget: BufferBudget
   readonly #parts: WorkerParts
   #context: WorkerContext
-  #relayed: ReadonlySet<string>
+  #routes: ReadonlyMap<string, number>
   #findings: Finding[] = []
   readonly #listeners: Listener[] = []
   readonly #servers: Server[] = []
@@ -80,7 +83,7 @@ export class RunningWorker {
       this.#limitReached('buffered', config.limits.buffered),
     )
     this.#upstream = this.#createUpstream(config)
-    this.#relayed = new Set(data.relayedRoutes)
+    this.#routes = new Map(data.routes)
     this.#parts = this.#createParts()
     this.#context = this.#createContext()
   }
@@ -89,6 +92,7 @@ export class RunningWorker {
     this.#port.on('message', (message: ToWorker) => this.#hear(message))
     for (const [i, listener] of this.#config.listeners.entries())
       this.#listeners.push(await this.#listen(listener, this.#data.listeners[i] as WorkerListener))
+    this.#registerGauges()
     this.#context.guard?.start()
     setInterval(() => this.#report(), REPORT_MS).unref()
     this.#tell({ kind: 'ready', fds: this.#servers.map((server) => descriptorOf(server) ?? -1) })
@@ -106,16 +110,15 @@ export class RunningWorker {
         return
       case 'config':
         this.#config = message.config
+        this.#routes = new Map(message.routes)
         this.#context = this.#createContext()
         for (const [i, { tls }] of message.config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
-        return
-      case 'routes':
-        this.#relayed = new Set(message.relayed)
         return
       case 'tickets':
         this.#tls[message.listener]?.useTicketKeys(message.keys)
         return
       case 'metrics':
+        this.#pools.lookAtLeaving()
         return this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
       case 'drain':
         void this.#drain()
@@ -136,6 +139,7 @@ export class RunningWorker {
   }
 
   #report(): void {
+    this.#pools.lookAtLeaving()
     this.#findings.push(...this.#pools.report())
     this.#flushFindings()
   }
@@ -199,8 +203,13 @@ export class RunningWorker {
       // What has an order, or queues, is the chief's.
       jobs: { isHeld: () => Promise.resolve(false) },
       routeModes: { of: () => undefined, mayWait: () => true, waitIsOver: () => undefined, served: () => undefined },
-      isRelayed: (route) => this.#relayed.has(route),
+      isRelayed: (route) => this.#isRelayed(route),
     }
+  }
+
+  #isRelayed(route: string): boolean {
+    const index = this.#routes.get(route)
+    return index === undefined || this.#board.isRelayed(index)
   }
 
   // --- the listeners
@@ -248,6 +257,31 @@ export class RunningWorker {
     if (tls === undefined && proxyProtocol === undefined) return undefined
     const parts = { clock, telemetry, sweeper: this.#sweeper, listener }
     return new Reception({ ...parts, ...(serverTls && { tls: serverTls }), ...(proxyProtocol && { proxyProtocol }) })
+  }
+
+  /** Of what each thread has of its own. They are added up. */
+  #registerGauges(): void {
+    const gauge = (name: MetricName, read: () => Iterable<GaugeSample>): void =>
+      this.#told.telemetry.metrics.gauge(name, METRICS[name].help, read)
+    const perServer = (value: (server: ServerOfPool) => number): (() => Iterable<GaugeSample>) => {
+      const pools = this.#pools.running
+      return () =>
+        [...pools.values()].flatMap(({ name: pool, servers }) =>
+          servers.map((server) => ({ labels: { pool, server: server.name }, value: value(server) })),
+        )
+    }
+    gauge('spillway_buffered_bytes', () => [{ value: this.#budget.used }])
+    gauge('spillway_deadlines', () => [{ value: this.#sweeper.size }])
+    gauge('spillway_idle_server_connections', () => [{ value: this.#upstream.idleConnections }])
+    gauge('spillway_connections_waiting', () => [{ value: this.#listeners.reduce((sum, { waiting }) => sum + waiting, 0) }])
+    gauge(
+      'spillway_server_connections',
+      perServer(({ connections }) => connections),
+    )
+    gauge(
+      'spillway_server_idle_connections',
+      perServer((server) => this.#upstream.idleOf(server)),
+    )
   }
 
   #limitReached(limit: string, value: number): void {

@@ -58,7 +58,13 @@ async function start(t: TestContext, options: Partial<AdminOptions> = {}, source
   const admin = await startAdmin({
     address: { host: '127.0.0.1', port: 0 },
     telemetry,
-    sources: { ready: () => rig.ready, status: () => Promise.resolve(STATUS), refresh: () => Promise.resolve(), ...sources },
+    sources: {
+      ready: () => rig.ready,
+      status: () => Promise.resolve(STATUS),
+      refresh: () => Promise.resolve(),
+      countedElsewhere: () => Promise.resolve([]),
+      ...sources,
+    },
     ...options,
   })
   t.after(async () => {

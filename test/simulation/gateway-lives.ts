@@ -3,7 +3,7 @@ import type { AdminOptions } from '../../src/admin/admin.ts'
 import type { Gateway } from '../../src/gateway-options.ts'
 import { startGateway } from '../../src/gateway.ts'
 import type { JobStore } from '../../src/ports/job-store.ts'
-import type { GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
+import { NOTHING_COUNTED, type GatewayEvent, type Telemetry } from '../../src/telemetry/telemetry.ts'
 import type { Ends } from './ends.ts'
 import { faultyStore, type StoreFaults } from './faulty-store.ts'
 import type { KeptStore } from './kept-store.ts'
@@ -183,9 +183,9 @@ function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly
       gauge: (name, _, read) => void gauges.set(name, read),
       forget: () => undefined,
       render: () => '',
-    renderWith: () => '',
-    dump: () => [],
-    add: () => undefined,
+      renderWith: () => '',
+      dump: () => NOTHING_COUNTED,
+      add: () => undefined,
     },
     accessLog: false,
     event: (event) => {

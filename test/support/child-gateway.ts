@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type Child, startChild } from './children.ts'
 import { until } from './until.ts'
+import { WORKERS } from './workers.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 
@@ -37,7 +38,7 @@ export interface GatewayLife {
 /** In one step, so that a gateway that reads it again never finds half of it. */
 export function writeConfig(config: ConfigFile, { folder, name }: GatewayLife): string {
   const file = join(folder, 'spillway.yaml')
-  const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
+  const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' }, ...WORKERS }
   const jobs = name === undefined ? {} : { jobs: { publicUrl: `http://${name}` } }
   // JSON is YAML.
   writeFileSync(`${file}.new`, JSON.stringify({ ...own, ...jobs, ...config, log: { format: 'json', ...config.log } }))

@@ -12,6 +12,7 @@ import type { GatewayEvent } from '../../src/telemetry/telemetry.ts'
 import { type Answer, ask } from './http-client.ts'
 import { recordingTelemetry } from './jobs-rig.ts'
 import { until } from './until.ts'
+import { WORKERS } from './workers.ts'
 
 /** A test knows what it expects, and fails where it is wrong. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -50,7 +51,7 @@ export async function startConfigRig(config: ConfigFile, options: Partial<Gatewa
   const events: GatewayEvent[] = []
   let current = config
   const read = (): LoadResult => {
-    const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' } }
+    const own = { listeners: ['127.0.0.1:0'], admin: { address: '127.0.0.1:0' }, store: { path: './data' }, ...WORKERS }
     return loadValue(structuredClone({ ...own, ...current }), { file: 'spillway.yaml', folder })
   }
   const start = (file: ConfigFile): Promise<Gateway> => {
