@@ -494,7 +494,7 @@ class RunningGateway implements Gateway {
       ...{ name, clock: this.#clock, network: this.#network, sweeper: this.#sweeper, trustedPeers, connections: this.#connections },
       limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
       timeouts: { headMs, bodyMs, idleMs, stallMs },
-      shared: this.#crew !== undefined,
+      shared: this.#crew && 'first',
       onRefused: (failed: Failure, peer: Peer) => countRefused(failed, peer, { ...this.#parts(), routeCounters }),
     }
   }
@@ -539,7 +539,7 @@ class RunningGateway implements Gateway {
       ticketKeys: () => this.#tls.get(config)?.ticketKeys,
     }))
     if (workerSockets !== undefined && this.#crew !== undefined) workerSockets.bound = () => this.#workerFds()
-    await this.#crew?.start(theirs, { ...this.#listenerParts(), shared: false, onCall: (call) => handleCall(call, context()) })
+    await this.#crew?.start(theirs, { ...this.#listenerParts(), shared: undefined, onCall: (call) => handleCall(call, context()) })
   }
 
   #workerFds(): readonly { readonly address: string; readonly fd: number }[] {

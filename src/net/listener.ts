@@ -21,7 +21,7 @@ export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   /** What comes before the first request. Absent: nothing. */
   readonly reception?: Receiver
   /** Other threads listen on the same address. */
-  readonly shared?: boolean
+  readonly shared?: 'first' | 'also' | undefined
 }
 
 /** How many client connections are open, and how many may be. */
@@ -68,7 +68,7 @@ export class Listener {
   /** Rejects when the address cannot be had (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
   static async open(options: ListenerOptions): Promise<Listener> {
     const listener = new Listener(options)
-    const { network, host, port, shared = false } = options
+    const { network, host, port, shared } = options
     listener.#listening = await network.listen({ host, port, backlog: BACKLOG, shared }, listener.#onConnection)
     return listener
   }

@@ -35,8 +35,8 @@ export interface ListenOptions {
   readonly host: string
   readonly port: number
   readonly backlog: number
-  /** Several sockets may listen on this address, each gets its share of the connections (SO_REUSEPORT). */
-  readonly shared?: boolean
+  /** Several sockets of this process listen there, each gets its share of the connections (SO_REUSEPORT). The first one finds out whether others do. */
+  readonly shared?: 'first' | 'also' | undefined
 }
 
 export interface ListeningSocket {

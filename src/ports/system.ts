@@ -64,12 +64,20 @@ function listen(options: ListenOptions, onConnection: (socket: NetworkSocket) =>
   return listenWith(createServer({ noDelay: true, allowHalfOpen: true }, onConnection), options)
 }
 
+/** Who shares an address shares it with whoever does, also with another gateway that was started by mistake. Rejects then, as without sharing. */
+async function expectFree(host: string, port: number): Promise<void> {
+  const probe = createServer()
+  await new Promise<void>((resolve, reject) => probe.once('error', reject).listen({ host, port }, resolve))
+  await new Promise((resolve) => probe.close(resolve))
+}
+
 /** `fd`: a socket that was bound by somebody else, who gave it to this process. */
 export async function listenWith(server: Server, options: ListenOptions & { readonly fd?: number }): Promise<ListeningSocket> {
-  const { fd, host, port, backlog, shared = false } = options
+  const { fd, host, port, backlog, shared } = options
+  if (shared === 'first' && fd === undefined && port !== 0) await expectFree(host, port)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(fd === undefined ? { host, port, backlog, reusePort: shared } : { fd, backlog }, () => {
+    server.listen(fd === undefined ? { host, port, backlog, reusePort: shared !== undefined } : { fd, backlog }, () => {
       server.off('error', reject)
       resolve()
     })

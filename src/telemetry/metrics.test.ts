@@ -124,3 +124,28 @@ test('what bears the labels of somebody who is gone goes, in every family, and n
   assert.doesNotMatch(text, /pool="p",server="x"/)
   assert.match(text, /a_total\{pool="p",server="xy"\} 1\na_total\{pool="q",server="x"\} 1/)
 })
+
+test('what several have counted is rendered as if one had counted it, and stays counted when one of them is gone', () => {
+  const [own, other] = [createMetrics(), createMetrics()]
+  own.counter('a_total', 'a', { x: '1' }).inc(2)
+  other.counter('a_total', 'a', { x: '1' }).inc(3)
+  other.counter('a_total', 'a', { x: '2' }).inc(4)
+  other.counter('only_there_total', 'b').inc()
+  for (const each of [own, other]) each.histogram('h_seconds', 'h').observe(0.1)
+  own.gauge('g', 'g', () => [{ value: 1 }])
+  other.gauge('g', 'g', () => [{ value: 5 }])
+  const both = own.renderWith([structuredClone(other.dump())])
+  for (const line of ['a_total{x="1"} 5', 'a_total{x="2"} 4', 'only_there_total 1', 'h_seconds_count 2', 'g 6'])
+    assert.ok(both.includes(`${line}\n`), line)
+  assert.ok(own.render().includes('a_total{x="1"} 2\n'), 'its own is as it was')
+  own.add(other.dump())
+  const after = own.render()
+  for (const line of ['a_total{x="1"} 5', 'a_total{x="2"} 4', 'h_seconds_count 2', 'g 1']) assert.ok(after.includes(`${line}\n`), line)
+})
+
+test('what others have counted is bounded like what is counted here', () => {
+  const [own, other] = [createMetrics({ seriesMax: 2 }), createMetrics()]
+  for (let n = 0; n < 5; n++) other.counter('a_total', 'a', { x: `"${n}` }).inc()
+  own.add(other.dump())
+  assert.ok(own.render().includes('a_total{x="other"} 3\n'))
+})

@@ -35,7 +35,7 @@ interface Family {
 const OVERFLOW = 'spillway_metric_series_overflow_total'
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
 const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
-const LABEL_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\', '"': '\\"', '\n': '\\n' }
+const LABEL_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' }
 
 function escapeLabel(value: string): string {
   return value.replace(/[\\"\n]/g, (char) => LABEL_ESCAPES[char] as string)

@@ -60,6 +60,9 @@ const STEADY_MS: Millis = 60_000
 /** Client connections are idle there for a shorter time: the worker closes first. */
 const INNER_IDLE_MS: Millis = 3_600_000
 
+const NOT_SHARED =
+  'an address cannot be shared among threads, since it was bound without SO_REUSEPORT; where a supervisor bound it, let it set that (ReusePort=yes for systemd), and after a change from workers: 1 restart instead of an upgrade'
+
 export class Crew {
   readonly #parts: CrewParts
   readonly #workers: number
@@ -122,7 +125,7 @@ export class Crew {
     this.#watchPools()
     this.lookAtRoutes()
     for (let worker = 1; worker <= this.#workers; worker++) this.#begin(worker)
-    await Promise.all([...this.#members.values()].map(({ ready }) => ready.promise))
+    await Promise.all([...this.#members.values()].map((member) => this.#awaitReady(member)))
     this.#timer = clock.after(LOOK_MS, this.#look)
   }
 
@@ -172,6 +175,18 @@ export class Crew {
   }
 
   // --- threads
+
+  /** Where the chief listens another thread may not be able to: there are fewer threads then, and a gateway. */
+  async #awaitReady({ worker, ready, thread }: Member): Promise<void> {
+    try {
+      await ready.promise
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+      this.#members.delete(worker)
+      await thread.terminate()
+      this.#parts.telemetry.event({ type: 'warning', message: `worker ${worker} does not serve: ${NOT_SHARED}` })
+    }
+  }
 
   #begin(worker: number): void {
     const [ready, drained] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]

@@ -220,7 +220,7 @@ export class RunningWorker {
     const { redirect } = config
     const reception = this.#createReception(config, bound)
     return await Listener.open({
-      ...{ name, clock, sweeper: this.#sweeper, trustedPeers, shared: true, host: bound.address.host, port: bound.address.port },
+      ...{ name, clock, sweeper: this.#sweeper, trustedPeers, shared: 'also', host: bound.address.host, port: bound.address.port },
       network: this.#networkFor(bound.fd),
       limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
       timeouts: { headMs, bodyMs, idleMs, stallMs },
