@@ -38,3 +38,38 @@ test('what goes out as it is must stay until the socket is done with it', () => 
   out.write(Buffer.from('alone'))
   assert.equal(out.uncork(), true)
 })
+
+/** A socket whose bytes are with the kernel at once. */
+function quickSocket(): NetworkSocket {
+  const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done(), writev: (_chunks, done) => done() })
+  return Object.assign(socket, { resetAndDestroy: () => socket.destroy() }) as never
+}
+
+for (const pieces of [1, 2]) {
+  test(`nobody is told to wait where no drain will come: ${pieces} corked pieces, however large`, async () => {
+    const socket = quickSocket()
+    let drained = false
+    socket.on('drain', () => {
+      drained = true
+    })
+    const out = new Output(socket)
+    out.cork()
+    let flowing = true
+    for (let i = 0; i < pieces; i++) flowing = out.write(Buffer.alloc(socket.writableHighWaterMark + 1)) && flowing
+    out.uncork()
+    await new Promise(setImmediate)
+    assert.ok(flowing || drained)
+    assert.equal(out.blocked, false)
+  })
+}
+
+test('who writes more than the socket wants is told to wait, corked or not', () => {
+  const socket = slowSocket()
+  const out = new Output(socket)
+  out.cork()
+  out.write(Buffer.alloc(socket.writableHighWaterMark))
+  out.uncork()
+  assert.equal(out.blocked, true)
+  out.cork()
+  assert.equal(out.write('more'), false)
+})

@@ -64,9 +64,12 @@ export class Output {
     else if (!this.#socket.writableEnded) this.#socket.write(NOTHING, (error) => giveBack(whole, error))
   }
 
-  /** More is on its way than the socket wants. Of corked bytes too `drain` will tell: the socket says so of as many at once. */
+  /**
+   * More is on its way than the socket wants, and `drain` will tell when it is gone. What is corked does not count, however much: the socket may
+   * take it at once, and then says nothing afterwards.
+   */
   get blocked(): boolean {
-    return this.#socket.writableNeedDrain || this.#bytes > this.#socket.writableHighWaterMark
+    return this.#socket.writableNeedDrain
   }
 
   #flush(): void {

@@ -60,7 +60,8 @@ export interface UpstreamOptions {
   readonly timeouts: { readonly connectMs: Millis; readonly firstByteMs: Millis; readonly stallMs: Millis; readonly idleMs: Millis }
 }
 
-const READ_BYTES = 64 * 1024
+/** Bodies come in powers of two: one of 64 KiB is read with its head, and goes on with it. */
+const READ_BYTES = 68 * 1024
 /** Informational answers before the one that counts. */
 const INFORMATIONAL_MAX = 32
 /** How much earlier than the server says we let go of an idle connection. */
@@ -167,6 +168,8 @@ export class UpstreamConnection implements Sweepable {
 
   uncork(): void {
     this.#out.uncork()
+    // Only now it is known whether the server takes it.
+    if (this.#sink !== undefined) this.#requestMoved()
   }
 
   /** What was written of `whole` is all that anybody keeps of it. */

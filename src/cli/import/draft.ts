@@ -93,11 +93,16 @@ export class Draft {
   }
 
   left(source: SourceLine, reason: string): void {
-    this.notes.push({ source, kind: 'left', reason })
+    this.#note({ source, kind: 'left', reason })
   }
 
   needless(source: SourceLine, reason: string): void {
-    this.notes.push({ source, kind: 'needless', reason })
+    this.#note({ source, kind: 'needless', reason })
+  }
+
+  /** The same of one line once, however many routes it is about. */
+  #note(note: Note): void {
+    if (!this.notes.some(({ source, reason }) => source === note.source && reason === note.reason)) this.notes.push(note)
   }
 
   pool(name: string): DraftPool | undefined {
@@ -129,8 +134,14 @@ export function setIn(settings: Setting[], setting: Setting, draft: Draft): bool
   return present === undefined || present.value === setting.value
 }
 
-export function matchKey({ host, path, methods, headers }: DraftMatch): string {
-  return JSON.stringify([host, path, methods.toSorted(), Object.entries(headers).toSorted(([a], [b]) => (a < b ? -1 : 1))])
+export function matchKey({ host, path, methods, headers, query }: DraftMatch): string {
+  const inOrder = (tests: DraftMatch['headers']): [string, unknown][] => Object.entries(tests).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return JSON.stringify([host, path, methods.toSorted(), inOrder(headers), inOrder(query)])
+}
+
+/** Whatever is asked for there. */
+export function matchOf(host: string | undefined, path: string): DraftMatch {
+  return { host, path, methods: [], headers: {}, query: {} }
 }
 
 export function placeText({ file, line }: Place): string {

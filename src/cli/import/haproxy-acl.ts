@@ -172,7 +172,9 @@ function either(a: Condition, b: Condition): Condition | undefined {
 
 /** As many matches as it takes. */
 export function matchesOf({ hosts, paths, methods, headers }: Condition): readonly DraftMatch[] {
-  return (hosts ?? [undefined]).flatMap((host) => (paths ?? ['/*']).map((path) => ({ host, path, methods: methods ?? [], headers })))
+  return (hosts ?? [undefined]).flatMap((host) =>
+    (paths ?? ['/*']).map((path) => ({ host, path, methods: methods ?? [], headers, query: {} })),
+  )
 }
 
 /** For notes. */

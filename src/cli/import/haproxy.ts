@@ -6,7 +6,8 @@ import { type Draft, type DraftMatch, type DraftPool, type DraftRoute, durationT
 import { type Acls, aclsOf, ANY, conditionsOf, matchesOf, withoutCondition } from './haproxy-acl.ts'
 import { importBackend } from './haproxy-backend.ts'
 import type { Section, Statement } from './haproxy-parse.ts'
-import { answered, edit, type Edits, editsText } from './nginx-values.ts'
+import { answered } from './nginx-values.ts'
+import { Edits, isPlainValue } from './edits.ts'
 import { asRoutes } from './rule-order.ts'
 import { closes, haproxyTime, leftReason, needlessReason } from './haproxy-words.ts'
 import { quoted } from './write-draft.ts'
@@ -102,7 +103,7 @@ class Import {
     const first: Rule[] = []
     const rules: Rule[] = []
     const last: Rule[] = []
-    const edits: Edits = { set: new Map(), remove: [] }
+    const edits = new Edits('request')
     for (const line of lines) {
       const [word = ''] = line.words
       if (word === 'bind') this.#bind(line, toHttps)
@@ -118,7 +119,7 @@ class Import {
     if (section.kind === 'listen' && lines.some(({ words }) => words[0] === 'server')) {
       last.push(...this.#to(section.name, section, matchesOf(ANY)))
     }
-    const request = editsText(edits)
+    const request = edits.text()
     const edited = (rule: Rule): Rule =>
       request === undefined || rule.keys[0]?.[0] !== 'pool'
         ? rule
@@ -130,15 +131,12 @@ class Import {
   #isEdit(line: Statement, edits: Edits): boolean {
     const [word = '', action = '', name = '', value = '', ...more] = line.words
     if (word !== 'http-request' || needlessReason(line) !== undefined) return false
-    if (action === 'del-header' && value === '') return edit(edits, 'request', [name, '']) === undefined
+    if (more.length > 0 || edits.wrongName(name) !== undefined) return false
+    if (action === 'del-header' && value === '') edits.remove(name)
     // What begins with % is made of the request there.
-    return (
-      action === 'set-header' &&
-      more.length === 0 &&
-      !/[%$]/.test(value) &&
-      value !== '' &&
-      edit(edits, 'request', [name, value]) === undefined
-    )
+    else if (action === 'set-header' && value !== '' && !/[%${}]/.test(value) && isPlainValue(value)) edits.set(name, value)
+    else return false
+    return true
   }
 
   #bind(line: Statement, toHttps: string | undefined): void {

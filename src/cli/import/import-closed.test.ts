@@ -41,13 +41,14 @@ for (const closing of [
   'allow 10.0.0.0/8; deny all;',
   'deny 10.0.0.1;',
   'if ($x) { return 403; }',
-  'internal;',
-  'limit_except GET { deny all; }',
+  'limit_except GET { allow 10.0.0.0/8; deny all; }',
   'rewrite ^/a /b;',
+  'ssl_verify_client on;',
 ]) {
   test(`nginx: ${closing}`, () => {
     assert.deepEqual(fates(nginx(`location /a/ { ${closing} ${PASS} } location / { ${PASS} }`)), { '/a/*': 'refused', '/*': 'open' })
-    assert.deepEqual(fates(nginx(`${closing} location /a/ { ${PASS} }`)), { '/a/*': 'refused' })
+    const all = Object.values(fates(nginx(`${closing} location /a/ { ${PASS} }`)))
+    assert.ok(all.length > 0 && all.every((fate) => fate === 'refused'))
   })
 }
 

@@ -74,6 +74,99 @@ test('nginx: a redirect to another name is no redirect to https', () => {
   )
 })
 
+const tlsOf = (server: string, outer = ''): { readonly listeners: string[]; readonly draft: Draft } => {
+  const draft = nginx(`${outer} server { listen 443 ssl; ${PAIR('a')} ${server} ${SITE} }`)
+  return { listeners: listenersOf(draft), draft }
+}
+const TLS = (more: string): string[] => [`{ address: "0.0.0.0:443", tls: { certificates: [${HTTPS('a')}]${more} } }`]
+
+test('nginx: versions, ciphers, sessions and certificates of clients are those of the listener', () => {
+  const said = (server: string): string[] => tlsOf(server).listeners
+  assert.deepEqual(said('ssl_protocols TLSv1.2 TLSv1.3;'), TLS(''))
+  assert.deepEqual(said('ssl_protocols TLSv1.3;'), TLS(', minVersion: TLSv1.3'))
+  assert.deepEqual(said('ssl_session_tickets off;'), TLS(', tickets: off'))
+  assert.deepEqual(said('ssl_session_timeout 1d;'), TLS(', tickets: { lifetime: 1d }'))
+  assert.deepEqual(said('ssl_ciphers HIGH:!aNULL;'), [
+    TLS('')[0]?.replace(
+      /] } }$/,
+      '], ciphers: "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:HIGH:!aNULL" } }',
+    ),
+  ])
+  for (const [mode, here] of [
+    ['on', 'require'],
+    ['optional', 'request'],
+  ]) {
+    const { listeners, draft } = tlsOf(`ssl_verify_client ${mode}; ssl_client_certificate /ssl/ca.pem;`)
+    assert.deepEqual(listeners, TLS(`, clientAuth: { ca: "/ssl/ca.pem", mode: ${here} }`))
+    assert.ok(draft.routes.every(({ off }) => off === undefined))
+  }
+})
+
+test('nginx: what TLS says may stand around the servers, and old versions and lists of revoked certificates are left', () => {
+  assert.deepEqual(tlsOf('', 'ssl_session_tickets off;').listeners, TLS(', tickets: off'))
+  assert.equal(leftIn(tlsOf('ssl_protocols TLSv1 TLSv1.2 TLSv1.3;').draft).length, 1)
+  const revoked = tlsOf('ssl_verify_client on; ssl_client_certificate /ssl/ca.pem; ssl_crl /ssl/crl.pem;')
+  assert.deepEqual(revoked.listeners, TLS(''))
+  assert.ok(revoked.draft.routes.every(({ off }) => off !== undefined))
+})
+
+function leftIn(draft: Draft): readonly string[] {
+  return draft.notes.filter(({ kind }) => kind === 'left').map(({ source }) => source.text)
+}
+
+test('nginx: only where all servers ask for certificates of the same authority clients must have one', () => {
+  const draft = nginx(`
+    server { listen 443 ssl; server_name a.example; ${PAIR('a')} ssl_verify_client on; ssl_client_certificate /ssl/ca.pem; ${SITE} }
+    server { listen 443 ssl; server_name b.example; ${PAIR('b')} ${SITE} }`)
+  assert.ok(!listenersOf(draft).join().includes('clientAuth'))
+  assert.deepEqual(
+    draft.routes.map(({ match, off }) => [match.host, off !== undefined]),
+    [
+      [undefined, true],
+      ['b.example', false],
+    ],
+  )
+})
+
+test('nginx: a default server that refuses handshakes refuses unknown names', () => {
+  const draft = nginx(`
+    server { listen 443 ssl default_server; ssl_reject_handshake on; }
+    server { listen 443 ssl; server_name a.example; ${PAIR('a')} ${SITE} }`)
+  assert.deepEqual(listenersOf(draft), TLS(', unknownNames: refuse'))
+  assert.deepEqual(leftIn(draft), [])
+})
+
+test('nginx: the PROXY protocol from whom it is believed; of others it is said that they are refused', () => {
+  const { listeners, draft } = ((server: string) => {
+    const made = nginx(`server { listen 443 ssl proxy_protocol; ${PAIR('a')} ${server} ${SITE} }`)
+    return { listeners: listenersOf(made), draft: made }
+  })('set_real_ip_from 10.0.0.0/8; set_real_ip_from 192.0.2.1; real_ip_header proxy_protocol;')
+  assert.deepEqual(listeners, [
+    `{ address: "0.0.0.0:443", tls: { certificates: [${HTTPS('a')}] }, proxyProtocol: { from: ["10.0.0.0/8", "192.0.2.1"] } }`,
+  ])
+  assert.deepEqual(leftIn(draft), ['listen 443 ssl proxy_protocol;'])
+  assert.ok(!draft.settings.some(({ path }) => path[0] === 'trustedPeers'))
+  assert.deepEqual(listenersOf(nginx(`server { listen 80 proxy_protocol; ${SITE} }`)), [])
+})
+
+test('nginx: a server with and without TLS that sends to https by a condition', () => {
+  for (const condition of ['($scheme = http)', '($scheme != "https")']) {
+    const draft = nginx(
+      `server { listen 80; listen 443 ssl; ${PAIR('a')} if ${condition} { return 301 https://$host$request_uri; } ${SITE} }`,
+    )
+    assert.deepEqual(listenersOf(draft), ['{ address: "0.0.0.0:80", redirect: { status: 301 } }', ...TLS('')])
+    assert.ok(draft.routes.every(({ off }) => off === undefined))
+  }
+})
+
+test('nginx: a server as certbot writes it sends everybody to https', () => {
+  const draft = nginx(`
+    server { listen 443 ssl; server_name a.example; ${PAIR('a')} ${SITE} }
+    server { if ($host = a.example) { return 301 https://$host$request_uri; } listen 80; server_name a.example; return 404; }`)
+  assert.deepEqual(listenersOf(draft), [...TLS(''), '{ address: "0.0.0.0:80", redirect: { status: 301 } }'])
+  assert.deepEqual(leftIn(draft), ['return 404;'])
+})
+
 const BACKEND = 'default_backend app\nbackend app\n server a 127.0.0.1:3000\n'
 
 for (const rule of ['http-request redirect scheme https code 301 unless { ssl_fc }', 'redirect scheme https code 301 if !{ ssl_fc }']) {

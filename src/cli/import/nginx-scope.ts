@@ -39,3 +39,10 @@ export function effective(scope: Scope, fits: (directive: Directive) => boolean)
   }
   return undefined
 }
+
+/** The block of the server that a location stands in; of a server itself. */
+export function serverScope(scope: Scope): Scope {
+  let at = scope
+  while (at.outer?.outer !== undefined) at = at.outer
+  return at
+}

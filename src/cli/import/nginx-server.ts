@@ -8,11 +8,13 @@ interface Listen {
   readonly port: number
   readonly isDefault: boolean
   readonly isTls: boolean
+  /** It begins with a header of the PROXY protocol. */
+  readonly isProxied: boolean
   readonly source: SourceLine
 }
 
 export class NginxServer {
-  readonly source: SourceLine
+  readonly source: Directive
   readonly directives: readonly Directive[]
   readonly listens: readonly Listen[]
   /** `*.` stands before those that take all below. */
@@ -51,13 +53,13 @@ export function readServer(directive: Directive, draft: Draft): NginxServer {
     }
   }
   if (!(directive.block ?? []).some(({ name }) => name === 'listen')) {
-    listens.push({ address: '0.0.0.0:80', port: 80, isDefault: false, isTls: false, source: directive })
+    listens.push({ address: '0.0.0.0:80', port: 80, isDefault: false, isTls: false, isProxied: false, source: directive })
   }
   return new NginxServer(directive, listens, [...new Set(names)])
 }
 
 const NEEDLESS_PARAMETERS =
-  /^(default_server|default|reuseport|deferred|bind|so_keepalive.*|ssl|backlog=\d+|rcvbuf=.*|sndbuf=.*|fastopen=\d+|ipv6only=on)$/
+  /^(default_server|default|reuseport|deferred|bind|so_keepalive.*|ssl|proxy_protocol|backlog=\d+|rcvbuf=.*|sndbuf=.*|fastopen=\d+|ipv6only=on)$/
 
 function readListen(directive: Directive, draft: Draft): Listen | undefined {
   const [where = '', ...parameters] = directive.args
@@ -71,12 +73,17 @@ function readListen(directive: Directive, draft: Draft): Listen | undefined {
   }
   const unknown = parameters.filter((each) => !NEEDLESS_PARAMETERS.test(each))
   if (unknown.length > 0) {
-    draft.left(directive, `not translated: ${unknown.join(' ')}`)
-    if (unknown.some((each) => each === 'quic' || each === 'proxy_protocol')) return undefined
+    const isNewer = unknown.every((each) => each === 'http2' || each === 'quic')
+    draft.left(
+      directive,
+      isNewer ? 'HTTP/2 and HTTP/3 are not spoken here: clients speak HTTP/1.1' : `not translated: ${unknown.join(' ')}`,
+    )
+    if (unknown.includes('quic')) return undefined
   }
   const address = `${host === '*' ? '0.0.0.0' : host}:${port}`
   const isDefault = parameters.includes('default_server') || parameters.includes('default')
-  return { address, port, isDefault, isTls: parameters.includes('ssl'), source: directive }
+  const isProxied = parameters.includes('proxy_protocol')
+  return { address, port, isDefault, isTls: parameters.includes('ssl'), isProxied, source: directive }
 }
 
 /** Those that share a port with the first one that asks servers. */
@@ -101,40 +108,37 @@ function asks(directives: readonly Directive[]): boolean {
   return directives.some(({ name, block }) => name === 'proxy_pass' || (name === 'location' && asks(block ?? [])))
 }
 
-/** An address for both kinds of IP is one here. */
-export function importListeners(servers: readonly NginxServer[], draft: Draft): void {
-  const all = servers.flatMap(({ listens }) => listens)
-  const tls = tlsOf(servers)
-  for (const { address, source, isTls } of all) {
-    const isCovered = address.startsWith('0.0.0.0:') && all.some((other) => other.address === address.replace('0.0.0.0', '[::]'))
-    if (isCovered) draft.needless(source, '[::] takes IPv4 as well')
-    else if (!isTls) draft.listen(address, source)
-    else if (tls === undefined) draft.left(source, 'there is no certificate for it, and it is not listened on')
-    else draft.listen(address, source, [['tls', tls]])
-  }
-}
-
-/** The default server's certificates first: they are for clients that name no host. Undefined: there is none. */
-function tlsOf(servers: readonly NginxServer[]): string | undefined {
-  const pairs = servers
-    .toSorted((a, b) => Number(b.isDefault) - Number(a.isDefault))
-    .flatMap(({ directives }) => {
-      const valuesOf = (wanted: string): (string | undefined)[] =>
-        directives.filter(({ name }) => name === wanted).map(({ args }) => args[0])
-      const keys = valuesOf('ssl_certificate_key')
-      return valuesOf('ssl_certificate').flatMap((cert, i) =>
-        cert === undefined || keys[i] === undefined ? [] : [`{ cert: ${JSON.stringify(cert)}, key: ${JSON.stringify(keys[i])} }`],
-      )
-    })
-  return pairs.length === 0 ? undefined : `{ certificates: [${[...new Set(pairs)].join(', ')}] }`
-}
-
 /** It does nothing but send everybody to https; how. */
-export function httpsRedirectOf({ directives, listens }: NginxServer): string | undefined {
+export function httpsRedirectOf({ directives, listens }: NginxServer, draft: Draft): string | undefined {
   const inside = directives.flatMap((each) => (each.name === 'location' && each.args.join(' ') === '/' ? (each.block ?? []) : [each]))
-  const [only, ...others] = inside.filter(({ name }) => !/^(listen|server_name|access_log|error_log|server_tokens)$/.test(name))
+  const rest = inside.filter(({ name }) => !/^(listen|server_name|access_log|error_log|server_tokens)$/.test(name))
+  const byName = rest.filter((each) => each.name === 'if' && /^\( ?\$host = [\w.-]+ ?\)$/.test(each.args.join(' ')))
+  const [only, ...others] = rest.filter((each) => !byName.includes(each))
   if (only === undefined || others.length > 0 || only.name !== 'return' || listens.some(({ isTls }) => isTls)) return undefined
-  const [status = '', to = ''] = only.args
-  if (!/^https:\/\/\$(host|http_host)\$request_uri$/.test(to)) return undefined
+  if (byName.length === 0) return redirectIn(only)
+  // As certbot writes it: its names go to https, for others there is nothing.
+  const found = byName.map(({ block = [] }) => (block.length === 1 && block[0] !== undefined ? redirectIn(block[0]) : undefined))
+  if (only.args[0] !== '404' || found[0] === undefined || found.some((each) => each !== found[0])) return undefined
+  draft.left(only, 'a listener that redirects sends everybody to https, whatever the name')
+  return found[0]
+}
+
+/** `if ($scheme = http) { return 301 https://… }` of a server that listens with and without TLS. */
+export function schemeRedirectOf({ name, args, block = [] }: Directive): string | undefined {
+  if (name !== 'if' || !/^\( ?\$scheme (= "?http"?|!= "?https"?) ?\)$/.test(args.join(' '))) return undefined
+  const [only, ...others] = block
+  return only !== undefined && others.length === 0 ? redirectIn(only) : undefined
+}
+
+function redirectIn({ name, args }: Directive): string | undefined {
+  const [status = '', to = ''] = name === 'rewrite' ? rewritten(args) : args
+  if ((name !== 'return' && name !== 'rewrite') || !/^https:\/\/\$(host|http_host)\$request_uri$/.test(to)) return undefined
   return status === '308' ? 'https' : status === '301' ? '{ status: 301 }' : undefined
+}
+
+/** `rewrite ^ https://$host$request_uri? permanent`, as `return` says it. */
+function rewritten([regex = '', to = '', flag = '']: readonly string[]): readonly string[] {
+  if (flag !== 'permanent') return []
+  if (/^\^\(\.\*\)\$?$/.test(regex) && to.endsWith('$1')) return ['301', `${to.slice(0, -2)}$request_uri`]
+  return /^(\^|\.\*)$/.test(regex) && to.endsWith('?') ? ['301', to.slice(0, -1)] : []
 }

@@ -20,16 +20,23 @@ const NEEDLESS: Readonly<Record<string, string | ((args: readonly string[]) => s
     'proxy_buffering proxy_request_buffering proxy_buffers proxy_buffer_size proxy_busy_buffers_size proxy_max_temp_file_size proxy_temp_path proxy_temp_file_write_size client_body_buffer_size client_body_temp_path client_header_buffer_size fastcgi_temp_path uwsgi_temp_path scgi_temp_path',
   ),
   ...same('answers pass as they come', 'types default_type charset'),
-  ...same('connections to servers are kept here in any case', 'keepalive keepalive_requests proxy_socket_keepalive'),
-  ...same('there is one process', 'zone'),
+  ...same('connections to servers are kept here in any case', 'keepalive keepalive_requests keepalive_time proxy_socket_keepalive'),
+  ...same('fields of servers pass as they come in any case', 'proxy_pass_header'),
+  ...same('trusted peers are passed over in any case, however many follow each other', 'real_ip_recursive'),
+  ...same('chains are verified, however long they are', 'ssl_verify_depth proxy_ssl_verify_depth'),
+  ...same('sessions are resumed in any case', 'proxy_ssl_session_reuse'),
+  ...same('what servers are doing is known to the whole gateway in any case', 'zone'),
   ...same(
-    'certificates and what goes with them are chosen by Node.js',
-    'ssl_session_cache ssl_session_timeout ssl_session_tickets ssl_prefer_server_ciphers ssl_dhparam ssl_ecdh_curve',
+    'Node.js chooses it, and sessions are resumed with tickets',
+    'ssl_session_cache ssl_prefer_server_ciphers ssl_dhparam ssl_ecdh_curve ssl_early_data',
   ),
   proxy_http_version: ([version]) => (version === '1.1' ? 'that is spoken here in any case' : undefined),
   proxy_redirect: ([to]) => (to === 'off' ? 'Location passes as it comes' : undefined),
   proxy_cache: ([zone]) => (zone === 'off' ? 'nothing is cached here' : undefined),
-  ssl_protocols: (versions) => (versions.toSorted().join(' ') === 'TLSv1.2 TLSv1.3' ? 'TLS 1.2 and 1.3 are what is spoken' : undefined),
+  allow: ([who]) => (who === 'all' ? 'nobody is kept out' : undefined),
+  expires: ([time]) => (time === 'off' ? 'fields of servers pass as they come' : undefined),
+  mirror: ([uri]) => (uri === 'off' ? 'nothing is copied' : undefined),
+  ssl_verify_client: ([mode]) => (mode === 'off' ? 'nobody is asked for a certificate' : undefined),
   gzip: ([on]) => (on === 'off' ? 'nothing is compressed here' : undefined),
   ssl: ([on]) => (on === 'off' ? 'there is none' : undefined),
   auth_basic: ([realm]) => (realm === 'off' ? 'there is none' : undefined),
@@ -37,36 +44,55 @@ const NEEDLESS: Readonly<Record<string, string | ((args: readonly string[]) => s
   map: (args) => (args[0] === '$http_upgrade' ? 'tunnels are passed on here in any case' : undefined),
 }
 
-const ANSWERS = 'answers are not changed here'
 const LEFT: Readonly<Record<string, string>> = {
   ...same(
-    ANSWERS,
-    'add_trailer expires proxy_hide_header proxy_pass_header proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_redirect sub_filter sub_filter_once sub_filter_types proxy_intercept_errors error_page',
+    'fields of answers are set, added and removed here (headers.response), not edited',
+    'proxy_cookie_domain proxy_cookie_path proxy_cookie_flags',
   ),
-  ...same('requests are not changed here', 'proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_method'),
+  ...same('Location passes as servers send it', 'proxy_redirect'),
+  ...same('there are no trailers of our own', 'add_trailer'),
+  ...same('no time from now on can be written into a field; for Cache-Control see headers.response', 'expires'),
+  ...same('bodies of answers pass as they come', 'sub_filter sub_filter_once sub_filter_types sub_filter_last_modified addition_types'),
+  ...same(
+    'answers of servers pass as they come, and errors of the gateway are problems (docs/reference/errors.md)',
+    'proxy_intercept_errors error_page recursive_error_pages',
+  ),
+  ...same(
+    'method, fields and body of a request pass as they come; see headers.request',
+    'proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_method',
+  ),
   ...same(
     'answers are not compressed here; let the servers do it',
-    'gzip gzip_types gzip_proxied gzip_vary gzip_comp_level gzip_min_length gzip_buffers gzip_disable gzip_static gzip_http_version brotli brotli_types',
+    'gzip gzip_types gzip_proxied gzip_vary gzip_comp_level gzip_min_length gzip_buffers gzip_disable gzip_static gzip_http_version brotli brotli_types gunzip',
   ),
   ...same(
     'answers are not cached here',
-    'proxy_cache proxy_cache_path proxy_cache_key proxy_cache_valid proxy_cache_use_stale proxy_cache_bypass proxy_no_cache proxy_cache_lock proxy_ignore_headers',
+    'proxy_cache proxy_cache_path proxy_cache_key proxy_cache_valid proxy_cache_use_stale proxy_cache_bypass proxy_no_cache proxy_cache_lock proxy_ignore_headers proxy_store',
   ),
   ...same(
     'rates of clients are not limited here; see maxInFlight and limits.perClient',
-    'limit_req limit_req_zone limit_req_status limit_conn limit_conn_zone limit_conn_status limit_rate limit_rate_after',
+    'limit_req limit_req_zone limit_req_status limit_conn limit_conn_zone limit_conn_status limit_rate limit_rate_after proxy_limit_rate',
   ),
   ...same('files are not served here', 'root alias index try_files autoindex'),
   ...same(
     'only servers that speak HTTP can be asked',
     'fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass fastcgi_param fastcgi_index uwsgi_param stream mail',
   ),
-  ...same('there are no variables here', 'set map geo split_clients'),
-  ...same('HTTP/2 and HTTP/3 are not spoken here', 'http2 http3 quic_retry'),
-  ...same('requests are not mirrored here', 'mirror mirror_request_body'),
+  ...same('there are no variables of your own here', 'set map geo'),
+  ...same('HTTP/2 and HTTP/3 are not spoken here: clients speak HTTP/1.1', 'http2 http3 quic_retry'),
   ...same('names are looked up with the resolver of the system', 'resolver resolver_timeout'),
-  ...same('see tls.ciphers and tls.minVersion of a listener', 'ssl_ciphers ssl_protocols'),
-  ...same('certificates are not stapled here', 'ssl_stapling ssl_stapling_verify ssl_trusted_certificate'),
+  ...same(
+    'it is about TLS, and nothing listens with it',
+    'ssl_certificate ssl_certificate_key ssl_client_certificate ssl_crl ssl_ciphers ssl_protocols ssl_session_tickets ssl_session_timeout ssl_reject_handshake',
+  ),
+  ...same('keys of certificates are not encrypted here', 'ssl_password_file proxy_ssl_password_file'),
+  ...same('revocation lists are not read here', 'proxy_ssl_crl'),
+  ...same('Node.js chooses how servers are spoken to: with TLS 1.2 or 1.3', 'proxy_ssl_ciphers proxy_ssl_protocols proxy_ssl_conf_command'),
+  ...same('authorities of clients stand in one file here: clientAuth.ca', 'ssl_trusted_certificate'),
+  ...same('OCSP responses are not stapled here', 'ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder ssl_ocsp'),
+  ...same('Node.js chooses it', 'ssl_conf_command ssl_buffer_size'),
+  ...same('pauses of clients and servers are bounded by timeouts.stall and timeouts.body here', 'send_timeout proxy_send_timeout'),
+  ...same('checks are written by hand: health of the pool', 'health_check match'),
   load_module: 'what the module does is not known',
 }
 
@@ -74,10 +100,12 @@ const LEFT: Readonly<Record<string, string>> = {
 const CLOSING: Readonly<Record<string, string>> = {
   ...same(
     'access is not controlled here',
-    'allow deny satisfy auth_basic auth_request auth_jwt auth_delay limit_except internal secure_link secure_link_secret valid_referers ssl_verify_client',
+    'allow deny satisfy auth_basic auth_request auth_jwt auth_delay secure_link secure_link_secret valid_referers',
   ),
-  ...same('conditions are not translated', 'if'),
-  ...same('rewrites by regular expressions are not there', 'rewrite'),
+  ...same('of clients with certificates only that of a whole listener is translated, where all servers ask alike', 'ssl_verify_client'),
+  ...same('only a return is translated, on a method, a field, a parameter of the query or a host', 'if'),
+  ...same('only deny all is translated, with methods', 'limit_except'),
+  ...same('only rewrites of the beginning of a path are translated: break in a location, redirect, permanent', 'rewrite'),
   ...same('such an answer is not given here', 'return'),
 }
 

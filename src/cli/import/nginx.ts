@@ -3,12 +3,15 @@
  * that was closed, because of what cannot be said, it is refused instead.
  */
 import type { Millis } from '../../lib/units.ts'
-import { type Draft, type DraftRoute, durationText, refused, type SourceLine, sizeText } from './draft.ts'
-import { type Doing, NginxLocations, RETRY_ON } from './nginx-location.ts'
+import { type Draft, durationText, matchOf, sizeText } from './draft.ts'
+import { allowedMethods, ifTest, returnedIn } from './nginx-if.ts'
+import { importListeners, TLS_NAMES } from './nginx-listeners.ts'
+import { NginxLocations } from './nginx-location.ts'
 import type { Directive } from './nginx-parse.ts'
+import { rewritesOf } from './nginx-rewrite.ts'
 import { type Location, locationsIn, nearest, type Scope } from './nginx-scope.ts'
-import { groupServers, httpsRedirectOf, importListeners, type NginxServer, readServer } from './nginx-server.ts'
-import { importUpstream } from './nginx-upstream.ts'
+import { groupServers, httpsRedirectOf, type NginxServer, readServer } from './nginx-server.ts'
+import { RETRY_ON } from './nginx-tries.ts'
 import { isClosing, isNetwork, leftReason, needlessReason, nginxSize, nginxTime, pathsOf } from './nginx-words.ts'
 
 /** Said of the file as a whole here. */
@@ -22,7 +25,7 @@ const BODY_DEFAULT = 1 << 20
 const STALL_DEFAULT_MS: Millis = 60_000
 /** Read where they matter. */
 const READ = new Set(
-  'server location upstream http listen server_name proxy_pass client_max_body_size proxy_set_header add_header proxy_read_timeout proxy_next_upstream proxy_next_upstream_tries return ssl_certificate ssl_certificate_key'.split(
+  'server location upstream http listen server_name proxy_pass client_max_body_size proxy_set_header proxy_hide_header add_header proxy_read_timeout proxy_next_upstream proxy_next_upstream_tries proxy_next_upstream_timeout return break internal mirror mirror_request_body real_ip_header proxy_ssl_verify proxy_ssl_trusted_certificate proxy_ssl_name proxy_ssl_server_name proxy_ssl_certificate proxy_ssl_certificate_key'.split(
     ' ',
   ),
 )
@@ -37,6 +40,16 @@ export function importNginx(directives: readonly Directive[], draft: Draft): voi
   new Import(inside, draft).run()
 }
 
+/** It became rules, beside what is noted of it there. */
+function isTranslated(directive: Directive, isLocation: boolean): boolean {
+  const { name, args } = directive
+  if (name === 'if') return ifTest(directive) !== undefined && returnedIn(directive) !== undefined
+  if (name === 'limit_except') return allowedMethods(directive) !== undefined
+  if (name === 'rewrite') return rewritesOf(directive) !== undefined && (isLocation || args[2] !== 'break')
+  // Whether anything uses it is known in the end.
+  return name === 'split_clients'
+}
+
 function noteOther(directive: Directive, draft: Draft): void {
   const reason = needlessReason(directive)
   if (reason === undefined) draft.left(directive, leftReason(directive).reason)
@@ -46,26 +59,31 @@ function noteOther(directive: Directive, draft: Draft): void {
 class Import {
   readonly #draft: Draft
   readonly #http: Scope
-  readonly #locations: NginxLocations
+  #locations: NginxLocations
+  /** Said of a listener: they close nothing. */
+  #done: ReadonlySet<Directive> = new Set()
+  #realIpHeader = 'X-Real-IP'
   /** Of the locations that ask servers. */
   readonly #asking: Scope[] = []
 
   constructor(inside: readonly Directive[], draft: Draft) {
     this.#draft = draft
     this.#http = { outer: undefined, directives: inside }
-    this.#locations = new NginxLocations(draft)
+    this.#locations = new NginxLocations(draft, this.#http, this.#done)
   }
 
   run(): void {
     const { directives } = this.#http
-    for (const directive of directives)
-      if (directive.name === 'upstream') this.#locations.upstreams.set(directive.args[0] ?? '', importUpstream(directive, this.#draft))
-    this.#notes(directives)
     const servers = directives.filter(({ name }) => name === 'server').map((server) => readServer(server, this.#draft))
     const { served, others } = groupServers(servers)
-    importListeners(served, this.#draft)
+    const headers = [...directives, ...served.flatMap((server) => server.directives)].filter(({ name }) => name === 'real_ip_header')
+    this.#realIpHeader = headers[0]?.args[0] ?? this.#realIpHeader
+    this.#done = importListeners(served, this.#http, this.#draft)
+    this.#locations = new NginxLocations(this.#draft, this.#http, this.#done)
+    this.#notes(directives)
     for (const other of others) this.#elsewhere(other)
     for (const server of served) this.#server(server, served)
+    for (const upstream of this.#locations.unused()) this.#draft.left(upstream, 'it is not used by what was translated')
     this.#bodyLimit()
     this.#stall()
     const [asked] = this.#draft.routes.filter(({ keys }) => keys[0]?.[0] === 'pool')
@@ -74,28 +92,34 @@ class Import {
   }
 
   #elsewhere(server: NginxServer): void {
-    const redirect = httpsRedirectOf(server)
-    if (redirect === undefined || !this.#draft.listeners.some(({ keys }) => keys.length > 0)) {
+    const redirect = httpsRedirectOf(server, this.#draft)
+    if (redirect === undefined || !this.#draft.listeners.some(({ keys }) => keys.some(([key]) => key === 'tls'))) {
       return this.#draft.left(server.source, 'what listens elsewhere needs a gateway of its own: routes hold on all listeners')
     }
-    for (const { address, source } of server.listens) this.#draft.listen(address, source, [['redirect', redirect]])
+    for (const { address, source, isProxied } of server.listens) {
+      if (isProxied) this.#draft.left(source, 'the PROXY protocol is not translated here, and it is not listened on')
+      else this.#draft.listen(address, source, [['redirect', redirect]])
+    }
   }
 
   /** Each line once, whatever applies to it. */
-  #notes(directives: readonly Directive[]): void {
+  #notes(directives: readonly Directive[], isLocation = false): void {
     for (const directive of directives) {
-      const { name, args } = directive
-      if (
-        (READ.has(name) && (directive.block === undefined || BLOCKS.has(name))) ||
-        (name === 'real_ip_header' && /^x-forwarded-for$/i.test(args[0] ?? ''))
-      )
-        continue
+      const { name, args, block } = directive
+      if (this.#done.has(directive) || (READ.has(name) && (block === undefined || BLOCKS.has(name)))) continue
+      // What cannot be said of it is noted where it is read.
+      if (TLS_NAMES.has(name) && needlessReason(directive) === undefined && this.#hasTls()) continue
       const path = Object.hasOwn(SPANS, name) ? SPANS[name] : undefined
       if (path !== undefined) this.#span(directive, path)
       else if (name === 'set_real_ip_from' && isNetwork(args[0] ?? '')) this.#trust(directive)
       else if (name === 'deny' && args[0] === 'all') continue
+      else if (isTranslated(directive, isLocation)) continue
       else noteOther(directive, this.#draft)
     }
+  }
+
+  #hasTls(): boolean {
+    return this.#draft.listeners.some(({ keys }) => keys.some(([key]) => key === 'tls'))
   }
 
   #span(directive: Directive, path: readonly string[]): void {
@@ -104,7 +128,12 @@ class Import {
     this.#draft.set({ path, value, source: directive })
   }
 
+  /** By which field they say who calls is said once, for all here. */
   #trust(directive: Directive): void {
+    const header = this.#realIpHeader
+    if (header === 'proxy_protocol') return
+    if (!/^x-forwarded-for$/i.test(header))
+      this.#draft.left(directive, `who calls is told by X-Forwarded-For of trusted peers here, not by ${header}`)
     const network = JSON.stringify(directive.args[0])
     const { settings } = this.#draft
     const at = settings.findIndex(({ path }) => path[0] === 'trustedPeers')
@@ -117,19 +146,22 @@ class Import {
     const scope: Scope = { outer: this.#http, directives: server.directives }
     this.#notes(server.directives)
     const hosts = server.hostsAmong(served)
-    const own = server.directives.find(({ name }) => name === 'return')
-    const locations = own === undefined ? locationsIn(scope) : []
-    if (own !== undefined)
-      for (const { directive } of locationsIn(scope)) this.#draft.needless(directive, 'the server answers everything by its return')
-    if (own !== undefined) this.#add(hosts, '/*', own, this.#locations.returned(scope, own))
-    for (const location of locations) this.#location(location, hosts)
+    const all = locationsIn(scope)
+    const own = server.directives.some(({ name }) => name === 'return')
+    if (own) for (const { directive } of all) this.#draft.needless(directive, 'the server answers everything by its return')
+    const locations = own ? [] : all
+    const paths = new Set(
+      locations.flatMap(({ directive }) => pathsOf(directive.args.at(-1) ?? '', directive.args[0] === '=')?.paths ?? []),
+    )
+    for (const location of locations) this.#location(location, hosts, paths)
     // Else they would go on to the server that takes all names; there they were answered with files.
-    const hasAll = locations.some(({ directive }) => directive.args.at(-1) === '/')
-    if (!hasAll && own === undefined && !server.isDefault) this.#add(hosts, '/*', server.source, refused('no location takes it'))
+    const isWhole = paths.has('/*')
+    const hasRules = server.directives.some(({ name }) => name === 'if' || name === 'rewrite')
+    if (!isWhole && (own || !server.isDefault || hasRules)) this.#rules(scope, server.source, { hosts, path: '/*', prefix: '/', paths })
   }
 
-  #location({ directive, scope }: Location, hosts: readonly (string | undefined)[]): void {
-    this.#notes(scope.directives)
+  #location({ directive, scope }: Location, hosts: readonly (string | undefined)[], paths: ReadonlySet<string>): void {
+    this.#notes(scope.directives, true)
     const { args } = directive
     const [modifier, path] = args.length === 1 ? ['', args[0] ?? ''] : [args[0] ?? '', args[1] ?? '']
     if (modifier.startsWith('~') || path.startsWith('@')) {
@@ -141,17 +173,25 @@ class Import {
     if (found === undefined)
       return this.#draft.left(directive, 'such a path cannot be matched here; what it takes goes where the other routes say')
     if (found.differs !== undefined) this.#draft.left(directive, found.differs)
-    for (const match of found.paths) {
-      const doing = this.#locations.of(scope, match, path)
-      if (doing.off === undefined && doing.keys[0]?.[0] === 'pool' && !this.#asking.includes(scope)) this.#asking.push(scope)
-      this.#add(hosts, match, directive, doing)
-    }
+    for (const match of found.paths) this.#rules(scope, directive, { hosts, path: match, prefix: path, paths })
   }
 
-  #add(hosts: readonly (string | undefined)[], path: string, source: SourceLine, doing: Doing): void {
-    for (const host of hosts) {
-      const route: DraftRoute = { match: { host, path, methods: [], headers: {} }, source, ...doing }
-      this.#draft.route(route)
+  #rules(
+    scope: Scope,
+    source: Directive,
+    place: {
+      readonly hosts: readonly (string | undefined)[]
+      readonly path: string
+      readonly prefix: string
+      readonly paths: ReadonlySet<string>
+    },
+  ): void {
+    for (const host of place.hosts) {
+      for (const rule of this.#locations.rulesOf(scope, source, { ...place, match: matchOf(host, place.path) })) {
+        const isAsking = rule.off === undefined && rule.keys[0]?.[0] === 'pool'
+        if (isAsking && !this.#asking.includes(scope)) this.#asking.push(scope)
+        this.#draft.route(rule)
+      }
     }
   }
 

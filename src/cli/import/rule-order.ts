@@ -2,7 +2,8 @@
  * Rules that are tried in their order, as routes of which the most specific goes first. Where a later rule would go first, the requests that both
  * take get a route of their own, with the target of the earlier one.
  */
-import { goesFirst, overlap } from '../../core/routing/precedence.ts'
+import { goesFirst, overlap, type ValueTests } from '../../core/routing/precedence.ts'
+import { meetOf, type ValueTest } from '../../core/routing/value-test.ts'
 import { type DraftMatch, matchKey } from './draft.ts'
 
 export interface Ordered<T> {
@@ -15,7 +16,7 @@ type Placed<R> = R & { readonly order: number }
 /** Rules that cross each other make many routes. */
 const ROUTES_MAX = 1000
 
-/** Undefined: it would take too many. */
+/** Undefined: it would take too many, or a route that two tests of one field make. */
 export function asRoutes<R extends Ordered<unknown>>(rules: readonly R[]): readonly R[] | undefined {
   const routes: Placed<R>[] = []
   for (const [order, rule] of rules.entries()) addRoute(routes, { ...rule, order })
@@ -24,7 +25,10 @@ export function asRoutes<R extends Ordered<unknown>>(rules: readonly R[]): reado
       const [a, b] = [routes[i] as Placed<R>, routes[k] as Placed<R>]
       const [early, late] = a.order < b.order ? [a, b] : [b, a]
       if (early.target === late.target || !overlap(early.match, late.match)) continue
-      if (goesFirst(late.match, early.match)) addRoute(routes, { ...early, match: common(early.match, late.match) })
+      if (!goesFirst(late.match, early.match)) continue
+      const match = commonOf(early.match, late.match)
+      if (match === undefined) return undefined
+      addRoute(routes, { ...early, match })
     }
     if (routes.length > ROUTES_MAX) return undefined
   }
@@ -42,18 +46,26 @@ function isSame(a: DraftMatch, b: DraftMatch): boolean {
   return matchKey(a) === matchKey(b)
 }
 
-/** What fits both, of two that overlap. */
-function common(a: DraftMatch, b: DraftMatch): DraftMatch {
+/** What fits both, of two that overlap; undefined: it cannot be said as one match. */
+export function commonOf(a: DraftMatch, b: DraftMatch): DraftMatch | undefined {
   const length = (host: string | undefined): number =>
     host === undefined ? 0 : host.startsWith('*.') ? host.length : Number.MAX_SAFE_INTEGER
   const methods =
     a.methods.length === 0 ? b.methods : b.methods.length === 0 ? a.methods : a.methods.filter((each) => b.methods.includes(each))
-  return {
-    host: length(a.host) >= length(b.host) ? a.host : b.host,
-    path: narrower(a.path, b.path),
-    methods,
-    headers: { ...a.headers, ...b.headers },
+  const [headers, query] = [testsOfBoth(a.headers, b.headers), testsOfBoth(a.query, b.query)]
+  if (headers === undefined || query === undefined) return undefined
+  return { host: length(a.host) >= length(b.host) ? a.host : b.host, path: narrower(a.path, b.path), methods, headers, query }
+}
+
+function testsOfBoth(a: ValueTests, b: ValueTests): ValueTests | undefined {
+  const tests: Record<string, ValueTest> = { ...a }
+  for (const [name, test] of Object.entries(b)) {
+    const other = Object.hasOwn(a, name) ? a[name] : undefined
+    const both = other === undefined ? test : meetOf(other, test)
+    if (both === undefined || both === false) return undefined
+    tests[name] = both
   }
+  return tests
 }
 
 /** An exact path before any prefix, and the longer prefix before the shorter one. */

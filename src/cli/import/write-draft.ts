@@ -1,4 +1,5 @@
 /** Writes a draft as a configuration in YAML, each part with the line that it comes from, and at the end what was not translated. */
+import type { ValueTest } from '../../core/routing/value-test.ts'
 import {
   type Draft,
   type DraftMatch,
@@ -65,14 +66,24 @@ function routeLines({ match, keys, source, off }: DraftRoute): Line[] {
   return off === undefined ? [line] : [{ text: `  # refused: ${oneLine(off)}` }, line]
 }
 
-function matchText({ host, path, methods, headers }: DraftMatch): string {
+function matchText({ host, path, methods, headers, query }: DraftMatch): string {
   const pairs: [string, string][] = []
   if (host !== undefined) pairs.push(['host', quoted(host)])
   pairs.push(['path', quoted(path)])
   if (methods.length > 0) pairs.push(['method', `[${methods.map(quoted).join(', ')}]`])
-  const fields = Object.entries(headers)
-  if (fields.length > 0) pairs.push(['headers', mapping(fields.map(([name, value]) => [quoted(name), quoted(value)]))])
+  for (const [key, tests] of Object.entries({ headers, query })) {
+    const fields = Object.entries(tests)
+    if (fields.length > 0) pairs.push([key, mapping(fields.map(([name, test]) => [quoted(name), testOf(test)]))])
+  }
   return mapping(pairs)
+}
+
+/** As a configuration has it. */
+function testOf(test: ValueTest): string {
+  if (typeof test === 'string') return quoted(test)
+  if ('in' in test) return `[${test.in.map(quoted).join(', ')}]`
+  if ('not' in test) return `{ not: ${testOf(test.not)} }`
+  return mapping(Object.entries(test).map(([key, value]) => [key, typeof value === 'string' ? quoted(value) : String(value)]))
 }
 
 /** Settings with the same first key stand below it. */
@@ -112,7 +123,7 @@ export function noteText({ source, reason }: Note): string {
   return `${placeText(source.at)}  ${shortened(source.text)}  -> ${oneLine(reason)}`
 }
 
-function mapping(pairs: readonly (readonly [string, string])[]): string {
+export function mapping(pairs: readonly (readonly [string, string])[]): string {
   return `{ ${pairs.map(([key, value]) => `${key}: ${value}`).join(', ')} }`
 }
 

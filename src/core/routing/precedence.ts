@@ -1,6 +1,7 @@
 /** Which of two matches goes first, and whether one request can fit both: for the router, and for whoever writes routes. */
 import type { MatchConfig } from '../../config/config.ts'
 import { comparePatterns, parsePattern, type PathPattern } from './pattern.ts'
+import { meetOf, type ValueTest } from './value-test.ts'
 
 /** With one of its hosts and one of its paths. */
 interface Match {
@@ -26,13 +27,16 @@ function hostRank(host: string | undefined): number {
   return host.startsWith('*.') ? host.length : Number.MAX_SAFE_INTEGER
 }
 
-/** One host, one path, and values that headers must be equal to. */
+export type ValueTests = Readonly<Record<string, ValueTest>>
+
+/** One host and one path. */
 export interface SimpleMatch {
   readonly host: string | undefined
   readonly path: string
   /** None: any. */
   readonly methods: readonly string[]
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: ValueTests
+  readonly query: ValueTests
 }
 
 /** Wherever it stands in the file. */
@@ -40,16 +44,23 @@ export function goesFirst(match: SimpleMatch, before: SimpleMatch): boolean {
   return comparePrecedence(matchOf(match), matchOf(before)) < 0
 }
 
-function matchOf({ host, path, methods, headers }: SimpleMatch): Match {
-  const tests = Object.entries(headers)
-  return { match: { path, headers: tests, query: [], ...(methods.length > 0 && { methods }) }, host, pattern: patternOf(path) }
+function matchOf({ host, path, methods, headers, query }: SimpleMatch): Match {
+  const match = { path, headers: Object.entries(headers), query: Object.entries(query), ...(methods.length > 0 && { methods }) }
+  return { match, host, pattern: patternOf(path) }
 }
 
 /** Is there a request that fits both? In doubt there is. */
 export function overlap(a: SimpleMatch, b: SimpleMatch): boolean {
   if (!hostsOverlap(a.host, b.host) || !patternsOverlap(patternOf(a.path), patternOf(b.path))) return false
   if (a.methods.length > 0 && b.methods.length > 0 && !a.methods.some((method) => b.methods.includes(method))) return false
-  return !Object.entries(a.headers).some(([name, value]) => Object.hasOwn(b.headers, name) && b.headers[name] !== value)
+  return !exclude(a.headers, b.headers) && !exclude(a.query, b.query)
+}
+
+function exclude(a: ValueTests, b: ValueTests): boolean {
+  return Object.entries(a).some(([name, test]) => {
+    const other = Object.hasOwn(b, name) ? b[name] : undefined
+    return other !== undefined && meetOf(test, other) === false
+  })
 }
 
 function hostsOverlap(a: string | undefined, b: string | undefined): boolean {

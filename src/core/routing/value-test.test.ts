@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { passes, testText, textsOf, type ValueTest, wantedText } from './value-test.ts'
+import fc from 'fast-check'
+import '../../../test/support/seed-fast-check.ts'
+import { meetOf, passes, type SimpleTest, testText, textsOf, type ValueTest, wantedText } from './value-test.ts'
 
 const CASES: readonly (readonly [
   test: ValueTest,
@@ -30,3 +32,23 @@ for (const [wanted, yes, no, text] of CASES) {
     assert.ok(textsOf(wanted).every((each) => text.includes(each)))
   })
 }
+
+const text = fc.constantFrom('', 'a', 'ab', 'b', 'ba')
+const simple: fc.Arbitrary<SimpleTest> = fc.oneof(
+  text,
+  fc.record({ prefix: text }),
+  fc.record({ suffix: text }),
+  fc.record({ contains: text }),
+  fc.record({ in: fc.array(text, { minLength: 1, maxLength: 2 }) }),
+)
+const anyTest: fc.Arbitrary<ValueTest> = fc.oneof(simple, fc.record({ present: fc.boolean() }), fc.record({ not: simple }))
+
+test('what both of two tests take is what their meeting takes, where one test can say it', () => {
+  fc.assert(
+    fc.property(anyTest, anyTest, fc.array(text, { maxLength: 1 }), (a, b, values) => {
+      const meet = meetOf(a, b)
+      if (meet === undefined) return
+      assert.equal(meet !== false && passes(meet, values), passes(a, values) && passes(b, values), JSON.stringify({ a, b, meet }))
+    }),
+  )
+})

@@ -35,6 +35,17 @@ function isSo(test: SimpleTest, value: string): boolean {
   return test.in.includes(value)
 }
 
+/** What one value that passes both must pass, as one test; false: there is no such value; undefined: it takes two tests to say it. */
+export function meetOf(a: ValueTest, b: ValueTest): ValueTest | false | undefined {
+  if (testText('', a) === testText('', b)) return a
+  const [one, other] = typeof a === 'string' || (typeof b !== 'string' && 'present' in a) ? [a, b] : [b, a]
+  if (typeof one === 'string') return passes(other, [one]) ? one : false
+  if (!('present' in one) || typeof other === 'string') return undefined
+  if ('present' in other) return false
+  if (one.present) return 'not' in other ? undefined : other
+  return 'not' in other ? one : false
+}
+
 /** The texts that are compared with. */
 export function textsOf(test: ValueTest): readonly string[] {
   if (typeof test === 'string') return [test]
