@@ -7,7 +7,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import { tlsFailure } from '../core/tls/tls-failure.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
 import { findHead } from '../http1/find-head.ts'
-import type { ResponseHead } from '../http1/message.ts'
+import type { FlatHeaders, ResponseHead } from '../http1/message.ts'
 import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
 import { chunkHeader, lastChunk } from '../http1/write.ts'
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
@@ -112,6 +112,8 @@ export class UpstreamConnection implements Sweepable {
   drainListener: (() => void) | undefined
   /** Told when it is open, of how long that took. */
   openListener: ((tookMs: Millis) => void) | undefined
+  /** Told of the fields of an answer, where something in them is for the gateway. */
+  controlsListener: ((headers: FlatHeaders) => void) | undefined
   /** Told of every failed exchange, beside its sink. */
   failureListener: ((failed: UpstreamFailure) => void) | undefined
 
@@ -331,6 +333,7 @@ export class UpstreamConnection implements Sweepable {
       sink.head(head)
       return true
     }
+    if (head.hasControls) this.controlsListener?.(head.headers)
     this.#keep = head.keepAlive
     if (head.keepAliveTimeout >= 0) {
       this.promisedMs = head.keepAliveTimeout * 1000
