@@ -10,6 +10,7 @@ process.exitCode = await runTests({
     'test/soak/**/*.test.ts',
     'test/crash/**/*.test.ts',
     'test/simulation/**/*.test.ts',
+    'test/conformance/embedded.test.ts',
     'test/property/http1-differential.test.ts',
     'test/integration/server-failure.test.ts',
     'test/integration/spill-outage.test.ts',

@@ -216,7 +216,7 @@ test('who leaves in the middle of a handshake takes no place any more', async ()
   whole.write(await clientHello())
   await once(whole, 'readable')
   whole.destroy()
-  await until('none is left', async () => (await all.connections()) === 0, 5000)
+  await until('none is left', async () => (await all.connections()) === 0)
 })
 
 test('what is no TLS is refused, counted, and told once', async () => {

@@ -45,11 +45,13 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a result that is sent on without its last byte',
+    seed: 15,
     foundAs: ['the next job has the result, byte for byte', 'nothing altered'],
     options: submitted(shortened),
   },
   {
     name: 'an outbox of which something is lost',
+    seed: 51,
     foundAs: ['what is due is done'],
     options: broken(
       'followUps',
@@ -58,6 +60,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'an endpoint that is passed over',
+    seed: 15,
     foundAs: ['an end waits until all has followed'],
     options: {},
     patch: patched(WebhookMaker.prototype, 'recipientsOf', (real) => {
@@ -69,6 +72,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a webhook that has another id whenever it is sent',
+    seed: 15,
     foundAs: ['a webhook says the same whenever it is sent'],
     options: leasedWebhooks((lease) => ({ ...lease, job: { ...lease.job, reference: `${lease.job.reference}${lease.job.attempt}` } })),
   },
@@ -83,6 +87,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a webhook that was not sent and counts as delivered',
+    seed: 15,
     foundAs: ['what counts as delivered was taken'],
     options: {},
     patch: patched(Sender.prototype, 'send', (real) => {
@@ -95,7 +100,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a batch that forgets an end',
-    seed: 15,
+    seed: 21,
     foundAs: ['a batch ends', 'a batch counts how its jobs ended', 'a batch ends when each of its jobs has ended'],
     options: {},
     patch: patched(BatchState.prototype, 'end', (real) => {
@@ -107,7 +112,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a batch of which one job is left out',
-    seed: 8,
+    seed: 64,
     foundAs: [
       'accepted jobs are kept',
       'a batch is taken as a whole',
@@ -122,7 +127,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'the end of a batch that is not written',
-    seed: 5,
+    seed: 15,
     foundAs: [
       'a batch ends',
       'the end of a batch is told once',
@@ -133,7 +138,7 @@ export const AFTERMATH_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a batch that is never forgotten',
-    seed: 5,
+    seed: 15,
     foundAs: ['nothing is kept for ever'],
     options: forgotten(removesBatch),
   },

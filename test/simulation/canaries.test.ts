@@ -19,7 +19,7 @@ for (const canary of [...CANARIES, ...AFTERMATH_CANARIES]) {
 async function firstFailure({ options, patch, seed: likely = 1 }: Canary): Promise<SimulationResult | undefined> {
   const undo = patch?.()
   try {
-    for (const seed of [likely, ...Array.from({ length: SEEDS_MAX }, (_, i) => i + 1)]) {
+    for (const seed of new Set([likely, ...Array.from({ length: SEEDS_MAX }, (_, i) => i + 1)])) {
       const result = await simulate(seed, options)
       if (result.violations.length > 0) return result
     }

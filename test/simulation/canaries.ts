@@ -180,7 +180,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a deferral of which the store is not told',
-    seed: 9,
+    seed: 17,
     foundAs: ['a deferred job is left to its server', 'a status is what is', 'leases of a dead process are void'],
     options: broken('settle', deferralIsLost),
   },
@@ -191,6 +191,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a fence that nobody checks',
+    seed: 12,
     foundAs: ['a stale fence changes nothing'],
     // Where consumers take too long, somebody else has their jobs when they settle them.
     options: {
@@ -223,6 +224,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a pause that pauses nothing',
+    seed: 2,
     foundAs: ['a paused queue hands out nothing'],
     options: {
       ...broken('command', () => async (args, next) => {
@@ -246,7 +248,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a live request that passes queued ones of its key',
-    seed: 49,
+    seed: 23,
     foundAs: ['no live request overtakes queued ones of its key'],
     options: {
       ...broken('held', () => async (args, next) => ((await next(args)) as boolean[]).map(() => false)),
@@ -261,6 +263,7 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'an idempotency key that is not looked up',
+    seed: 2,
     foundAs: ['one job per idempotency key', 'accepted jobs are kept'],
     options: submitted(({ idempotency: _, ...job }) => job),
   },
@@ -277,12 +280,13 @@ export const CANARIES: readonly Canary[] = [
   },
   {
     name: 'a job that is to be sent once and is sent again',
+    seed: 2,
     foundAs: ['what may be sent only once is not sent again'],
     options: { ...submitted((job) => ({ ...job, sendOnce: false })), change: withRoutes({ redeliver: 'safe' }) },
   },
   {
     name: 'an answer that had begun, of which a crash makes the store forget it',
-    seed: 6,
+    seed: 41,
     foundAs: ['an answer that had begun is not begun again'],
     options: {
       tamperTables: ({ tables }) => {

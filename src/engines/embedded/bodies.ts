@@ -42,6 +42,7 @@ export function readBody(folder: string, kind: BodyKind, seq: number, file: numb
 
 export class Bodies {
   readonly #folder: string
+  readonly #syncs: boolean
   /** Written since the last commit. */
   #written: string[] = []
   /** To be removed after the commit. */
@@ -53,10 +54,11 @@ export class Bodies {
   /** Of all files: what `removeOrphans` found, and what came and went since. */
   #bytes: Bytes = 0
 
-  constructor(storePath: string) {
+  constructor(storePath: string, unsafeNoSync = false) {
     this.#folder = join(storePath, BODIES_FOLDER)
+    this.#syncs = !unsafeNoSync
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
-    syncFolder(storePath)
+    if (this.#syncs) syncFolder(storePath)
   }
 
   get bytes(): Bytes {
@@ -78,7 +80,7 @@ export class Bodies {
       try {
         for (let at = 0; at < body.length; ) at += writeSync(file, body, at)
         this.#bytes += body.length
-        fsyncSync(file)
+        if (this.#syncs) fsyncSync(file)
       } finally {
         closeSync(file)
       }
@@ -105,7 +107,7 @@ export class Bodies {
 
   /** Before the commit: what it refers to must be found after a power cut. */
   sync(): void {
-    if (this.#written.length > 0) syncFolder(this.#folder)
+    if (this.#syncs && this.#written.length > 0) syncFolder(this.#folder)
   }
 
   /** After a commit that is synced. */

@@ -19,12 +19,12 @@ const SQLITE_CORRUPT = 11
 const SQLITE_FULL = 13
 const SQLITE_NOTADB = 26
 
-export function openDatabase(path: string): DatabaseSync {
+export function openDatabase(path: string, unsafeNoSync = false): DatabaseSync {
   refuseCopies(path)
-  prepareFolder(path)
+  prepareFolder(path, unsafeNoSync)
   const db = new DatabaseSync(join(path, DATABASE_FILE))
   try {
-    claim(db)
+    claim(db, unsafeNoSync ? 'OFF' : 'FULL')
     checkFormat(db, path)
     nextGeneration(db, path)
     letGiveBack(db)
@@ -51,10 +51,10 @@ function refuseCopies(path: string): void {
  * Exclusive locking: the kernel holds the claim for this process and ends it with it, a second gateway is refused at once,
  * and the log's index is in our memory instead of a shared file that a full disk could pull away from under us.
  */
-function claim(db: DatabaseSync): void {
+function claim(db: DatabaseSync, synchronous: 'FULL' | 'OFF'): void {
   // These two count only for a file that has nothing in it yet, and the page's size only before the other.
   db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = ${AUTO_VACUUM_INCREMENTAL}`)
-  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL')
+  db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = ${synchronous}`)
   db.exec('PRAGMA journal_mode = WAL')
   // The checkpoints are ours: between batches, not inside a commit that somebody waits for.
   db.exec(`PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = ${LOG_BYTES_KEPT}`)

@@ -104,10 +104,10 @@ export class EmbeddedEngine {
     this.#events = events
     const wrong = settleLog(options.path)
     if (wrong !== undefined) throw new StoreOpenError(options.path, `${wrong}; see: spillway help salvage`)
-    this.#db = openDatabase(options.path)
+    this.#db = openDatabase(options.path, options.unsafeNoSync)
     let file: number | undefined
     try {
-      this.#bodies = new Bodies(options.path)
+      this.#bodies = new Bodies(options.path, options.unsafeNoSync)
       this.#tables = new SqliteTables(this.#db, this.#bodies, events.onCorrupt)
       this.#bodies.removeOrphans((kind, seq, file) => this.#tables.refersTo(kind, seq, file))
       this.#log = openSync(join(options.path, LOG_FILE), 'r+')

@@ -29,7 +29,7 @@ export const RESTORE_FILE = 'restore.partial'
 export const VERIFY_FOLDER = 'verify.partial'
 const PID_FILE = 'gateway.pid'
 
-export function prepareFolder(path: string): void {
+export function prepareFolder(path: string, unsafeNoSync = false): void {
   attempt(path, () => {
     mkdirSync(path, { recursive: true, mode: 0o700 })
     chmodSync(path, 0o700)
@@ -37,6 +37,7 @@ export function prepareFolder(path: string): void {
   refuseRemoteFolder(path)
   attempt(path, () => {
     makePrivate(join(path, DATABASE_FILE))
+    if (unsafeNoSync) return
     syncFolder(path)
     syncFolder(dirname(path))
   })
