@@ -10,7 +10,8 @@ import { type Duty, memberDifference } from '../core/members/members.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { Leaving, leaveLinks, type Left } from './leaving.ts'
-import { learntLimit, type PoolMember, Server, type ServerState } from './server.ts'
+import { ASKS_TO_DRAIN } from './server-reports.ts'
+import { learntLimit, type PoolMember, Server, type ServerState, stateOf } from './server.ts'
 
 export interface MembershipParts {
   readonly clock: Clock
@@ -88,6 +89,9 @@ export class Membership {
       health: UNKNOWN,
       conduct: new Conduct(),
       pausedUntil: 0,
+      wish: undefined,
+      load: undefined,
+      loadFactor: 1,
       cold: this.#wasUsed(),
       isNew: true,
     })
@@ -135,8 +139,9 @@ export class Membership {
   }
 }
 
-/** Its last check says more than that somebody wants it. */
-function reasonOf({ health, lastCheck }: Server): string | undefined {
+/** Its last check says more than that somebody wants it, and so does what it asks for. */
+function reasonOf({ health, lastCheck, wish }: Server): string | undefined {
+  if (wish !== undefined) return ASKS_TO_DRAIN
   return health.state === 'down' && lastCheck?.result.kind === 'failed' ? lastCheck.result.reason : undefined
 }
 
@@ -149,9 +154,4 @@ function take(server: Server, member: PoolMember): void {
   server.config = member
   server.configuredWeight = member.weight
   server.source = member.source
-}
-
-/** What it is where nobody wants it otherwise. */
-function stateOf({ health, conduct }: Server): ServerState {
-  return health.state === 'up' && conduct.standing === 'ejected' ? 'ejected' : health.state
 }

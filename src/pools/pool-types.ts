@@ -9,7 +9,7 @@ export interface PoolChange {
   readonly server: Server
   readonly to: 'up' | 'down'
   readonly reason: string
-  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members'
+  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members' | 'reports'
 }
 
 /** Who hands out jobs. */

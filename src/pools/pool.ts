@@ -5,32 +5,31 @@
 import { tierInUse } from '../core/balancing/tiers.ts'
 import { pickFewestTunnels } from '../core/balancing/turns.ts'
 import { type Balancer, createBalancer } from '../core/balancing/balancer.ts'
+import { type Hope, hopeAmong, isHope, mostAreDown } from '../core/health/last-hope.ts'
 import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
 import { RetryBudget } from '../core/retry/budget.ts'
 import { isDeepStrictEqual } from 'node:util'
-import type { PoolConfig, ServerConfig } from '../config/config.ts'
+import type { PoolConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
-import type { Counter } from '../telemetry/telemetry.ts'
 import { Dialling } from '../net/dialling.ts'
 import { Checks } from './checks.ts'
 import { createJudge, type Judge } from './judge.ts'
 import { cutLinks, leaveLinks } from './leaving.ts'
+import { isJobsTurn } from './jobs-turn.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership, type MembershipParts } from './membership.ts'
 import type { PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
+import { RetryCounters } from './retry-counters.ts'
+import { Rests } from './rests.ts'
 import { ServerMeter } from './server-meter.ts'
-import { learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
+import { ServerReports } from './server-reports.ts'
+import { asInFile, learntLimit, type PoolMember, type Server, type ServerState, stateOf } from './server.ts'
 import { setShares } from './shares.ts'
 import { Shortage } from './shortage.ts'
-
-/** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
-const JOBS_TURN_MS: Millis = 1_000
-const JOBS_TURN_TIMES = 4
 
 export class Pool {
   readonly name: string
@@ -49,17 +48,17 @@ export class Pool {
   readonly #waits: WaitCounters
   readonly #checks: Checks
   #judge: Judge | undefined
-  readonly #retried: Readonly<Record<'sent' | 'refused', Counter>>
+  readonly #reports: ServerReports
+  readonly #retried: RetryCounters
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
   readonly #seekers = new Set<SlotSeeker>()
-  /** No server is up, and some are only thought to be bad: then nobody's opinion counts. */
-  #panics = false
-  #resumeTimer: Timer | undefined
+  /** No server is up, and some could be used all the same: then nobody's opinion counts. */
+  #hope: Hope | undefined
+  readonly #rests: Rests
   readonly #shortage: Shortage
   /** The names of its servers are being looked up for the first time: nobody knows yet who is in it. */
   isAwaited = false
   #started = false
-  #closed = false
 
   constructor(config: PoolConfig, ports: PoolPorts, members: readonly PoolMember[] = config.servers.map(asInFile)) {
     this.name = config.name
@@ -76,10 +75,10 @@ export class Pool {
       this.#checked(server, result, tookMs),
     )
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
+    this.#rests = new Rests({ clock: ports.clock, servers: () => this.servers, rested: (server) => this.#offer(server) })
+    this.#reports = this.#createReports()
     this.#balancer = this.#createBalancer()
-    const counter = (outcome: string): Counter =>
-      ports.telemetry.metrics.counter('spillway_retries_total', METRICS.spillway_retries_total.help, { pool: config.name, outcome })
-    this.#retried = { sent: counter('sent'), refused: counter('refused') }
+    this.#retried = new RetryCounters(config.name, ports.telemetry)
   }
 
   /** Begins to check the servers. */
@@ -89,10 +88,10 @@ export class Pool {
   }
 
   close(): void {
-    this.#closed = true
     this.#checks.close()
     this.#judge?.close()
-    this.#resumeTimer?.cancel()
+    this.#reports.close()
+    this.#rests.close()
     this.#membership.leaving.close()
     this.#line.close()
     this.dialling.close()
@@ -132,7 +131,7 @@ export class Pool {
 
   /** Up, and not resting. */
   usableServers(): readonly Server[] {
-    return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
+    return this.servers.filter((server) => server.state === 'up' && !this.#rests.has(server))
   }
 
   /** Until the quickest of them begins to answer; 0 where nobody knows. */
@@ -160,13 +159,7 @@ export class Pool {
 
   /** The panic rule's question: do more than half of the servers look bad? */
   majorityDown(): boolean {
-    let down = 0
-    let wanted = 0
-    for (const { state } of this.servers) {
-      if (state !== 'draining') wanted++
-      if (state === 'down') down++
-    }
-    return down * 2 > wanted
+    return mostAreDown(this.servers)
   }
 
   /** For jobs: these wait where no server is good enough. */
@@ -175,13 +168,9 @@ export class Pool {
   }
 
   #slotsOf(server: Server): number {
-    if (this.#rests(server)) return 0
+    if (this.#rests.has(server)) return 0
     if (this.#ramping) this.#ramp(this.#ports.clock.monotonic())
     return Math.max(0, server.slots - server.inFlight)
-  }
-
-  #rests(server: Server): boolean {
-    return server.pausedUntil !== 0 && server.pausedUntil > this.#ports.clock.monotonic()
   }
 
   /** A slot for a job. While live requests come some are kept for them; one of each server is the jobs' in any case. */
@@ -211,9 +200,7 @@ export class Pool {
    * pool's budget says. True: it counts.
    */
   mayRepeat(): boolean {
-    const may = this.hasBudget()
-    this.#retried[may ? 'sent' : 'refused'].inc()
-    return may
+    return this.#retried.count(this.hasBudget())
   }
 
   /** The same for any second try. True: it counts against the budget. */
@@ -242,7 +229,7 @@ export class Pool {
       if (excluded?.has(server) === true) continue
       if (server.backup) backups = true
       else primaries = true
-      if (server.inFlight < server.slots && !this.#rests(server)) candidates.push(server)
+      if (server.inFlight < server.slots && !this.#rests.has(server)) candidates.push(server)
     }
     const chosen = this.#balancer.pick(primaries && backups ? candidates.filter(({ backup }) => !backup) : candidates, { now, keyHash })
     if (chosen !== undefined) chosen.inFlight++
@@ -264,8 +251,8 @@ export class Pool {
   }
 
   /** It looks bad, as all of them do: what has nowhere else to go is sent there. */
-  #isLastHope({ state, refused }: Server): boolean {
-    return this.#panics && (state === 'ejected' || (state === 'down' && !refused))
+  #isLastHope(server: Server): boolean {
+    return isHope(server, this.#hope)
   }
 
   /** Servers that came back have a share of their weight and slots that grows. */
@@ -275,7 +262,7 @@ export class Pool {
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
   acquireTunnel(excluded?: ReadonlySet<Server>, bound?: Server): Server | undefined {
-    const usable = this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
+    const usable = this.#hope !== undefined ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
     const free = usable.filter((server) => server.tunnels < this.config.maxTunnels && excluded?.has(server) !== true)
     const chosen = bound !== undefined && free.includes(bound) ? bound : pickFewestTunnels(free)
     if (chosen !== undefined) chosen.tunnels++
@@ -317,8 +304,7 @@ export class Pool {
   /** It said "not now": its share rests; requests in flight go on. */
   pause(server: Server, forMs: Millis): void {
     this.live.refused++
-    server.pausedUntil = Math.max(server.pausedUntil, this.#ports.clock.monotonic() + forMs)
-    this.#armResume()
+    this.#rests.begin(server, forMs)
   }
 
   onChange(listener: (change: PoolChange) => void): () => void {
@@ -343,6 +329,7 @@ export class Pool {
     const before = server.health.state
     server.health = afterConnectFailure(server.health)
     server.refused = true
+    if (this.#reports.lost(server, reason)) return this.#checks.later(server)
     if (server.state === 'draining') return this.#endSessions(server)
     if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
     else this.#lookForPanic()
@@ -364,6 +351,11 @@ export class Pool {
     const { help } = METRICS.spillway_stale_connections_total
     this.#ports.telemetry.metrics.counter('spillway_stale_connections_total', help, { pool: this.name, server: server.name }).inc()
     this.#look(server)
+  }
+
+  /** What an answer said of its server. */
+  heard(server: Server, headers: readonly string[]): void {
+    this.#reports.answered(server, headers)
   }
 
   /** A request or an attempt that reached the server has ended: by an answer that is its own, or not. */
@@ -388,6 +380,7 @@ export class Pool {
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
     if (changed('retries')) this.retries = new RetryBudget(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
+    if (changed('serverReports')) this.#reports.reconfigure(config.serverReports)
     if (changed('outliers')) this.#rejudge(config.outliers)
     const dialsAnew = this.dialling.configure(config)
     if (dialsAnew) this.servers.forEach(leaveLinks)
@@ -415,6 +408,7 @@ export class Pool {
       forget: (server) => {
         this.#checks.forget(server)
         this.#judge?.forget(server)
+        this.#reports.forget(server)
         this.#line.expireAll(server)
       },
       look: (server) => this.#look(server),
@@ -473,13 +467,8 @@ export class Pool {
     if (this.freeSlots(server) > 0) for (const seeker of this.#seekers) seeker.slotFree(server)
   }
 
-  /** A line that never ends would keep a backlog from ever being worked off: so its jobs have a fifth of the time of one slot. */
   #isJobsTurn(server: Server): boolean {
-    if (server.jobs > 0) return false
-    const restMs = Math.max(JOBS_TURN_MS, JOBS_TURN_TIMES * (server.jobsUntil - server.jobsFrom))
-    if (this.#ports.clock.monotonic() - server.jobsUntil < restMs) return false
-    for (const seeker of this.#seekers) if (seeker.wants(server)) return true
-    return false
+    return isJobsTurn(server, this.#ports.clock.monotonic()) && [...this.#seekers].some((seeker) => seeker.wants(server))
   }
 
   /** All of its free slots but `kept`. */
@@ -495,17 +484,6 @@ export class Pool {
     }
   }
 
-  #armResume(): void {
-    this.#resumeTimer?.cancel()
-    const now = this.#ports.clock.monotonic()
-    const next = Math.min(...this.servers.map((server) => (server.pausedUntil > now ? server.pausedUntil : Number.POSITIVE_INFINITY)))
-    if (next === Number.POSITIVE_INFINITY || this.#closed) return
-    this.#resumeTimer = this.#ports.clock.after(next - now + 1, () => {
-      for (const server of this.servers) if (server.pausedUntil !== 0 && this.freeSlots(server) > 0) this.#offer(server)
-      this.#armResume()
-    })
-  }
-
   // --- what is thought of servers
 
   #createJudge(rules: OutlierRules): Judge {
@@ -518,6 +496,24 @@ export class Pool {
     })
   }
 
+  #createReports(): ServerReports {
+    return new ServerReports(this.config.serverReports, {
+      ...this.#ports,
+      pool: this.name,
+      servers: () => this.servers,
+      meterOf: (server) => this.meterOf(server),
+      drain: (server, reason) => this.#enter(server, 'draining', reason, 'reports'),
+      wishOver: (server, reason) => this.#backFromDrain(server, reason),
+      share: (now) => this.#ramp(now),
+    })
+  }
+
+  #backFromDrain(server: Server, reason: string): void {
+    const to = stateOf(server)
+    if (to === 'down') this.#become(server, to, reason, 'check')
+    else this.#enter(server, to, reason, 'reports')
+  }
+
   #checked(server: Server, result: ProbeResult, tookMs: Millis): void {
     server.lastCheck = { at: this.#ports.clock.now(), tookMs, result }
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
@@ -526,6 +522,7 @@ export class Pool {
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
     server.refused = result.kind === 'failed' && (result.refused || this.config.health.path === undefined)
+    if (this.#reports.checked(server, { result, tookMs, isHttp: this.config.health.path !== undefined })) return
     if (server.state === 'draining') return this.#endSessions(server)
     if (server.health.state === before) return this.#lookForPanic()
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
@@ -582,14 +579,12 @@ export class Pool {
 
   /** Checks that all fail at once say more about the checks, or about us, than about the servers. */
   #lookForPanic(): void {
-    const panics = this.isLost && this.servers.some(({ state, refused }) => state === 'ejected' || (state === 'down' && !refused))
-    if (panics === this.#panics) return
-    this.#panics = panics
-    this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
-    if (panics) for (const server of this.servers) this.#offer(server)
+    const hope = this.isLost ? hopeAmong(this.servers) : undefined
+    if (hope === this.#hope) return
+    this.#hope = hope
+    this.#ports.telemetry.event(
+      hope === undefined ? { type: 'pool-calm', pool: this.name } : { type: 'pool-panics', pool: this.name, hope },
+    )
+    if (hope !== undefined) for (const server of this.servers) this.#offer(server)
   }
-}
-
-function asInFile(server: ServerConfig): PoolMember {
-  return { ...server, source: 'file', duty: 'ready' }
 }

@@ -5,6 +5,8 @@ import { PeakEwma } from '../core/balancing/peak-ewma.ts'
 import { type Health, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
 import type { Duty, Membership, Source } from '../core/members/members.ts'
+import type { DrainWish } from '../core/server-reports/drain-wish.ts'
+import type { ReportedLoad } from '../core/server-reports/reported-load.ts'
 import { hash32 } from '../lib/hash.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { ServerMeter } from './server-meter.ts'
@@ -87,6 +89,12 @@ export class Server {
   refused = false
   conduct: Conduct = new Conduct()
 
+  // What it says of itself; absent: nothing that counts.
+  wish: DrainWish | undefined
+  load: ReportedLoad | undefined
+  /** What its load makes of its share. */
+  loadFactor = 1
+
   constructor(pool: PoolConfig, config: PoolMember) {
     this.pool = pool.name
     this.config = config
@@ -101,7 +109,14 @@ export class Server {
 
   /** Nothing new, but who was there before may come back until it leaves. */
   get keepsSessions(): boolean {
-    return this.duty === 'drain' && this.health.state === 'up' && !this.leaving
+    const isDrained = this.duty === 'drain' || (this.duty === 'ready' && this.wish !== undefined)
+    return isDrained && this.health.state === 'up' && !this.leaving
+  }
+
+  /** It is well, and nobody but itself wants that it gets nothing new. */
+  get asksToDrain(): boolean {
+    const isWell = this.health.state === 'up' && this.conduct.standing !== 'ejected'
+    return this.wish !== undefined && this.duty === 'ready' && isWell && !this.leaving
   }
 
   /** It stands in for others. */
@@ -110,6 +125,16 @@ export class Server {
   }
 }
 
+/** What it is where no operator wants it otherwise. */
+export function stateOf({ health, conduct, wish }: Server): ServerState {
+  if (wish !== undefined) return 'draining'
+  return health.state === 'up' && conduct.standing === 'ejected' ? 'ejected' : health.state
+}
+
 export function learntLimit({ maxInFlight, adaptiveMin }: PoolConfig): GradientLimit | undefined {
   return adaptiveMin === undefined ? undefined : new GradientLimit({ min: adaptiveMin, max: maxInFlight })
+}
+
+export function asInFile(server: ServerConfig): PoolMember {
+  return { ...server, source: 'file', duty: 'ready' }
 }
