@@ -47,6 +47,7 @@ import type { Peer } from './net/call.ts'
 import { wrongDialling } from './net/dialling.ts'
 import type { DownstreamCall } from './net/downstream-call.ts'
 import { type ConnectionCount, Listener, type ListenerOptions } from './net/listener.ts'
+import { ReadBuffers } from './net/read-buffers.ts'
 import { Reception } from './net/reception.ts'
 import { ServerTls } from './net/server-tls.ts'
 import { Sweeper } from './net/sweeper.ts'
@@ -368,7 +369,7 @@ class RunningGateway implements Gateway {
     const { limits, timeouts } = this.#config
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers }
-    const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper }
+    const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper, buffers: new ReadBuffers() }
     const parts = { ...ports, ...heads, copyBytesMax: limits.spillCopy, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
     return new Upstream(parts, this.#budget)
   }

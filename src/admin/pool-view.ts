@@ -67,9 +67,11 @@ export function serverView(server: Server, { pool, changes, clock, registered }:
     jobs,
     slots,
     tunnels,
+    ...loadView(server),
     ...(latency.known && { latencyMs: round(latency.ms(now)) }),
     health: healthView(server, pool.config.health),
     ...conductView(server, at),
+    ...wishView(server, at),
     ...(server.pausedUntil > now && { pausedUntil: at(server.pausedUntil) }),
     ...slowStartView(server, pool.config.slowStartMs, { now, at }),
     ...leavingView(server, pool, at),
@@ -93,6 +95,18 @@ function healthView({ health, lastCheck }: Server, config: HealthConfig): Docume
   return { state: health.state, check, last, ...(health.against > 0 && { against: health.against }) }
 }
 
+/** As it says itself, and what that makes of its share. */
+function loadView({ load, loadFactor }: Server): Document {
+  return load === undefined ? {} : { load: { reported: round(load.value), factor: round(loadFactor) } }
+}
+
+/** By its own wish; that of an operator is its state. */
+function wishView({ wish }: Server, at: At): Document {
+  return wish === undefined
+    ? {}
+    : { drainWish: { until: wish.isOfChecks ? 'a check does not repeat it' : 'its time is over', atMost: at(wish.until) } }
+}
+
 function conductView({ conduct }: Server, at: At): Document {
   const { standing, reason, ejectedUntil, ejections } = conduct
   if (standing === 'good') return ejections === 0 ? {} : { ejection: { standing, times: ejections } }
@@ -102,7 +116,9 @@ function conductView({ conduct }: Server, at: At): Document {
 function slowStartView(server: Server, slowStartMs: Millis, { now, at }: { readonly now: MonotonicMillis; readonly at: At }): Document {
   const isStarting = server.state === 'up' && server.returned && now - server.upSince < slowStartMs
   if (!isStarting) return {}
-  return { slowStart: { share: round(server.weight / server.configuredWeight), until: at(server.upSince + slowStartMs) } }
+  return {
+    slowStart: { share: round(server.weight / (server.configuredWeight * server.loadFactor)), until: at(server.upSince + slowStartMs) },
+  }
 }
 
 function leavingView(server: Server, pool: Pool, at: At): Document {

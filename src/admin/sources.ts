@@ -151,7 +151,7 @@ function serverStatus(server: Server, maxInFlight: number, clock: Clock): Server
     ...(isOnProbation && { onProbation: true }),
   }
   if (state === 'unknown') return status
-  const isOut = state === 'down' || state === 'ejected'
+  const isOut = state === 'down' || state === 'ejected' || server.wish !== undefined
   const since = Math.round(clock.now() - (clock.monotonic() - (isOut ? server.downSince : server.upSince)))
   return isOut ? { ...status, since, reason: server.downReason } : { ...status, since }
 }
@@ -278,6 +278,13 @@ function registerPoolGauges({ metrics, pools, clock, failovers }: GatewayView, i
   perServer('spillway_server_up', (server) => (server.state === 'up' ? 1 : 0))
   perServer('spillway_server_draining', (server) => (server.state === 'draining' ? 1 : 0))
   perServer('spillway_server_weight', (server) => server.weight)
+  gauge(metrics, 'spillway_server_load', () =>
+    [...pools.values()].flatMap((pool) =>
+      pool.servers.flatMap(({ name, load }) =>
+        load === undefined ? [] : [{ labels: { pool: pool.name, server: name }, value: load.value }],
+      ),
+    ),
+  )
   perServer('spillway_server_slots', (server) => server.slots)
   perServer('spillway_server_connections', (server) => server.connections)
   perServer('spillway_server_idle_connections', (server) => idleOf(server))

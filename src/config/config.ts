@@ -5,6 +5,7 @@
 import type { GuardRules } from '../core/admission/guard.ts'
 import type { AdaptiveRules } from '../core/admission/wait-list.ts'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import type { ServerReportRules } from '../core/server-reports/rules.ts'
 import type { Share } from '../core/balancing/split.ts'
 import type { RouteActions } from '../core/actions/actions.ts'
 import type { RetryRules } from '../core/retry/retry.ts'
@@ -166,6 +167,8 @@ export interface PoolConfig {
   readonly retries: RetryBudget
   /** When servers are taken out by how their requests end. Absent: never. */
   readonly outliers?: OutlierRules
+  /** What is heeded of that which servers say of themselves. Absent: nothing. */
+  readonly serverReports?: ServerReportRules
   /** How those of its servers are asked that speak TLS. Absent: none does. */
   readonly tls?: PoolTlsConfig
   /** Each connection begins with such a header. Absent: with the request. */

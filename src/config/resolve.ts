@@ -4,6 +4,7 @@
  */
 import { availableParallelism, platform } from 'node:os'
 import type { OutlierRules } from '../core/health/outliers.ts'
+import { hostPortText } from '../lib/host-port.ts'
 import type { Bytes } from '../lib/units.ts'
 import type { AdminConfig, ApiConfig, Config, HostPort, LimitsConfig, PoolConfig, ServerConfig, StoreConfig } from './config.ts'
 import { isLoopback } from './fields.ts'
@@ -16,6 +17,7 @@ import { resolveHealth } from './resolve-health.ts'
 import { resolveQueue, resolveSources } from './resolve-queues.ts'
 import { resolveCors, resolveRoutes } from './resolve-routes.ts'
 import { checkTokens, resolveRegistration } from './resolve-registration.ts'
+import { resolveServerReports } from './resolve-server-reports.ts'
 import { resolveListeners, resolvePoolTls } from './resolve-tls.ts'
 import { withSticky } from './resolve-sticky.ts'
 import { resolveWebhooks } from './resolve-webhooks.ts'
@@ -103,13 +105,12 @@ function resolveAdmin({ admin }: ParsedFile, report: Report): AdminConfig {
 }
 
 function checkAddresses(listeners: readonly { readonly address: HostPort }[], admin: AdminConfig, report: Report): void {
-  const text = ({ host, port }: HostPort): string => `${host}:${port}`
   const taken = new Map<string, string>()
   const take = (address: HostPort, path: Path, name: string): void => {
     if (address.port === 0) return
-    const other = taken.get(text(address))
-    if (other === undefined) taken.set(text(address), name)
-    else report.error({ path, message: `${text(address)} is taken by ${other}` })
+    const other = taken.get(hostPortText(address))
+    if (other === undefined) taken.set(hostPortText(address), name)
+    else report.error({ path, message: `${hostPortText(address)} is taken by ${other}` })
   }
   for (const [i, listener] of listeners.entries()) take(listener.address, ['listeners', i, 'address'], `listeners[${i}]`)
   take(admin.address, ['admin', 'address'], 'a listener')
@@ -145,6 +146,7 @@ function resolvePool(name: string, pool: ParsedPool, options: ResolveOptions): P
     reserve: rest.reserve,
     retries: { budget: rest.retries.budget, minPerSecond: rest.retries.min },
     ...(rest.eject !== 'off' && { outliers: resolveOutliers(rest.eject) }),
+    ...resolveServerReports(rest.serverReports),
     ...(tls && { tls }),
     ...(rest.proxyProtocol !== 'off' && { proxyProtocol: rest.proxyProtocol }),
     ...resolveRegistration(name, rest.registration, report),

@@ -19,6 +19,7 @@ import { health } from './schema-health.ts'
 import { listenerSchema, poolProxyProtocol, poolTlsSchema } from './schema-tls.ts'
 import { memberKeys } from './schema-members.ts'
 import { registrationSchema } from './schema-registration.ts'
+import { serverReports } from './schema-server-reports.ts'
 import { guard, poolShed, priority, queueing, rebalanceTunnels, routeTunnels } from './schema-overload.ts'
 import { webhooksSchema } from './schema-webhooks.ts'
 
@@ -145,6 +146,7 @@ const pool = z.strictObject({
     .describe(
       'Which servers are taken out for a while although their checks pass: by how requests and attempts end. Failures are broken connections, timeouts, answers that are not HTTP, and 5xx but 501 and 505 (a job that is answered 503 is no failure: its server rests). Or `off`.',
     ),
+  serverReports,
   failover: failoverSchema.optional(),
   sticky: stickyOfPoolSchema.optional(),
   slowStart: field.duration.prefault('10s').describe('A server that came back takes its full share only after this long.'),

@@ -124,9 +124,7 @@ class MirroredExchange implements ResponseSink, Sweepable {
 
   cork(): void {}
 
-  uncork(): boolean {
-    return false
-  }
+  uncork(): undefined {}
 
   head({ status }: ResponseHead): void {
     if (this.#sentAt > 0) this.#parts.pool.answered(this.#parts.server, this.#sentAt)

@@ -9,6 +9,7 @@ import type { ResponseHead } from '../http1/message.ts'
 import type { MonotonicMillis } from '../lib/units.ts'
 import type { BufferBudget } from '../net/buffer-budget.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
+import type { Loan } from '../net/output.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Server } from '../pools/server.ts'
@@ -71,13 +72,13 @@ export class Try implements ResponseSink {
     this.#call.cork()
   }
 
-  uncork(): boolean {
-    const needed = this.#call.uncork()
+  uncork(): Loan | undefined {
+    const loan = this.#call.uncork()
     if (this.#asks) {
       this.#asks = false
       this.#trier.held(this)
     }
-    return needed
+    return loan
   }
 
   head(head: ResponseHead): void {

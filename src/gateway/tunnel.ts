@@ -10,6 +10,7 @@ import { listHas } from '../http1/fields.ts'
 import { headerValues, type ResponseHead } from '../http1/message.ts'
 import { fieldLines, statusLine } from '../http1/write.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
+import type { Loan } from '../net/output.ts'
 import type { ResponseSink, UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
 import type { Link, Server } from '../pools/server.ts'
@@ -107,7 +108,7 @@ class Handshake implements ResponseSink {
     this.#call.cork()
   }
 
-  uncork(): boolean {
+  uncork(): Loan | undefined {
     return this.#call.uncork()
   }
 

@@ -25,6 +25,8 @@ export class Fields {
   traceparents = 0
   hasTracestate = false
   hasDate = false
+  /** A field of ours is there: what steers the gateway. */
+  hasControls = false
   /**
    * The lines that go on to the next hop, as they came: without those that end here (RFC 9110, section 7.6.1). Undefined when one of
    * them needs a decision (it names a former hop, is one of ours, or Connection names others), or has other white space around its
@@ -218,6 +220,7 @@ function note(fields: Fields, lower: string, value: string): Fate {
     case 'max-forwards':
       return 'decide'
     default:
+      if (lower.startsWith('spillway-')) fields.hasControls = true
       return namesHopOrUs(lower) ? 'decide' : 'passes'
   }
 }

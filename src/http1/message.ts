@@ -43,6 +43,8 @@ export interface ResponseHead {
   /** See `RequestHead`. */
   readonly verbatim: string | undefined
   readonly hasDate: boolean
+  /** `Spillway-*` is among its fields. */
+  readonly hasControls: boolean
   /** Body bytes that follow; -1: chunked; -2: until close. Depends on the request's method too. */
   readonly bodyLength: number
   readonly keepAlive: boolean

@@ -33,6 +33,7 @@ class ParsedResponse implements ResponseHead {
   readonly connection: string
   readonly keepAliveTimeout: number
   readonly hasDate: boolean
+  readonly hasControls: boolean
   readonly verbatim: string | undefined
   readonly #fields: Fields
 
@@ -46,6 +47,7 @@ class ParsedResponse implements ResponseHead {
     this.connection = fields.connection
     this.keepAliveTimeout = keepAliveSeconds(fields.keepAlive)
     this.hasDate = fields.hasDate
+    this.hasControls = fields.hasControls
     this.verbatim = fields.verbatim
     this.#fields = fields
   }

@@ -9,6 +9,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import { forwardResponseHeaders } from '../core/headers/forward.ts'
 import { ByteList } from '../lib/byte-list.ts'
 import type { Bytes } from '../lib/units.ts'
+import { READ_BYTES } from '../net/read-buffers.ts'
 import type { BlobRef, BlobWriter } from '../ports/blobs.ts'
 import type { Bus } from '../ports/bus.ts'
 import type { AnswerHead, JobId, JobStore, LeaseRef, StoredJob } from '../ports/job-store.ts'
@@ -16,7 +17,7 @@ import type { AnswerGiver, AnswerTaker } from '../upstream/upstream.ts'
 import type { AnswerState, ReadableAnswer } from './readable-answer.ts'
 
 /** What one may have in memory: a block that fills, two that wait for the disk, and what one read of the server brought. */
-const WINDOW_BYTES: Bytes = 256 * 1024
+const WINDOW_BYTES: Bytes = 192 * 1024 + READ_BYTES
 
 export interface LiveAnswersParts {
   readonly store: Pick<JobStore, 'command' | 'blobs' | 'read'>

@@ -1,6 +1,8 @@
 /** What the answer to a health check says, as far as it has come. */
 import type { ProbeResult } from '../core/health/health.ts'
+import { readReports } from '../core/server-reports/read-reports.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
+import type { ResponseHead } from '../http1/message.ts'
 import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
 import type { Bytes } from '../lib/units.ts'
 
@@ -23,15 +25,32 @@ export function checkAnswer(answer: Buffer, ended: boolean, expected: ExpectedAn
     if (answer.length > ANSWER_BYTES_MAX) return failed('the answer to the check is not HTTP')
     return ended ? failed('connection closed during the check') : undefined
   }
-  const { method = 'GET', status = HEALTHY, body } = expected
-  const head = parseResponseHead(answer.toString('latin1', 0, end + 4), method, HEADERS_MAX)
+  const head = parseResponseHead(answer.toString('latin1', 0, end + 4), expected.method ?? 'GET', HEADERS_MAX)
   if (typeof head === 'string') return failed(`the answer to the check is not valid: ${head}`)
+  const result = judge(
+    head,
+    { bytes: answer.subarray(end + 4, ANSWER_BYTES_MAX), isAll: ended || answer.length >= ANSWER_BYTES_MAX },
+    expected,
+  )
+  const reports = head.hasControls && result !== undefined ? readReports(head.headers) : undefined
+  return result === undefined || reports === undefined ? result : { ...result, reports }
+}
+
+type Answered = Exclude<ProbeResult, { readonly kind: 'unasked' }>
+
+interface Body {
+  readonly bytes: Buffer
+  /** No more comes, or is looked at. */
+  readonly isAll: boolean
+}
+
+function judge(head: ResponseHead, { bytes, isAll }: Body, { status = HEALTHY, body }: ExpectedAnswer): Answered | undefined {
   if (!status.some(([from, to]) => head.status >= from && head.status <= to)) return failed(`the check answered ${head.status}`)
   if (body === undefined) return { kind: 'passed' }
-  const read = bodyOf(answer.subarray(end + 4, ANSWER_BYTES_MAX), head.bodyLength)
+  const read = bodyOf(bytes, head.bodyLength)
   if (typeof read === 'string') return failed(`the answer to the check is not valid: ${read}`)
   if (read.bytes.includes(body)) return { kind: 'passed' }
-  return read.whole || ended || answer.length >= ANSWER_BYTES_MAX ? failed('the answer to the check has not the text in it') : undefined
+  return read.whole || isAll ? failed('the answer to the check has not the text in it') : undefined
 }
 
 function bodyOf(bytes: Buffer, bodyLength: number): { readonly bytes: Buffer; readonly whole: boolean } | string {
@@ -49,6 +68,6 @@ function bodyOf(bytes: Buffer, bodyLength: number): { readonly bytes: Buffer; re
   return typeof stopped === 'string' ? stopped : { bytes: Buffer.concat(pieces), whole }
 }
 
-function failed(reason: string): ProbeResult {
+function failed(reason: string): Answered {
   return { kind: 'failed', refused: false, reason }
 }

@@ -10,7 +10,7 @@ import type { NetworkSocket } from '../ports/network.ts'
 import type { AnswerEditor, BodyFraming, BodySink, Call, CallLog, FieldEdits, Peer, RequestBody } from './call.ts'
 import type { Ends } from './dialling.ts'
 import type { DownstreamConnection } from './downstream-connection.ts'
-import type { Output } from './output.ts'
+import type { Loan, Output } from './output.ts'
 
 const UNTIL_CLOSE = -2
 const CHUNKED = -1
@@ -264,8 +264,8 @@ export class DownstreamCall implements Call, RequestBody {
     this.#out.cork()
   }
 
-  /** True: bytes that were given to `write` are still referred to. */
-  uncork(): boolean {
+  /** Of what was given to `write`, bytes that are still referred to. */
+  uncork(): Loan | undefined {
     return this.#out.uncork()
   }
 

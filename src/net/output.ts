@@ -7,13 +7,25 @@ import type { NetworkSocket } from '../ports/network.ts'
 const COPY_BYTES_MAX = 16 * 1024
 const NOTHING = new Uint8Array(0)
 
+/** Bytes that a socket still refers to after they were written as they are, and not as a copy. */
+export class Loan {
+  /** Told once, when the socket is done with them; never, when it broke: then nobody knows. */
+  onReturn: (() => void) | undefined
+
+  readonly end = (error?: Error | null): void => {
+    if (!error) this.onReturn?.()
+  }
+}
+
 export class Output {
   readonly #socket: NetworkSocket
   #pieces: (string | Uint8Array)[] = []
   #bytes = 0
   #corked = false
-  /** Since it was corked, bytes went out as they are, and not as a copy. */
+  /** Since it was corked, bytes were lent. */
   #lent = false
+  /** Of all of them; undefined: nobody will tell. */
+  #loan: Loan | undefined
   /** All that it was given, gone out or not. */
   written = 0
 
@@ -28,13 +40,14 @@ export class Output {
   cork(): void {
     this.#corked = true
     this.#lent = false
+    this.#loan = undefined
   }
 
-  /** True: the socket still refers to what it was given since `cork`; those bytes must not be reused yet. */
-  uncork(): boolean {
+  /** What the socket still refers to of what it was given since `cork`: those bytes must not be reused yet. */
+  uncork(): Loan | undefined {
     this.#corked = false
     if (this.#bytes > 0) this.#flush()
-    return this.#lent && this.#socket.writableLength > 0
+    return this.#lent && this.#socket.writableLength > 0 ? (this.#loan ?? new Loan()) : undefined
   }
 
   /** Strings are latin1. False: the peer is behind, wait for `drain`. */
@@ -78,24 +91,35 @@ export class Output {
     this.#pieces = []
     this.#bytes = 0
     if (this.#socket.destroyed || this.#socket.writableEnded) return
-    if (pieces.length === 1) this.#send(pieces[0] as string | Uint8Array)
-    else if (bytes <= COPY_BYTES_MAX) this.#socket.write(join(pieces, bytes))
-    else this.#writeMany(pieces)
+    if (pieces.length > 1 && bytes <= COPY_BYTES_MAX) this.#socket.write(join(pieces, bytes))
+    else if (pieces.some(isBytes)) this.#lend(pieces)
+    else for (const piece of pieces) this.#send(piece)
   }
 
-  #writeMany(pieces: readonly (string | Uint8Array)[]): void {
-    this.#socket.cork()
-    for (const piece of pieces) this.#send(piece)
-    this.#socket.uncork()
+  /** With the end of the last one, that of all is told. */
+  #lend(pieces: readonly (string | Uint8Array)[]): void {
+    const last = pieces.length - 1
+    if (last > 0) this.#socket.cork()
+    for (let i = 0; i < last; i++) this.#send(pieces[i] as string | Uint8Array)
+    const loan = new Loan()
+    this.#send(pieces[last] as string | Uint8Array, loan.end)
+    if (last > 0) this.#socket.uncork()
+    this.#lent = true
+    this.#loan = loan
   }
 
-  #send(piece: string | Uint8Array): void {
-    if (typeof piece === 'string') this.#socket.write(piece, 'latin1')
+  #send(piece: string | Uint8Array, end?: (error?: Error | null) => void): void {
+    if (typeof piece === 'string') this.#socket.write(piece, 'latin1', end)
     else {
       this.#lent = true
-      this.#socket.write(piece)
+      this.#loan = undefined
+      this.#socket.write(piece, end)
     }
   }
+}
+
+function isBytes(piece: string | Uint8Array): boolean {
+  return typeof piece !== 'string'
 }
 
 /** What is a part of something larger stays, and what a broken socket may still refer to. */

@@ -7,14 +7,15 @@ import type { ErrorCode } from '../core/errors.ts'
 import { tlsFailure } from '../core/tls/tls-failure.ts'
 import { ChunkedDecoder } from '../http1/chunked.ts'
 import { findHead } from '../http1/find-head.ts'
-import type { ResponseHead } from '../http1/message.ts'
+import type { FlatHeaders, ResponseHead } from '../http1/message.ts'
 import { CHUNKED, parseResponseHead, UNTIL_CLOSE } from '../http1/parse-response.ts'
 import { chunkHeader, lastChunk } from '../http1/write.ts'
 import type { Bytes, Millis, MonotonicMillis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Network, NetworkSocket } from '../ports/network.ts'
 import { endedByAlert, type Opening } from './dialling.ts'
-import { Output } from './output.ts'
+import { type Loan, Output } from './output.ts'
+import type { ReadBuffers } from './read-buffers.ts'
 import { type Deadline, NEVER, type Sweepable, type Sweeper } from './sweeper.ts'
 
 export interface UpstreamFailure {
@@ -30,11 +31,11 @@ export interface UpstreamFailure {
 
 /** Receives one answer. `head` with a 1xx status is informational; after 101 the connection belongs to whoever calls `detach`. */
 export interface ResponseSink {
-  /** Before and after the pieces that one read brought: a chance to write them together. True: their bytes are still needed. */
+  /** Before and after the pieces that one read brought: a chance to write them together. Undefined: nobody needs their bytes any more. */
   cork(): void
-  uncork(): boolean
+  uncork(): Loan | undefined
   head(head: ResponseHead): void
-  /** False: stop until `resume()`. The chunk's bytes are reused after `uncork` said false: copy what is to stay. */
+  /** False: stop until `resume()`. The chunk's bytes are reused after `uncork`, or when they are returned: copy what is to stay. */
   data(chunk: Buffer): boolean
   end(trailers: readonly string[]): void
   fail(failed: UpstreamFailure): void
@@ -51,6 +52,7 @@ export interface UpstreamOptions {
   readonly clock: Clock
   readonly network: Network
   readonly sweeper: Sweeper
+  readonly buffers: ReadBuffers
   readonly headBytesMax: number
   readonly headersMax: number
   /** The socket will be handed out after 101: it reads in the ordinary way. */
@@ -60,8 +62,6 @@ export interface UpstreamOptions {
   readonly timeouts: { readonly connectMs: Millis; readonly firstByteMs: Millis; readonly stallMs: Millis; readonly idleMs: Millis }
 }
 
-/** Bodies come in powers of two: one of 64 KiB is read with its head, and goes on with it. */
-const READ_BYTES = 68 * 1024
 /** Informational answers before the one that counts. */
 const INFORMATIONAL_MAX = 32
 /** How much earlier than the server says we let go of an idle connection. */
@@ -103,13 +103,17 @@ export class UpstreamConnection implements Sweepable {
   #informational = 0
   #chunkedRequest = false
   #sent = false
-  #retained = false
+  #loan: Loan | undefined
+  /** What it is read into; undefined: the stream does that. */
+  #buffer: Buffer | undefined
   #writtenBefore: Bytes = 0
   #onIdle: ((connection: UpstreamConnection) => void) | undefined
   #onClosed: ((byServer: boolean) => void) | undefined
   drainListener: (() => void) | undefined
   /** Told when it is open, of how long that took. */
   openListener: ((tookMs: Millis) => void) | undefined
+  /** Told of the fields of an answer, where something in them is for the gateway. */
+  controlsListener: ((headers: FlatHeaders) => void) | undefined
   /** Told of every failed exchange, beside its sink. */
   failureListener: ((failed: UpstreamFailure) => void) | undefined
 
@@ -262,10 +266,12 @@ export class UpstreamConnection implements Sweepable {
 
   /**
    * All reads go into one buffer of this connection, and what they bring is passed on before the next. Only when a slow client still
-   * refers to it, the next read gets a new one. So a stream costs neither copies nor garbage.
+   * refers to it, the next read gets another one. So a stream costs neither copies nor garbage.
    */
   #reading(): OnReadOpts {
-    let next: Uint8Array | undefined = Buffer.allocUnsafeSlow(READ_BYTES)
+    const { buffers } = this.#options
+    let next: Buffer | undefined = buffers.take()
+    this.#buffer = next
     return {
       // Asked before the first read and after each: undefined keeps the buffer.
       buffer: () => {
@@ -274,13 +280,22 @@ export class UpstreamConnection implements Sweepable {
         return buffer
       },
       callback: (bytes, buffer) => {
-        this.#retained = false
+        this.#loan = undefined
         this.#onData((buffer as Buffer).subarray(0, bytes))
         if (this.#input !== undefined) this.#input = Buffer.from(this.#input)
-        if (this.#retained) next = Buffer.allocUnsafeSlow(READ_BYTES)
+        if (this.#loan !== undefined) {
+          next = buffers.take()
+          this.#lend(this.#loan, next)
+        }
         return !this.#socket.isPaused()
       },
     }
+  }
+
+  #lend(loan: Loan, next: Buffer): void {
+    const lent = this.#buffer as Buffer
+    loan.onReturn = () => this.#options.buffers.give(lent)
+    this.#buffer = next
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -294,7 +309,7 @@ export class UpstreamConnection implements Sweepable {
       if (this.#state === AWAIT_HEAD ? !this.#readHead(this.#input, sink) : this.#state !== BODY || !this.#readBody(this.#input, sink))
         break
     }
-    this.#retained = sink.uncork()
+    this.#loan = sink.uncork()
   }
 
   #readHead(input: Buffer, sink: ResponseSink): boolean {
@@ -318,6 +333,7 @@ export class UpstreamConnection implements Sweepable {
       sink.head(head)
       return true
     }
+    if (head.hasControls) this.controlsListener?.(head.headers)
     this.#keep = head.keepAlive
     if (head.keepAliveTimeout >= 0) {
       this.promisedMs = head.keepAliveTimeout * 1000
@@ -426,6 +442,8 @@ export class UpstreamConnection implements Sweepable {
 
   readonly #onClose = (): void => {
     this.#fail('connection_reset', 'connection closed')
+    if (this.#buffer !== undefined) this.#options.buffers.give(this.#buffer)
+    this.#buffer = undefined
   }
 
   /** Nothing new shall go there: it closes, unless an exchange is under way. */

@@ -3,7 +3,7 @@ import type { PoolConfig } from '../config/config.ts'
 import type { Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LiveTraffic } from './live-traffic.ts'
-import type { SlotSeeker } from './pool-types.ts'
+import type { LineSigns, SlotSeeker } from './pool-types.ts'
 import type { Server } from './server.ts'
 
 /** While requests wait without end, jobs get a slot of a server after it had none for so long, and for so many times as long as the last one had it. */
@@ -14,8 +14,8 @@ export interface JobSlotsParts {
   readonly clock: Clock
   readonly live: LiveTraffic
   readonly config: () => PoolConfig
-  /** A job found no slot: it is to be told when one is free. */
-  readonly hungry: (() => void) | undefined
+  /** To other threads: a job that found no slot is to be told when one is free. */
+  readonly signs: LineSigns | undefined
 }
 
 export class JobSlots {
@@ -37,11 +37,11 @@ export class JobSlots {
 
   /** While live requests come some are kept for them; one of each server is the jobs' in any case. */
   take(server: Server, free: number): boolean {
-    const { clock, live, hungry } = this.#parts
+    const { clock, live, signs } = this.#parts
     const now = clock.monotonic()
     const kept = server.jobs >= this.#max(server) && live.comes(now)
-    if (free === 0 || kept || !server.load.take(server.slots)) {
-      hungry?.()
+    if (free === 0 || kept || !server.taken.take(server.slots)) {
+      signs?.isHungry()
       return false
     }
     server.jobs++

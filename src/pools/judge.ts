@@ -101,7 +101,7 @@ export class Judge {
   #mayEject({ backup }: Server): boolean {
     const inUse = this.#parts
       .servers()
-      .filter((server) => server.health.state === 'up' && server.duty === 'ready' && server.backup === backup)
+      .filter((server) => server.health.state === 'up' && server.duty === 'ready' && server.wish === undefined && server.backup === backup)
     return mayEject(
       inUse.map(({ conduct }) => conduct),
       this.#rules,

@@ -11,7 +11,8 @@ import type { Tally } from '../lib/tally.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { Leaving, leaveLinks, type Left } from './leaving.ts'
-import { learntLimit, type PoolMember, Server, type ServerState } from './server.ts'
+import { ASKS_TO_DRAIN } from './server-reports.ts'
+import { learntLimit, type PoolMember, Server, type ServerState, stateOf } from './server.ts'
 
 export interface MembershipParts {
   readonly clock: Clock
@@ -27,7 +28,7 @@ export interface MembershipParts {
   readonly redial: (server: Server) => void
   readonly gone: (server: Server) => void
   /** What counts its requests, where that is shared. */
-  readonly load: (server: string) => Tally | undefined
+  readonly tally: (server: string) => Tally | undefined
 }
 
 export class Membership {
@@ -41,7 +42,7 @@ export class Membership {
     const config = parts.config()
     this.#parts = parts
     this.#leaving = new Leaving(parts.clock, (left) => this.#left(left))
-    this.#servers = members.map((member) => new Server(config, member, parts.load(member.name)))
+    this.#servers = members.map((member) => new Server(config, member, parts.tally(member.name)))
     for (const [i, { duty }] of members.entries()) {
       if (duty !== 'ready') Object.assign(this.#servers[i] as Server, { duty, state: 'draining', because: becauseOf(duty) })
     }
@@ -81,7 +82,7 @@ export class Membership {
   #admit(member: PoolMember): Server {
     const { name, source } = member
     const config = this.#parts.config()
-    const server = this.#leaving.comeBack(name) ?? new Server(config, member, this.#parts.load(name))
+    const server = this.#leaving.comeBack(name) ?? new Server(config, member, this.#parts.tally(name))
     take(server, member)
     server.limit = learntLimit(config)
     // Nothing that was known of it is taken for known: nobody has looked at it meanwhile.
@@ -91,6 +92,9 @@ export class Membership {
       health: UNKNOWN,
       conduct: new Conduct(),
       pausedUntil: 0,
+      wish: undefined,
+      load: undefined,
+      loadFactor: 1,
       cold: this.#wasUsed(),
       isNew: true,
     })
@@ -138,8 +142,9 @@ export class Membership {
   }
 }
 
-/** Its last check says more than that somebody wants it. */
-function reasonOf({ health, lastCheck }: Server): string | undefined {
+/** Its last check says more than that somebody wants it, and so does what it asks for. */
+function reasonOf({ health, lastCheck, wish }: Server): string | undefined {
+  if (wish !== undefined) return ASKS_TO_DRAIN
   return health.state === 'down' && lastCheck?.result.kind === 'failed' ? lastCheck.result.reason : undefined
 }
 
@@ -152,9 +157,4 @@ function take(server: Server, member: PoolMember): void {
   server.config = member
   server.configuredWeight = member.weight
   server.source = member.source
-}
-
-/** What it is where nobody wants it otherwise. */
-function stateOf({ health, conduct }: Server): ServerState {
-  return health.state === 'up' && conduct.standing === 'ejected' ? 'ejected' : health.state
 }

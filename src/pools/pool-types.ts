@@ -13,7 +13,7 @@ export interface PoolChange {
   readonly server: Server
   readonly to: 'up' | 'down'
   readonly reason: string
-  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members'
+  readonly cause: 'check' | 'connection' | 'conduct' | 'operator' | 'members' | 'reports'
 }
 
 /** Who hands out jobs. */
@@ -45,6 +45,7 @@ export interface Followed {
   readonly returned: boolean
   readonly upForMs: Millis
   readonly pausedForMs: Millis
+  readonly loadFactor: number
 }
 
 /** What a pool's line tells other threads. */

@@ -99,10 +99,10 @@ test('nothing is repeated while more than half of the servers that are up take n
   const { pool } = startRig(t, { maxInFlight: 1, retries: { budget: 1, minPerSecond: 0 } }, 5)
   const [a, b, c, d] = pool.servers as [Server, Server, Server, Server]
   for (const server of [a, b, c, d]) server.state = 'up'
-  a.load.take(1)
+  a.taken.take(1)
   pool.pause(b, 1000)
   assert.equal(pool.retries.mayRepeat(), true, 'two of four; the fifth is not up')
-  c.load.take(1)
+  c.taken.take(1)
   assert.equal(pool.retries.mayRepeat(), false, 'three of four')
 })
 
@@ -216,6 +216,6 @@ test('a slot goes to who is bound to its server and to those who are bound to no
 })
 
 function setInFlight(server: Server, wanted: number): void {
-  while (server.inFlight > wanted) server.load.give()
-  while (server.load.take(wanted));
+  while (server.inFlight > wanted) server.taken.give()
+  while (server.taken.take(wanted));
 }

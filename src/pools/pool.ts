@@ -5,12 +5,12 @@
 import { tierInUse } from '../core/balancing/tiers.ts'
 import { pickFewestTunnels } from '../core/balancing/turns.ts'
 import { type Balancer, type Choice, createBalancer } from '../core/balancing/balancer.ts'
+import { type Hope, hopeAmong, isHope, mostAreDown } from '../core/health/last-hope.ts'
 import { afterConnectFailure, afterProbe, type ProbeResult } from '../core/health/health.ts'
 import { Conduct, type OutlierRules } from '../core/health/outliers.ts'
 import { isDeepStrictEqual } from 'node:util'
 import type { PoolConfig } from '../config/config.ts'
 import type { Millis, MonotonicMillis } from '../lib/units.ts'
-import type { Timer } from '../ports/clock.ts'
 import { METRICS } from '../telemetry/names.ts'
 import { Dialling } from '../net/dialling.ts'
 import { Checks } from './checks.ts'
@@ -18,12 +18,15 @@ import { createJudge, type Judge } from './judge.ts'
 import { cutLinks, leaveLinks } from './leaving.ts'
 import { Line, type Wait, type Waiter } from './line.ts'
 import { WaitCounters } from './wait-counters.ts'
+import { follow } from './followed.ts'
 import { JobSlots } from './job-slots.ts'
 import { LiveTraffic } from './live-traffic.ts'
 import { Membership, type MembershipParts } from './membership.ts'
 import type { Followed, LineSigns, PoolChange, PoolPorts, SlotSeeker, Wanted } from './pool-types.ts'
+import { Rests } from './rests.ts'
 import { ServerMeter } from './server-meter.ts'
-import { asInFile, learntLimit, type PoolMember, type Server, type ServerState } from './server.ts'
+import { ServerReports } from './server-reports.ts'
+import { asInFile, learntLimit, type PoolMember, type Server, type ServerState, stateOf } from './server.ts'
 import { SecondTries } from './second-tries.ts'
 import { setShares } from './shares.ts'
 import { Shortage } from './shortage.ts'
@@ -47,16 +50,16 @@ export class Pool {
   readonly #signs: LineSigns | undefined
   readonly #checks: Checks
   #judge: Judge | undefined
+  readonly #reports: ServerReports
   readonly #changeListeners = new Set<(change: PoolChange) => void>()
   readonly #jobs: JobSlots
-  /** No server is up, and some are only thought to be bad: then nobody's opinion counts. */
-  #panics = false
-  #resumeTimer: Timer | undefined
+  /** No server is up, and some could be used all the same: then nobody's opinion counts. */
+  #hope: Hope | undefined
+  readonly #rests: Rests
   readonly #shortage: Shortage
   /** The names of its servers are being looked up for the first time: nobody knows yet who is in it. */
   isAwaited = false
   #started = false
-  #closed = false
 
   constructor(config: PoolConfig, ports: PoolPorts, members: readonly PoolMember[] = config.servers.map(asInFile)) {
     this.name = config.name
@@ -70,17 +73,14 @@ export class Pool {
     this.#signs = signs
     const waits = new WaitCounters(config.name, ports.telemetry, signs)
     this.#waits = waits
-    this.#jobs = new JobSlots({
-      clock: ports.clock,
-      live: this.live,
-      config: () => this.#config,
-      hungry: signs && (() => signs.isHungry()),
-    })
+    this.#jobs = new JobSlots({ clock: ports.clock, live: this.live, signs, config: () => this.#config })
     this.#line = new Line(ports.clock, config.queueing, waits)
     this.#checks = new Checks(config.health, { ...ports, dialling: this.dialling }, (server, result, tookMs) =>
       this.#checked(server, result, tookMs),
     )
     this.#judge = config.outliers === undefined ? undefined : this.#createJudge(config.outliers)
+    this.#rests = new Rests({ clock: ports.clock, servers: () => this.servers, rested: (server) => this.#offer(server) })
+    this.#reports = this.#createReports()
     this.#balancer = this.#createBalancer()
   }
 
@@ -91,10 +91,10 @@ export class Pool {
   }
 
   close(): void {
-    this.#closed = true
     this.#checks.close()
     this.#judge?.close()
-    this.#resumeTimer?.cancel()
+    this.#reports.close()
+    this.#rests.close()
     this.#membership.leaving.close()
     this.#line.close()
     this.dialling.close()
@@ -134,7 +134,7 @@ export class Pool {
 
   /** Up, and not resting. */
   usableServers(): readonly Server[] {
-    return this.servers.filter((server) => server.state === 'up' && !this.#rests(server))
+    return this.servers.filter((server) => server.state === 'up' && !this.#rests.has(server))
   }
 
   /** Until the quickest of them begins to answer; 0 where nobody knows. */
@@ -162,13 +162,7 @@ export class Pool {
 
   /** The panic rule's question: do more than half of the servers look bad? */
   majorityDown(): boolean {
-    let down = 0
-    let wanted = 0
-    for (const { state } of this.servers) {
-      if (state !== 'draining') wanted++
-      if (state === 'down') down++
-    }
-    return down * 2 > wanted
+    return mostAreDown(this.servers)
   }
 
   /** For jobs: these wait where no server is good enough. */
@@ -177,13 +171,9 @@ export class Pool {
   }
 
   #slotsOf(server: Server): number {
-    if (this.#rests(server)) return 0
+    if (this.#rests.has(server)) return 0
     if (this.#ramping) this.#ramp(this.#ports.clock.monotonic())
     return Math.max(0, server.slots - server.inFlight)
-  }
-
-  #rests(server: Server): boolean {
-    return server.pausedUntil !== 0 && server.pausedUntil > this.#ports.clock.monotonic()
   }
 
   /** A slot for a job. */
@@ -218,7 +208,7 @@ export class Pool {
       if (excluded?.has(server) === true) continue
       if (server.backup) backups = true
       else primaries = true
-      if (server.inFlight < server.slots && !this.#rests(server)) candidates.push(server)
+      if (server.inFlight < server.slots && !this.#rests.has(server)) candidates.push(server)
     }
     const chosen = this.#take(primaries && backups ? candidates.filter(({ backup }) => !backup) : candidates, { now, keyHash })
     if (chosen === undefined && up && excluded === undefined) this.live.waited++
@@ -228,7 +218,7 @@ export class Pool {
   /** Of the one that balancing says; where another thread takes its last slot at this moment, of the next. */
   #take(candidates: readonly Server[], choice: Choice): Server | undefined {
     const chosen = this.#balancer.pick(candidates, choice)
-    if (chosen === undefined || chosen.load.take(chosen.slots)) return chosen
+    if (chosen === undefined || chosen.taken.take(chosen.slots)) return chosen
     return this.#take(
       candidates.filter((other) => other !== chosen),
       choice,
@@ -240,7 +230,7 @@ export class Pool {
     if (!server.keepsSessions && !this.inUse().includes(server)) return undefined
     this.live.came++
     if (this.#slotsOf(server) === 0) return false
-    return server.load.take(server.slots)
+    return server.taken.take(server.slots)
   }
 
   #isUsable(server: Server): boolean {
@@ -248,8 +238,8 @@ export class Pool {
   }
 
   /** It looks bad, as all of them do: what has nowhere else to go is sent there. */
-  #isLastHope({ state, refused }: Server): boolean {
-    return this.#panics && (state === 'ejected' || (state === 'down' && !refused))
+  #isLastHope(server: Server): boolean {
+    return isHope(server, this.#hope)
   }
 
   /** Servers that came back have a share of their weight and slots that grows. */
@@ -259,7 +249,7 @@ export class Pool {
 
   /** Chooses the server with the fewest tunnels and takes a place for one more. A tunnel cannot wait: where none is good it goes where there is hope. */
   acquireTunnel(excluded?: ReadonlySet<Server>, bound?: Server): Server | undefined {
-    const usable = this.#panics ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
+    const usable = this.#hope !== undefined ? this.servers.filter((each) => this.#isLastHope(each)) : this.inUse()
     const free = usable.filter((server) => server.tunnels < this.config.maxTunnels && excluded?.has(server) !== true)
     const chosen = bound !== undefined && free.includes(bound) ? bound : pickFewestTunnels(free)
     if (chosen !== undefined) chosen.tunnels++
@@ -282,7 +272,7 @@ export class Pool {
   }
 
   release(server: Server): void {
-    server.load.give()
+    server.taken.give()
     if (server.leaving) this.#membership.leaving.lookAt(server)
     else this.#offer(server)
   }
@@ -301,8 +291,7 @@ export class Pool {
   /** It said "not now": its share rests; requests in flight go on. */
   pause(server: Server, forMs: Millis): void {
     this.live.refused++
-    server.pausedUntil = Math.max(server.pausedUntil, this.#ports.clock.monotonic() + forMs)
-    this.#armResume()
+    this.#rests.begin(server, forMs)
   }
 
   onChange(listener: (change: PoolChange) => void): () => void {
@@ -326,6 +315,7 @@ export class Pool {
     const before = server.health.state
     server.health = afterConnectFailure(server.health)
     server.refused = true
+    if (this.#reports.lost(server, reason)) return this.#checks.later(server)
     if (server.state === 'draining') return this.#endSessions(server)
     if (before !== server.health.state) this.#become(server, 'down', reason, 'connection')
     else this.#lookForPanic()
@@ -347,6 +337,11 @@ export class Pool {
     const { help } = METRICS.spillway_stale_connections_total
     this.#ports.telemetry.metrics.counter('spillway_stale_connections_total', help, { pool: this.name, server: server.name }).inc()
     this.#look(server)
+  }
+
+  /** What an answer said of its server. */
+  heard(server: Server, headers: readonly string[]): void {
+    this.#reports.answered(server, headers)
   }
 
   /** A request or an attempt that reached the server has ended: by an answer that is its own, or not. */
@@ -371,6 +366,7 @@ export class Pool {
     const changed = (key: keyof PoolConfig): boolean => !isDeepStrictEqual(before[key], config[key])
     if (changed('retries')) this.retries.goBy(config.retries)
     if (changed('queueing')) this.#line.reconfigure(config.queueing)
+    if (changed('serverReports')) this.#reports.reconfigure(config.serverReports)
     if (changed('outliers')) this.#rejudge(config.outliers)
     const dialsAnew = this.dialling.configure(config)
     if (dialsAnew) this.servers.forEach(leaveLinks)
@@ -398,6 +394,7 @@ export class Pool {
       forget: (server) => {
         this.#checks.forget(server)
         this.#judge?.forget(server)
+        this.#reports.forget(server)
         this.#line.expireAll(server)
       },
       look: (server) => this.#look(server),
@@ -406,7 +403,7 @@ export class Pool {
         this.#checks.forget(server)
         this.#look(server)
       },
-      load: (server) => this.#ports.shared?.tally(this.name, server),
+      tally: (server) => this.#ports.shared?.tally(this.name, server),
       gone: (server) => {
         this.dialling.forget(server.name)
         this.#ports.shared?.forget(this.name, server.name)
@@ -452,38 +449,29 @@ export class Pool {
     }
   }
 
-  // --- another thread looks at the servers
+  // --- other threads
 
-  /** What it has found out. */
-  follow(servers: readonly Followed[]): void {
+  /** What one of them, which looks at the servers, has found out. */
+  follow(seen: readonly Followed[]): void {
     const now = this.#ports.clock.monotonic()
-    for (const seen of servers) {
-      const server = this.servers.find(({ name }) => name === seen.name)
-      if (server === undefined) continue
-      const { state, because, health, refused, standing, pausedForMs } = seen
-      Object.assign(server, { health, refused, isNew: seen.isNew })
-      server.conduct.standing = standing
-      if (server.state !== state) this.#enter(server, state, because, 'members')
-      if (state === 'up') Object.assign(server, { returned: seen.returned, upSince: now - seen.upForMs })
-      server.pausedUntil = pausedForMs > 0 ? now + pausedForMs : 0
-    }
+    follow(this.servers, seen, { now, enter: (server, to, because) => this.#enter(server, to, because, 'members') })
     this.#ramp(now)
     this.#lookForPanic()
-    this.#armResume()
+    this.#rests.arm()
   }
 
-  // --- the line
-
-  /** Another thread has given slots back. */
+  /** They have given slots back. */
   slotsFreed(): void {
     this.#signs?.looks()
     for (const server of this.servers) this.#offer(server)
   }
 
-  /** In another thread something may have ended of what they had to do. */
+  /** Something may have ended there of what the leaving ones had to do. */
   lookAtLeaving(): void {
     for (const server of this.leaving) this.#membership.leaving.lookAt(server)
   }
+
+  // --- the line
 
   /** Slots that became free go to who waits, and only then to jobs, unless these wait for ever. */
   #offer(server: Server): void {
@@ -497,22 +485,11 @@ export class Pool {
     if (boundOnly && !server.keepsSessions) return
     const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []
     while (this.#slotsOf(server) > kept) {
-      if (!server.load.take(server.slots)) return
+      if (!server.taken.take(server.slots)) return
       const waiter = this.#line.next(server, before, boundOnly)
-      if (waiter === undefined) return server.load.give()
+      if (waiter === undefined) return server.taken.give()
       waiter.grant(server)
     }
-  }
-
-  #armResume(): void {
-    this.#resumeTimer?.cancel()
-    const now = this.#ports.clock.monotonic()
-    const next = Math.min(...this.servers.map((server) => (server.pausedUntil > now ? server.pausedUntil : Number.POSITIVE_INFINITY)))
-    if (next === Number.POSITIVE_INFINITY || this.#closed) return
-    this.#resumeTimer = this.#ports.clock.after(next - now + 1, () => {
-      for (const server of this.servers) if (server.pausedUntil !== 0 && this.freeSlots(server) > 0) this.#offer(server)
-      this.#armResume()
-    })
   }
 
   // --- what is thought of servers
@@ -527,6 +504,24 @@ export class Pool {
     })
   }
 
+  #createReports(): ServerReports {
+    return new ServerReports(this.config.serverReports, {
+      ...this.#ports,
+      pool: this.name,
+      servers: () => this.servers,
+      meterOf: (server) => this.meterOf(server),
+      drain: (server, reason) => this.#enter(server, 'draining', reason, 'reports'),
+      wishOver: (server, reason) => this.#backFromDrain(server, reason),
+      share: (now) => this.#ramp(now),
+    })
+  }
+
+  #backFromDrain(server: Server, reason: string): void {
+    const to = stateOf(server)
+    if (to === 'down') this.#become(server, to, reason, 'check')
+    else this.#enter(server, to, reason, 'reports')
+  }
+
   #checked(server: Server, result: ProbeResult, tookMs: Millis): void {
     server.lastCheck = { at: this.#ports.clock.now(), tookMs, result }
     if (result.kind === 'unasked') return this.connectLacked(result.errno)
@@ -535,6 +530,7 @@ export class Pool {
     server.health = afterProbe(server.health, result, this.config.health)
     // A check that only connects has nothing but that to say.
     server.refused = result.kind === 'failed' && (result.refused || this.config.health.path === undefined)
+    if (this.#reports.checked(server, { result, tookMs, isHttp: this.config.health.path !== undefined })) return
     if (server.state === 'draining') return this.#endSessions(server)
     if (server.health.state === before) return this.#lookForPanic()
     if (server.health.state === 'up') this.#become(server, 'up', 'check passed', 'check')
@@ -591,10 +587,12 @@ export class Pool {
 
   /** Checks that all fail at once say more about the checks, or about us, than about the servers. */
   #lookForPanic(): void {
-    const panics = this.isLost && this.servers.some(({ state, refused }) => state === 'ejected' || (state === 'down' && !refused))
-    if (panics === this.#panics) return
-    this.#panics = panics
-    this.#ports.telemetry.event({ type: panics ? 'pool-panics' : 'pool-calm', pool: this.name })
-    if (panics) for (const server of this.servers) this.#offer(server)
+    const hope = this.isLost ? hopeAmong(this.servers) : undefined
+    if (hope === this.#hope) return
+    this.#hope = hope
+    this.#ports.telemetry.event(
+      hope === undefined ? { type: 'pool-calm', pool: this.name } : { type: 'pool-panics', pool: this.name, hope },
+    )
+    if (hope !== undefined) for (const server of this.servers) this.#offer(server)
   }
 }

@@ -15,6 +15,7 @@ export class ServerMeter {
   /** By the first digit of the status. */
   readonly #answers: (Counter | undefined)[] = []
   readonly #others = new Map<string, Counter>()
+  readonly #reports = new Map<string, Counter>()
 
   constructor(metrics: Metrics, server: { readonly name: string; readonly pool: string }) {
     this.#metrics = metrics
@@ -44,6 +45,17 @@ export class ServerMeter {
 
   checked(passed: boolean): void {
     this.#counter('spillway_checks_total', { outcome: passed ? 'passed' : 'failed' }).inc()
+  }
+
+  /** It said something of itself. */
+  reported(report: 'load' | 'drain', outcome: 'heeded' | 'garbled'): void {
+    const key = `${report} ${outcome}`
+    let counter = this.#reports.get(key)
+    if (counter === undefined) {
+      counter = this.#counter('spillway_server_reports_total', { report, outcome })
+      this.#reports.set(key, counter)
+    }
+    counter.inc()
   }
 
   #requests(outcome: string): Counter {

@@ -5,6 +5,8 @@ import { PeakEwma } from '../core/balancing/peak-ewma.ts'
 import { type Health, type ProbeResult, UNKNOWN } from '../core/health/health.ts'
 import { Conduct } from '../core/health/outliers.ts'
 import type { Duty, Membership, Source } from '../core/members/members.ts'
+import type { DrainWish } from '../core/server-reports/drain-wish.ts'
+import type { ReportedLoad } from '../core/server-reports/reported-load.ts'
 import { hash32 } from '../lib/hash.ts'
 import { LocalTally, type Tally } from '../lib/tally.ts'
 import type { EpochMillis, Millis, MonotonicMillis } from '../lib/units.ts'
@@ -37,8 +39,8 @@ export class Server {
   readonly pool: string
   config: ServerConfig
   state: ServerState = 'unknown'
-  /** Of all threads that send to it. */
-  readonly load: Tally
+  /** Slots, by all threads that send to it. */
+  readonly taken: Tally
   /** Of these, attempts of jobs. */
   jobs = 0
   /** When a job got a slot the last time, and since when none has one. */
@@ -89,8 +91,14 @@ export class Server {
   refused = false
   conduct: Conduct = new Conduct()
 
-  constructor(pool: PoolConfig, config: PoolMember, load: Tally = new LocalTally()) {
-    this.load = load
+  // What it says of itself; absent: nothing that counts.
+  wish: DrainWish | undefined
+  load: ReportedLoad | undefined
+  /** What its load makes of its share. */
+  loadFactor = 1
+
+  constructor(pool: PoolConfig, config: PoolMember, taken: Tally = new LocalTally()) {
+    this.taken = taken
     this.pool = pool.name
     this.config = config
     this.source = config.source
@@ -103,18 +111,31 @@ export class Server {
   }
 
   get inFlight(): number {
-    return this.load.value
+    return this.taken.value
   }
 
   /** Nothing new, but who was there before may come back until it leaves. */
   get keepsSessions(): boolean {
-    return this.duty === 'drain' && this.health.state === 'up' && !this.leaving
+    const isDrained = this.duty === 'drain' || (this.duty === 'ready' && this.wish !== undefined)
+    return isDrained && this.health.state === 'up' && !this.leaving
+  }
+
+  /** It is well, and nobody but itself wants that it gets nothing new. */
+  get asksToDrain(): boolean {
+    const isWell = this.health.state === 'up' && this.conduct.standing !== 'ejected'
+    return this.wish !== undefined && this.duty === 'ready' && isWell && !this.leaving
   }
 
   /** It stands in for others. */
   get backup(): boolean {
     return this.config.backup === true
   }
+}
+
+/** What it is where no operator wants it otherwise. */
+export function stateOf({ health, conduct, wish }: Server): ServerState {
+  if (wish !== undefined) return 'draining'
+  return health.state === 'up' && conduct.standing === 'ejected' ? 'ejected' : health.state
 }
 
 export function learntLimit({ maxInFlight, adaptiveMin }: PoolConfig): GradientLimit | undefined {

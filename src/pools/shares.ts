@@ -14,7 +14,7 @@ export function setShares(servers: readonly Server[], { slowStartMs, maxInFlight
     const most = server.limit?.limit ?? maxInFlight
     // Where all are new, as after a change of all servers at once, nobody else could take what they do not.
     const slots = server.isNew && !someAreWarm ? most : Math.ceil(most * share)
-    server.weight = server.configuredWeight * share
+    server.weight = server.configuredWeight * share * server.loadFactor
     // On probation one at a time shows how it is.
     server.slots = server.conduct.standing === 'probation' ? 1 : slots
     if (share < 1) ramping = true

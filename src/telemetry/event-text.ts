@@ -42,6 +42,9 @@ const LEVELS: Readonly<Record<GatewayEvent['type'], EventLevel>> = {
   'name-resolved': 'info',
   'pool-removed': 'info',
   'pool-left': 'info',
+  'drain-asked': 'info',
+  'drain-over': 'info',
+  'report-garbled': 'warn',
   'pool-panics': 'error',
   'pool-calm': 'info',
   'failover-began': 'warn',
@@ -140,6 +143,11 @@ type Texts = {
 }
 
 /** One line each; the order is that of `GatewayEvent`. */
+const REPORT_FORMS: Readonly<Record<string, string>> = {
+  'Spillway-Load': 'no load from 0 to 10, where 1 is all that it can do',
+  'Spillway-Drain': 'none of now, off and a duration such as 60s',
+}
+
 const TEXTS: Texts = {
   started: (event) => `listening on ${event.listeners.join(', ')}; admin ${event.admin}; pid ${event.pid}`,
   stopping: (event) => `stopping: ${event.reason}; ${event.inFlight} in flight`,
@@ -162,7 +170,15 @@ const TEXTS: Texts = {
   'registration-ended': (event, name) => `${name(event.server)} is not registered in pool ${event.pool} any more: ${event.reason}`,
   'pool-removed': (event) => `pool ${event.pool} is not configured any more; what is in it may end`,
   'pool-left': (event) => `pool ${event.pool} is gone, after ${spanText(event.afterMs)}`,
-  'pool-panics': (event) => `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,
+  'drain-asked': (event, name) =>
+    `${name(event.server)} of pool ${event.pool} asks to be drained${event.forMs === undefined ? '' : ` for ${spanText(event.forMs)}`}; nothing new goes there`,
+  'drain-over': (event, name) => `${name(event.server)} of pool ${event.pool} is not drained by its own wish any more: ${event.reason}`,
+  'report-garbled': (event, name) =>
+    `${name(event.server)} of pool ${event.pool} says ${event.field}: ${JSON.stringify(event.value)}, which is ${REPORT_FORMS[event.field] ?? 'not understood'}; it is ignored`,
+  'pool-panics': (event) =>
+    event.hope === 'drains'
+      ? `pool ${event.pool}: all servers ask to be drained, so requests that cannot wait go to them all the same`
+      : `pool ${event.pool}: no server looks good, so requests that cannot wait go to those that can be reached`,
   'pool-calm': (event) => `pool ${event.pool}: servers are chosen by their state again`,
   'failover-began': (event) => `pool ${event.pool} has no server up: pool ${event.to} stands in for it`,
   'failover-ended': (event) =>

@@ -39,7 +39,7 @@ const LABELS: Readonly<Record<string, string>> = {
   status: 'the job status',
   reason: 'why the job is dead: `attempts`, `expired`, `poison` or an error code',
   outcome:
-    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `outrun` (another try was quicker), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a hedge: `sent`, `won` or `refused`; of a copy for another pool: `answered` or `failed`, or not sent: `body` (too long, or no room for it), `incomplete` (not all of it came), `busy` (no free slot), `no_server`; of a sticky request: `new` (nothing was known), `kept` (on the server where it was before) or `moved` (that one could not be used); of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
+    'of a request to a server: `1xx` to `5xx`, `abandoned` (nobody waited for it any more), `outrun` (another try was quicker), `server_busy` (429 or 503, and it became a job) or the code of an error; of a check: `passed` or `failed`; of a hand-out: how it was settled; of a submission: `created`, `duplicate`, `conflict` or `refused`; of a receive: `filled` or `empty`; of a retry: `sent` or `refused`; of a hedge: `sent`, `won` or `refused`; of a copy for another pool: `answered` or `failed`, or not sent: `body` (too long, or no room for it), `incomplete` (not all of it came), `busy` (no free slot), `no_server`; of a sticky request: `new` (nothing was known), `kept` (on the server where it was before) or `moved` (that one could not be used); of a wait: `served`, `time` (it was over), `old` (let go early), `room` (it made room for a more urgent one), `elsewhere` (another pool stands in), `full`, `shed` (it did not even get into the line); of a handshake: `done`, `resumed` (without a new session), `failed`, `left` (by the client) or `timeout`; of what a server says of itself: `heeded` or `garbled`; of a reload: `applied` or `refused`; of a webhook: `delivered`, `gone`, `handed-back` or the code of the error',
   error:
     'of a job: the code of its last error; of a call: the code, or `client-gone`, `timeout` (its body stopped coming), `bad-framing`; see [errors](errors.md)',
   limit:
@@ -54,6 +54,7 @@ const LABELS: Readonly<Record<string, string>> = {
   name: "the metric's name",
   quantile: '0.5, 0.99 or 1 (the maximum)',
   kind: 'what it is to Node.js: `Timeout`, `TCPSocketWrap` …',
+  report: 'what a server says of itself: `load` or `drain`',
   version: 'of Spillway',
   node: 'of Node.js',
 }
@@ -87,13 +88,13 @@ const SPECS = {
   },
   spillway_server_draining: {
     type: 'gauge',
-    help: '1 when the server is drained by an operator, or was taken out of the pool and what runs on it has not ended.',
+    help: '1 when the server is drained by an operator or by its own wish, or was taken out of the pool and what runs on it has not ended.',
     labels: 'pool server',
   },
   spillway_server_state: { type: 'gauge', help: 'Always 1; its label says what is thought of the server.', labels: 'pool server state' },
   spillway_server_weight: {
     type: 'gauge',
-    help: 'Its share of requests now, compared with the others of the pool: less than configured while it starts slowly.',
+    help: 'Its share of requests now, compared with the others of the pool: less than configured while it starts slowly, less or more by the load that it tells.',
     labels: 'pool server',
   },
   spillway_server_slots: {
@@ -140,6 +141,16 @@ const SPECS = {
     type: 'gauge',
     help: '1 while the server gets no new work because it answered 429 or 503.',
     labels: 'pool server',
+  },
+  spillway_server_load: {
+    type: 'gauge',
+    help: 'What the server says of its load (`Spillway-Load`), averaged; 1: all that it can do. Only of those that say it.',
+    labels: 'pool server',
+  },
+  spillway_server_reports_total: {
+    type: 'counter',
+    help: 'Times that the server said something of itself (`load`, `drain`): what was heeded, and what was garbled and ignored.',
+    labels: 'pool server report outcome',
   },
   spillway_ejections_total: {
     type: 'counter',

@@ -33,7 +33,13 @@ export type GatewayEvent =
   /** It had registered itself. */
   | { readonly type: 'registration-ended'; readonly pool: string; readonly server: string; readonly reason: string }
   /** No server is good, and some only look bad: they get requests all the same. */
-  | { readonly type: 'pool-panics'; readonly pool: string }
+  /** What a server says of itself: that it wants no new work, for so long or as long as its checks say so; and that this is over. */
+  | { readonly type: 'drain-asked'; readonly pool: string; readonly server: string; readonly forMs?: Millis }
+  | { readonly type: 'drain-over'; readonly pool: string; readonly server: string; readonly reason: string }
+  /** It said something that is none of the forms. */
+  | { readonly type: 'report-garbled'; readonly pool: string; readonly server: string; readonly field: string; readonly value: string }
+  /** No server is up. `drains`: those that ask to be drained are used all the same. `suspect`: those that look bad, but could be reached. */
+  | { readonly type: 'pool-panics'; readonly pool: string; readonly hope: 'drains' | 'suspect' }
   | { readonly type: 'pool-calm'; readonly pool: string }
   /** It has no server up: `to` gets its direct requests and tunnels. */
   | { readonly type: 'failover-began'; readonly pool: string; readonly to: string }

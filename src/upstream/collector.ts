@@ -51,9 +51,7 @@ export class Collector implements ResponseSink, Attempt {
 
   cork(): void {}
 
-  uncork(): boolean {
-    return false
-  }
+  uncork(): undefined {}
 
   head(head: ResponseHead): void {
     if (head.status === 101) this.abort('bad_response', 'the server switched protocols for a job')

@@ -115,7 +115,8 @@ export class Upstream {
     const used = request.fresh || !shared ? undefined : kept.take(this.#isOnlyOnce(request.method, body))
     if (used !== undefined) meter.reused.inc()
     const connection =
-      used ?? this.#open({ kept: shared ? kept : undefined, opening: pool.dialling.opening(server.config, request.ends) }, server, meter)
+      used ??
+      this.#open({ kept: shared ? kept : undefined, opening: pool.dialling.opening(server.config, request.ends) }, { pool, server }, meter)
     watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
@@ -146,6 +147,7 @@ export class Upstream {
     const opening = pool.dialling.opening(server.config, ends)
     const connection = new UpstreamConnection(host, port, { ...this.#options, detachable: true, opening })
     server.links.add(connection)
+    connection.controlsListener = (headers) => pool.heard(server, headers)
     connection.listen(
       () => connection.destroy(),
       () => server.links.delete(connection),
@@ -202,13 +204,14 @@ export class Upstream {
   /** Without `kept` it is for one request. */
   #open(
     { kept, opening }: { readonly kept: KeptConnections | undefined; readonly opening: Opening | undefined },
-    server: Server,
+    { pool, server }: { readonly pool: Pool; readonly server: Server },
     meter: ServerMeter,
   ): UpstreamConnection {
     const { host, port } = server.config
     const connection = new UpstreamConnection(host, port, opening === undefined ? this.#options : { ...this.#options, opening })
     meter.opened.inc()
     server.connections++
+    connection.controlsListener = (headers) => pool.heard(server, headers)
     connection.openListener = (tookMs) => meter.connect.observe(tookMs / 1000)
     server.links.add(connection)
     connection.listen(

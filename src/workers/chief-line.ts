@@ -14,6 +14,8 @@ import type { Bytes, Millis } from '../lib/units.ts'
 import type { BodySink, Peer } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { handOverLine } from '../net/handed-over.ts'
+import type { Loan } from '../net/output.ts'
+import type { ReadBuffers } from '../net/read-buffers.ts'
 import type { Sweeper } from '../net/sweeper.ts'
 import { type ResponseSink, UpstreamConnection, type UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -23,6 +25,7 @@ export interface ChiefLineParts {
   readonly clock: Clock
   readonly network: Network
   readonly sweeper: Sweeper
+  readonly buffers: ReadBuffers
   readonly address: HostPort
   readonly secret: string
   /** Of the head of an answer. */
@@ -134,7 +137,7 @@ class Relayed implements ResponseSink {
     this.#call.cork()
   }
 
-  uncork(): boolean {
+  uncork(): Loan | undefined {
     return this.#call.uncork()
   }
 

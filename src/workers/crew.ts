@@ -290,6 +290,7 @@ export class Crew {
       if (finding.failed) pool.observe(server, false)
       return
     }
+    if (finding.kind === 'said') return pool.heard(server, finding.headers)
     if (finding.kind === 'busy') pool.pause(server, finding.forMs)
     else pool.connectFailed(server, finding.reason)
     // Whoever told it waits for what is thought of it now.
@@ -316,7 +317,9 @@ export class Crew {
   /** What changes without anybody telling, in short. */
   #standing(): string {
     return [...this.#parts.pools().values()]
-      .map(({ servers }) => servers.map(({ pausedUntil, conduct }) => `${pausedUntil} ${conduct.standing}`).join())
+      .map(({ servers }) =>
+        servers.map(({ pausedUntil, conduct, loadFactor }) => `${pausedUntil} ${conduct.standing} ${loadFactor}`).join(),
+      )
       .join(';')
   }
 
@@ -378,9 +381,21 @@ export class Crew {
 }
 
 function followed(server: Server, now: MonotonicMillis): Followed {
-  const { name, state, because, health, refused, conduct, isNew, returned } = server
+  const { name, state, because, health, refused, conduct, isNew, returned, loadFactor } = server
   const pausedForMs = Math.max(0, server.pausedUntil - now)
-  return { name, state, because, health, refused, standing: conduct.standing, isNew, returned, upForMs: now - server.upSince, pausedForMs }
+  return {
+    name,
+    state,
+    because,
+    health,
+    refused,
+    standing: conduct.standing,
+    isNew,
+    returned,
+    upForMs: now - server.upSince,
+    pausedForMs,
+    loadFactor,
+  }
 }
 
 function addLive(live: LiveTraffic, { came, answered, answeredMs }: Extract<Finding, { kind: 'live' }>): void {

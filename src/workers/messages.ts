@@ -56,6 +56,8 @@ export type Finding =
   | { readonly kind: 'busy'; readonly pool: string; readonly server: string; readonly forMs: Millis }
   /** So many ended well, and then perhaps one that did not. */
   | { readonly kind: 'ended'; readonly pool: string; readonly server: string; readonly well: number; readonly failed: boolean }
+  /** Of itself, in fields of an answer that are for the gateway. */
+  | { readonly kind: 'said'; readonly pool: string; readonly server: string; readonly headers: readonly string[] }
   /** The machine lacks what a connection takes. */
   | { readonly kind: 'shortage'; readonly pool: string; readonly errno: string }
   | { readonly kind: 'live'; readonly pool: string; readonly came: number; readonly answered: number; readonly answeredMs: Millis }

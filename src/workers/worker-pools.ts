@@ -25,21 +25,23 @@ export interface Reporting {
 class WorkerPool extends Pool {
   readonly #signs: PoolSigns
   readonly #reporting: Reporting
-  readonly #isJudged: () => boolean
+  readonly #config: () => PoolConfig | undefined
   readonly #now: () => number
   /** By server: requests that ended well since it was told last. */
   readonly #well = new Map<string, number>()
+  /** By server: what it said last of its load. */
+  readonly #loads = new Map<string, readonly string[]>()
   #told = { came: 0, answered: 0, answeredMs: 0 }
 
   constructor(
     view: PoolView,
     ports: PoolPorts,
-    more: { readonly signs: PoolSigns; readonly reporting: Reporting; readonly isJudged: () => boolean },
+    more: { readonly signs: PoolSigns; readonly reporting: Reporting; readonly config: () => PoolConfig | undefined },
   ) {
     super(followedConfig(view.config), ports, view.members)
     this.#signs = more.signs
     this.#reporting = more.reporting
-    this.#isJudged = more.isJudged
+    this.#config = more.config
     this.#now = () => ports.clock.monotonic()
   }
 
@@ -93,8 +95,16 @@ class WorkerPool extends Pool {
     this.#reporting.found({ kind: 'busy', pool: this.name, server: server.name, forMs })
   }
 
+  /** Loads are told now and then, the last one of each server: anything else at once. */
+  override heard({ name: server }: Server, headers: readonly string[]): void {
+    if (this.#config()?.serverReports === undefined) return
+    const onlyLoad = headers.length === 2 && headers[0]?.toLowerCase() === 'spillway-load'
+    if (onlyLoad) this.#loads.set(server, headers)
+    else this.#reporting.found({ kind: 'said', pool: this.name, server, headers })
+  }
+
   override observe({ name: server }: Server, ok: boolean): void {
-    if (!this.#isJudged()) return
+    if (this.#config()?.outliers === undefined) return
     const well = this.#well.get(server) ?? 0
     if (ok) return void this.#well.set(server, well + 1)
     this.#well.delete(server)
@@ -104,20 +114,22 @@ class WorkerPool extends Pool {
   /** What was only counted. */
   report(): readonly Finding[] {
     const { name: pool, live } = this
+    const said = [...this.#loads].map(([server, headers]): Finding => ({ kind: 'said', pool, server, headers }))
+    this.#loads.clear()
     const ended = [...this.#well].map(([server, well]): Finding => ({ kind: 'ended', pool, server, well, failed: false }))
     this.#well.clear()
     const { came, answered, answeredMs } = live
     const before = this.#told
-    if (came === before.came && answered === before.answered) return ended
+    if (came === before.came && answered === before.answered) return [...said, ...ended]
     this.#told = { came, answered, answeredMs }
     const since = { came: came - before.came, answered: answered - before.answered, answeredMs: answeredMs - before.answeredMs }
-    return [...ended, { kind: 'live', pool, ...since }]
+    return [...said, ...ended, { kind: 'live', pool, ...since }]
   }
 }
 
-/** Nobody is judged here, and nobody waits. */
+/** Nobody is judged here, nor what servers say of themselves. */
 function followedConfig(config: PoolConfig): PoolConfig {
-  const { outliers: _, ...rest } = config
+  const { outliers: _, serverReports: __, ...rest } = config
   return rest
 }
 
@@ -169,8 +181,8 @@ export class WorkerPools {
     this.#views.set(name, view)
     let pool = this.running.get(name)
     if (pool === undefined) {
-      const isJudged = (): boolean => this.#views.get(name)?.config.outliers !== undefined
-      pool = new WorkerPool(view, this.#ports, { signs: this.#board.signs(view.index), reporting: this.#reporting, isJudged })
+      const configNow = (): PoolConfig | undefined => this.#views.get(name)?.config
+      pool = new WorkerPool(view, this.#ports, { signs: this.#board.signs(view.index), reporting: this.#reporting, config: configNow })
       this.running.set(name, pool)
       this.failovers.watch(pool)
     } else {

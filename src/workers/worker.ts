@@ -23,6 +23,7 @@ import { BufferBudget } from '../net/buffer-budget.ts'
 import type { Peer } from '../net/call.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { Listener } from '../net/listener.ts'
+import { ReadBuffers } from '../net/read-buffers.ts'
 import { Reception } from '../net/reception.ts'
 import { ServerTls } from '../net/server-tls.ts'
 import { Sweeper } from '../net/sweeper.ts'
@@ -56,6 +57,7 @@ export class RunningWorker {
   readonly #sweeper = new Sweeper(clock)
   readonly #pools: WorkerPools
   readonly #upstream: Upstream
+  readonly #buffers = new ReadBuffers()
   readonly #budget: BufferBudget
   readonly #parts: WorkerParts
   #context: WorkerContext
@@ -155,7 +157,14 @@ export class RunningWorker {
   #createUpstream({ limits, timeouts }: Config): Upstream {
     const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
     const heads = { headBytesMax: limits.head, headersMax: limits.headers, copyBytesMax: limits.spillCopy }
-    const parts = { clock, network: systemNetwork, sweeper: this.#sweeper, ...heads, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
+    const parts = {
+      clock,
+      network: systemNetwork,
+      sweeper: this.#sweeper,
+      buffers: this.#buffers,
+      ...heads,
+      timeouts: { connectMs, firstByteMs, stallMs, idleMs },
+    }
     return new Upstream(parts, this.#budget)
   }
 
@@ -169,7 +178,7 @@ export class RunningWorker {
       hedges: new Hedges({ telemetry, clock }),
       mirrors: new Mirrors({ ...ports, upstream: this.#upstream, budget: this.#budget, pools }),
       routeCounters: new RouteCounters(telemetry),
-      chief: new ChiefLine({ clock, network: systemNetwork, sweeper: this.#sweeper, address, secret, ...heads }),
+      chief: new ChiefLine({ clock, buffers: this.#buffers, network: systemNetwork, sweeper: this.#sweeper, address, secret, ...heads }),
       guard: config.guard && this.#createGuard(config.guard),
     }
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
+import { ReadBuffers } from '../../src/net/read-buffers.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import { systemClock as clock, systemNetwork as network, systemRandom as random } from '../../src/ports/system.ts'
@@ -25,7 +26,7 @@ async function startRig(handle: RawHandler): Promise<Rig> {
   const sweeper = new Sweeper(clock)
   const heads = { headBytesMax: limits.head, headersMax: limits.headers, copyBytesMax: limits.spillCopy }
   const options = { ...heads, timeouts: { ...timeouts, idleMs: timeouts.upstreamIdleMs } }
-  const upstream = new Upstream({ clock, network, sweeper, ...options }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, buffers: new ReadBuffers(), ...options }, budget)
   const request = { method: 'GET', target: '/', headers: ['Host', 'a'], body: new Uint8Array(0) }
   return {
     server,

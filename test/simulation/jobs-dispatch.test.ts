@@ -47,7 +47,7 @@ class SimPool {
           leaving: false,
           backup: false,
           state: 'up',
-          load: new LocalTally(),
+          taken: new LocalTally(),
           upSince: 0,
           returned: false,
           downSince: 0,
@@ -77,17 +77,17 @@ class SimPool {
   }
 
   freeSlots(server: Server): number {
-    return server.state !== 'up' || server.pausedUntil > this.#clock.monotonic() ? 0 : SLOTS - server.load.value
+    return server.state !== 'up' || server.pausedUntil > this.#clock.monotonic() ? 0 : SLOTS - server.taken.value
   }
 
   reserve(server: Server): boolean {
     if (this.freeSlots(server) <= 0) return false
-    return server.load.take(SLOTS)
+    return server.taken.take(SLOTS)
   }
 
   releaseJob(server: Server): void {
-    server.load.give()
-    assert.ok(server.load.value >= 0, 'a slot was released twice')
+    server.taken.give()
+    assert.ok(server.taken.value >= 0, 'a slot was released twice')
     for (const seeker of this.#seekers) seeker.slotFree(server)
   }
 
@@ -299,7 +299,7 @@ async function simulate(seed: number): Promise<void> {
   }
   await Promise.all(waits)
   assert.deepEqual([jobs.inFlight, jobs.watchers, upstream.running.size], [0, 0, 0])
-  for (const server of pool.servers) assert.equal(server.load.value, 0, 'a slot was lost')
+  for (const server of pool.servers) assert.equal(server.taken.value, 0, 'a slot was lost')
   await jobs.close()
 
   async function unfinished(ids: readonly string[]): Promise<number> {

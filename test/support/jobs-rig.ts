@@ -21,6 +21,7 @@ import { Tunnels } from '../../src/gateway/tunnels.ts'
 import { RouteModes } from '../../src/gateway/route-modes.ts'
 import { BufferBudget } from '../../src/net/buffer-budget.ts'
 import { Listener } from '../../src/net/listener.ts'
+import { ReadBuffers } from '../../src/net/read-buffers.ts'
 import { Sweeper } from '../../src/net/sweeper.ts'
 import { LearntSessions, Sticky } from '../../src/gateway/sticky.ts'
 import { Failovers } from '../../src/pools/failovers.ts'
@@ -86,7 +87,7 @@ export async function startJobsRig(options: RigOptions = {}): Promise<JobsRig> {
   const timeouts = { ...config.timeouts, idleMs: config.timeouts.upstreamIdleMs }
   const limits = { headBytesMax: config.limits.head, headersMax: config.limits.headers }
   const budget = new BufferBudget(config.limits.buffered)
-  const upstream = new Upstream({ clock, network, sweeper, ...limits, copyBytesMax: 65_536, timeouts }, budget)
+  const upstream = new Upstream({ clock, network, sweeper, buffers: new ReadBuffers(), ...limits, copyBytesMax: 65_536, timeouts }, budget)
   const pools = new Map([['api', pool]])
   const ownUrl = (): string => `http://127.0.0.1:${listener.address.port}`
   const bus = createLocalBus()

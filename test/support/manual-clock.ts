@@ -30,6 +30,11 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#timers.delete(pending) }
   }
 
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#timers.size
+  }
+
   /** Time passes; what is due by then is called, in order. */
   advance(by: Millis): void {
     const end = this.#monotonic + by

@@ -19,6 +19,7 @@ export interface TestServer {
   readonly inFlightMax: number
   /** What checks are answered. */
   healthStatus: number
+  healthHeaders: Readonly<Record<string, string>>
   handle: (received: Received, response: ServerResponse) => void | Promise<void>
   /** Breaks all connections and stops to listen. */
   kill(): Promise<void>
@@ -33,6 +34,7 @@ export async function startTestServer(handle: TestServer['handle'] = (_, respons
   const server = createServer((request, response) => {
     if (request.url === '/healthz') {
       response.statusCode = self.healthStatus
+      for (const [name, value] of Object.entries(self.healthHeaders)) response.setHeader(name, value)
       return void response.end()
     }
     const chunks: Buffer[] = []
@@ -61,6 +63,7 @@ export async function startTestServer(handle: TestServer['handle'] = (_, respons
       return inFlightMax
     },
     healthStatus: 200,
+    healthHeaders: {},
     handle,
     kill: () =>
       new Promise((resolve) => {

@@ -21,7 +21,8 @@ export async function startTlsServer(options: TlsOptions): Promise<TlsTestServer
   }
   const server = createServer(options, (request, response) => {
     self.paths.push(request.url ?? '')
-    if (request.url === '/raw') return self.answer(request.socket, request.url)
+    // Who answers before all of it was read makes its client choose between sending and reading.
+    if (request.url === '/raw') return void request.resume().on('end', () => self.answer(request.socket, '/raw'))
     response.end(`over TLS ${request.headers['x-forwarded-proto']}`)
   })
   server.on('secureConnection', (socket: TLSSocket) => {

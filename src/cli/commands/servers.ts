@@ -14,6 +14,8 @@ interface ServerFacts {
   readonly name: string
   readonly state: string
   readonly weight: string
+  /** As it says itself; empty: it says nothing. */
+  readonly load: string
   readonly inFlight: string
   readonly source: string
   readonly because: string
@@ -185,29 +187,32 @@ function listText(pools: readonly unknown[]): string {
     return listOf(pool, 'servers', (server) => factsOf(name, server))
   })
   if (servers.length === 0) return 'there are no servers\n'
+  const tellLoad = servers.some(({ load }) => load !== '')
   const rows = servers.map((server) => [
     server.pool,
     server.name,
     server.state,
     server.weight,
+    ...(tellLoad ? [server.load] : []),
     server.inFlight,
     server.source,
     server.because,
   ])
-  return `${table([['POOL', 'SERVER', 'STATE', 'WEIGHT', 'IN FLIGHT', 'BY', ''], ...rows]).join('\n')}\n`
+  return `${table([['POOL', 'SERVER', 'STATE', 'WEIGHT', ...(tellLoad ? ['LOAD'] : []), 'IN FLIGHT', 'BY', ''], ...rows]).join('\n')}\n`
 }
 
 function factsOf(pool: string, value: unknown): ServerFacts | undefined {
   if (!isMapping(value)) return undefined
   const [name, state] = [textOf(value['name']), textOf(value['state'])]
   if (name === undefined || state === undefined) return undefined
-  const { weight: of, inFlight, slots, source, changed, because, since } = value
+  const { weight: of, load, inFlight, slots, source, changed, because, since } = value
   const { configured, effective } = isMapping(of) ? of : {}
   return {
     pool: shown(pool),
     name: shown(name),
     state,
     weight: configured === effective ? String(configured) : `${String(effective)} of ${String(configured)}`,
+    load: isMapping(load) ? String(load['reported']) : '',
     inFlight: `${String(inFlight)}/${String(slots)}`,
     source: `${textOf(source) ?? ''}${isMapping(changed) ? '*' : ''}`,
     because: `${textOf(because) ?? ''}${typeof since === 'string' ? `, since ${since.slice(0, 19)}Z` : ''}`,

@@ -24,6 +24,8 @@ export interface Choice {
 
 export interface Member extends Candidate {
   readonly configuredWeight: number
+  /** What of its `weight` comes of the load that it tells. Absent: 1. */
+  readonly loadFactor?: number
 }
 
 export interface Balancer<T extends Member> {
@@ -64,10 +66,18 @@ class HashBalancer<T extends Member> implements Balancer<T> {
   pick(candidates: readonly T[], { keyHash }: Choice): T | undefined {
     if (keyHash === undefined) return pickOfTwo(candidates, this.#unit, busyness)
     const hasRoom = underBound(candidates, this.#loadMax)
-    if (this.#table === undefined) return pickRendezvous(candidates, keyHash, hasRoom)
+    if (this.#table === undefined) return pickRendezvous(candidates, keyHash, hasRoom, steadyWeight)
     const usable = new Set(candidates)
-    return this.#table.pick(keyHash, (member) => usable.has(member) && hasRoom(member)) ?? pickRendezvous(candidates, keyHash, hasRoom)
+    return (
+      this.#table.pick(keyHash, (member) => usable.has(member) && hasRoom(member)) ??
+      pickRendezvous(candidates, keyHash, hasRoom, steadyWeight)
+    )
   }
+}
+
+/** Keys stay where they are when loads change: a server that is loaded has less room instead. */
+function steadyWeight({ weight, loadFactor = 1 }: Member): number {
+  return weight / loadFactor
 }
 
 /** May it have one more? Always true of one of them at least, since together they may have more than they have. */

@@ -11,17 +11,22 @@ export function rendezvousScore(serverHash: number, keyHash: number, weight: num
   return weight / -Math.log(uniform)
 }
 
+function ownWeight({ weight }: { readonly weight: number }): number {
+  return weight
+}
+
 export function pickRendezvous<T extends { readonly hash: number; readonly weight: number }>(
   candidates: readonly T[],
   keyHash: number,
   fits: (candidate: T) => boolean,
+  weightOf: (candidate: T) => number = ownWeight,
 ): T | undefined {
   const spread = mix32(keyHash + 1)
   let best: T | undefined
   let bestScore = -1
   for (const candidate of candidates) {
     if (!fits(candidate)) continue
-    const score = rendezvousScore(candidate.hash, spread, candidate.weight)
+    const score = rendezvousScore(candidate.hash, spread, weightOf(candidate))
     if (score <= bestScore) continue
     best = candidate
     bestScore = score

@@ -3,6 +3,7 @@
  * A refused connection is proof and counts at once; a broken one is only a reason to look; anything else needs `fall` in a row.
  */
 import type { Millis } from '../../lib/units.ts'
+import type { ServerReports } from '../server-reports/read-reports.ts'
 
 export type ServerState = 'unknown' | 'up' | 'down'
 
@@ -18,10 +19,15 @@ export interface HealthRules {
 }
 
 export type ProbeResult =
-  | { readonly kind: 'passed' }
-  | { readonly kind: 'failed'; readonly refused: boolean; readonly reason: string }
+  | ({ readonly kind: 'passed' } & Said)
+  | ({ readonly kind: 'failed'; readonly refused: boolean; readonly reason: string } & Said)
   /** The gateway lacked what it takes to ask: this says nothing about the server. */
   | { readonly kind: 'unasked'; readonly errno: string }
+
+/** What the server said of itself with that. Absent: nothing. */
+interface Said {
+  readonly reports?: ServerReports
+}
 
 export const UNKNOWN: Health = { state: 'unknown', against: 0 }
 
