@@ -5,7 +5,7 @@ import type { Server, ServerState } from './server.ts'
 
 export interface Following {
   readonly now: MonotonicMillis
-  enter(server: Server, to: ServerState, because: string): void
+  readonly enter: (server: Server, to: ServerState, because: string) => void
 }
 
 export function follow(servers: readonly Server[], seen: readonly Followed[], { now, enter }: Following): void {
