@@ -107,7 +107,7 @@ class Relayed implements ResponseSink {
     this.#call.onGone(() => this.#connection.destroy())
     const hasBody = head.bodyLength !== 0
     const isUnread = taken === undefined || taken.untouched
-    this.#awaitsContinue = hasBody && isUnread && head.expectContinue
+    this.#awaitsContinue = isUnread && head.expectContinue
     const body = hasBody ? { chunked: head.bodyLength < 0 } : { chunked: false, whole: new Uint8Array(0) }
     this.#connection.begin(head.method, this.#headText(), this, body)
     if (!hasBody) return
@@ -151,7 +151,8 @@ class Relayed implements ResponseSink {
   #continue(): void {
     if (!this.#awaitsContinue) return
     this.#awaitsContinue = false
-    this.#call.body.start(this.#body)
+    if (this.#call.head.bodyLength === 0) this.#call.sendInformational(100, 'Continue', [])
+    else this.#call.body.start(this.#body)
   }
 
   #join(head: ResponseHead): void {

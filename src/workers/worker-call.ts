@@ -23,6 +23,8 @@ export interface WorkerContext extends LiveContext {
   readonly chief: ChiefLine
   /** The chief has reasons of his own: the route queues for now, or an operator has switched it. */
   readonly isRelayed: (route: string) => boolean
+  /** When the chief has answered what he was told so far. */
+  readonly whenTold: (then: () => void) => void
 }
 
 export function handleHere(call: DownstreamCall, context: WorkerContext): void {
@@ -40,7 +42,9 @@ export function handleHere(call: DownstreamCall, context: WorkerContext): void {
   const match = route.actions === undefined ? found : actOn(call, found, context)
   if (match === undefined) return
   const elsewhere = (taken: SpillHandOver): void => context.chief.take(call, taken)
-  serveLive(call, match, context, route.mode === 'spill' ? { elsewhere, spill: elsewhere } : { elsewhere })
+  // What a server has said ("not now") the chief must have heard before he looks for one.
+  const spill = (taken: SpillHandOver): void => (taken.complete ? context.whenTold(() => elsewhere(taken)) : elsewhere(taken))
+  serveLive(call, match, context, route.mode === 'spill' ? { elsewhere, spill } : { elsewhere })
 }
 
 function servedHere(call: DownstreamCall, context: WorkerContext): RouteMatch | undefined {

@@ -63,6 +63,8 @@ export class RunningWorker {
   #context: WorkerContext
   #routes: ReadonlyMap<string, number>
   #findings: Finding[] = []
+  /** Who waits until the chief knows what was found. */
+  readonly #untold: (() => void)[] = []
   readonly #listeners: Listener[] = []
   readonly #servers: Server[] = []
   readonly #tls: (ServerTls | undefined)[] = []
@@ -109,6 +111,7 @@ export class RunningWorker {
       case 'pools':
         this.#pools.follow(message.pools)
         this.#context = this.#createContext()
+        for (const then of this.#untold.splice(0)) then()
         return
       case 'config':
         this.#config = message.config
@@ -144,6 +147,16 @@ export class RunningWorker {
     this.#pools.lookAtLeaving()
     this.#findings.push(...this.#pools.report())
     this.#flushFindings()
+  }
+
+  /** He answers findings with what he thinks of the servers now; where nothing was found, there is nothing to wait for. */
+  #whenTold(then: () => void): void {
+    if (this.#findings.length === 0) return then()
+    this.#untold.push(then)
+    clock.after(REPORT_MS, () => {
+      const at = this.#untold.indexOf(then)
+      if (at >= 0) this.#untold.splice(at, 1)[0]?.()
+    })
   }
 
   #flushFindings(): void {
@@ -213,6 +226,7 @@ export class RunningWorker {
       jobs: { isHeld: () => Promise.resolve(false) },
       routeModes: { of: () => undefined, mayWait: () => true, waitIsOver: () => undefined, served: () => undefined },
       isRelayed: (route) => this.#isRelayed(route),
+      whenTold: (then) => this.#whenTold(then),
     }
   }
 

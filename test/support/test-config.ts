@@ -1,4 +1,5 @@
 /** A complete configuration for tests, with short times; a test names only what it is about. */
+import { WORKERS } from './workers.ts'
 import type { Config, PoolConfig, QueueConfig, RouteConfig } from '../../src/config/config.ts'
 
 type Named<T> = Partial<T> & { readonly name: string }
@@ -113,6 +114,7 @@ export function testConfig(parts: Pick<Config, 'pools' | 'queues' | 'routes'> & 
     log: { format: 'text', access: 'off' },
     drainTimeoutMs: 10_000,
     workers: 1,
+    ...WORKERS,
     ...parts,
   }
 }
