@@ -2,7 +2,7 @@
  * The two sockets of a tunnel: bytes both ways, each direction ended by itself. What is said on them is not ours to know, so the gentlest end that we
  * can give is the one that a client would give: the server is told that nothing more comes, may say goodbye, and its end is passed on.
  */
-import type { Millis } from '../lib/units.ts'
+import type { Bytes, Millis } from '../lib/units.ts'
 import { type Deadline, NEVER, type Sweepable, type Sweeper } from '../net/sweeper.ts'
 import type { NetworkSocket } from '../ports/network.ts'
 
@@ -23,6 +23,9 @@ const GOODBYE_MS: Millis = 2_000
 
 export class JoinedSockets implements Sweepable {
   deadlineAt: Deadline = NEVER
+  /** From the client, and to it. */
+  bytesIn: Bytes = 0
+  bytesOut: Bytes = 0
   readonly #down: NetworkSocket
   readonly #up: NetworkSocket
   readonly #options: JoinOptions
@@ -37,6 +40,8 @@ export class JoinedSockets implements Sweepable {
     options.sweeper.add(this)
     if (down.rest.length > 0) up.socket.write(down.rest)
     if (up.rest.length > 0) down.socket.write(up.rest)
+    this.bytesIn = down.rest.length
+    this.bytesOut = up.rest.length
     this.#pump(down.socket, up.socket)
     this.#pump(up.socket, down.socket)
   }
@@ -65,6 +70,8 @@ export class JoinedSockets implements Sweepable {
   #pump(from: NetworkSocket, to: NetworkSocket): void {
     from.on('data', (chunk: Buffer) => {
       this.#wake()
+      if (from === this.#down) this.bytesIn += chunk.length
+      else this.bytesOut += chunk.length
       // What a client says behind the end that we made is for nobody.
       if (!to.writableEnded && !to.write(chunk)) from.pause()
     })

@@ -16,6 +16,7 @@ import type { Pool } from '../pools/pool.ts'
 import type { Link, Server } from '../pools/server.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import { tunnelFacts } from './observe.ts'
 import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
 import { type End, JoinedSockets } from './joined-sockets.ts'
@@ -113,12 +114,12 @@ class Handshake implements ResponseSink {
   }
 
   head(head: ResponseHead): void {
-    if (head.status >= 200 || head.status === 101) {
-      this.#noted?.head(head.status)
-      this.#request.choice?.answered(this.#server as Server, head)
-    }
+    if (head.status >= 200 || head.status === 101) this.#noted?.head(head.status)
     if (head.status === 101) return this.#join(head)
-    if (head.status >= 200) this.#call.closeAfter()
+    if (head.status >= 200) {
+      this.#request.choice?.answered(this.#server as Server, head)
+      this.#call.closeAfter()
+    }
     this.#answerConnection = head.connection
     passHead(this.#call, head)
   }
@@ -135,6 +136,7 @@ class Handshake implements ResponseSink {
         reused: false,
       })
     }
+    this.#request.choice?.answered(this.#server as Server, head)
     const headers = forwardResponseHeaders(head.headers, head.connection)
     if (!head.hasDate) headers.push('Date', this.#call.date)
     if (this.#call.head.expectContinue) this.#call.sendInformational(100, 'Continue', [])
@@ -156,9 +158,12 @@ class Handshake implements ResponseSink {
     const server = this.#server as Server
     let why: TunnelEnd = 'peer'
     const idleMs = route.tunnels?.idleMs ?? config.timeouts.tunnelMs
+    const tell = this.#teller()
     const onClosed = (isIdle: boolean): void => {
       server.links.delete(link)
-      tunnels.delete(tunnel, isIdle ? 'idle' : why)
+      const because = isIdle ? 'idle' : why
+      tunnels.delete(tunnel, because)
+      tell?.(joined, because)
       this.#release()
     }
     const joined = new JoinedSockets(down, up, { sweeper, idleMs, onClosed })
@@ -178,6 +183,19 @@ class Handshake implements ResponseSink {
     const link: Link = { leave: () => undefined, cut: () => tunnel.end('left') }
     server.links.add(link)
     tunnels.add(tunnel)
+  }
+
+  /** Of its line in the access log. The request is not kept for that: a tunnel may be open for days. */
+  #teller(): ((joined: JoinedSockets, why: TunnelEnd) => void) | undefined {
+    const { telemetry, clock } = this.#context
+    if (!telemetry.accessLog) return undefined
+    const openedAt = clock.monotonic()
+    const opened = tunnelFacts(this.#call, this.#context)
+    const { pool, name: server } = this.#server as Server
+    return ({ bytesIn, bytesOut }, why) => {
+      const tookMs = clock.monotonic() - openedAt
+      telemetry.tunnel({ ...opened, at: clock.now(), pool, server, tookMs, bytesIn, bytesOut, why })
+    }
   }
 
   data(chunk: Buffer): boolean {

@@ -1,24 +1,29 @@
 /** Conditions of HAProxy, as what routes match: only such as mean the same here. */
-import type { DraftMatch } from './draft.ts'
-import { parseHostName } from './host-names.ts'
+import type { SimpleTest, ValueTest } from '../../core/routing/value-test.ts'
+import { type DraftMatch, matchOf } from './draft.ts'
+import { hostTest, pathTest, type Test, testsOf, valueTests } from './haproxy-fetch.ts'
 import type { Statement } from './haproxy-parse.ts'
-import { pathsOf } from './nginx-words.ts'
+import { restricted } from './rules.ts'
 
-/** What a request must show: one of each that is named. `differs`: what is not quite the same. */
+/** Who fits one of `matches`, and none of `but`. `differs`: what is not quite the same. */
 export interface Condition {
-  readonly hosts: readonly string[] | undefined
-  readonly paths: readonly string[] | undefined
-  readonly methods: readonly string[] | undefined
-  readonly headers: Readonly<Record<string, string>>
+  readonly matches: readonly DraftMatch[]
+  readonly but: readonly DraftMatch[]
   readonly differs: readonly string[]
 }
 
-export const ANY: Condition = { hosts: undefined, paths: undefined, methods: undefined, headers: {}, differs: [] }
+const EVERYTHING = matchOf(undefined, '/*')
+export const ANY: Condition = { matches: [EVERYTHING], but: [], differs: [] }
 
-/** By name; several lines of one name are alternatives. */
-export type Acls = ReadonlyMap<string, readonly Statement[]>
+/** What conditions are looked up in. */
+export interface AclContext {
+  /** By name; several lines of one name are alternatives. */
+  readonly acls: ReadonlyMap<string, readonly Statement[]>
+  /** Whether all that is served came with TLS, or nothing; undefined: some of it. */
+  readonly isTls: boolean | undefined
+}
 
-export function aclsOf(lines: readonly Statement[]): Acls {
+export function aclsOf(lines: readonly Statement[]): AclContext['acls'] {
   const acls = new Map<string, Statement[]>()
   for (const line of lines) {
     if (line.words[0] !== 'acl') continue
@@ -28,22 +33,28 @@ export function aclsOf(lines: readonly Statement[]): Acls {
   return acls
 }
 
-/** Of `if a b`, `if { path /x } c`; alternatives (`||`) are several. Or why it cannot be said. */
-export function conditionsOf(words: readonly string[], acls: Acls): readonly Condition[] | string {
+/** Of `if a b`, `unless a`, `if { path /x } !c`; alternatives (`||`) are several. Or why it cannot be said. */
+export function conditionsOf(words: readonly string[], context: AclContext): readonly Condition[] | string {
   if (words.length === 0) return [ANY]
-  if (words[0] !== 'if') return `"${words[0]}" is not translated`
   const alternatives: Condition[] = []
   for (const terms of splitAt(words.slice(1), ['or', '||'])) {
     let all: Condition | string = ANY
     for (const term of termsOf(terms)) {
-      const one: Condition | string = typeof term === 'string' ? named(term, acls) : fetched(term)
-      if (typeof all === 'string') break
-      all = typeof one === 'string' ? one : both(all, one)
+      const one: Condition | string = conditionOf(term, context)
+      all = typeof all === 'string' ? all : typeof one === 'string' ? one : both(all, one)
     }
     if (typeof all === 'string') return all
     alternatives.push(all)
   }
-  return alternatives
+  return words[0] === 'unless' ? negated(alternatives) : alternatives
+}
+
+function negated(alternatives: readonly Condition[]): readonly Condition[] | string {
+  const differs = alternatives.flatMap((each) => each.differs)
+  const [only, ...others] = alternatives
+  if (alternatives.every(({ but }) => but.length === 0)) return [{ ...ANY, but: alternatives.flatMap(({ matches }) => matches), differs }]
+  if (only !== undefined && others.length === 0 && only.matches === ANY.matches) return [{ matches: only.but, but: [], differs }]
+  return 'such a negation is not translated'
 }
 
 function splitAt(words: readonly string[], marks: readonly string[]): string[][] {
@@ -55,18 +66,28 @@ function splitAt(words: readonly string[], marks: readonly string[]): string[][]
 }
 
 /** A name, or the words between braces. */
-function termsOf(words: readonly string[]): (string | readonly string[])[] {
-  const terms: (string | readonly string[])[] = []
+interface Term {
+  readonly isNegated: boolean
+  readonly said: string | readonly string[]
+}
+
+function termsOf(words: readonly string[]): Term[] {
+  const terms: Term[] = []
+  let isNegated = false
   for (let i = 0; i < words.length; i++) {
     const word = words[i] as string
-    if (word === '!') terms.push(`!${words[++i] ?? ''}`)
-    else if (word === '{' || word === '!{') {
+    if (word === '!') {
+      isNegated = !isNegated
+      continue
+    }
+    const bare = word.replace(/^!/, '')
+    const negates = isNegated !== (bare !== word)
+    if (bare === '{') {
       const end = words.indexOf('}', i)
-      const inner = words.slice(i + 1, end < 0 ? words.length : end)
-      if (word === '!{') terms.push('!{')
-      else terms.push(inner)
+      terms.push({ isNegated: negates, said: words.slice(i + 1, end < 0 ? words.length : end) })
       i = end < 0 ? words.length : end
-    } else terms.push(word)
+    } else terms.push({ isNegated: negates, said: bare })
+    isNegated = false
   }
   return terms
 }
@@ -78,106 +99,87 @@ const PREDEFINED: Readonly<Record<string, readonly string[]>> = {
   METH_PUT: ['PUT'],
   METH_DELETE: ['DELETE'],
   METH_OPTIONS: ['OPTIONS'],
+  METH_CONNECT: ['CONNECT'],
+  METH_TRACE: ['TRACE'],
 }
 
-function named(term: string, acls: Acls): Condition | string {
-  if (term.startsWith('!')) return 'a negation cannot be matched here'
-  if (term === 'TRUE') return ANY
-  const methods = Object.hasOwn(PREDEFINED, term) ? PREDEFINED[term] : undefined
-  if (methods !== undefined) return { ...ANY, methods }
-  const lines = acls.get(term)
-  if (lines === undefined) return `there is no acl ${term}`
-  let found: Condition | undefined
+function conditionOf({ isNegated, said }: Term, context: AclContext): Condition | string {
+  const test = typeof said === 'string' ? named(said, context) : fetched(said, context)
+  if (typeof test === 'string') return test
+  if (!isNegated) return { matches: test.matches, but: [], differs: test.differs }
+  // A field that is not so is one test.
+  const inverse = inverted(test.matches)
+  return inverse === undefined
+    ? { ...ANY, but: test.matches, differs: test.differs }
+    : { matches: [inverse], but: [], differs: test.differs }
+}
+
+function inverted([match, ...others]: readonly DraftMatch[]): DraftMatch | undefined {
+  if (match === undefined || others.length > 0 || match.host !== undefined || match.path !== '/*' || match.methods.length > 0)
+    return undefined
+  const [[side, name, test] = ['headers', '', ''], ...more] = (['headers', 'query'] as const).flatMap((key) =>
+    Object.entries(match[key]).map(([field, each]) => [key, field, each] as const),
+  )
+  const not = name === '' || more.length > 0 ? undefined : inverseOf(test)
+  return not === undefined ? undefined : { ...EVERYTHING, [side]: { [name]: not } }
+}
+
+function inverseOf(test: ValueTest): ValueTest {
+  if (typeof test === 'object' && 'present' in test) return { present: !test.present }
+  if (typeof test === 'object' && 'not' in test) return test.not
+  return { not: test satisfies SimpleTest }
+}
+
+function named(name: string, context: AclContext): Test | string {
+  if (name === 'TRUE') return { matches: [EVERYTHING], differs: [] }
+  if (name === 'FALSE') return { matches: [], differs: [] }
+  const methods = Object.hasOwn(PREDEFINED, name) ? PREDEFINED[name] : undefined
+  if (methods !== undefined) return { matches: [{ ...EVERYTHING, methods }], differs: [] }
+  const lines = context.acls.get(name)
+  if (lines === undefined) return `there is no acl ${name}`
+  const all: Test[] = []
   for (const line of lines) {
-    const one = fetched(line.words.slice(2))
+    const one = fetched(line.words.slice(2), context)
     if (typeof one === 'string') return one
-    const sum: Condition | undefined = found === undefined ? one : either(found, one)
-    if (sum === undefined) return `the lines of acl ${term} are about different things`
-    found = sum
+    all.push(one)
   }
-  return found ?? `there is no acl ${term}`
+  return { matches: all.flatMap(({ matches }) => matches), differs: all.flatMap(({ differs }) => differs) }
 }
 
 /** A fetch, its flags, and what it may be. */
-function fetched([fetch = '', ...rest]: readonly string[]): Condition | string {
-  const flags = rest.filter((word) => word.startsWith('-'))
-  const values = rest.filter((word) => !word.startsWith('-'))
-  const isBlind = flags.includes('-i')
-  const unknown = flags.find((flag) => flag !== '-i' && flag !== '--' && flag !== '-m')
-  if (unknown !== undefined || flags.includes('-m')) return `the flag ${unknown ?? '-m'} is not translated`
-  if (values.length === 0) return `"${fetch}" is not translated`
-  const header = /^(?:req\.)?hdr\(([^,()]+)\)$/i.exec(fetch)?.[1]?.toLowerCase()
-  if (header === 'host') return hostsOf(values)
-  if (header !== undefined) {
-    const [value = ''] = values
-    if (values.length > 1 || isBlind) return `"${fetch}" is only translated with one value, compared exactly`
-    return { ...ANY, headers: { [header]: value } }
+function fetched(words: readonly string[], { isTls }: AclContext): Test | string {
+  const [fetch = ''] = words
+  const read = testsOf(words)
+  if (typeof read === 'string') return read
+  const { kind, name, how, values } = read
+  if (kind === 'ssl_fc') {
+    if (isTls === undefined) return 'whether a request came with TLS is a matter of the listener here'
+    return { matches: isTls ? [EVERYTHING] : [], differs: [] }
   }
-  if (/^(?:req\.)?(?:hdr_end|hdr_dom)\(host\)$/i.test(fetch)) {
-    return fetch.includes('hdr_end') && values.every((value) => value.startsWith('.'))
-      ? hostsOf(values.map((value) => `*${value}`))
-      : `"${fetch}" is not translated`
-  }
-  if (fetch === 'method') return { ...ANY, methods: values.map((value) => value.toUpperCase()) }
-  if (fetch === 'path' || fetch === 'path_beg') return pathsMatched(values, { isExact: fetch === 'path', isBlind })
-  return `"${fetch}" is not translated`
-}
-
-function hostsOf(values: readonly string[]): Condition | string {
-  const hosts: string[] = []
-  for (const value of values) {
-    const found = parseHostName(value.replace(/:\d+$/, ''))
-    if (found === undefined || found.length !== 1) return `the host ${value} cannot be matched here`
-    hosts.push(...found)
-  }
-  return { ...ANY, hosts }
-}
-
-function pathsMatched(values: readonly string[], { isExact, isBlind }: { isExact: boolean; isBlind: boolean }): Condition | string {
-  const paths: string[] = []
-  const differs: string[] =
-    isBlind && values.some((value) => /[a-z]/i.test(value)) ? ['paths are compared exactly here, capitals included'] : []
-  for (const value of values) {
-    const found = pathsOf(value, isExact)
-    if (found === undefined) return `the path ${value} cannot be matched here`
-    paths.push(...found.paths)
-    if (found.differs !== undefined) differs.push(found.differs)
-  }
-  return { ...ANY, paths, differs }
+  if (kind === 'method' && values.length > 0)
+    return { matches: [{ ...EVERYTHING, methods: values.map((value) => value.toUpperCase()) }], differs: [] }
+  if (kind === 'path') return pathTest(read)
+  if (kind === 'hdr' && name === 'host') return hostTest(read)
+  if (kind !== 'hdr' && kind !== 'url_param')
+    return kind === 'src' ? 'addresses of clients are not matched here' : `"${fetch}" is not translated`
+  const tests = valueTests(how, values)
+  if (typeof tests === 'string') return tests
+  return { matches: tests.map((test) => ({ ...EVERYTHING, [kind === 'hdr' ? 'headers' : 'query']: { [name]: test } })), differs: [] }
 }
 
 /** A request that fits both. */
 function both(a: Condition, b: Condition): Condition | string {
-  for (const key of ['hosts', 'paths', 'methods'] as const)
-    if (a[key] !== undefined && b[key] !== undefined) return `two conditions on ${key} are not translated`
-  for (const name of Object.keys(b.headers)) if (Object.hasOwn(a.headers, name)) return 'two conditions on one header are not translated'
-  return {
-    hosts: a.hosts ?? b.hosts,
-    paths: a.paths ?? b.paths,
-    methods: a.methods ?? b.methods,
-    headers: { ...a.headers, ...b.headers },
-    differs: [...a.differs, ...b.differs],
-  }
+  const matches =
+    a.matches === ANY.matches
+      ? b.matches
+      : restricted(
+          a.matches.map((match) => ({ match })),
+          b.matches,
+        )?.map(({ match }) => match)
+  if (matches === undefined) return 'two conditions on one field are not translated'
+  return { matches, but: [...a.but, ...b.but], differs: [...a.differs, ...b.differs] }
 }
 
-/** A request that fits one of them; undefined where that is not one condition. */
-function either(a: Condition, b: Condition): Condition | undefined {
-  const keys = ['hosts', 'paths', 'methods'] as const
-  const [key] = keys.filter((each) => a[each] !== undefined)
-  const isAlike =
-    key !== undefined && keys.every((each) => (a[each] !== undefined) === (each === key) && (b[each] !== undefined) === (each === key))
-  if (!isAlike || Object.keys(a.headers).length + Object.keys(b.headers).length > 0) return undefined
-  return { ...ANY, [key]: [...(a[key] ?? []), ...(b[key] ?? [])], differs: [...a.differs, ...b.differs] }
-}
-
-/** As many matches as it takes. */
-export function matchesOf({ hosts, paths, methods, headers }: Condition): readonly DraftMatch[] {
-  return (hosts ?? [undefined]).flatMap((host) =>
-    (paths ?? ['/*']).map((path) => ({ host, path, methods: methods ?? [], headers, query: {} })),
-  )
-}
-
-/** For notes. */
 export function withoutCondition(words: readonly string[]): { readonly words: readonly string[]; readonly condition: readonly string[] } {
   const at = words.findIndex((word) => word === 'if' || word === 'unless')
   return at < 0 ? { words, condition: [] } : { words: words.slice(0, at), condition: words.slice(at) }

@@ -52,7 +52,7 @@ function wordsOf(line: string): string[] | string {
     if (/\s/.test(c) || c === '\ufeff') {
       if (word !== undefined) words.push(word)
       word = undefined
-    } else if (c === '\\') word = (word ?? '') + (line[++i] ?? '')
+    } else if (c === '\\') word = (word ?? '') + escaped(line[++i] ?? '')
     else if (c === "'" || c === '"') {
       const end = endOfQuote(line, i)
       if (end < 0) return 'a quote is not ended'
@@ -63,6 +63,11 @@ function wordsOf(line: string): string[] | string {
   }
   if (word !== undefined) words.push(word)
   return words
+}
+
+/** What is no escape stays as it is: `\1` is what a group of a regular expression has found. */
+function escaped(c: string): string {
+  return { r: '\r', n: '\n', t: '\t' }[c] ?? (/[\w.]/.test(c) ? `\\${c}` : c)
 }
 
 function endOfQuote(line: string, from: number): number {

@@ -2,14 +2,18 @@
  * Imports a configuration of HAProxy. Its rules are tried in their order, routes here by how specific they are (`rule-order.ts`). Where something
  * cannot be said, requests are refused rather than sent elsewhere (`Draft.close`).
  */
-import { type Draft, type DraftMatch, type DraftPool, type DraftRoute, durationText, refused, type SourceLine } from './draft.ts'
-import { type Acls, aclsOf, ANY, conditionsOf, matchesOf, withoutCondition } from './haproxy-acl.ts'
+import { type Draft, type DraftPool, type DraftRoute, durationText, matchOf, type SourceLine } from './draft.ts'
+import { type AclContext, aclsOf } from './haproxy-acl.ts'
 import { importBackend } from './haproxy-backend.ts'
+import { type Bind, type BindContext, readBind } from './haproxy-bind.ts'
 import type { Section, Statement } from './haproxy-parse.ts'
+import { haproxyRetry, RETRY_DEFAULT } from './haproxy-retry.ts'
+import { fixedTarget, keysOf, refusedTarget, type Rule, SectionRules, type Target } from './haproxy-rules.ts'
+import type { ServerContext } from './haproxy-server.ts'
+import { haproxyTime, isOfRules, leftReason, needlessReason } from './haproxy-words.ts'
 import { answered } from './nginx-values.ts'
-import { Edits, isPlainValue } from './edits.ts'
+import { isNetwork } from './nginx-words.ts'
 import { asRoutes } from './rule-order.ts'
-import { closes, haproxyTime, leftReason, needlessReason } from './haproxy-words.ts'
 import { quoted } from './write-draft.ts'
 
 /** A section with what the defaults before it say. */
@@ -18,7 +22,7 @@ interface Proxy {
   readonly lines: readonly Statement[]
 }
 
-type Rule = DraftRoute
+const EVERYTHING = matchOf(undefined, '/*')
 
 const TIMEOUTS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   connect: [['timeouts', 'connect']],
@@ -39,14 +43,18 @@ export function importHaproxy(sections: readonly Section[], draft: Draft): void 
 class Import {
   readonly #draft: Draft
   readonly #sections: readonly Section[]
+  readonly #global: readonly Statement[]
   readonly #proxies: Proxy[] = []
-  /** Undefined: it cannot be used. */
-  readonly #pools = new Map<string, DraftPool | undefined>()
+  /** By backend; undefined: it cannot be used. */
+  readonly #backends = new Map<string, readonly Rule[]>()
   readonly #noted = new Set<Statement>()
+  #isTls: boolean | undefined
+  #changed: ReadonlySet<string> = new Set()
 
   constructor(sections: readonly Section[], draft: Draft) {
     this.#sections = sections
     this.#draft = draft
+    this.#global = sections.filter(({ kind }) => kind === 'global').flatMap(({ lines }) => lines)
   }
 
   run(): void {
@@ -55,16 +63,23 @@ class Import {
       if (section.kind === 'defaults') defaults = section.lines
       else if (section.kind === 'global') for (const line of section.lines) this.#globalLine(line)
       else if (section.kind === 'frontend' || section.kind === 'backend' || section.kind === 'listen') this.#proxy(section, defaults)
+      else if (section.kind === 'resolvers') this.#draft.needless(section, 'names are looked up with the resolver of the system')
       else this.#draft.left(section, 'there is nothing like it here')
     }
     const fronts = this.#proxies.filter(({ section }) => section.kind !== 'backend')
-    const [main, ...others] = fronts
-    for (const { section } of others)
-      this.#draft.left(section, 'what listens elsewhere needs a gateway of its own: routes hold on all listeners')
-    if (main !== undefined) this.#frontend(main)
+    const main = fronts.find((front) => !isStatistics(front) && httpsOnly(front) === undefined) ?? fronts[0]
+    if (main !== undefined)
+      this.#frontend(
+        main,
+        fronts.filter((front) => front !== main),
+      )
     for (const { section } of this.#proxies) {
-      if (section.kind === 'backend' && !this.#pools.has(section.name)) this.#draft.left(section, 'it is not used by what was translated')
+      if (section.kind === 'backend' && !this.#backends.has(section.name))
+        this.#draft.left(section, 'it is not used by what was translated')
     }
+    const asked = this.#draft.routes.find(({ keys }) => keys[0]?.[0] === 'pool')
+    if (asked !== undefined)
+      this.#draft.set({ path: ['retry'], value: RETRY_DEFAULT, source: asked.source, remark: 'the default of HAProxy' })
   }
 
   #globalLine(line: Statement): void {
@@ -96,68 +111,91 @@ class Import {
 
   // --- the frontend
 
-  #frontend({ section, lines }: Proxy): void {
-    const acls = aclsOf(lines)
-    const hasTls = lines.some(({ words }) => words[0] === 'bind' && words.includes('ssl') && words.includes('crt'))
-    const toHttps = hasTls ? lines.map(httpsRedirectOf).find((found) => found !== undefined) : undefined
-    const first: Rule[] = []
-    const rules: Rule[] = []
-    const last: Rule[] = []
-    const edits = new Edits('request')
+  #frontend(main: Proxy, others: readonly Proxy[]): void {
+    const { section, lines } = main
+    const alike = others.filter((other) => isAlike(other, main))
+    const rules = this.#listeners(main, alike, others)
     for (const line of lines) {
       const [word = ''] = line.words
-      if (word === 'bind') this.#bind(line, toHttps)
-      else if (toHttps !== undefined && httpsRedirectOf(line) !== undefined) continue
-      else if (closes(line)) first.push(...this.#closing(line, acls))
-      else if (word === 'use_backend') rules.push(...this.#rule(line, acls))
-      else if (word === 'default_backend') last.push(...this.#to(line.words[1] ?? '', line, matchesOf(ANY)))
-      else if (word === 'timeout') this.#timeout(line)
+      if (word === 'timeout') this.#timeout(line)
       else if (word === 'maxconn') this.#connections(line)
-      else if (this.#isEdit(line, edits)) continue
+      else if (word === 'option' && line.words[1] === 'forwardfor') this.#forwardFor(line)
+      else if (isOfRules(line) || word === 'bind' || RETRIES.test(word)) continue
       else if (section.kind === 'frontend' || !isOfBackend(line)) this.#other(line)
     }
-    if (section.kind === 'listen' && lines.some(({ words }) => words[0] === 'server')) {
-      last.push(...this.#to(section.name, section, matchesOf(ANY)))
+    const ownLast = lines.findLast(({ words }) => words[0] === 'default_backend')
+    const last = (changed: ReadonlySet<string>): readonly Rule[] => {
+      this.#changed = changed
+      if (section.kind === 'listen' && lines.some(({ words }) => words[0] === 'server' || words[0] === 'server-template'))
+        return this.#backend(section.name, section)
+      if (ownLast !== undefined) return this.#backend(ownLast.words[1] ?? '', ownLast)
+      return [{ match: EVERYTHING, target: fixedTarget(section, answered(503, undefined)) }]
     }
-    const request = edits.text()
-    const edited = (rule: Rule): Rule =>
-      request === undefined || rule.keys[0]?.[0] !== 'pool'
-        ? rule
-        : { ...rule, keys: [...rule.keys, ['headers', `{ request: ${request} }`]] }
-    this.#inOrder([...first, ...rules, ...last].map(edited))
+    const context: AclContext = { acls: aclsOf(lines), isTls: this.#isTls }
+    const use = (name: string, source: SourceLine): readonly Rule[] => this.#backend(name, source)
+    this.#inOrder(section, new SectionRules(this.#draft, context, { changed: new Set(), use }).rulesOf(rules, last))
   }
 
-  /** `http-request set-header` and `del-header` of all requests. */
-  #isEdit(line: Statement, edits: Edits): boolean {
-    const [word = '', action = '', name = '', value = '', ...more] = line.words
-    if (word !== 'http-request' || needlessReason(line) !== undefined) return false
-    if (more.length > 0 || edits.wrongName(name) !== undefined) return false
-    if (action === 'del-header' && value === '') edits.remove(name)
-    // What begins with % is made of the request there.
-    else if (action === 'set-header' && value !== '' && !/[%${}]/.test(value) && isPlainValue(value)) edits.set(name, value)
-    else return false
-    return true
-  }
-
-  #bind(line: Statement, toHttps: string | undefined): void {
-    const [, where = '', ...parameters] = line.words
-    const addresses = where.split(',').map(bindAddress)
-    const crts = parameters.flatMap((word, i) => (word === 'crt' ? [parameters[i + 1] ?? ''] : []))
-    const isTls = parameters.includes('ssl')
-    const unknown = parameters.filter(
-      (word, i) =>
-        !isNeedlessBind(word, parameters[i - 1] ?? '') && !(isTls && (word === 'ssl' || word === 'crt' || parameters[i - 1] === 'crt')),
+  /** Gives the lines that are rules: all but what a listener does instead. */
+  #listeners(main: Proxy, alike: readonly Proxy[], others: readonly Proxy[]): readonly Statement[] {
+    const context = this.#bindContext(main)
+    const binds = [main, ...alike].flatMap(({ lines }) =>
+      lines.filter(({ words }) => words[0] === 'bind').map((line) => readBind(line, context)),
     )
-    if (unknown.length > 0) return this.#draft.left(line, `not translated, and not listened on: ${unknown.join(' ')}`)
+    const hasTls = binds.some(({ isTls, unusable }) => isTls && unusable === undefined)
+    const redirects = hasTls ? main.lines.filter((line) => httpsRedirectOf(line) !== undefined) : []
+    const redirect = redirects[0] && httpsRedirectOf(redirects[0])
+    for (const line of redirects) this.#redirectCode(line)
+    for (const bind of binds) this.#bind(bind, redirect)
+    const served = binds.filter(({ isTls, unusable }) => unusable === undefined && (isTls || redirect === undefined))
+    this.#isTls = served.every(({ isTls }) => isTls) ? true : served.some(({ isTls }) => isTls) ? undefined : false
+    for (const other of others) if (!alike.includes(other)) this.#elsewhere(other, { context, hasTls })
+    return main.lines.filter((line) => !redirects.includes(line) && !isExpectProxy(line))
+  }
+
+  #bindContext({ lines }: Proxy): BindContext {
+    const global = (name: string): string | undefined => this.#global.findLast(({ words }) => words[0] === name)?.words[1]
+    const expected = lines.filter(isExpectProxy).map(({ words }) => words.slice(words.indexOf('src') + 1, -1))
+    return {
+      crtBase: global('crt-base'),
+      caBase: global('ca-base'),
+      defaults: this.#global.filter(({ words }) => words[0] === 'ssl-default-bind-options').flatMap(({ words }) => words.slice(1)),
+      ciphers: global('ssl-default-bind-ciphers'),
+      suites: global('ssl-default-bind-ciphersuites'),
+      proxies: expected.length === 0 ? undefined : expected.flat(),
+    }
+  }
+
+  #bind({ line, addresses, isTls, keys, left, unusable }: Bind, redirect: string | undefined): void {
+    if (unusable !== undefined) return this.#draft.left(line, `${unusable}; it is not listened on`)
+    for (const reason of left) this.#draft.left(line, reason)
     for (const address of addresses) {
       if (address === undefined) this.#draft.left(line, 'only addresses and ports can be listened on')
-      else if (isTls)
-        this.#draft.listen(address, line, [
-          ['tls', `{ certificates: [${crts.map((crt) => `{ cert: ${JSON.stringify(crt)}, key: ${JSON.stringify(crt)} }`).join(', ')}] }`],
-        ])
-      else if (toHttps !== undefined) this.#draft.listen(address, line, [['redirect', toHttps]])
-      else this.#draft.listen(address, line)
+      else this.#draft.listen(address, line, !isTls && redirect !== undefined ? [...keys, ['redirect', redirect]] : keys)
     }
+  }
+
+  #redirectCode(line: Statement): void {
+    const code = codeOf(line)
+    if (code !== '301' && code !== '308') this.#draft.left(line, `a listener redirects with 301 or 308 here, not with ${code}`)
+  }
+
+  /** Other frontends: what only sends to https is a listener, and statistics have an address of their own. */
+  #elsewhere(front: Proxy, { context, hasTls }: { readonly context: BindContext; readonly hasTls: boolean }): void {
+    const { section, lines } = front
+    if (isStatistics(front)) return this.#draft.left(section, 'the admin address has status and metrics')
+    const redirect = hasTls ? httpsOnly(front) : undefined
+    if (redirect === undefined)
+      return this.#draft.left(section, 'what listens elsewhere needs a gateway of its own: routes hold on all listeners')
+    this.#redirectCode(redirect.line)
+    for (const line of lines) if (line.words[0] === 'bind') this.#bind(readBind(line, { ...context, proxies: undefined }), redirect.how)
+  }
+
+  #forwardFor(line: Statement): void {
+    const name = line.words[line.words.indexOf('header') + 1] ?? ''
+    if (line.words.includes('header') && !/^x-forwarded-for$/i.test(name))
+      this.#draft.left(line, 'X-Forwarded-For says who calls here; see headers.request for another field')
+    else this.#other(line)
   }
 
   #timeout(line: Statement): void {
@@ -172,112 +210,131 @@ class Import {
     this.#noted.add(line)
   }
 
-  #closing(line: Statement, acls: Acls): Rule[] {
-    const own = actionOf(line)
-    if (own === undefined) this.#draft.left(line, 'what it applies to is refused')
-    if (line.words[0] === 'monitor-uri') return this.#refused([{ ...matchesOf(ANY)[0], path: line.words[1] ?? '/*' } as DraftMatch], line)
-    const conditions = conditionsOf(withoutCondition(line.words).condition, acls)
-    // Where it cannot be said to what it applies, that may be everything.
-    if (typeof conditions === 'string') {
-      if (own !== undefined) this.#draft.left(line, `${conditions}; it may be about any request, so that all are refused`)
-      return this.#refused(matchesOf(ANY), line)
-    }
-    if (own === undefined) return this.#refused(conditions.flatMap(matchesOf), line)
-    for (const differs of new Set(conditions.flatMap((each) => each.differs))) this.#draft.left(line, differs)
-    return conditions.flatMap(matchesOf).map((match) => ({ match, keys: own, source: line, off: undefined }))
-  }
+  // --- backends
 
-  #refused(matches: readonly DraftMatch[], source: SourceLine): Rule[] {
-    return matches.map((match) => ({ match, source, ...refused('what was done with it cannot be done here') }))
-  }
-
-  #rule(line: Statement, acls: Acls): Rule[] {
-    const { words, condition } = withoutCondition(line.words)
-    const conditions = conditionsOf(condition, acls)
-    if (typeof conditions === 'string') {
-      this.#draft.left(line, `${conditions}; it may be about any request, so that all are refused`)
-      return this.#refused(matchesOf(ANY), line)
-    }
-    for (const differs of new Set(conditions.flatMap((each) => each.differs))) this.#draft.left(line, differs)
-    return this.#to(words[1] ?? '', line, conditions.flatMap(matchesOf))
-  }
-
-  #to(name: string, source: SourceLine, matches: readonly DraftMatch[]): Rule[] {
-    const pool = this.#poolOf(name)
-    if (typeof pool !== 'string') return matches.map((match) => ({ match, keys: [['pool', quoted(pool.name)]], source, off: undefined }))
-    this.#draft.left(source, pool)
-    return matches.map((match) => ({ match, source, ...refused(pool) }))
-  }
-
-  /** Or why there is none. */
-  #poolOf(name: string): DraftPool | string {
+  /** Its own rules, and its servers for everybody whom they do not take. */
+  #backend(name: string, source: SourceLine): readonly Rule[] {
     const proxy = this.#proxies.find(({ section }) => section.kind !== 'frontend' && section.name === name)
-    if (proxy === undefined) return `there is no backend ${name} that can be used`
-    if (!this.#pools.has(name)) this.#pools.set(name, this.#import(proxy))
-    return this.#pools.get(name) ?? `the servers of ${name} cannot be asked as they were`
+    if (proxy === undefined) {
+      const reason = `there is no backend ${name} that can be used`
+      this.#draft.left(source, reason)
+      return [{ match: EVERYTHING, target: refusedTarget(source, reason) }]
+    }
+    const rules = this.#backends.get(name) ?? this.#import(proxy)
+    this.#backends.set(name, rules)
+    return rules.map((rule) => ({ ...rule, target: { ...rule.target, source: rule.target.source ?? source } }))
   }
 
-  #import({ section, lines }: Proxy): DraftPool | undefined {
+  #import({ section, lines }: Proxy): readonly Rule[] {
     const isList = section.kind === 'listen'
     const own = isList ? lines.filter(isOfBackend) : lines
-    const closing = isList ? [] : lines.filter(closes)
-    for (const line of closing) this.#draft.left(line, 'what it applies to is refused')
     for (const line of own) if (line.words[0] === 'timeout') this.#timeout(line)
-    const fresh = own.filter((line) => !closes(line) && !(this.#noted.has(line) && needlessReason(line) !== undefined))
-    const pool = importBackend({ name: section.name, source: section, lines: fresh }, this.#draft)
-    for (const line of fresh) this.#noted.add(line)
-    for (const line of fresh) if (line.words[0] === 'http-request') this.#request(line)
-    return closing.length > 0 ? undefined : pool
+    const fresh = own.filter((line) => !(this.#noted.has(line) && needlessReason(line) !== undefined))
+    const context: ServerContext = {
+      crtBase: this.#global.findLast(({ words }) => words[0] === 'crt-base')?.words[1],
+      caBase: this.#global.findLast(({ words }) => words[0] === 'ca-base')?.words[1],
+      isUnverified: this.#global.some(({ words }) => words.join(' ') === 'ssl-server-verify none'),
+    }
+    const pool = importBackend({ name: section.name, source: section, lines: fresh }, this.#draft, context)
+    for (const line of fresh) if (!isOfRules(line)) this.#noted.add(line)
+    const target: Target =
+      pool === undefined
+        ? refusedTarget(section, `the servers of ${section.name} cannot be asked as they were`)
+        : poolTarget(pool, haproxyRetry(lines, this.#draft))
+    const last: readonly Rule[] = [{ match: EVERYTHING, target: pool === undefined ? { ...target, source: undefined } : target }]
+    if (isList) return last
+    const use = (): readonly Rule[] => last
+    const acls: AclContext = { acls: aclsOf(lines), isTls: this.#isTls }
+    const rules = new SectionRules(this.#draft, acls, { changed: this.#changed, use }).rulesOf(lines, () => last)
+    if (rules !== undefined) return rules
+    this.#draft.left(section, CROSSED)
+    return [{ match: EVERYTHING, target: refusedTarget(section, CROSSED) }]
   }
 
-  #request(line: Statement): void {
-    const needless = needlessReason(line)
-    if (needless !== undefined) this.#draft.needless(line, needless)
-    else this.#draft.left(line, leftReason(line))
-  }
-
-  #inOrder(rules: readonly Rule[]): void {
-    const targets = new Map<string, Rule>()
-    const key = (rule: Rule): string => JSON.stringify([rule.keys, rule.off])
-    for (const rule of rules) targets.set(key(rule), rule)
-    const routes = asRoutes(rules.map((rule) => ({ match: rule.match, target: key(rule), source: rule.source })))
-    if (routes === undefined) {
-      for (const { source } of rules) this.#draft.left(source, 'the rules cross each other too often to become routes')
-      return
-    }
-    for (const { match, target, source } of routes) {
-      const { keys, off } = targets.get(target) as Rule
-      this.#draft.route({ match, keys, off, source })
-    }
+  #inOrder(section: Section, rules: readonly Rule[] | undefined): void {
+    const written = rules?.map(({ match, target }) => ({
+      match,
+      target,
+      key: JSON.stringify([keysOf(target), target.off]),
+      source: target.source ?? section,
+    }))
+    const routes = written && asRoutes(written.map((rule) => ({ match: rule.match, target: rule.key, of: rule })))
+    if (routes === undefined) return this.#draft.left(section, CROSSED)
+    for (const {
+      match,
+      of: { target, source },
+    } of routes)
+      this.#draft.route({ match, keys: keysOf(target), off: target.off, source } satisfies DraftRoute)
   }
 }
 
-/** `redirect scheme https` of what does not come over TLS; how. Only as it is done here. */
-function httpsRedirectOf({ words }: Statement): string | undefined {
-  const text = words
+const CROSSED = 'its rules cross each other too often to become routes, or test one field twice'
+const RETRIES = /^(retries|retry-on)$/
+
+function poolTarget({ name }: DraftPool, retry: string): Target {
+  const keys: DraftRoute['keys'] = [['pool', quoted(name)], ...(retry === RETRY_DEFAULT ? [] : [['retry', retry] as const])]
+  return { source: undefined, off: undefined, keys, isAsking: true, request: [], response: [] }
+}
+
+/** `redirect scheme https` of what does not come over TLS; how a listener does it. */
+function httpsRedirectOf(line: Statement): string | undefined {
+  const found = /^redirect scheme https(?: code 30[12378])? (?:if !\{ssl_fc\}|unless\{ssl_fc\})$/.exec(redirectText(line))
+  return found === null ? undefined : redirectOf(codeOf(line))
+}
+
+function redirectText({ words }: Statement): string {
+  return words
     .join(' ')
     .replace(/^http-request /, '')
     .replaceAll(/\s*([{}])\s*/g, '$1')
-  const found = /^redirect scheme https code (301|308) (?:if !\{ssl_fc\}|unless\{ssl_fc\})$/.exec(text)
-  return found === null ? undefined : found[1] === '308' ? 'https' : '{ status: 301 }'
+    .replace('unless{', 'unless{')
 }
 
-/** `http-request deny` and `redirect`, as far as they can be said. */
-function actionOf(line: Statement): DraftRoute['keys'] | undefined {
-  const { words } = withoutCondition(line.words)
-  const [first = '', action = '', ...rest] = words[0] === 'redirect' ? ['http-request', ...words] : words
-  if (first !== 'http-request') return undefined
-  if (action === 'deny' && (rest.length === 0 || (rest.length === 2 && rest[0] === 'deny_status'))) {
-    const status = Number(rest[1] ?? 403)
-    return status >= 200 && status <= 599 ? answered(status, undefined) : undefined
-  }
-  if (action !== 'redirect') return undefined
-  const [kind = '', to = '', ...options] = rest
-  const code = options.length === 0 ? '302' : options.length === 2 && options[0] === 'code' ? options[1] : undefined
-  if (code === undefined || !/^30[12378]$/.test(code) || /[%{}]/.test(to) || !/^(\/|https?:\/\/)[!-~]*$/.test(to)) return undefined
-  if (kind !== 'location' && kind !== 'prefix') return undefined
-  const target = kind === 'prefix' ? `${to.replace(/\/$/, '')}{request.target}` : to
-  return [['redirect', `{ to: ${JSON.stringify(target)}, status: ${code} }`]]
+function codeOf({ words }: Statement): string {
+  const at = words.indexOf('code')
+  return at < 0 ? '302' : (words[at + 1] ?? '')
+}
+
+/** 301 is nearest to 302: a client may ask with GET. */
+function redirectOf(code: string): string {
+  return code === '308' || code === '307' ? 'https' : '{ status: 301 }'
+}
+
+/** A frontend that sends everybody to https. */
+function httpsOnly({ lines }: Proxy): { readonly line: Statement; readonly how: string } | undefined {
+  const rules = lines.filter((line) => isOfRules(line) && line.words[0] !== 'default_backend' && needlessReason(line) === undefined)
+  const [line] = rules
+  const isPlain =
+    line !== undefined &&
+    rules.length === 1 &&
+    /^redirect scheme https(?: code 30[12378])?(?: if !\{ssl_fc\}| ?unless\{ssl_fc\})?$/.test(redirectText(line))
+  const hasTls = lines.some(({ words }) => words[0] === 'bind' && words.includes('ssl'))
+  return isPlain && !hasTls ? { line, how: redirectOf(codeOf(line)) } : undefined
+}
+
+/** It has nothing but the page of statistics. */
+function isStatistics({ lines }: Proxy): boolean {
+  return (
+    lines.some(({ words }) => words[0] === 'stats') &&
+    !lines.some(({ words }) => /^(server|use_backend|default_backend|server-template)$/.test(words[0] ?? ''))
+  )
+}
+
+/** The same is done there, so that it is listened on as well. */
+function isAlike(a: Proxy, b: Proxy): boolean {
+  const text = ({ section, lines }: Proxy): string =>
+    JSON.stringify([section.kind, lines.filter((line) => line.words[0] !== 'bind').map(({ words }) => words)])
+  return a.section.kind === 'frontend' && text(a) === text(b)
+}
+
+/** `tcp-request connection expect-proxy layer4 if { src 10.0.0.0/8 }`: which is said of listeners. */
+function isExpectProxy({ words }: Statement): boolean {
+  const networks = words.slice(7, -1)
+  return (
+    /^tcp-request connection expect-proxy layer4 if \{ src [^ ].* \}$/.test(words.join(' ')) &&
+    networks.length > 0 &&
+    networks.every(isNetwork)
+  )
 }
 
 /** What a section says of these comes on top of what the defaults say. */
@@ -296,21 +353,7 @@ function isOfBackend({ words }: Statement): boolean {
   const [first = '', second = ''] = words
   if (first === 'option') return second === 'httpchk' || second === 'redispatch'
   if (first === 'timeout') return second === 'queue' || second === 'check' || second === 'server' || second === 'connect'
-  return /^(server|default-server|balance|cookie|http-check|hash-type|server-template|fullconn|retries|retry-on)$/.test(first)
-}
-
-/** `:80`, `*:80`, `10.0.0.1:80`, `[::]:80`, `:::80`. */
-function bindAddress(text: string): string | undefined {
-  const found = /^(ipv[46]@)?(\[?[0-9a-f:.]*\]?|\*):(\d{1,5})$/i.exec(text)
-  const port = Number(found?.[3])
-  if (found === null || port < 1 || port > 65_535) return undefined
-  const host = found[2] ?? ''
-  if (host === '' || host === '*') return `0.0.0.0:${port}`
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(host)) return `${host}:${port}`
-  return host.includes(':') ? `[${host.replaceAll(/[[\]]/g, '')}]:${port}` : undefined
-}
-
-function isNeedlessBind(word: string, before: string): boolean {
-  const isValue = /^(name|backlog|maxconn|id|nbconn|process|thread|tcp-ut)$/
-  return isValue.test(word) || isValue.test(before) || /^(transparent|defer-accept|tfo|v4v6|v6only)$/.test(word)
+  return /^(server|default-server|balance|cookie|http-check|hash-type|hash-balance-factor|server-template|fullconn|retries|retry-on)$/.test(
+    first,
+  )
 }

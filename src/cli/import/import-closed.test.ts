@@ -65,7 +65,7 @@ test('nginx: of a regular expression that closed something it is said that it is
 test('haproxy: conditions that cannot be said close everything, also those of the defaults beside rules of the section', () => {
   for (const rule of [
     'http-request deny if !{ src 10.0.0.0/8 }',
-    'http-request auth unless { path /x }',
+    'http-request auth unless { src 10.0.0.0/8 }',
     'tcp-request connection reject if { src 10.0.0.1 }',
   ]) {
     assert.deepEqual(fates(haproxy('', ` ${rule}`)), { '/*': 'refused' }, rule)
@@ -73,6 +73,17 @@ test('haproxy: conditions that cannot be said close everything, also those of th
   }
 })
 
-test('haproxy: a backend that denies is refused as a whole', () => {
-  assert.deepEqual(fates(haproxy('', '', ' http-request deny if { path /x }')), { '/*': 'refused' })
+test('haproxy: what is about some is refused for them, also by a backend', () => {
+  assert.deepEqual(fates(haproxy('', ' http-request auth unless { path /x }')), { '/x': 'open', '/*': 'refused' })
+  assert.deepEqual(fates(haproxy('', '', ' http-request auth if { path_beg /x/ }')), { '/x/*': 'refused', '/*': 'open' })
+  assert.deepEqual(fates(haproxy('', '', ' http-request deny if { path /x }')), { '/x': '403', '/*': 'open' })
+  assert.deepEqual(fates(haproxy('', '', ' http-request deny if { src 10.0.0.1 }')), { '/*': 'refused' })
+  assert.deepEqual(fates(haproxy('', '', ' http-response deny if { res.hdr(x) -m found }')), { '/*': 'refused' })
+})
+
+test('haproxy: a condition on what a line before it has changed is not taken for one on what came', () => {
+  assert.deepEqual(fates(haproxy('', ' http-request set-header X-Ok no\n http-request deny unless { hdr(X-Ok) yes }')), { '/*': 'refused' })
+  assert.deepEqual(fates(haproxy('', ' http-request set-path /v2%[path]\n http-request deny if { path_beg /v2/admin/ }')), {
+    '/*': 'refused',
+  })
 })

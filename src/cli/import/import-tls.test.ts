@@ -183,22 +183,65 @@ for (const rule of ['http-request redirect scheme https code 301 unless { ssl_fc
   })
 }
 
-test('haproxy: a redirect that is done otherwise here refuses; so does one without TLS to go to', () => {
-  for (const front of [
-    'bind :80\n bind :443 ssl crt /ssl/a.pem\n http-request redirect scheme https if !{ ssl_fc }',
-    'bind :80\n http-request redirect scheme https code 301 unless { ssl_fc }',
-  ]) {
-    const draft = haproxy(`defaults\n mode http\nfrontend www\n ${front}\n ${BACKEND}`)
-    assert.ok(
-      draft.routes.every(({ off }) => off !== undefined),
-      front,
-    )
-  }
+test('haproxy: another code than a listener has is told; without TLS to go to everybody is sent there', () => {
+  const other = haproxy(
+    `defaults\n mode http\nfrontend www\n bind :80\n bind :443 ssl crt /ssl/a.pem\n http-request redirect scheme https if !{ ssl_fc }\n ${BACKEND}`,
+  )
+  assert.ok(listenersOf(other).includes('{ address: "0.0.0.0:80", redirect: { status: 301 } }'))
+  assert.deepEqual(leftIn(other), ['http-request redirect scheme https if !{ ssl_fc }'])
+  const without = haproxy(
+    `defaults\n mode http\nfrontend www\n bind :80\n http-request redirect scheme https code 301 unless { ssl_fc }\n ${BACKEND}`,
+  )
+  assert.deepEqual(
+    without.routes.map(({ keys }) => keys),
+    [[['redirect', '{ to: "https://{request.host}{request.target}", status: 301 }']]],
+  )
+})
+
+test('haproxy: a frontend that only sends to https is a listener; one that says the same as another one is listened on as well', () => {
+  const draft = haproxy(
+    `defaults\n mode http\nfrontend plain\n bind :80\n http-request redirect scheme https code 301\nfrontend www\n bind :443 ssl crt /ssl/a.pem\n default_backend app\nfrontend more\n bind :8443 ssl crt /ssl/a.pem\n ${BACKEND}`,
+  )
+  assert.deepEqual(listenersOf(draft), [
+    '{ address: "0.0.0.0:443", tls: { certificates: [{ cert: "/ssl/a.pem", key: "/ssl/a.pem" }] } }',
+    '{ address: "0.0.0.0:8443", tls: { certificates: [{ cert: "/ssl/a.pem", key: "/ssl/a.pem" }] } }',
+    '{ address: "0.0.0.0:80", redirect: { status: 301 } }',
+  ])
+  assert.deepEqual(leftIn(draft), [])
+})
+
+const BOUND = (bind: string, more = '', global = ''): { readonly listeners: string[]; readonly left: readonly string[] } => {
+  const draft = haproxy(`${global}\ndefaults\n mode http\nfrontend www\n bind ${bind}\n ${more}\n ${BACKEND}`)
+  return { listeners: listenersOf(draft), left: leftIn(draft) }
+}
+const PEM = '{ cert: "/ssl/a.pem", key: "/ssl/a.pem" }'
+
+test('haproxy: the PROXY protocol, from everybody or from some', () => {
+  assert.deepEqual(BOUND(':80 accept-proxy').listeners, ['{ address: "0.0.0.0:80", proxyProtocol: { from: ["0.0.0.0/0", "::/0"] } }'])
+  assert.deepEqual(BOUND(':80', 'tcp-request connection expect-proxy layer4 if { src 10.0.0.0/8 192.0.2.1 }').listeners, [
+    '{ address: "0.0.0.0:80", proxyProtocol: { from: ["10.0.0.0/8", "192.0.2.1"], others: direct } }',
+  ])
+})
+
+test('haproxy: certificates of clients, versions, sessions and names of a bind', () => {
+  const tls = (more: string): string[] => [`{ address: "0.0.0.0:443", tls: { certificates: [${PEM}]${more} } }`]
+  const said = (words: string): string[] => BOUND(`:443 ssl crt /ssl/a.pem ${words}`).listeners
+  assert.deepEqual(said('ca-file /ssl/ca.pem verify required'), tls(', clientAuth: { ca: "/ssl/ca.pem", mode: require }'))
+  assert.deepEqual(said('ca-file /ssl/ca.pem verify optional'), tls(', clientAuth: { ca: "/ssl/ca.pem", mode: request }'))
+  assert.deepEqual(said('ca-file /ssl/ca.pem'), tls(''))
+  assert.deepEqual(said('ssl-min-ver TLSv1.3 strict-sni no-tls-tickets'), tls(', minVersion: TLSv1.3, unknownNames: refuse, tickets: off'))
+  const global = 'global\n crt-base /ssl\n ssl-default-bind-options ssl-min-ver TLSv1.3'
+  assert.deepEqual(BOUND(':443 ssl crt a.pem', '', global).listeners, tls(', minVersion: TLSv1.3'))
+  const http2 = BOUND(':443 ssl crt /ssl/a.pem alpn h2,http/1.1')
+  assert.deepEqual([http2.listeners, http2.left.length], [tls(''), 1])
 })
 
 test('haproxy: what is not understood of a bind is not listened on', () => {
-  const draft = haproxy(
-    `defaults\n mode http\nfrontend www\n bind :80 accept-proxy\n bind :443 ssl crt /ssl/a.pem verify required ca-file /ssl/ca.pem\n ${BACKEND}`,
-  )
-  assert.deepEqual(listenersOf(draft), [])
+  for (const bind of [
+    ':443 ssl crt /ssl/a.pem crl-file /x',
+    ':443 ssl crt /ssl/folder/',
+    ':443 ssl',
+    ':443 ssl crt /ssl/a.pem verify required',
+  ])
+    assert.deepEqual(BOUND(bind).listeners, [], bind)
 })
