@@ -8,6 +8,7 @@ import { type Failure, failure } from '../core/errors.ts'
 import { forwardResponseHeaders, forwardTrailers } from '../core/headers/forward.ts'
 import { listHas } from '../http1/fields.ts'
 import { headerValues, type ResponseHead } from '../http1/message.ts'
+import { clientCloseFrame, FrameTracker } from '../http1/websocket-frames.ts'
 import { fieldLines, statusLine } from '../http1/write.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Loan } from '../net/output.ts'
@@ -19,7 +20,7 @@ import { passHead } from './answer-head.ts'
 import { tunnelFacts } from './observe.ts'
 import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
-import { type End, JoinedSockets } from './joined-sockets.ts'
+import { type End, type Goodbye, JoinedSockets } from './joined-sockets.ts'
 import type { Tunnel, TunnelEnd } from './tunnels.ts'
 
 export interface TunnelRequest {
@@ -40,6 +41,10 @@ export function openTunnel(call: DownstreamCall, request: TunnelRequest, context
   if (typeof place === 'object') return sendFailure(call, place)
   new Handshake(call, { ...request, leave: place }, context).start()
 }
+
+/** RFC 6455, section 7.4.1. */
+const GOING_AWAY = 1001
+const MASK_BYTES = 4
 
 /** A server that could not be reached has done nothing: so many others are asked. */
 const TRIES_MIN = 3
@@ -148,10 +153,16 @@ class Handshake implements ResponseSink {
     const lines = fieldLines(headers)
     const edited = this.#call.editAnswer?.(lines, 101) ?? lines
     down.socket.write(`${statusLine(101, head.reason)}${edited}${fieldLines(['Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`, 'latin1')
-    this.#open(down, up)
+    this.#open(down, up, protocol.toLowerCase() === 'websocket' ? this.#goodbye() : undefined)
   }
 
-  #open(down: End, up: End): void {
+  /** It goes away, as a client says that itself. */
+  #goodbye(): Goodbye {
+    const { random } = this.#context
+    return { frames: new FrameTracker(), words: () => clientCloseFrame(GOING_AWAY, random.bytes(MASK_BYTES)) }
+  }
+
+  #open(down: End, up: End, goodbye: Goodbye | undefined): void {
     const { route } = this.#request
     const pool = this.#pool
     const { sweeper, tunnels, config } = this.#context
@@ -166,7 +177,7 @@ class Handshake implements ResponseSink {
       tell?.(joined, because)
       this.#release()
     }
-    const joined = new JoinedSockets(down, up, { sweeper, idleMs, onClosed })
+    const joined = new JoinedSockets(down, up, { sweeper, idleMs, onClosed, goodbye })
     const tunnel: Tunnel = {
       pool,
       server,
