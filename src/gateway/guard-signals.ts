@@ -3,12 +3,13 @@ import { statSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
-import { descriptorLimit } from '../telemetry/process-metrics.ts'
+import { descriptorLimit, residentBytes } from '../telemetry/process-metrics.ts'
 
 /** The resident set against the limit of the container, or the machine's memory; the heap against its own limit: whichever is nearer. */
 export function memoryShare(): number {
   const { used_heap_size: used, heap_size_limit: max } = getHeapStatistics()
-  return Math.max(process.memoryUsage.rss() / memoryLimit(), used / max)
+  const resident = residentBytes() / memoryLimit()
+  return Number.isNaN(resident) ? used / max : Math.max(resident, used / max)
 }
 
 function memoryLimit(): number {

@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { type ELDHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import process from 'node:process'
+import { getHeapStatistics } from 'node:v8'
 import { METRICS, type MetricName } from './names.ts'
 import type { GaugeSample, Metrics } from './telemetry.ts'
 
@@ -19,6 +20,15 @@ const QUANTILES: readonly (readonly [label: string, percentile: number])[] = [
 /** The sampler measures from tick to tick, so its own interval is in every value. */
 function delaySeconds(delays: ELDHistogram, percentile: number): number {
   return delays.count === 0 ? 0 : Math.max(0, delays.percentile(percentile) / 1e9 - RESOLUTION_MS / 1e3)
+}
+
+/** NaN where it cannot be read: that takes a descriptor, and there may be none left. */
+export function residentBytes(): number {
+  try {
+    return process.memoryUsage.rss()
+  } catch {
+    return Number.NaN
+  }
 }
 
 /** Linux tells the number of descriptors as the folder's size since 6.2; before, and elsewhere, they are counted. */
@@ -55,14 +65,14 @@ export function registerProcessMetrics(metrics: Metrics, version: string): () =>
     const { user, system } = process.cpuUsage()
     return (user + system) / 1e6
   })
-  read('process_resident_memory_bytes', () => process.memoryUsage.rss())
+  read('process_resident_memory_bytes', residentBytes)
   read('process_open_fds', openDescriptors)
   const descriptorsMax = descriptorLimit()
   read('process_max_fds', () => descriptorsMax)
   read('process_start_time_seconds', () => startedAt)
-  read('nodejs_heap_size_used_bytes', () => process.memoryUsage().heapUsed)
-  read('nodejs_heap_size_total_bytes', () => process.memoryUsage().heapTotal)
-  read('nodejs_external_memory_bytes', () => process.memoryUsage().external)
+  read('nodejs_heap_size_used_bytes', () => getHeapStatistics().used_heap_size)
+  read('nodejs_heap_size_total_bytes', () => getHeapStatistics().total_heap_size)
+  read('nodejs_external_memory_bytes', () => getHeapStatistics().external_memory)
   read('spillway_event_loop_active_seconds_total', () => performance.eventLoopUtilization().active / 1e3)
   const build: GaugeSample = { labels: { version, node: process.versions.node }, value: 1 }
   metrics.gauge('spillway_build_info', METRICS.spillway_build_info.help, () => [build])

@@ -147,7 +147,7 @@ test('the React hooks show a request and a job that was kept, and end their wait
     )
   }
   const watchers = async (): Promise<string | undefined> =>
-    /^spillway_job_watchers (\d+)$/m.exec(await (await fetch(`${rig.gateway.adminUrl}/metrics`)).text())?.[1]
+    /^spillway_job_watchers (\d+)$/m.exec(await (await fetch(`${rig.adminUrl}/metrics`)).text())?.[1]
 
   await page.goto(`${pages.url}/#${encodeURIComponent(rig.url)}`)
   await untilShown('sent', 'idle')

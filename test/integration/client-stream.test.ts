@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type NewJob, type SendResult, SpillwayError } from '../../src/client/client.ts'
-import { type QueueRig, startQueueRig } from '../support/queue-rig.ts'
+import { type QueueRig, startQueueProcess, startQueueRig } from '../support/queue-rig.ts'
 import { until } from '../support/until.ts'
 
 interface Numbered {
@@ -66,7 +66,7 @@ test('a stream that breaks goes on, and every job is there once and in order', a
 })
 
 test('a stream survives a gateway that is killed and comes back', async () => {
-  await using rig = await startQueueRig({ client: { retry: { attempts: 100, baseMs: 20, maxMs: 200 } } })
+  await using rig = await startQueueProcess({ client: { retry: { attempts: 100, baseMs: 20, maxMs: 200 } } })
   let restarted: Promise<void> | undefined
   let answered = 0
   for await (const result of rig.client.queue<Numbered>('mail').sendStream(numbers(3000), { unansweredMax: 200 })) {

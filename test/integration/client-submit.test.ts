@@ -1,17 +1,22 @@
-/** Requests to routes that may become jobs, through the client: what comes back, how long it waits, what it survives. The gateway is a process of its own. */
+/** Requests to routes that may become jobs, through the client: what comes back, how long it waits, what it survives. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Client, type ClientOptions, createClient, type JobEvent, SpillwayError } from '../../src/client/client.ts'
-import { type RouteRig, sendJson, startRouteRig } from '../support/route-rig.ts'
+import { type RouteProcessRig, type RouteRig, sendJson, startRouteProcess, startRouteRig } from '../support/route-rig.ts'
 import { until } from '../support/until.ts'
 
-type Rig = RouteRig & { readonly client: Client }
+type WithClient = { readonly client: Client }
 
 const RETRY = { baseMs: 10, maxMs: 2000 }
 
-async function startRig(options: Partial<ClientOptions> = {}): Promise<Rig> {
+async function startRig(options: Partial<ClientOptions> = {}): Promise<RouteRig & WithClient> {
   const rig = await startRouteRig()
   return Object.assign(rig, { client: createClient({ url: rig.url, retry: RETRY, ...options }) })
+}
+
+async function startProcess(): Promise<RouteProcessRig & WithClient> {
+  const rig = await startRouteProcess()
+  return Object.assign(rig, { client: createClient({ url: rig.url, retry: RETRY }) })
 }
 
 function isError(code: string): (error: unknown) => boolean {
@@ -102,7 +107,7 @@ test('events are snapshots to the end', async () => {
 })
 
 test('events go on after a broken connection and a restart of the gateway, and tell nothing twice', async () => {
-  await using rig = await startRig()
+  await using rig = await startProcess()
   const job = await rig.client.submit('/reports', { body: '1' })
   await rig.nextOwed()
   let breaks = 1
@@ -123,7 +128,7 @@ test('events go on after a broken connection and a restart of the gateway, and t
 })
 
 test('whoever waits for a result gets it over lost answers and a gateway that is killed', async () => {
-  await using rig = await startRig()
+  await using rig = await startProcess()
   const job = await rig.client.submit('/reports', { body: '1' })
   await rig.nextOwed()
   let asked = 0

@@ -3,6 +3,7 @@
  * A real limit of a real process; clients come until it is reached.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,7 +33,9 @@ async function startRig(t: TestContext, interval: string): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-descriptors-'))
   const pools = { api: { servers: [`http://127.0.0.1:${server.port}`], maxInFlight: 1000, health: { interval, fall: 1 } } }
   const routes = [{ match: '/*' }]
-  const gateway = await startGateway({ pools, routes, store: { engine: 'memory' } }, { folder, wrap: LIMITED })
+  // It would refuse the calls before they find that there is none left.
+  const guard = { sockets: 'off' } as const
+  const gateway = await startGateway({ pools, routes, guard, store: { engine: 'memory' } }, { folder, wrap: LIMITED })
   const clients: RawClient[] = []
   t.after(async () => {
     for (const client of clients) client.destroy()
@@ -62,7 +65,7 @@ test('a check that cannot be made says nothing about the server: it stays up, an
   const rig = await startRig(t, '20ms')
   await until('a check has failed', async () => {
     await rig.come('')
-    return rig.gateway.output.includes('EMFILE')
+    return rig.gateway.of('warning').length > 0
   })
   const message = /^no connection to pool api can be opened \(EMFILE\): .*\(ulimit -n\)$/
   assert.match(String(rig.gateway.of('warning')[0]?.['message']), message)
@@ -80,4 +83,25 @@ test('a call that finds no descriptor fails alone: its server stays up', async (
   assert.match(refused()?.text ?? '', /^HTTP\/1\.1 50\d /)
   await rig.untilServed()
   assert.deepEqual(rig.gateway.of('server-down'), [])
+})
+
+test('what watches over memory goes on without a descriptor to read it by', () => {
+  const source = join(import.meta.dirname, '..', '..', 'src')
+  const program = `
+    import { openSync } from 'node:fs'
+    import { memoryShare } from '${join(source, 'gateway', 'guard-signals.ts')}'
+    import { createMetrics } from '${join(source, 'telemetry', 'metrics.ts')}'
+    import { registerProcessMetrics } from '${join(source, 'telemetry', 'process-metrics.ts')}'
+    const metrics = createMetrics()
+    const stop = registerProcessMetrics(metrics, '0')
+    const before = memoryShare()
+    let short
+    while (short === undefined) try { openSync('/dev/null') } catch (error) { short = error.code }
+    const after = memoryShare()
+    const read = metrics.render().includes('nodejs_heap_size_used_bytes ')
+    stop()
+    console.log(JSON.stringify([short, before > 0 && before < 1, after > 0 && after < 1, read]))`
+  const [shell = '', ...args] = LIMITED
+  const { stdout, stderr } = spawnSync(shell, [...args, process.execPath, '--input-type=module', '-e', program], { encoding: 'utf8' })
+  assert.equal(stdout, '["EMFILE",true,true,true]\n', stderr)
 })

@@ -242,7 +242,7 @@ test('a client that does not answer a ping is let go, one that does stays', asyn
 
 test('a client that does not read is sent no more than it can hold, and has the latest when it reads again', async () => {
   const { handle, waiting } = gate()
-  await using rig = await startJobsRig({ handle })
+  await using rig = await startJobsRig({ handle, queue: { timeoutMs: 300_000 } })
   const { token, id } = await submit(rig)
   await until('it runs', () => waiting.length === 1)
   const client = await Client.open(rig, EVENTS)

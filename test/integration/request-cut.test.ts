@@ -37,7 +37,7 @@ async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promis
 
 test('an answer under way that is cut off again and again goes on where it was, to its end', async () => {
   await using rig = await startRouteRig({ routes: [ROUTE] })
-  await using line = await startCuttingLine(rig.gateway.url)
+  await using line = await startCuttingLine(rig.gatewayUrl)
   line.bytesOfNext = () => 40_000
   const asked = request(`${line.url}/reports`, POST)
   const response = await rig.nextOwed()
@@ -73,7 +73,7 @@ test('an answer under way is never put together of two attempts', async () => {
 
 test('a large result that is cut off again and again goes on where it was', async () => {
   await using rig = await startRouteRig({ limits: { result: '16MiB' } })
-  await using line = await startCuttingLine(rig.gateway.url)
+  await using line = await startCuttingLine(rig.gatewayUrl)
   const whole = text(5 << 20)
   line.bytesOfNext = () => 1 << 20
   const asked = request(`${line.url}/reports`, POST)
@@ -86,7 +86,7 @@ test('a large result that is cut off again and again goes on where it was', asyn
 
 test('what was packed breaks off: its bytes cannot be counted', async () => {
   await using rig = await startRouteRig({ routes: [ROUTE] })
-  await using line = await startCuttingLine(rig.gateway.url)
+  await using line = await startCuttingLine(rig.gatewayUrl)
   line.bytesOfNext = () => 2000
   const asked = request(`${line.url}/reports`, POST)
   const response = await rig.nextOwed()

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createWorker, type Worker } from '../../src/client/worker/worker.ts'
-import { startQueueRig } from '../support/queue-rig.ts'
+import { startQueueProcess } from '../support/queue-rig.ts'
 import { seedOf, SeededRandom } from '../support/seeded-random.ts'
 import { until } from '../support/until.ts'
 
@@ -21,7 +21,7 @@ test(`${JOBS} jobs, two workers, a gateway that is killed ${RESTARTS} times, one
   const seed = seedOf()
   t.diagnostic(`SEED=${seed}`)
   const random = new SeededRandom(seed)
-  await using rig = await startQueueRig({ queues: { mail: { attempts: 1000, backoff: { base: '5ms', max: '20ms' } } } })
+  await using rig = await startQueueProcess({ queues: { mail: { attempts: 1000, backoff: { base: '5ms', max: '20ms' } } } })
   const mail = rig.client.queue<number, number>('mail')
   const ended: { key: string; n: number }[] = []
   const work = (): Worker =>

@@ -11,7 +11,7 @@ import {
   WorkerError,
   type WorkerOptions,
 } from '../../src/client/worker/worker.ts'
-import { type QueueRig, startQueueRig } from '../support/queue-rig.ts'
+import { type QueueRig, startQueueProcess, startQueueRig } from '../support/queue-rig.ts'
 import { until } from '../support/until.ts'
 
 interface Reported {
@@ -303,7 +303,7 @@ test('jobs that a receive brings while the worker stops go back without an attem
 })
 
 test('a worker that cannot reach its gateway stops all the same, and says what it could not tell', async () => {
-  await using rig = await startQueueRig()
+  await using rig = await startQueueProcess()
   await using started = startWorker<number, void>(rig, async () => {
     await rig.kill()
   })
