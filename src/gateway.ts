@@ -18,7 +18,7 @@ import type { Config, HostPort, ListenerConfig } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
 import type { LoadResult } from './config/load.ts'
 import type { GuardRules } from './core/admission/guard.ts'
-import { ERRORS, type Failure } from './core/errors.ts'
+import type { Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from './engines/embedded/embedded-store.ts'
 import { openMemoryStore } from './engines/memory/memory-store.ts'
@@ -29,6 +29,7 @@ import { Mirrors } from './gateway/mirror.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
+import { observeRefused } from './gateway/observe.ts'
 import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
@@ -526,7 +527,7 @@ class RunningGateway implements Gateway {
       timeouts: { headMs, bodyMs, idleMs, stallMs },
       trustedPeers,
       connections: this.#connections,
-      onRefused: (failed: Failure, peer: Peer) => this.#refused(failed, peer),
+      onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, context()),
     }
     for (const listener of listeners) {
       const { host, port } = listener.address
@@ -555,15 +556,6 @@ class RunningGateway implements Gateway {
       const now = listeners.find(({ address }) => isDeepStrictEqual(address, started.address))?.tls
       if (now !== undefined) tls.retune(now)
     }
-  }
-
-  /** A request that never became a call still shows in the metrics and the access log. */
-  #refused(failed: Failure, peer: Peer): void {
-    const { status } = ERRORS[failed.code]
-    const nothing = { method: '', path: '', route: '', mode: '', tookMs: 0, bytesIn: 0, bytesOut: 0 }
-    this.#routeCounters.count({ ...nothing, code: status, error: failed.code })
-    if (!this.#telemetry.accessLog) return
-    this.#telemetry.access({ ...nothing, at: this.#clock.now(), peer: peer.address, status, error: failed.code, end: 'refused' })
   }
 
   #busy(): number {

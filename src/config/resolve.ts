@@ -69,13 +69,17 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(file.requestId !== 'off' && { requestId: file.requestId }),
     ...(file.tracing !== 'off' && { tracing: file.tracing }),
     ...(cors && { cors }),
-    log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
+    log: resolveLog(file, options),
     drainTimeoutMs: file.drainTimeout,
     ...resolveGuard(file.guard, report),
   }
   checkTokens(config, report)
   warnAbout(config, file, report)
   return config
+}
+
+function resolveLog({ log: { format, access, accessFormat } }: ParsedFile, { folder }: ResolveOptions): Config['log'] {
+  return { format, access: resolveAccess(access, folder), ...(accessFormat === 'text' && { accessFormat }) }
 }
 
 function resolveAccess(access: string, folder: string): string {

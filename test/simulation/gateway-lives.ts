@@ -190,6 +190,7 @@ function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly
     },
     access: () => undefined,
     attempt: () => undefined,
+    tunnel: () => undefined,
   }
 }
 
