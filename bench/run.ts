@@ -11,6 +11,9 @@ import { benchGlue } from './glue.ts'
 import { glueTable } from './glue/table.ts'
 import { brokersTable } from './brokers/table.ts'
 import { benchDirect } from './direct.ts'
+import { benchIdle } from './direct/idle.ts'
+import { benchLatency } from './direct/latency.ts'
+import { idleTable, latencyTable } from './direct/tables.ts'
 import { findProgram, type MachineFacts, machineFacts, ROOT } from './machine.ts'
 import { type BenchName, type BenchOptions, parseOptions, USAGE } from './options.ts'
 import { benchOverload } from './overload.ts'
@@ -55,6 +58,22 @@ const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
     run: async (options) => {
       const runs = await benchDirect(options)
       return { runs, ...directTable(runs) }
+    },
+    others: httpPrograms,
+  },
+  latency: {
+    needs: ['wrk', 'nginx', 'taskset'],
+    run: async (options) => {
+      const runs = await benchLatency(options)
+      return { runs, text: latencyTable(runs), verdicts: [] }
+    },
+    others: httpPrograms,
+  },
+  idle: {
+    needs: ['nginx', 'taskset'],
+    run: async (options) => {
+      const runs = await benchIdle(options)
+      return { runs, text: idleTable(runs), verdicts: [] }
     },
     others: httpPrograms,
   },
@@ -119,8 +138,7 @@ async function runOne(name: BenchName, options: BenchOptions): Promise<readonly 
     '',
     factsText(facts, others, options),
     '',
-    ...verdicts.map((verdict) => `- ${verdictText(verdict)}`),
-    '',
+    ...(verdicts.length === 0 ? [] : [...verdicts.map((verdict) => `- ${verdictText(verdict)}`), '']),
     `Raw data: \`results/${file}\``,
   ].join('\n')
   process.stdout.write(`\n${report}\n\n`)

@@ -28,7 +28,7 @@ import { Mirrors } from './gateway/mirror.ts'
 import { Guard } from './gateway/guard.ts'
 import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
-import { countRefused } from './gateway/no-call.ts'
+import { observeRefused } from './gateway/observe.ts'
 import { ownUrl } from './gateway/own-url.ts'
 import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
@@ -490,13 +490,12 @@ class RunningGateway implements Gateway {
   #listenerParts(): Omit<ListenerOptions, 'host' | 'port' | 'onCall'> {
     const { limits, timeouts, trustedPeers, name } = this.#config
     const { headMs, bodyMs, idleMs, stallMs } = timeouts
-    const routeCounters = this.#routeCounters
     return {
       ...{ name, clock: this.#clock, network: this.#network, sweeper: this.#sweeper, trustedPeers, connections: this.#connections },
       limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
       timeouts: { headMs, bodyMs, idleMs, stallMs },
       shared: this.#crew && 'first',
-      onRefused: (failed: Failure, peer: Peer) => countRefused(failed, peer, { ...this.#parts(), routeCounters }),
+      onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, this.#context as CallContext),
     }
   }
 

@@ -140,7 +140,7 @@ function requests(signal: NodeJS.Signals): Requests {
 /** Undefined: the access log cannot be had, and it has been said why. Apart from the start of the gateway, whose errors have the same codes. */
 function openTelemetry({ log }: Config, io: Io): OwnedTelemetry | undefined {
   try {
-    return createTelemetry({ format: log.format, access: log.access, version: version() })
+    return createTelemetry({ format: log.format, access: log.access, accessFormat: log.accessFormat, version: version() })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const hint = code === 'ENOENT' ? 'make its folder, or change log.access' : 'change log.access or its rights'

@@ -583,4 +583,6 @@ export interface LogConfig {
   readonly format: 'text' | 'json'
   /** Access log: `off`, `stdout`, or an absolute file path. Default `off`. */
   readonly access: string
+  /** Its lines are for people. Absent: JSON. */
+  readonly accessFormat?: 'text'
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Config } from './config.ts'
 import type { LoadResult } from './load.ts'
-import { LONG, SHORT } from '../../test/support/config-texts.ts'
+import { LONG, SERVER_REPORTS, SHORT } from '../../test/support/config-texts.ts'
 import { loadConfig, loadText } from './load.ts'
 
 const OPTIONS = { file: 'spillway.yaml', folder: '/srv/app' }
@@ -83,7 +83,7 @@ describe('good files', () => {
           drainTimeoutMs: 300_000,
           failoverGraceMs: 10_000,
           reserve: 0.2,
-          retries: { budget: 0.2, minPerSecond: 3 },
+          ...{ retries: { budget: 0.2, minPerSecond: 3 }, serverReports: SERVER_REPORTS },
         },
       ],
       queues: [
@@ -199,7 +199,7 @@ jobs: { path: /jobs/v1, publicUrl: https://api.example.com/x/, waitMax: 1m, hear
 trustedPeers: [10.0.0.0/8, "::1", "fd00::/8"]
 name: edge-1
 cors: { origins: [https://app.example.com], methods: [post], headers: [X-A], credentials: true, maxAge: 0s }
-log: { format: json, access: access.log }
+log: { format: json, access: access.log, accessFormat: text }
 drainTimeout: 0s
 `)
     const [spill, direct] = config.routes
@@ -235,7 +235,7 @@ drainTimeout: 0s
     assert.deepEqual([q?.rules.sideline, q?.pace, q?.shedFrom], [{ afterMs: 5000, share: 0.5 }, { intervalMs: 1000 }, 0.8])
     assert.deepEqual([config.pools[0]?.reserve, config.pools[0]?.retries], [0, { budget: 0.025, minPerSecond: 0 }])
     assert.deepEqual(spill?.spill, { enterMs: 0, leaveMs: 1000 })
-    assert.equal(config.log.access, '/srv/app/access.log')
+    assert.deepEqual(config.log, { format: 'json', access: '/srv/app/access.log', accessFormat: 'text' })
     assert.equal(config.jobs.publicUrl, 'https://api.example.com/x')
     assert.equal(config.store.path, '/var/lib/spillway')
   })

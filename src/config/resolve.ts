@@ -70,7 +70,7 @@ export function resolveConfig(file: ParsedFile, options: ResolveOptions): Config
     ...(file.requestId !== 'off' && { requestId: file.requestId }),
     ...(file.tracing !== 'off' && { tracing: file.tracing }),
     ...(cors && { cors }),
-    log: { format: file.log.format, access: resolveAccess(file.log.access, options.folder) },
+    log: resolveLog(file, options),
     drainTimeoutMs: file.drainTimeout,
     workers: resolveWorkers(file.workers, report),
     ...resolveGuard(file.guard, report),
@@ -87,6 +87,10 @@ function resolveWorkers(workers: ParsedFile['workers'], report: Report): number 
   if (workers > 1 && !isPossible)
     report.error({ path: ['workers'], message: `must be 1 here: only on Linux several threads can share the connections of an address` })
   return workers
+}
+
+function resolveLog({ log: { format, access, accessFormat } }: ParsedFile, { folder }: ResolveOptions): Config['log'] {
+  return { format, access: resolveAccess(access, folder), ...(accessFormat === 'text' && { accessFormat }) }
 }
 
 function resolveAccess(access: string, folder: string): string {

@@ -390,7 +390,8 @@ const log = z.strictObject({
     .string()
     .min(1)
     .default('off')
-    .describe('One JSON line per call and per attempt: `off`, `stdout`, or a file, relative to this one.'),
+    .describe('One line per call, per attempt of a job and per tunnel that is over: `off`, `stdout`, or a file, relative to this one.'),
+  accessFormat: z.enum(['json', 'text']).default('json').describe('Its lines: one JSON object each, or for people.'),
 })
 
 /** More than any machine that this was tried on has cores. */

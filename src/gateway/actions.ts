@@ -13,6 +13,7 @@ import type { FlatHeaders } from '../http1/message.ts'
 import { headerValues } from '../http1/message.ts'
 import { fieldLines } from '../http1/write.ts'
 import type { FieldEdits } from '../net/call.ts'
+import type { RefusalMark } from '../net/downstream-connection.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import { CallTrace } from '../telemetry/call-trace.ts'
 import type { LiveContext } from './context.ts'
@@ -41,6 +42,11 @@ function markId(call: DownstreamCall, { header, accept }: RequestIdConfig, { ran
   addMark(call, [header], [name, id])
   const drop = new Set([header])
   editAnswers(call, (lines) => `${withoutLines(lines, drop)}${name}: ${id}\r\n`)
+}
+
+/** Of a request of which nobody knows what it brought. Undefined: requests have no ids. */
+export function newMark({ config: { requestId }, random }: LiveContext): RefusalMark | undefined {
+  return requestId === undefined ? undefined : { name: canonicalName(requestId.header), id: newRequestId(random.bytes(REQUEST_ID_BYTES)) }
 }
 
 function markTrace(call: DownstreamCall, { start, accept }: TracingConfig, { random }: LiveContext): void {

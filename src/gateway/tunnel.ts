@@ -8,6 +8,7 @@ import { type Failure, failure } from '../core/errors.ts'
 import { forwardResponseHeaders, forwardTrailers } from '../core/headers/forward.ts'
 import { listHas } from '../http1/fields.ts'
 import { headerValues, type ResponseHead } from '../http1/message.ts'
+import { clientCloseFrame, FrameTracker } from '../http1/websocket-frames.ts'
 import { fieldLines, statusLine } from '../http1/write.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Loan } from '../net/output.ts'
@@ -16,9 +17,10 @@ import type { Pool } from '../pools/pool.ts'
 import type { Link, Server } from '../pools/server.ts'
 import type { TryNote } from '../telemetry/call-trace.ts'
 import { passHead } from './answer-head.ts'
+import { tunnelFacts } from './observe.ts'
 import type { Choice } from './choice.ts'
 import type { CallContext } from './context.ts'
-import { type End, JoinedSockets } from './joined-sockets.ts'
+import { type End, type Goodbye, JoinedSockets } from './joined-sockets.ts'
 import type { Tunnel, TunnelEnd } from './tunnels.ts'
 
 export interface TunnelRequest {
@@ -39,6 +41,10 @@ export function openTunnel(call: DownstreamCall, request: TunnelRequest, context
   if (typeof place === 'object') return sendFailure(call, place)
   new Handshake(call, { ...request, leave: place }, context).start()
 }
+
+/** RFC 6455, section 7.4.1. */
+const GOING_AWAY = 1001
+const MASK_BYTES = 4
 
 /** A server that could not be reached has done nothing: so many others are asked. */
 const TRIES_MIN = 3
@@ -113,12 +119,12 @@ class Handshake implements ResponseSink {
   }
 
   head(head: ResponseHead): void {
-    if (head.status >= 200 || head.status === 101) {
-      this.#noted?.head(head.status)
-      this.#request.choice?.answered(this.#server as Server, head)
-    }
+    if (head.status >= 200 || head.status === 101) this.#noted?.head(head.status)
     if (head.status === 101) return this.#join(head)
-    if (head.status >= 200) this.#call.closeAfter()
+    if (head.status >= 200) {
+      this.#request.choice?.answered(this.#server as Server, head)
+      this.#call.closeAfter()
+    }
     this.#answerConnection = head.connection
     passHead(this.#call, head)
   }
@@ -135,6 +141,7 @@ class Handshake implements ResponseSink {
         reused: false,
       })
     }
+    this.#request.choice?.answered(this.#server as Server, head)
     const headers = forwardResponseHeaders(head.headers, head.connection)
     if (!head.hasDate) headers.push('Date', this.#call.date)
     if (this.#call.head.expectContinue) this.#call.sendInformational(100, 'Continue', [])
@@ -146,22 +153,31 @@ class Handshake implements ResponseSink {
     const lines = fieldLines(headers)
     const edited = this.#call.editAnswer?.(lines, 101) ?? lines
     down.socket.write(`${statusLine(101, head.reason)}${edited}${fieldLines(['Connection', 'Upgrade', 'Upgrade', protocol])}\r\n`, 'latin1')
-    this.#open(down, up)
+    this.#open(down, up, protocol.toLowerCase() === 'websocket' ? this.#goodbye() : undefined)
   }
 
-  #open(down: End, up: End): void {
+  /** It goes away, as a client says that itself. */
+  #goodbye(): Goodbye {
+    const { random } = this.#context
+    return { frames: new FrameTracker(), words: () => clientCloseFrame(GOING_AWAY, random.bytes(MASK_BYTES)) }
+  }
+
+  #open(down: End, up: End, goodbye: Goodbye | undefined): void {
     const { route } = this.#request
     const pool = this.#pool
     const { sweeper, tunnels, config } = this.#context
     const server = this.#server as Server
     let why: TunnelEnd = 'peer'
     const idleMs = route.tunnels?.idleMs ?? config.timeouts.tunnelMs
+    const tell = this.#teller()
     const onClosed = (isIdle: boolean): void => {
       server.links.delete(link)
-      tunnels.delete(tunnel, isIdle ? 'idle' : why)
+      const because = isIdle ? 'idle' : why
+      tunnels.delete(tunnel, because)
+      tell?.(joined, because)
       this.#release()
     }
-    const joined = new JoinedSockets(down, up, { sweeper, idleMs, onClosed })
+    const joined = new JoinedSockets(down, up, { sweeper, idleMs, onClosed, goodbye })
     const tunnel: Tunnel = {
       pool,
       server,
@@ -178,6 +194,19 @@ class Handshake implements ResponseSink {
     const link: Link = { leave: () => undefined, cut: () => tunnel.end('left') }
     server.links.add(link)
     tunnels.add(tunnel)
+  }
+
+  /** Of its line in the access log. The request is not kept for that: a tunnel may be open for days. */
+  #teller(): ((joined: JoinedSockets, why: TunnelEnd) => void) | undefined {
+    const { telemetry, clock } = this.#context
+    if (!telemetry.accessLog) return undefined
+    const openedAt = clock.monotonic()
+    const opened = tunnelFacts(this.#call, this.#context)
+    const { pool, name: server } = this.#server as Server
+    return ({ bytesIn, bytesOut }, why) => {
+      const tookMs = clock.monotonic() - openedAt
+      telemetry.tunnel({ ...opened, at: clock.now(), pool, server, tookMs, bytesIn, bytesOut, why })
+    }
   }
 
   data(chunk: Buffer): boolean {

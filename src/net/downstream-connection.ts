@@ -13,7 +13,7 @@ import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { NetworkSocket } from '../ports/network.ts'
-import type { Peer } from './call.ts'
+import type { AnswerEditor, Peer } from './call.ts'
 import { DownstreamCall } from './downstream-call.ts'
 import { httpDate } from './http-date.ts'
 import { plainAddress } from './networks.ts'
@@ -28,9 +28,22 @@ export interface DownstreamOptions {
   readonly limits: HeadLimits & { readonly headBytesMax: Bytes }
   readonly timeouts: { readonly headMs: Millis; readonly bodyMs: Millis; readonly idleMs: Millis; readonly stallMs: Millis }
   readonly onCall: (call: DownstreamCall) => void
-  /** A request that never became a call: for counting and the access log. */
-  readonly onRefused: (failed: Failure, peer: Peer) => void
+  /** A request that never became a call: for counting and the access log. What is returned names it in its answer. */
+  readonly onRefused: (failed: Failure, peer: Peer) => RefusalMark | undefined
   readonly onClosed: (connection: DownstreamConnection) => void
+}
+
+/** The id of a request, and the field that it stands in. */
+export interface RefusalMark {
+  readonly name: string
+  readonly id: string
+}
+
+interface RefusedRequest {
+  /** Without content, also where the request is not worth more than its method (RFC 9110, section 9.3.2). */
+  readonly toHead: boolean
+  readonly requestId: string | undefined
+  readonly edit: AnswerEditor
 }
 
 /** What may arrive behind a request while it is answered; more stays in the kernel. */
@@ -249,7 +262,9 @@ export class DownstreamConnection implements Sweepable {
   /** The call is counted by its owner, with the status that we answered for it. */
   #refuseCall(call: DownstreamCall, failed: Failure): void {
     call.status = ERRORS[failed.code].status
-    this.#answerRefusal(failed, call.head.method === 'HEAD')
+    const { requestId } = call.log
+    const edit: AnswerEditor = (lines, status) => call.editAnswer?.(lines, status) ?? lines
+    this.#answerRefusal(failed, { toHead: call.head.method === 'HEAD', requestId, edit })
   }
 
   #awaitBody(call: DownstreamCall): void {
@@ -340,27 +355,20 @@ export class DownstreamConnection implements Sweepable {
   }
 
   #refuse(failed: Failure): void {
-    this.#options.onRefused(failed, this.peer)
+    const mark = this.#options.onRefused(failed, this.peer)
     const input = this.#input ?? EMPTY
-    this.#answerRefusal(failed, input.toString('latin1', leadingLineEnd(input), HEAD_START.length + 2).startsWith(HEAD_START))
+    const toHead = input.toString('latin1', leadingLineEnd(input), HEAD_START.length + 2).startsWith(HEAD_START)
+    const edit: AnswerEditor = (lines) => (mark === undefined ? lines : `${lines}${mark.name}: ${mark.id}\r\n`)
+    this.#answerRefusal(failed, { toHead, requestId: mark?.id, edit })
   }
 
-  /** `toHead`: without content, also where the request is not worth more than its method (RFC 9110, section 9.3.2). */
-  #answerRefusal(failed: Failure, toHead: boolean): void {
+  #answerRefusal(failed: Failure, { toHead, requestId, edit }: RefusedRequest): void {
     const kind = ERRORS[failed.code]
-    const body = JSON.stringify(problem(failed))
-    const headers = fieldLines([
-      ...[
-        'Content-Type',
-        'application/problem+json',
-        'Cache-Control',
-        'private, no-store',
-        'Proxy-Status',
-        proxyStatus(this.name, kind.proxy),
-      ],
-      ...['Date', this.date, 'Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'],
-    ])
-    this.#out.write(`${statusLine(kind.status, reasonPhrase(kind.status))}${headers}\r\n${toHead ? '' : body}`)
+    const body = JSON.stringify(problem(failed, requestId === undefined ? {} : { requestId }))
+    const said = ['Content-Type', 'application/problem+json', 'Cache-Control', 'private, no-store']
+    const fields = edit(fieldLines([...said, 'Proxy-Status', proxyStatus(this.name, kind.proxy), 'Date', this.date]), kind.status)
+    const framing = fieldLines(['Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'])
+    this.#out.write(`${statusLine(kind.status, reasonPhrase(kind.status))}${fields}${framing}\r\n${toHead ? '' : body}`)
     this.#linger()
   }
 

@@ -51,6 +51,8 @@ export class Listener {
   /** They count as connections, and have no request yet. */
   readonly #arriving = new Set<Arriving>()
   readonly #options: ListenerOptions
+  /** One for all of them: thousands may be idle. */
+  readonly #forConnections: DownstreamOptions
   readonly #trusted: BlockList
   readonly #busyAnswer: string
   #idleListener: (() => void) | undefined
@@ -61,6 +63,7 @@ export class Listener {
 
   private constructor(options: ListenerOptions) {
     this.#options = options
+    this.#forConnections = { ...options, onClosed: (connection) => this.#onClosed(connection) }
     this.#trusted = networkList(options.trustedPeers)
     this.#busyAnswer = busyAnswer(options.name)
   }
@@ -173,7 +176,7 @@ export class Listener {
     const port = source?.port ?? socket.remotePort ?? 0
     const trusted = this.#options.trustedPeers.length > 0 && this.#isTrusted(address)
     const peer = { address, port, trusted, secure, clientCert, destination }
-    const connection = new DownstreamConnection(socket, peer, { ...this.#options, onClosed: this.#onClosed })
+    const connection = new DownstreamConnection(socket, peer, this.#forConnections)
     this.#connections.add(connection)
     if (this.#draining) connection.drain()
   }
@@ -197,7 +200,7 @@ export class Listener {
     socket.end(this.#busyAnswer)
   }
 
-  readonly #onClosed = (connection: DownstreamConnection): void => {
+  #onClosed(connection: DownstreamConnection): void {
     if (!this.#connections.delete(connection)) return
     this.#options.connections.open.give()
     this.#lookWhetherIdle()

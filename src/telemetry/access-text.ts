@@ -1,9 +1,9 @@
 /**
- * Access and attempt lines as JSON, one object per line. Written by hand because they are made once per call:
+ * Access, attempt and tunnel lines as JSON, one object per line. Written by hand because they are made once per call:
  * numbers and fixed words go in as they are, only what a client or a file wrote is quoted.
  */
 import type { EpochMillis } from '../lib/units.ts'
-import type { AccessLine, AttemptLine, TryLine } from './telemetry.ts'
+import type { AccessLine, AttemptLine, TryLine, TunnelLine } from './telemetry.ts'
 
 let lastAt = -1
 let lastTime = ''
@@ -57,5 +57,14 @@ export function attemptText(line: AttemptLine): string {
     `{"time":"${isoTime(line.at)}","type":"attempt","pool":${JSON.stringify(line.pool)},"server":${JSON.stringify(line.server)}` +
     `,"route":${JSON.stringify(line.route)}${optional('job', line.job)},"attempt":${line.attempt},"outcome":${JSON.stringify(line.outcome)}` +
     `${optional('status', line.status)},"tookMs":${millis(line.tookMs)}${optional('requestId', line.requestId)}${optional('traceId', line.traceId)}}`
+  )
+}
+
+export function tunnelText(line: TunnelLine): string {
+  return (
+    `{"time":"${isoTime(line.at)}","type":"tunnel","peer":${JSON.stringify(line.peer)}${optional('client', line.client)}` +
+    `,"path":${JSON.stringify(line.path)},"route":${JSON.stringify(line.route)},"pool":${JSON.stringify(line.pool)}` +
+    `,"server":${JSON.stringify(line.server)},"tookMs":${millis(line.tookMs)},"bytesIn":${line.bytesIn},"bytesOut":${line.bytesOut}` +
+    `,"why":"${line.why}"${optional('requestId', line.requestId)}${optional('traceId', line.traceId)}}`
   )
 }

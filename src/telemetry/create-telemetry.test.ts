@@ -7,7 +7,7 @@ import { systemClock } from '../ports/system.ts'
 import { createTelemetry } from './create-telemetry.ts'
 import { METRICS } from './names.ts'
 import { storeTelemetry } from './store-events.ts'
-import type { AccessLine } from './telemetry.ts'
+import type { AccessLine, TryLine, TunnelLine } from './telemetry.ts'
 
 const call: AccessLine = {
   at: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
@@ -25,6 +25,11 @@ const call: AccessLine = {
   secure: true,
   requestId: 'r-1',
   tries: [{ server: 'a:1', atMs: 0.5, outcome: 'answered', status: 200, reused: false, connectMs: 0.25, bytesUp: 1, bytesDown: 2 }],
+}
+
+const tunnel: TunnelLine = {
+  ...{ at: call.at, peer: '127.0.0.1', path: '/chat', route: '/*', pool: 'api', server: 'a:1' },
+  ...{ tookMs: 3_599_000, bytesIn: 5, bytesOut: 6, why: 'idle' },
 }
 
 test('json: one object per event with time, level, type and its fields', async () => {
@@ -100,6 +105,74 @@ test('access and attempt lines are JSON objects in a file', async () => {
       { time, type: 'attempt', pool: 'api', server: 'a:1', route: 'r', job: 'j1', attempt: 2, outcome: 'retry', status: 500, tookMs: 3 },
     ],
   )
+  rmSync(folder, { recursive: true })
+})
+
+test('access, attempt and tunnel lines for people: one line each, whatever a client wrote', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'spillway-access-'))
+  const file = path.join(folder, 'access.log')
+  const telemetry = createTelemetry({ format: 'json', access: file, accessFormat: 'text', write: () => {} })
+  const { tries: _, ...plain } = call
+  telemetry.access(call)
+  telemetry.access({
+    ...plain,
+    path: '/a\n2026 ok',
+    tookMs: 2345,
+    pool: 'api',
+    server: 'b:2',
+    client: '10.0.0.9',
+    waitMs: 12.34,
+    error: 'no_server',
+  })
+  telemetry.access({
+    ...plain,
+    tries: [{ ...(call.tries?.[0] as TryLine), outcome: 'connection_reset', status: undefined, tookMs: 3 }, ...(call.tries ?? [])],
+  })
+  telemetry.access({
+    ...plain,
+    method: '',
+    path: '',
+    route: '',
+    mode: '',
+    status: 400,
+    end: 'refused',
+    error: 'bad_request',
+    job: undefined,
+  })
+  telemetry.attempt({
+    at: call.at,
+    pool: 'api',
+    server: 'a:1',
+    route: '/r',
+    job: 'j1',
+    attempt: 2,
+    outcome: 'retry',
+    status: 500,
+    tookMs: 3,
+  })
+  telemetry.tunnel(tunnel)
+  await telemetry.close()
+  const time = '2026-01-02T03:04:05.006Z'
+  assert.deepEqual(readFileSync(file, 'utf8').trimEnd().split('\n'), [
+    `${time} 127.0.0.1 POST "/say \\"hi\\"" 202 accepted 1.2ms in 200 out 300 route "POST /reports" queue job j1 tls id r-1`,
+    `${time} 127.0.0.1 POST "/a\\n2026 ok" 202 accepted 2.3s in 200 out 300 route "POST /reports" queue pool api server b:2 client 10.0.0.9 job j1 error no_server waited 12.3ms tls id r-1`,
+    `${time} 127.0.0.1 POST "/say \\"hi\\"" 202 accepted 1.2ms in 200 out 300 route "POST /reports" queue job j1 tries a:1 connection_reset 3ms, a:1 200 tls id r-1`,
+    `${time} 127.0.0.1 - 400 refused 1.2ms in 200 out 300 error bad_request tls id r-1`,
+    `${time} attempt 2 retry 500 3ms route /r pool api server a:1 job j1`,
+    `${time} 127.0.0.1 tunnel /chat over (idle) 60min in 5 out 6 route /* pool api server a:1`,
+  ])
+  rmSync(folder, { recursive: true })
+})
+
+test('a tunnel that is over is one JSON object', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'spillway-access-'))
+  const file = path.join(folder, 'access.log')
+  const telemetry = createTelemetry({ format: 'text', access: file, write: () => {} })
+  telemetry.tunnel({ ...tunnel, client: '10.0.0.9', requestId: 'r', traceId: 't' })
+  await telemetry.close()
+  const { at: _, ...fields } = tunnel
+  const more = { time: '2026-01-02T03:04:05.006Z', type: 'tunnel', client: '10.0.0.9', requestId: 'r', traceId: 't' }
+  assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), { ...more, ...fields })
   rmSync(folder, { recursive: true })
 })
 

@@ -3,18 +3,21 @@
  * Nothing in here waits for a disk or a reader: what they cannot take is dropped and counted; the last words before a fatal exit are not.
  */
 import type { EpochMillis } from '../lib/units.ts'
-import { accessText, attemptText } from './access-text.ts'
+import { accessPlain, attemptPlain, tunnelPlain } from './access-plain.ts'
+import { accessText, attemptText, tunnelText } from './access-text.ts'
 import { createEventText, eventLevel, type EventText } from './event-text.ts'
 import { LineWriter } from './line-writer.ts'
 import { createMetrics } from './metrics.ts'
 import { METRICS, type MetricName } from './names.ts'
 import { registerProcessMetrics } from './process-metrics.ts'
-import type { AccessLine, AttemptLine, Counter, GatewayEvent, Metrics, Telemetry } from './telemetry.ts'
+import type { AccessLine, AttemptLine, Counter, GatewayEvent, Metrics, Telemetry, TunnelLine } from './telemetry.ts'
 
 export interface TelemetryOptions {
   readonly format: 'text' | 'json'
   /** `off`, `stdout`, or a file's path. */
   readonly access: string
+  /** Default `json`. */
+  readonly accessFormat?: 'text' | 'json' | undefined
   /** Takes event lines; standard output when absent. */
   readonly write?: (line: string) => void
   readonly version?: string
@@ -66,6 +69,15 @@ function keptText(type: string, kept: number): GatewayEvent {
   return { type: 'warning', message: `${kept} more events of type ${type} came within a second and were only counted` }
 }
 
+interface LineTexts {
+  access(line: AccessLine): string
+  attempt(line: AttemptLine): string
+  tunnel(line: TunnelLine): string
+}
+
+const JSON_LINES: LineTexts = { access: accessText, attempt: attemptText, tunnel: tunnelText }
+const PLAIN: LineTexts = { access: accessPlain, attempt: attemptPlain, tunnel: tunnelPlain }
+
 class GatewayTelemetry implements OwnedTelemetry {
   readonly metrics: Metrics
   readonly accessLog: boolean
@@ -75,6 +87,7 @@ class GatewayTelemetry implements OwnedTelemetry {
   private readonly throttle: EventThrottle
   private readonly eventWriter: LineWriter | undefined
   private readonly accessWriter: LineWriter | undefined
+  private readonly lines: LineTexts
   private readonly writeEvent: (line: string) => void
   private readonly stopSampling: () => void
   /** By name and labels. Event types, queues and outcomes are few. */
@@ -86,6 +99,7 @@ class GatewayTelemetry implements OwnedTelemetry {
     this.now = options.now ?? Date.now
     this.metrics = createMetrics(options.seriesMax === undefined ? {} : { seriesMax: options.seriesMax })
     this.accessLog = options.access !== 'off'
+    this.lines = options.accessFormat === 'text' ? PLAIN : JSON_LINES
     this.throttle = new EventThrottle(options.eventsPerSecond ?? EVENTS_PER_SECOND)
     const bufferedMax = options.bufferedMax ?? BUFFERED_MAX
     const dropped = (name: MetricName) => {
@@ -117,11 +131,15 @@ class GatewayTelemetry implements OwnedTelemetry {
   }
 
   access(line: AccessLine): void {
-    this.accessWriter?.write(accessText(line))
+    this.accessWriter?.write(this.lines.access(line))
   }
 
   attempt(line: AttemptLine): void {
-    this.accessWriter?.write(attemptText(line))
+    this.accessWriter?.write(this.lines.attempt(line))
+  }
+
+  tunnel(line: TunnelLine): void {
+    this.accessWriter?.write(this.lines.tunnel(line))
   }
 
   flushSync(): void {

@@ -179,6 +179,25 @@ export interface AttemptLine {
   readonly traceId?: string | undefined
 }
 
+/** One for each tunnel, when it is over. */
+export interface TunnelLine {
+  readonly at: EpochMillis
+  readonly peer: string
+  readonly client?: string | undefined
+  readonly path: string
+  readonly route: string
+  readonly pool: string
+  readonly server: string
+  /** Since its 101. */
+  readonly tookMs: Millis
+  /** What came from the client, and what it was sent. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly why: string
+  readonly requestId?: string | undefined
+  readonly traceId?: string | undefined
+}
+
 export interface Counter {
   inc(by?: number): void
 }
@@ -236,9 +255,10 @@ export interface GaugeSample {
 
 export interface Telemetry {
   readonly metrics: Metrics
-  /** False: callers need not build access and attempt lines. */
+  /** False: callers need not build access, attempt and tunnel lines. */
   readonly accessLog: boolean
   event(event: GatewayEvent): void
   access(line: AccessLine): void
   attempt(line: AttemptLine): void
+  tunnel(line: TunnelLine): void
 }

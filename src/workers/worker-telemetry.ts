@@ -33,6 +33,8 @@ export function createWorkerTelemetry(accessLog: boolean, clock: Clock, tell: (m
       if (lines.length >= LINES_MAX) flush()
     },
     attempt: () => undefined,
+    // Tunnels are the chief's.
+    tunnel: () => undefined,
   }
   return { telemetry, quiet: { ...telemetry, event: () => undefined }, flush }
 }

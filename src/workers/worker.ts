@@ -12,7 +12,7 @@ import { Guard } from '../gateway/guard.ts'
 import { descriptorShare, memoryShare } from '../gateway/guard-signals.ts'
 import { Hedges } from '../gateway/hedge.ts'
 import { Mirrors } from '../gateway/mirror.ts'
-import { countRefused } from '../gateway/no-call.ts'
+import { observeRefused } from '../gateway/observe.ts'
 import { redirectCall } from '../gateway/redirect.ts'
 import { RouteCounters } from '../gateway/route-counters.ts'
 import { LearntSessions, Sticky } from '../gateway/sticky.ts'
@@ -254,8 +254,7 @@ export class RunningWorker {
       },
       onCall: (call: DownstreamCall) =>
         redirect === undefined ? handleHere(call, this.#context) : redirectCall(call, redirect, this.#context),
-      onRefused: (failed: Failure, peer: Peer) =>
-        countRefused(failed, peer, { clock, telemetry: this.#told.telemetry, routeCounters: this.#parts.routeCounters }),
+      onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, this.#context),
       ...(reception && { reception }),
     })
   }

@@ -69,6 +69,54 @@ export const IMPORT_CASES: readonly ImportCase[] = [
     left: ['limit_req_zone', 'limit_req', 'allow', 'deny', 'location'],
     refused: [get('/admin/x')],
   },
+  {
+    file: 'conditions.conf',
+    requests: [
+      ...[
+        get('/old/v1/x?y=1'),
+        get('/old/v2'),
+        get('/old/v1/x?debug=1'),
+        get('/moved/a?b=c'),
+        get('/moved/here/a'),
+        get('/read/x'),
+        post('/read/x'),
+      ],
+      ...[
+        { path: '/old/', headers: { 'user-agent': 'a BadBot 1' } },
+        { path: '/old/', headers: { 'user-agent': 'badbot' } },
+        get('/copies'),
+      ],
+    ],
+    left: [],
+    refused: [],
+  },
+  {
+    file: 'rules.cfg',
+    requests: [
+      ...[
+        { method: 'HEAD', path: '/up' },
+        get('/open'),
+        get('/fine'),
+        post('/fine'),
+        get('/away/x?y=1'),
+        get('/api/x?y=1'),
+        get('/api/private/x'),
+        post('/api/'),
+      ],
+      ...[
+        { method: 'DELETE', path: '/open' },
+        { method: 'DELETE', path: '/x' },
+        { method: 'DELETE', path: '/api/x' },
+      ],
+      ...[
+        { path: '/', headers: { 'x-kind': 'internal' } },
+        { path: '/api/x', headers: { 'x-kind': 'internal', 'x-debug': '1' } },
+      ],
+      { path: '/api/x', headers: { 'x-kind': 'legacy-1' } },
+    ],
+    left: [],
+    refused: [],
+  },
   { file: 'balanced.cfg', times: 12, requests: [get('/'), get('/a'), post('/b')], left: [], refused: [] },
   {
     file: 'services.cfg',

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startOrigin } from '../../bench/arms.ts'
+import { Clients } from '../../bench/direct/clients.ts'
+import { idleTable, latencyTable } from '../../bench/direct/tables.ts'
 import { findProgram, workFolder } from '../../bench/machine.ts'
 import { metricSum } from '../../bench/metrics.ts'
 import { parseOptions } from '../../bench/options.ts'
@@ -95,7 +97,7 @@ test('self time is summed by function, idle time left out', () => {
 
 test('options are checked', () => {
   assert.equal(parseOptions(['--only', 'queue', '--rounds', '2']).rounds, 2)
-  assert.throws(() => parseOptions(['--only', 'nothing']), /--only takes direct, queue/)
+  assert.throws(() => parseOptions(['--only', 'nothing']), /--only takes direct, latency, idle, queue/)
   assert.throws(() => parseOptions(['--seconds', '0']), /--seconds takes a whole number from 1/)
 })
 
@@ -119,4 +121,45 @@ test('canary: a load that meets a 404 is void, the same against a 200 is not', {
     await origin.started.stop()
     folder.remove()
   }
+})
+
+test('canary: paced and held clients notice when they are not served', {
+  skip: missing.length > 0 && `${missing} not installed`,
+}, async () => {
+  const folder = workFolder()
+  const clients = new Clients({ loadCores: 0 })
+  const origin = await startOrigin(0, folder.path)
+  const pace = { perSecond: 200, seconds: 1, connections: 4 }
+  try {
+    const good = await clients.pace({ url: `${origin.url}/32`, ...pace })
+    assert.deepEqual([good.due, good.answered], [200, 200])
+    assert.ok(good.p50Ms > 0 && good.p50Ms <= good.p99Ms && good.p99Ms <= good.maxMs)
+    const bad = await clients.pace({ url: `${origin.url}/missing`, ...pace })
+    assert.deepEqual([bad.due, bad.answered], [200, 0])
+    assert.equal(await clients.hold(`${origin.url}/32`, 40), 40)
+    assert.equal(await clients.letGo(), 40)
+    await clients.hold(`${origin.url}/32`, 3)
+    await origin.started.stop()
+    assert.equal(await clients.hold(`${origin.url}/32`, 5), 0)
+    assert.equal(await clients.letGo(), 0)
+  } finally {
+    await clients.stop()
+    await origin.started.stop()
+    folder.remove()
+  }
+})
+
+test('latency and idle connections: void runs do not count', () => {
+  const latency = { arm: 'a', round: 1, perSecond: 100, cpu: 0.25, due: 9, answered: 9, p50Ms: 1, maxMs: 3 }
+  const lines = latencyTable([
+    { ...latency, void: false, p99Ms: 2 },
+    { ...latency, void: true, p99Ms: 900 },
+  ]).split('\n')
+  assert.equal(lines[2], '| a | 100 | 1.00 | 2.00 | 3.0 | 25 | 1 (1 void) |')
+  const idle = { arm: 'a', over: 'plain', round: 1, connections: 1024, rssBefore: 2 ** 20 } as const
+  const rows = idleTable([
+    { ...idle, void: false, rssIdle: 3 * 2 ** 20 },
+    { ...idle, void: true, rssIdle: 900 * 2 ** 20 },
+  ]).split('\n')
+  assert.equal(rows[2], '| plain, a | 2.0 | 1 | 3 | 1 (1 void) |')
 })

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import type { Config } from '../../src/config/config.ts'
 import { type GatewayRig, startGatewayRig } from '../support/gateway-rig.ts'
 import { type Answer, ask } from '../support/http-client.ts'
+import { rawAsk } from '../support/raw-client.ts'
 import { testRoute } from '../support/test-config.ts'
 import { startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
@@ -60,6 +61,25 @@ test('each request has an id of its own: the server gets it, the client, the log
   assert.equal(ids.size, 4)
   await until('all are logged', () => all.rig.access.length === 4)
   for (const id of ids) assert.ok(all.rig.access.some(({ requestId }) => requestId === id))
+})
+
+test('what cannot be read has an id as well, in its answer and in the log', async () => {
+  await using all = await scene({ requestId: { header: 'x-call', accept: 'anyone' } })
+  const whole = await rawAsk(all.rig.port, 'GET / HTTP/1.1\r\nHost: a\r\nX-Call: mine\r\nContent-Length: x\r\n\r\n')
+  const cut = await rawAsk(all.rig.port, 'POST / HTTP/1.1\r\nHost: a\r\nX-Call: mine\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n')
+  assert.match(whole.header('x-call') ?? '', ID)
+  assert.equal(cut.header('x-call'), 'mine', 'that one was a call, and what it brought is known')
+  for (const answer of [whole, cut]) {
+    assert.deepEqual([answer.status, JSON.parse(answer.body.toString()).requestId], [400, answer.header('x-call')])
+  }
+  await until('both are logged', () => all.rig.access.length === 2)
+  assert.deepEqual(all.rig.access.map(({ requestId }) => requestId).sort(), [whole.header('x-call'), 'mine'].sort())
+})
+
+test('where requests have no ids, what cannot be read has none', async () => {
+  await using all = await scene({})
+  const answer = await rawAsk(all.rig.port, 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n')
+  assert.deepEqual([answer.status, JSON.parse(answer.body.toString()).requestId], [400, undefined])
 })
 
 test('one that comes is taken over from those who may, if it is one', async () => {

@@ -6,7 +6,7 @@ import { tokensOf } from '../../src/gateway/sticky.ts'
 import { type Answer, ask } from '../support/http-client.ts'
 import { type PoolsRig, type PoolsRigOptions, startPoolsRig } from '../support/pools-rig.ts'
 import { OK, startRawServer } from '../support/raw-server.ts'
-import { RawClient } from '../support/raw-client.ts'
+import { RawClient, rawAsk } from '../support/raw-client.ts'
 import { testPool, testQueue, testRoute } from '../support/test-config.ts'
 import { startTestServer } from '../support/test-server.ts'
 import { startGatewayRig } from '../support/gateway-rig.ts'
@@ -356,6 +356,21 @@ test('upgrades obey the cookie, and get one with their 101', async (t) => {
     assert.doesNotMatch(again, /Set-Cookie/)
   }
   for (const { heads } of servers) assert.ok(heads.every((head) => !/^cookie:/im.test(head)))
+})
+
+test('a server that switches to what nobody offered is no home for anybody', async (t) => {
+  const server = await startRawServer((connection) => {
+    connection.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n')
+  })
+  t.after(() => server[Symbol.asyncDispose]())
+  await using rig = await startGatewayRig([], {
+    routes: [route()],
+    config: { pools: [testPool('a', [server.port])], queues: [], sticky: { keys: [K1] } },
+  })
+  const answer = await rawAsk(rig.port, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n')
+  assert.deepEqual([answer.status, answer.header('set-cookie')], [502, undefined])
+  const metrics = (await ask(`http://127.0.0.1:${rig.gateway.admin.port}/metrics`)).text
+  assert.doesNotMatch(metrics, /^spillway_sticky_total/m)
 })
 
 test('a request that becomes a job is not sticky, and its server does not see the cookie either', async () => {

@@ -6,6 +6,7 @@ import type { PoolConfig, RouteConfig } from '../../src/config/config.ts'
 import { type GatewayRig, startGatewayRig } from '../support/gateway-rig.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { testRoute } from '../support/test-config.ts'
+import type { TunnelLine } from '../../src/telemetry/telemetry.ts'
 import { until } from '../support/until.ts'
 
 const UPGRADE = 'GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n'
@@ -122,6 +123,22 @@ test('they are opened no faster than the route says', async (t) => {
   assert.deepEqual(clients.map(statusOf), [101, 101, 503])
   assert.match(clients[2]?.text ?? '', /tunnels_too_fast/)
   assert.match(clients[2]?.text ?? '', /\r\nRetry-After: [1-9]\d\r\n/)
+})
+
+test('when a tunnel is over a line says how long it was open, how much went each way, and why it ended', async (t) => {
+  const it = await scene(t)
+  const client = await it.open()
+  assert.equal(it.rig.tunnels.length, 0)
+  client.write('hello')
+  await client.untilText('\r\n\r\nhello')
+  client.socket.end()
+  const over: readonly TunnelLine[] = it.rig.tunnels
+  await until('it is over', () => over.length > 0)
+  const { at, tookMs, ...line } = over[0] as TunnelLine
+  assert.ok(tookMs > 0 && tookMs < Date.now() - at + 60_000)
+  const server = `127.0.0.1:${it.servers[0]?.port}`
+  const facts = { peer: '127.0.0.1', path: '/chat', route: '/*', pool: 'api', server, requestId: undefined, traceId: undefined }
+  assert.deepEqual(line, { ...facts, bytesIn: 5, bytesOut: 8, why: 'peer' }, 'hello, and hello and bye')
 })
 
 test('an answer that is no 101 takes no place', async (t) => {

@@ -94,8 +94,9 @@ export function gatewayReader(): Reader {
         },
       })
     }
-    const onRefused = (failed: Failure): void => {
+    const onRefused = (failed: Failure): undefined => {
       refusal = failed.detail ?? failed.code
+      return undefined
     }
     const socket = new MemorySocket()
     const peer = { address: '127.0.0.1', port: 1, trusted: false }

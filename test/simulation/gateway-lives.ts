@@ -194,6 +194,7 @@ function telemetryOf(world: World, gauges: Map<string, () => Iterable<{ readonly
     },
     access: () => undefined,
     attempt: () => undefined,
+    tunnel: () => undefined,
   }
 }
 

@@ -38,3 +38,6 @@ routes:
     allow: [prefer, idempotency-key, key, delay]
 limits: { head: 32KiB, jobBody: 1MiB, result: 16MiB, spillCopy: 64KiB, buffered: 256MiB }
 `
+
+/** What a pool heeds where the file says nothing of it. */
+export const SERVER_REPORTS = { load: { floor: 0.1, expireMs: 10_000 }, drain: { maxMs: 300_000 } }

@@ -3,7 +3,7 @@ import type { Config, PoolConfig, RouteConfig } from '../../src/config/config.ts
 import type { Gateway } from '../../src/gateway-options.ts'
 import { startGateway } from '../../src/gateway.ts'
 import type { PoolStatus } from '../../src/admin/status.ts'
-import type { AccessLine, AttemptLine, GatewayEvent } from '../../src/telemetry/telemetry.ts'
+import type { AccessLine, AttemptLine, GatewayEvent, TunnelLine } from '../../src/telemetry/telemetry.ts'
 import { ask } from './http-client.ts'
 import { recordingTelemetry } from './jobs-rig.ts'
 import { testConfig, testPool, testQueue, testRoute } from './test-config.ts'
@@ -18,6 +18,8 @@ export interface GatewayRig extends AsyncDisposable {
   /** One line for each call that has ended. */
   readonly access: AccessLine[]
   readonly attempts: AttemptLine[]
+  /** Of tunnels that are over. */
+  readonly tunnels: TunnelLine[]
   /** The pool `api`, as the admin address tells. */
   pool(): Promise<PoolStatus>
   /** Waits until every slot and every tunnel's place is free again and nobody waits. */
@@ -52,7 +54,8 @@ export async function startGatewayRig(ports: readonly number[], options: Gateway
   const events: GatewayEvent[] = []
   const access: AccessLine[] = []
   const attempts: AttemptLine[] = []
-  const gateway = await startGateway(config, { telemetry: recordingTelemetry(events, access, attempts) })
+  const tunnels: TunnelLine[] = []
+  const gateway = await startGateway(config, { telemetry: recordingTelemetry(events, access, attempts, tunnels) })
   const port = gateway.listeners[0]?.port as number
   const pool = async (): Promise<PoolStatus> => {
     const status = (await ask(`http://127.0.0.1:${gateway.admin.port}/status`)).json() as unknown as { pools: PoolStatus[] }
@@ -68,6 +71,7 @@ export async function startGatewayRig(ports: readonly number[], options: Gateway
     events,
     access,
     attempts,
+    tunnels,
     pool,
     untilIdle: () =>
       until('no slot is taken', async () => {

@@ -28,7 +28,7 @@ import { Failovers } from '../../src/pools/failovers.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type { JobStore, NewJob, StoredJob } from '../../src/ports/job-store.ts'
 import { systemClock, systemNetwork, systemRandom, systemResolver } from '../../src/ports/system.ts'
-import type { AccessLine, AttemptLine, GatewayEvent, Telemetry } from '../../src/telemetry/telemetry.ts'
+import type { AccessLine, AttemptLine, GatewayEvent, Telemetry, TunnelLine } from '../../src/telemetry/telemetry.ts'
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
 import { Webhooks } from '../../src/webhooks/webhooks.ts'
@@ -201,7 +201,12 @@ function newJob(queue: QueueConfig, change: Partial<NewJob>): NewJob {
   }
 }
 
-export function recordingTelemetry(events: GatewayEvent[], access: AccessLine[] = [], attempts: AttemptLine[] = []): Telemetry {
+export function recordingTelemetry(
+  events: GatewayEvent[],
+  access: AccessLine[] = [],
+  attempts: AttemptLine[] = [],
+  tunnels: TunnelLine[] = [],
+): Telemetry {
   const telemetry = createTelemetry({ format: 'text', access: 'off', write: () => undefined })
   return {
     metrics: telemetry.metrics,
@@ -209,6 +214,7 @@ export function recordingTelemetry(events: GatewayEvent[], access: AccessLine[] 
     event: (event) => void events.push(event),
     access: (line) => void access.push(line),
     attempt: (line) => void attempts.push(line),
+    tunnel: (line) => void tunnels.push(line),
   }
 }
 

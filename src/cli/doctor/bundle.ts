@@ -49,6 +49,7 @@ export async function supportBundle(config: Config, admin: AdminAddress, environ
 /** Undefined members are not written. */
 async function lastLines({ log, jobs }: Config, redaction: Redaction): Promise<Record<string, unknown>> {
   if (log.access === 'off' || log.access === 'stdout') return { missing: `log.access is ${log.access}` }
+  if (log.accessFormat === 'text') return { missing: 'log.accessFormat is text; what is secret in lines for people cannot be told' }
   try {
     const text = await tail(log.access)
     const read = text

@@ -57,7 +57,7 @@ function wordsOf(line: string): string[] | string {
       const end = endOfQuote(line, i)
       if (end < 0) return 'a quote is not ended'
       const quoted = line.slice(i + 1, end)
-      word = (word ?? '') + (c === '"' ? quoted.replaceAll(/\\(["\\$])/g, '$1') : quoted)
+      word = (word ?? '') + (c === '"' ? quoted.replaceAll(/\\(.)/g, (_, found: string) => escaped(found)) : quoted)
       i = end
     } else word = (word ?? '') + c
   }

@@ -10,7 +10,7 @@ import type { Statement } from './haproxy-parse.ts'
 import { leftReason, needlessReason } from './haproxy-words.ts'
 import { answered } from './nginx-values.ts'
 import { pathsOf } from './nginx-words.ts'
-import { restricted } from './rules.ts'
+import { needed, restricted } from './rules.ts'
 
 export interface Target {
   /** Undefined: of the rule that leads there. */
@@ -102,7 +102,13 @@ export class SectionRules {
       response.push(action.change)
       return undefined
     }
-    if (action.kind !== 'request') return this.#answering(line, conditions, action)
+    const strange = this.#changedIn(words.join(' '))
+    if (action.kind !== 'request')
+      return this.#answering(line, conditions, strange === undefined ? action : { kind: 'refuse', reason: strange })
+    if (strange !== undefined && !action.change.names.includes('path')) {
+      this.#draft.left(line, strange)
+      return undefined
+    }
     if (typeof conditions === 'string') {
       this.#draft.left(line, conditions)
       // Where it is not known whose path is another one, nobody's way is known.
@@ -113,6 +119,13 @@ export class SectionRules {
     this.#differs(line, conditions)
     for (const name of action.change.names) this.#changed.add(name)
     return { line, conditions, action }
+  }
+
+  /** Values are made of what came here, whatever was changed before. */
+  #changedIn(text: string): string | undefined {
+    const isPath = this.#changed.has('path') && /%\[(path|url|capture)|%H[PU]/.test(text)
+    const isHost = this.#changed.has('host') && /%\[(req\.)?hdr\(host\)/i.test(text)
+    return isPath || isHost ? `it tells of the ${isPath ? 'path' : 'host'} after a line that changes it` : undefined
   }
 
   #left(line: Statement): undefined {
@@ -163,7 +176,7 @@ export class SectionRules {
         const own: readonly Rule[] | undefined = rules && this.#ownRules(step, condition, rules, allowed)
         // Who is excepted goes on as if the step were not there.
         const excepted: readonly Rule[] | undefined = rules && restricted(rules, condition.but)
-        rules = own && excepted && rules && [...(condition.but.length > 0 ? excepted : []), ...own, ...rules]
+        rules = own && excepted && rules && needed([...(condition.but.length > 0 ? excepted : []), ...own, ...rules])
         if (rules !== undefined && rules.length > RULES_MAX) return undefined
       }
     }

@@ -198,6 +198,16 @@ for (const back of [
   })
 }
 
+test('a field that tells of the path after it was rewritten is left: here it would tell of the one that came', () => {
+  const imported = proxied({ back: ' http-request set-path /v2%[path]\n http-request set-header X-Path %[path]' })
+  assert.deepEqual(leftOf(imported), ['http-request set-header X-Path %[path] -> it tells of the path after a line that changes it'])
+})
+
+test('within double quotes backslashes are read as without', () => {
+  const { answer } = routesOf(proxied({ front: ' http-request return content-type text/plain string "a\\n\\"b\\""' }))[0] ?? {}
+  assert.equal((answer as { body: string }).body, 'a\n"b"')
+})
+
 test('a backend: balance, what is hashed, a line, checks', () => {
   const pool = (back: string, server = ''): Record<string, unknown> => poolOf(proxied({ back, server }), 'app')
   assert.deepEqual(pool(' balance hash req.cook(sid)\n hash-balance-factor 150')['balance'], { hash: 'cookie:sid', over: '50%' })

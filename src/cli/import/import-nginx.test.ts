@@ -185,11 +185,14 @@ test('a rewrite of a location does not take what another location takes', () => 
 
 test('a redirect of a server goes before its locations', () => {
   const imported = located('', 'rewrite ^/old/(.*)$ /new/$1? permanent; location /old/x/ { proxy_pass http://b; }')
-  const routes = routesOf(imported).map(({ match, redirect }) => [(match as { path: string }).path, redirect !== undefined])
+  const routes = routesOf(imported).map(({ match, redirect }) => [
+    (match as { path: string }).path,
+    (redirect as { to?: string } | undefined)?.to,
+  ])
   assert.deepEqual(routes, [
-    ['/old/x/*', true],
-    ['/old/*', true],
-    ['/*', false],
+    ['/old/x/*', '/new/x/{*}'],
+    ['/old/*', '/new/{*}'],
+    ['/*', undefined],
   ])
 })
 

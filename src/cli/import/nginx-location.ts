@@ -14,7 +14,8 @@ import { asRoutes } from './rule-order.ts'
 import { restricted, rulesOf, type Step } from './rules.ts'
 
 type Doing = Pick<DraftRoute, 'keys' | 'off'>
-type Target = Doing & Pick<DraftRoute, 'source'>
+/** `from`: the path whose `{*}` stands in what it does. */
+type Target = Doing & Pick<DraftRoute, 'source'> & { readonly from?: string }
 
 export interface Place {
   readonly match: DraftMatch
@@ -53,7 +54,7 @@ export class NginxLocations {
     const rules = rulesOf(steps, last)
     const here = rules && restricted(rules, [place.match])
     const routes = here && asRoutes(here)
-    if (routes !== undefined) return routes.map(({ match, target }) => ({ match, ...target }))
+    if (routes !== undefined) return routes.map(({ match, target }) => routeOf(match, target))
     return [{ match: place.match, source, ...this.#refused(source, 'its conditions cross each other too often to become routes') }]
   }
 
@@ -85,7 +86,7 @@ export class NginxLocations {
       if (!isOwn || restricted([{ match }], [rewrite.match])?.length === 0) return []
       if (differs !== undefined) this.#draft.left(directive, differs)
       const doing = keys === undefined ? this.#asked(scope, () => path) : { keys: this.#withFields(scope, keys), off: undefined }
-      return [{ matches: [rewrite.match], target: { ...doing, source: directive } }]
+      return [{ matches: [rewrite.match], target: { ...doing, source: directive, from: rewrite.match.path } }]
     })
   }
 
@@ -216,6 +217,13 @@ export class NginxLocations {
   unused(): readonly Directive[] {
     return this.#http.directives.filter((each) => /^(upstream|split_clients)$/.test(each.name) && !this.#pools.used.has(each))
   }
+}
+
+/** Of a route that takes a part of what its rule took, `{*}` stands for less. */
+function routeOf(match: DraftMatch, { from, keys, ...target }: Target): DraftRoute {
+  const rest = from === undefined || from === match.path ? '{*}' : match.path.slice(from.length - 1).replace(/\*$/, '{*}')
+  const own = keys.map(([key, value]) => [key, key === 'redirect' || key === 'rewrite' ? value.replaceAll('{*}', rest) : value] as const)
+  return { match, ...target, keys: own }
 }
 
 /** What `proxy_pass` with a path makes of one of the paths of a location, as a template; '': nothing. Undefined: it cannot be said. */

@@ -3,7 +3,7 @@
  * what P and a later rule take goes where the later one says, and only then everything goes there.
  */
 import { overlap } from '../../core/routing/precedence.ts'
-import type { DraftMatch } from './draft.ts'
+import { type DraftMatch, matchKey } from './draft.ts'
 import { commonOf } from './rule-order.ts'
 
 interface RuleOf<T> {
@@ -27,7 +27,7 @@ export function rulesOf<T>(steps: readonly Step<T>[], last: T | undefined): read
     const own = matches.map((match) => ({ match, target }))
     const excepted = but === undefined ? [] : restricted(rules, but)
     if (excepted === undefined) return undefined
-    rules = [...excepted, ...own, ...rules]
+    rules = needed([...excepted, ...own, ...rules])
     if (rules.length > RULES_MAX) return undefined
   }
   return rules
@@ -50,4 +50,16 @@ export function restricted<R extends { readonly match: DraftMatch }>(
     }
   }
   return found
+}
+
+/** Without those for whom all that they take is taken by one before them. */
+export function needed<R extends { readonly match: DraftMatch }>(rules: readonly R[]): readonly R[] {
+  const kept: R[] = []
+  for (const rule of rules) if (!kept.some((before) => covers(before.match, rule.match))) kept.push(rule)
+  return kept
+}
+
+function covers(a: DraftMatch, b: DraftMatch): boolean {
+  const both = overlap(a, b) ? commonOf(a, b) : undefined
+  return both !== undefined && matchKey(both) === matchKey(b)
 }
