@@ -31,7 +31,7 @@ export class Pacing {
   allowed(now: MonotonicMillis, max: number, jobs: boolean): number {
     const steps = Math.floor((now - this.#pace.lookedAt) / this.#intervalMs)
     if (steps > 0) this.#pace = afterWindow(this.#pace, now, this.#window(jobs), { max, steps })
-    return jobsAllowed(this.#pace, now, max)
+    return jobsAllowed(this.#pace, now, max, this.#intervalMs)
   }
 
   /** Until it may be more. */

@@ -14,12 +14,18 @@ import { until } from '../support/until.ts'
 /** For what a loaded machine does, and for figures of the last minute. */
 const PATIENCE_MS = 180_000
 
-/** Nobody types faster, and each command is a process. */
-const TYPED_AGAIN_MS = 2500
+/** Each command is a process: nobody types faster, and what takes long is looked at less often. */
+const TYPED_AGAIN_MS = 1000
+const TYPED_AGAIN_MS_MAX = 6000
 
-async function later(): Promise<false> {
-  await sleep(TYPED_AGAIN_MS)
-  return false
+/** Waits a little longer each time that it is called. */
+function impatience(): () => Promise<false> {
+  let waitMs = 0
+  return async () => {
+    waitMs = Math.min(TYPED_AGAIN_MS_MAX, waitMs + TYPED_AGAIN_MS)
+    await sleep(waitMs)
+    return false
+  }
 }
 
 /** What `status` says of each, and of nothing else. */
@@ -41,6 +47,7 @@ function pageOf(name: keyof typeof WAYS): string {
 /** Types the line until it says all of that. */
 async function says(broken: BrokenGateway, line: string, ...patterns: readonly RegExp[]): Promise<string> {
   let seen: Shelled = { code: 0, out: '', err: '' }
+  const later = impatience()
   await until(
     () => `${line} says ${String(patterns)}; it says (${seen.code}):\n${seen.out}${seen.err}`,
     async () => {
@@ -67,6 +74,7 @@ async function done(broken: BrokenGateway, line: string): Promise<string> {
 
 async function isQuiet(broken: BrokenGateway): Promise<void> {
   let seen = ''
+  const later = impatience()
   await until(
     () => `nothing needs a look any more; it says:\n${seen}`,
     async () => {

@@ -1,6 +1,7 @@
 /**
  * Servers fail under load, as processes do: one is killed, one hangs, some look ill now and then. Every job is done, a key stays in order,
- * only the failed server's buckets move, and soon. SOAK=1: health checks that flap each second under jobs of ten.
+ * only the failed server's buckets move, and soon. SOAK=1: health checks that flap each second under jobs of ten, and the bounds of the product;
+ * the short form runs beside other tests, and bears a busy machine.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -23,6 +24,9 @@ const JOBS_PER_CLIENT = 50
 const INTERVAL_MS = 300
 const FALL = 2
 const GRACE_MS = 600
+/** What a check may take, and how much later than on a machine of its own something may be. */
+const CHECK_MS = FULL ? 200 : 1000
+const SLACK = FULL ? 1 : 10
 
 interface Rig extends AsyncDisposable {
   readonly gateway: ChildGateway
@@ -206,7 +210,7 @@ function assertOnlyLostRanAgain({ gateway }: Rig, executions: readonly Execution
 test('a killed server and a hung one: all jobs are done, keys stay in order, only their buckets move, and soon', {
   timeout: 240_000,
 }, async (t) => {
-  const health = { path: '/healthz', interval: `${INTERVAL_MS}ms`, timeout: '200ms', fall: FALL, rise: 1 }
+  const health = { path: '/healthz', interval: `${INTERVAL_MS}ms`, timeout: `${CHECK_MS}ms`, fall: FALL, rise: 1 }
   await using failing = await rig({ health, failoverGrace: `${GRACE_MS}ms` }, { workMs: [60, 160] })
   const { gateway, servers } = failing
   const [, killed, hung] = servers
@@ -234,15 +238,18 @@ test('a killed server and a hung one: all jobs are done, keys stay in order, onl
   const afterHang = firstElsewhere(gateway, brokenOff) - course.hungAt
   tellFigures(t, `killed: ${reset.length} jobs lost, first elsewhere after ${afterReset.toFixed()} ms`)
   tellFigures(t, `hung: ${brokenOff.length} jobs broken off, first elsewhere after ${afterHang.toFixed()} ms`)
-  assert.ok(afterReset <= 500, `the first job of the killed server was on another ${afterReset} ms after the reset`)
-  assert.ok(afterHang <= INTERVAL_MS * FALL + GRACE_MS + 1000, `the first job of the hung server was on another after ${afterHang} ms`)
+  assert.ok(afterReset <= SLACK * 500, `the first job of the killed server was on another ${afterReset} ms after the reset`)
+  assert.ok(
+    afterHang <= SLACK * (INTERVAL_MS * FALL + GRACE_MS + 1000),
+    `the first job of the hung server was on another after ${afterHang} ms`,
+  )
 })
 
 test('health checks that flap break nothing off and double nothing', { timeout: 240_000 }, async () => {
   const flapMs = FULL ? 1000 : 200
   const health = { path: '/healthz', interval: `${flapMs / 4}ms`, timeout: '200ms', fall: 1, rise: 1 }
   const workMs = flapMs * 10
-  await using flapping = await rig({ health, failoverGrace: `${flapMs * 10}ms` }, { workMs: [workMs, workMs], flapMs })
+  await using flapping = await rig({ health, failoverGrace: `${flapMs * (FULL ? 10 : 40)}ms` }, { workMs: [workMs, workMs], flapMs })
   const { gateway } = flapping
   const paths = (await Promise.all(Array.from({ length: 48 }, (_, i) => submit(gateway, 1, `client-${i}`, i % 2 === 0)))).flat()
   assert.deepEqual(await statuses(gateway, paths), new Set(['succeeded']))

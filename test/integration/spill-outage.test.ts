@@ -20,9 +20,9 @@ import { startWorkingServer, type WorkingServer } from '../support/working-serve
 const OUTAGE_MS = sized([30_000, 5000])
 const WAIT_MS = sized([25_000, 4000])
 const CALM_MS = sized([10_000, 1000])
-const PER_SECOND = sized([60, 40])
+const PER_SECOND = sized([60, 20])
 const KEYS = 10
-const LIMIT_MS = sized([120_000, 60_000])
+const LIMIT_MS = 120_000
 
 interface Scene extends AsyncDisposable {
   gateway: ChildGateway

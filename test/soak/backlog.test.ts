@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { FULL, MIB, mib, sized, tellFigures } from './form.ts'
 
 const JOBS = sized([3_000_000, 300_000])
-const ENDED = sized([1_000_000, 100_000])
+const ENDED = sized([1_000_000, 40_000])
 /** The heaps of a young process grow by some megabytes, whatever it does. */
 const GROWTH_MAX = sized([100 * MIB, 96 * MIB])
 const MAIN = join(import.meta.dirname, 'backlog-main.ts')

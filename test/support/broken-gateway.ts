@@ -186,9 +186,9 @@ export const WAYS: Readonly<Record<string, Way>> = {
     page: 'backlog-grows',
     config: { queues: { work: { concurrency: 1 } } },
     async breakIt({ send, behaviour }) {
-      behaviour.workMs = 300
+      behaviour.workMs = 600
       const jobs: string[] = []
-      while (jobs.length < 3000) jobs.push(...(await Promise.all(Array.from({ length: 50 }, () => send('one of many')))).map(idOf))
+      while (jobs.length < 1500) jobs.push(...(await Promise.all(Array.from({ length: 50 }, () => send('one of many')))).map(idOf))
       return { jobs, heal: () => undefined }
     },
   },
@@ -297,6 +297,8 @@ export async function startBroken(way: Way): Promise<BrokenGateway> {
   const { built, takeDown } = await build(way)
   try {
     let seen = ''
+    // Each command is a process: not before it can say so.
+    await until('its servers are up', () => built.gateway.of('server-up').length >= built.servers.length)
     await until(
       () => `the gateway is well; it says: ${seen}`,
       async () => {

@@ -1,5 +1,5 @@
 /** Waits for a condition instead of sleeping. The limit is for hanging tests only; nothing is said about how long things take. */
-const LIMIT_MS = 60_000
+const LIMIT_MS = 120_000
 const EVERY_MS = 5
 /** What takes longer is looked at less often: to look takes time from those who shall bring it about. */
 const EVERY_MS_MAX = 25

@@ -57,6 +57,8 @@ test('without live requests for a while jobs may take all', () => {
   assert.equal(jobsAllowed(slow, STEP_MS, 64), 2)
   assert.equal(jobsAllowed(slow, STEP_MS + LIVE_QUIET_MS - 1, 64), 2)
   assert.equal(jobsAllowed(slow, STEP_MS + LIVE_QUIET_MS, 64), 64)
+  assert.equal(jobsAllowed(slow, STEP_MS + LIVE_QUIET_MS, 64, 60_000), 2, 'until the next look nobody is known to have left')
+  assert.equal(jobsAllowed(slow, STEP_MS + 60_000, 64, 60_000), 64)
   assert.equal(jobsAllowed(beginPace(0), 0, 64), 64, 'nobody has ever come')
 })
 

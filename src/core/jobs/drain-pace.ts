@@ -65,9 +65,9 @@ export function afterWindow(
   return { ...seen, allowed: grown(pace, limits) }
 }
 
-/** On each server, of at most `max`. */
-export function jobsAllowed(pace: Pace, now: MonotonicMillis, max: number): number {
-  return now - pace.liveAt < LIVE_QUIET_MS ? Math.min(pace.allowed, max) : max
+/** On each server, of at most `max`. Who came in the last window is there until the next look, however long that takes. */
+export function jobsAllowed(pace: Pace, now: MonotonicMillis, max: number, intervalMs: Millis = 0): number {
+  return now - pace.liveAt < Math.max(LIVE_QUIET_MS, intervalMs) ? Math.min(pace.allowed, max) : max
 }
 
 function grown({ allowed, threshold }: Pace, { max, steps }: { readonly max: number; readonly steps: number }): number {
