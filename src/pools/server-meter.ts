@@ -48,7 +48,7 @@ export class ServerMeter {
   }
 
   /** It said something of itself. */
-  reported(report: 'load' | 'drain', outcome: 'heeded' | 'garbled'): void {
+  reported(report: 'load' | 'drain', outcome: 'heeded' | 'garbled' | 'too-soon'): void {
     const key = `${report} ${outcome}`
     let counter = this.#reports.get(key)
     if (counter === undefined) {

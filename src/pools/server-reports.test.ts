@@ -158,6 +158,30 @@ test('no wish holds for longer than drain.max after it was last heard', (t) => {
   assert.equal(events.filter(({ type }) => type === 'drain-asked').length, 2, 'what is repeated is not told again')
 })
 
+test('a server that changes its mind with every answer changes its state once in a second', (t) => {
+  const { says, states, clock, events } = startRig(t, 2)
+  for (let n = 0; n < 1000; n++) says(0, 'Drain', n % 2 === 0 ? 'now' : 'off')
+  assert.deepEqual([states(), events.length], ['up up', 2])
+  clock.advance(999)
+  says(0, 'Drain', 'now')
+  assert.equal(states(), 'up up')
+  clock.advance(1)
+  says(0, 'Drain', 'now')
+  assert.equal(states(), 'draining up')
+})
+
+for (const balance of ['round-robin', 'least-requests', 'random', 'peak-ewma'] as const) {
+  test(`${balance}: who is more loaded gets less, and not nothing`, (t) => {
+    const { says, share, clock } = startRig(t, 3, { balance })
+    for (const [n, load] of ['0.9', '0.3', '0.3'].entries()) says(n, 'Load', load)
+    clock.advance(250)
+    const [loaded = 0, ...others] = share(1400)
+    // A third of each of the others: 200 of 1400.
+    assert.ok(loaded > 130 && loaded < 270, `${loaded} of 1400`)
+    for (const other of others) assert.ok(other > 500 && other < 700, `${other} of 1400`)
+  })
+}
+
 test('all of them ask: then they are used all the same, for what cannot wait in a queue, and it is said', (t) => {
   const { pool, says, states, share, events } = startRig(t, 2)
   says(0, 'Drain', 'now')
@@ -235,6 +259,7 @@ test('a reload that heeds nothing any more forgets what was said, and one that d
   says(0, 'Drain', 'now')
   assert.equal(states(), 'up up')
   pool.reconfigure({ ...without, serverReports: SERVER_REPORTS })
+  clock.advance(1000)
   says(0, 'Drain', 'now')
   assert.equal(states(), 'draining up')
 })

@@ -3,7 +3,7 @@
  * gets nothing new. Costs nothing while nobody says anything: there is one timer, and only as long as something that was said still counts.
  */
 import type { ProbeResult } from '../core/health/health.ts'
-import { type DrainWish, isOver, wishAfter, wishAfterSilence } from '../core/server-reports/drain-wish.ts'
+import { type DrainWish, isOver, mayWish, wishAfter, wishAfterSilence } from '../core/server-reports/drain-wish.ts'
 import { type GarbledReport, readReports, type ServerReports as Reports } from '../core/server-reports/read-reports.ts'
 import { loadFactor, referenceLoad, ReportedLoad } from '../core/server-reports/reported-load.ts'
 import type { ServerReportRules } from '../core/server-reports/rules.ts'
@@ -82,8 +82,9 @@ export class ServerReports {
       this.#wakeAt(now + SHARES_EVERY_MS)
     }
     if (drain !== undefined && rules.drain !== undefined) {
-      meter.reported('drain', 'heeded')
-      this.#wishes(server, wishAfter(drain, now, rules.drain), now)
+      const isTooSoon = server.wish === undefined && drain !== 'off' && !mayWish(server.wishEndedAt, now)
+      meter.reported('drain', isTooSoon ? 'too-soon' : 'heeded')
+      if (!isTooSoon) this.#wishes(server, wishAfter(drain, now, rules.drain), now)
     }
   }
 
@@ -135,6 +136,7 @@ export class ServerReports {
   #end(server: Server, reason: string, because: string = reason): boolean {
     if (server.wish === undefined) return false
     server.wish = undefined
+    server.wishEndedAt = this.#parts.clock.monotonic()
     const { pool, telemetry } = this.#parts
     telemetry.event({ type: 'drain-over', pool, server: server.name, reason })
     if (server.duty === 'ready' && !server.leaving) this.#parts.wishOver(server, because)

@@ -91,6 +91,7 @@ export class Server {
 
   // What it says of itself; absent: nothing that counts.
   wish: DrainWish | undefined
+  wishEndedAt: MonotonicMillis = Number.NEGATIVE_INFINITY
   load: ReportedLoad | undefined
   /** What its load makes of its share. */
   loadFactor = 1

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import '../../../test/support/seed-fast-check.ts'
-import { type DrainWish, isOver, wishAfter, wishAfterSilence } from './drain-wish.ts'
+import { type DrainWish, isOver, mayWish, WISH_PAUSE_MS, wishAfter, wishAfterSilence } from './drain-wish.ts'
 
 const RULES = { maxMs: 1000 }
 
@@ -19,6 +19,13 @@ test('a duration holds whatever checks leave out, and ends when it is over', () 
   const asked = wish(300)
   assert.equal(wishAfterSilence(asked, 100), asked)
   assert.deepEqual([isOver(asked, 299), isOver(asked, 300)], [false, true])
+})
+
+test('the next wish counts a second after the last one was over', () => {
+  assert.deepEqual(
+    [mayWish(5, 4 + WISH_PAUSE_MS), mayWish(5, 5 + WISH_PAUSE_MS), mayWish(Number.NEGATIVE_INFINITY, 0)],
+    [false, true, true],
+  )
 })
 
 test('off ends it', () => assert.equal(wishAfter('off', 0, RULES), undefined))

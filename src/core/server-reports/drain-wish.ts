@@ -13,6 +13,13 @@ export interface DrainWish {
   readonly until: MonotonicMillis
 }
 
+/** After a wish is over the next one counts only after so long: states of servers move buckets, so nobody may change his with every answer. */
+export const WISH_PAUSE_MS: Millis = 1_000
+
+export function mayWish(endedAt: MonotonicMillis, now: MonotonicMillis): boolean {
+  return now - endedAt >= WISH_PAUSE_MS
+}
+
 export interface DrainRules {
   /** It holds for so long after it was last heard. */
   readonly maxMs: Millis
