@@ -41,15 +41,21 @@ function routerOf(rules: readonly { readonly match: DraftMatch; readonly target:
 
 type Asked = typeof request extends fc.Arbitrary<infer T> ? T : never
 
+const routers = new WeakMap<DraftMatch, ReturnType<typeof routerOf>>()
+
 function fits(one: Asked, matches: readonly DraftMatch[]): boolean {
-  return matches.some((each) => routerOf([{ match: each, target: 'it' }]).find(one) !== undefined)
+  return matches.some((each) => {
+    const router = routers.get(each) ?? routerOf([{ match: each, target: 'it' }])
+    routers.set(each, router)
+    return router.find(one) !== undefined
+  })
 }
 
-const requests = fc.array(request, { minLength: 15, maxLength: 15 })
+const requests = fc.array(request, { minLength: 8, maxLength: 8 })
 
 test('whatever the steps and whom they except: each request goes to the first that takes it, or to the last', () => {
   fc.assert(
-    fc.property(fc.array(step, { minLength: 1, maxLength: 4 }), requests, (written, asked) => {
+    fc.property(fc.array(step, { minLength: 1, maxLength: 3 }), requests, (written, asked) => {
       const steps = written.map(({ but, ...rest }) => ({ ...rest, ...(but !== undefined && { but }) }))
       const rules = rulesOf(steps, 'last')
       const routes = rules && asRoutes(rules)
