@@ -40,11 +40,17 @@ function causeText(error: unknown): string {
   return typeof cause === 'string' ? cause : inspect(cause)
 }
 
-/** What takes long, as a rule, by folder: begun last, one of them would run on when all others are over. */
-const LONG = ['test/simulation/', 'test/crash/', 'test/soak/', 'test/conformance/', 'test/property/']
+/** What takes longest, then what takes long, as a rule, by folder: begun last, one of them would run on when all others are over. */
+const LONG = [
+  ...['test/integration/runbook', 'test/soak/backlog', 'test/crash/operations', 'test/faults/', 'test/integration/request-network'],
+  ...['test/crash/gateway-kill', 'test/integration/demo', 'test/conformance/embedded-flips', 'test/conformance/embedded-disk-faults'],
+  ...['test/integration/worker', 'test/integration/server-failure', 'test/integration/spill-', 'test/browser/', 'test/soak/metastability'],
+  ...['test/conformance/embedded', 'test/conformance/faulty', 'test/property/job-store', 'test/simulation/', 'test/soak/'],
+  ...['test/crash/', 'test/conformance/', 'test/property/', 'test/integration/'],
+]
 
 function longestFirst(a: string, b: string): number {
-  const rank = (file: string): number => (LONG.findIndex((folder) => file.startsWith(folder)) + LONG.length + 1) % (LONG.length + 1)
+  const rank = (file: string): number => (LONG.findIndex((start) => file.startsWith(start)) + LONG.length + 1) % (LONG.length + 1)
   return rank(a) - rank(b) || (a < b ? -1 : 1)
 }
 

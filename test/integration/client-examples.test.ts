@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Child, startChild } from '../support/children.ts'
-import { startQueueProcess } from '../support/queue-rig.ts'
+import { startQueueRig } from '../support/queue-rig.ts'
 import { until } from '../support/until.ts'
 
 const EXAMPLES = join(import.meta.dirname, '..', '..', 'examples')
 
 test('the sender sends, the worker works, and the sender hears what came of it', async () => {
-  await using rig = await startQueueProcess()
+  await using rig = await startQueueRig()
   const start = (name: string): Child => {
     const env = ['env', `SPILLWAY_URL=${rig.url}`, `SPILLWAY_TOKEN=${rig.token}`]
     return startChild([...env, process.execPath, join(EXAMPLES, name)], () => undefined)

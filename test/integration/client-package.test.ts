@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { type Client, createClient, follow, request, type RequestedJob, type SendResult } from 'spillway/client'
 import { createWorker, type Worker } from 'spillway/worker'
 import { startChild } from '../support/children.ts'
-import { startQueueProcess } from '../support/queue-rig.ts'
+import { startQueueRig } from '../support/queue-rig.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const CLIENT = join(ROOT, 'src', 'client')
@@ -96,7 +96,7 @@ console.log((await asked).status, job)
 `
 
 test('the built package has its types and runs: the thread that extends leases is found', async () => {
-  await using rig = await startQueueProcess()
+  await using rig = await startQueueRig()
   const folder = mkdtempSync(join(tmpdir(), 'spillway-package-'))
   try {
     const built = join(folder, 'node_modules', 'spillway')

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { follow, type JobDocument, type JobEvent, request, RequestError, type SpillwayRequestInit } from '../../src/client/client.ts'
 import { startCuttingLine } from '../support/cutting-line.ts'
 import type { Fault } from '../support/faulty-line.ts'
-import { type RouteRig, sendJson, startRouteProcess } from '../support/route-rig.ts'
+import { type RouteRig, sendJson, startRouteProcess, startRouteRig } from '../support/route-rig.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
 import { startTestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
@@ -50,7 +50,7 @@ const ALONE = { sse: ['sse'], 'long-poll': ['poll', 'long-poll'], poll: ['poll']
 
 for (const [transport, ways] of Object.entries(ALONE)) {
   test(`by ${transport} alone`, async () => {
-    await using rig = await startRouteProcess()
+    await using rig = await startRouteRig()
     assert.deepEqual(await oneLife(rig, { transport: transport as keyof typeof ALONE }), LIFE)
     assert.deepEqual(waysUsed(rig), [...ways, 'result'])
   })
@@ -65,7 +65,7 @@ const BLOCKED: Readonly<Record<string, { readonly fault: Partial<Record<WayOfPat
 
 for (const [name, { fault, ends }] of Object.entries(BLOCKED)) {
   test(`where ${name}`, async () => {
-    await using rig = await startRouteProcess()
+    await using rig = await startRouteRig()
     rig.line.fault = ({ path }) => fault[wayOf(path) as WayOfPath]
     assert.deepEqual(await oneLife(rig, { heartbeat: '100ms' }), LIFE)
     assert.equal(rig.line.passed.map(({ path }) => wayOf(path)).at(-2), ends)
@@ -116,7 +116,7 @@ test('the gateway is killed at every moment of a job, and the client changes not
 })
 
 test('the server is killed in the middle: the job is tried again, and the client hears of it', async () => {
-  await using rig = await startRouteProcess()
+  await using rig = await startRouteRig()
   const attempts: unknown[] = []
   const asked = request(`${rig.url}/reports`, {
     method: 'POST',
@@ -135,7 +135,7 @@ test('the server is killed in the middle: the job is tried again, and the client
 })
 
 test('an attempt that ended and another that began while nobody could hear of it are told as another attempt', async () => {
-  await using rig = await startRouteProcess()
+  await using rig = await startRouteRig()
   const told: string[] = []
   const onStatus = ({ status, attempt }: JobDocument): void => void told.push(`${status} ${attempt}`)
   const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry, onStatus })
@@ -154,7 +154,7 @@ test('an attempt that ended and another that began while nobody could hear of it
 })
 
 test('on a spill route with nothing alive the request waits, held and then as a job, and has its answer when a server is back', async () => {
-  await using rig = await startRouteProcess({ routes: [{ match: 'POST /orders', mode: 'spill', wait: '1s', redeliver: 'always' }] })
+  await using rig = await startRouteRig({ routes: [{ match: 'POST /orders', mode: 'spill', wait: '1s', redeliver: 'always' }] })
   await rig.server.kill()
   // Held to the end.
   const held = request(`${rig.url}/orders`, { method: 'POST', body: 'tea', wait: '60s', retry })
@@ -195,7 +195,7 @@ const NOT_OURS: Readonly<Record<string, readonly [number, Record<string, string>
 for (const [what, [code, headers, page]] of Object.entries(NOT_OURS)) {
   for (const transport of ['auto', 'long-poll', 'poll'] as const) {
     test(`${what} is no news of the job, by ${transport}`, async () => {
-      await using rig = await startRouteProcess()
+      await using rig = await startRouteRig()
       const told = new Set<unknown>()
       const onStatus = ({ status }: JobDocument): void => void told.add(status)
       const asked = request(`${rig.url}/reports`, { method: 'POST', body: '1', retry, transport, onStatus })
@@ -217,7 +217,7 @@ for (const [what, [code, headers, page]] of Object.entries(NOT_OURS)) {
 }
 
 test('a result that leads elsewhere is followed there, as fetch does; the way to the log-in page of a network is none', async () => {
-  await using rig = await startRouteProcess()
+  await using rig = await startRouteRig()
   const gateway = rig.line.target
   let results = 0
   const portal = await startTestServer(({ url }, answer) => {

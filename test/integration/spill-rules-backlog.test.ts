@@ -36,7 +36,7 @@ async function liveUntil(it: SpillScene, done: () => boolean | Promise<boolean>)
 }
 
 test('rule 8: jobs that have waited for long get a share while fresh ones wait; a fresh one does not wait for the backlog', async () => {
-  const afterMs = 2000
+  const afterMs = 4000
   await using it = await spillScene({ queue: { rules: { ...RULES, sideline: { afterMs, share: 0.2 } } } })
   const busy = it.send('busy', { to: 'direct' })
   await it.at('busy')
@@ -53,7 +53,7 @@ test('rule 8: jobs that have waited for long get a share while fresh ones wait; 
 })
 
 test('rule 8: the share goes on while more fresh jobs come than are handed out', async () => {
-  const afterMs = 2000
+  const afterMs = 4000
   await using it = await spillScene({ queue: { rules: { ...RULES, sideline: { afterMs, share: 0.5 } } } })
   const busy = it.send('busy', { to: 'direct' })
   await it.at('busy')

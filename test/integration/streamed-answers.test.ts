@@ -548,18 +548,19 @@ test('where nobody has room in memory an answer waits for it, and none is lost',
 
 test('while the gateway takes nothing, the silence of a server is not held against it', async () => {
   const limits = { ...testConfig({ pools: [], queues: [], routes: [] }).limits, buffered: 400_000 }
-  await withRig({ config: { limits }, queue: { timeoutMs: 300 } }, async (rig, server) => {
+  await withRig({ config: { limits }, queue: { timeoutMs: 2000 } }, async (rig, server) => {
     const first = post(rig)
     begin(await server.next(), 'one ')
     const answer = await first
     const second = post(rig)
     begin(await server.next(2), 'all of it')
-    for (let i = 0; i < 8; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 100))
+    // Together longer than a server may be silent; one pause is far from that, on a busy machine too.
+    for (let i = 0; i < 12; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 200))
       server.responses[0]?.write('more ')
     }
     for (const response of server.responses) response.end()
-    assert.deepEqual([await textOf(answer), await textOf(await second)], [`one ${'more '.repeat(8)}`, 'all of it'])
+    assert.deepEqual([await textOf(answer), await textOf(await second)], [`one ${'more '.repeat(12)}`, 'all of it'])
     assert.equal(server.responses.length, 2, 'neither had to begin anew')
   })
 })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Child, startChild } from '../support/children.ts'
-import { type QueueRig, startQueueProcess } from '../support/queue-rig.ts'
+import { type QueueRig, startQueueRig } from '../support/queue-rig.ts'
 import { until } from '../support/until.ts'
 
 const MAIN = join(import.meta.dirname, '..', 'support', 'worker-process-main.ts')
@@ -35,7 +35,7 @@ async function startWorkerProcess(rig: QueueRig, stuckAfter: string): Promise<Wo
 }
 
 test('a job whose handler blocks the event loop for longer than its lease is not handed to anybody else', async () => {
-  await using rig = await startQueueProcess()
+  await using rig = await startQueueRig()
   await using worker = await startWorkerProcess(rig, '60s')
   const mail = rig.client.queue<{ blockMs: number }, string>('mail')
   const [sent] = await mail.sendMany([
@@ -59,7 +59,7 @@ test('a job whose handler blocks the event loop for longer than its lease is not
 })
 
 test('one that is blocked for longer than stuckAfter loses its job to somebody else, and hears of it', async () => {
-  await using rig = await startQueueProcess()
+  await using rig = await startQueueRig()
   await using worker = await startWorkerProcess(rig, `${LEASE_MS / 2}ms`)
   const mail = rig.client.queue<{ blockMs: number }, string>('mail')
   const sent = await mail.send({ blockMs: 4 * LEASE_MS })
@@ -78,7 +78,7 @@ test('one that is blocked for longer than stuckAfter loses its job to somebody e
 })
 
 test('a job that arrived while the event loop was blocked, and whose lease has lapsed meanwhile, is not begun', async () => {
-  await using rig = await startQueueProcess()
+  await using rig = await startQueueRig()
   await using worker = await startWorkerProcess(rig, '60s')
   const mail = rig.client.queue<{ blockMs: number; afterMs?: number }, string>('mail')
   // By the time it blocks, the next receive is on its way.

@@ -151,7 +151,7 @@ function fetched(words: readonly string[], { isTls }: AclContext): Test | string
   const [fetch = ''] = words
   const read = testsOf(words)
   if (typeof read === 'string') return read
-  const { kind, name, how, values } = read
+  const { kind, name, values } = read
   if (kind === 'ssl_fc') {
     if (isTls === undefined) return 'whether a request came with TLS is a matter of the listener here'
     return { matches: isTls ? [EVERYTHING] : [], differs: [] }
@@ -162,9 +162,10 @@ function fetched(words: readonly string[], { isTls }: AclContext): Test | string
   if (kind === 'hdr' && name === 'host') return hostTest(read)
   if (kind !== 'hdr' && kind !== 'url_param')
     return kind === 'src' ? 'addresses of clients are not matched here' : `"${fetch}" is not translated`
-  const tests = valueTests(how, values)
-  if (typeof tests === 'string') return tests
-  return { matches: tests.map((test) => ({ ...EVERYTHING, [kind === 'hdr' ? 'headers' : 'query']: { [name]: test } })), differs: [] }
+  const compared = valueTests(read)
+  if (typeof compared === 'string') return compared
+  const side = kind === 'hdr' ? 'headers' : 'query'
+  return { matches: compared.tests.map((test) => ({ ...EVERYTHING, [side]: { [name]: test } })), differs: compared.differs }
 }
 
 /** A request that fits both. */

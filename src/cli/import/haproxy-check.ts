@@ -26,7 +26,10 @@ export function httpCheck(line: Statement, pool: DraftPool, draft: Draft): void 
   const [kind = '', ...words] = line.words.slice(1)
   if (kind === 'expect') return expected(line, words, pool, draft)
   if (kind !== 'send')
-    return draft.left(line, kind === 'disable-on-404' ? 'a server that leaves is drained by the API here' : 'checks are one request here')
+    return draft.left(
+      line,
+      kind === 'disable-on-404' ? 'a server says that it leaves in its answers here; see serverReports' : 'checks are one request here',
+    )
   const fields: (readonly [string, string])[] = []
   for (let i = 0; i < words.length; i += 2) {
     const [word, value = ''] = [words[i], words[i + 1]]

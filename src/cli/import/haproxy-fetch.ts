@@ -46,8 +46,6 @@ export function testsOf([fetch = '', ...rest]: readonly string[]): Fetched | str
   const name = kind === 'hdr' ? argument.toLowerCase() : argument
   if (ending === 'cnt') return counted({ kind, name, values, fetch })
   if ((kind === 'hdr' || kind === 'url_param') !== (name !== '')) return `"${fetch}" is not translated`
-  if (isBlind && (kind === 'hdr' || kind === 'url_param') && name !== 'host' && values.some((value) => /[a-z]/i.test(value)))
-    return 'values are compared exactly here, capitals included'
   return { kind, name, how: how as How, isBlind, values }
 }
 
@@ -69,8 +67,20 @@ function counted({
   return { kind, name, how, isBlind: false, values: [] }
 }
 
-/** One of these. */
-export function valueTests(how: How, values: readonly string[]): readonly ValueTest[] | string {
+/** One of these. Without regard to capitals (`-i`): as they are written, and in small letters. */
+export function valueTests({
+  how,
+  isBlind,
+  values: written,
+}: Fetched): { readonly tests: readonly ValueTest[]; readonly differs: readonly string[] } | string {
+  const isDifferent = isBlind && written.some((value) => /[a-z]/i.test(value))
+  const values = isDifferent ? [...new Set(written.flatMap((value) => [value, value.toLowerCase()]))] : written
+  const tests = testsOfValues(how, values)
+  if (typeof tests === 'string') return tests
+  return { tests, differs: isDifferent ? ['values are compared exactly here: as they are written, or in small letters'] : [] }
+}
+
+function testsOfValues(how: How, values: readonly string[]): readonly ValueTest[] | string {
   if (how === 'found' || how === 'absent') return [{ present: how === 'found' }]
   const [first] = values
   if (first === undefined || values.includes('')) return 'what it is compared with is not translated'

@@ -19,10 +19,10 @@ const KNOWN = new Set(
 
 /** What is not done of the others, where it has a reason of its own. */
 const LEFT: Readonly<Record<string, string>> = {
-  'agent-check': 'a server tells of itself by its answers here, or by the API',
-  'agent-port': 'a server tells of itself by its answers here, or by the API',
-  'agent-inter': 'a server tells of itself by its answers here, or by the API',
-  'agent-addr': 'a server tells of itself by its answers here, or by the API',
+  'agent-check': 'servers say their load and that they leave in their answers here; see serverReports',
+  'agent-port': 'servers say their load and that they leave in their answers here; see serverReports',
+  'agent-inter': 'servers say their load and that they leave in their answers here; see serverReports',
+  'agent-addr': 'servers say their load and that they leave in their answers here; see serverReports',
   addr: 'checks go to the address of the server here; its port can be another one',
   alpn: 'HTTP/1.1 is spoken with servers',
   'check-sni': 'checks name the server as requests do',

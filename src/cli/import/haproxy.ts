@@ -67,7 +67,8 @@ class Import {
       else this.#draft.left(section, 'there is nothing like it here')
     }
     const fronts = this.#proxies.filter(({ section }) => section.kind !== 'backend')
-    const main = fronts.find((front) => !isStatistics(front) && httpsOnly(front) === undefined) ?? fronts[0]
+    const serving = fronts.filter((front) => !isStatistics(front) && httpsOnly(front) === undefined)
+    const main = serving.find(takesAll) ?? serving[0] ?? fronts[0]
     if (main !== undefined)
       this.#frontend(
         main,
@@ -318,6 +319,11 @@ function isStatistics({ lines }: Proxy): boolean {
     lines.some(({ words }) => words[0] === 'stats') &&
     !lines.some(({ words }) => /^(server|use_backend|default_backend|server-template)$/.test(words[0] ?? ''))
   )
+}
+
+/** Everybody is sent to some backend. */
+function takesAll({ section, lines }: Proxy): boolean {
+  return section.kind === 'listen' || lines.some(({ words }) => words[0] === 'default_backend')
 }
 
 /** The same is done there, so that it is listened on as well. */

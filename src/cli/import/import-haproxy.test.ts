@@ -60,6 +60,19 @@ test('a negation of paths, hosts or methods: those it excepts go where the rules
   ])
 })
 
+test('without regard to capitals: as it is written, or in small letters, and it is told', () => {
+  const imported = proxied({ front: ' use_backend other if { hdr(Upgrade) -i WebSocket }' })
+  assert.deepEqual(routes(imported)[0], [{ ...ALL, headers: { upgrade: ['WebSocket', 'websocket'] } }, { pool: 'other' }])
+  assert.equal(leftOf(imported).length, 1)
+})
+
+test('of several frontends the one that takes everybody is served', () => {
+  const imported = importedHaproxy(
+    'defaults\n mode http\nfrontend plain\n bind :80\n use_backend app if { path /x }\nfrontend www\n bind :81\n default_backend app\nbackend app\n server a 10.0.0.1:1\n',
+  )
+  assert.deepEqual(imported.config.listeners, ['0.0.0.0:81'])
+})
+
 test('acls of several lines are alternatives, whatever they are about', () => {
   assert.deepEqual(fates(' acl x path /a\n acl x hdr(x-kind) b\n use_backend other if x'), [
     [{ path: '/a' }, 'other'],

@@ -60,6 +60,9 @@ export function needed<R extends { readonly match: DraftMatch }>(rules: readonly
 }
 
 function covers(a: DraftMatch, b: DraftMatch): boolean {
+  // What `a` asks for and `b` does not, some of those who fit `b` do not have.
+  const asksMore = (key: 'headers' | 'query'): boolean => Object.keys(a[key]).some((name) => !Object.hasOwn(b[key], name))
+  if (asksMore('headers') || asksMore('query')) return false
   const both = overlap(a, b) ? commonOf(a, b) : undefined
   return both !== undefined && matchKey(both) === matchKey(b)
 }

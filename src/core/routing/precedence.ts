@@ -73,7 +73,7 @@ function patternsOverlap(a: PathPattern, b: PathPattern): boolean {
   const [short, long] = a.segments.length <= b.segments.length ? [a, b] : [b, a]
   if (!short.open && short.segments.length !== long.segments.length) return false
   // `/a/*` does not take `/a`.
-  if (short.open && !long.open && short.segments.length === long.segments.length) return false
+  if (short.open !== long.open && short.segments.length === long.segments.length) return false
   return short.segments.every((segment, i) => {
     const other = long.segments[i]
     return segment.kind === 'param' || other?.kind !== 'literal' || segment.text === other.text
