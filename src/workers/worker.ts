@@ -114,11 +114,7 @@ export class RunningWorker {
         for (const then of this.#untold.splice(0)) then()
         return
       case 'config':
-        this.#config = message.config
-        this.#routes = new Map(message.routes)
-        this.#context = this.#createContext()
-        for (const [i, { tls }] of message.config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
-        return
+        return this.#reload(message)
       case 'tickets':
         this.#tls[message.listener]?.useTicketKeys(message.keys)
         return
@@ -128,6 +124,14 @@ export class RunningWorker {
       case 'drain':
         void this.#drain()
     }
+  }
+
+  #reload({ config, routes, pools }: Extract<ToWorker, { kind: 'config' }>): void {
+    this.#config = config
+    this.#routes = new Map(routes)
+    this.#pools.follow(pools)
+    this.#context = this.#createContext()
+    for (const [i, { tls }] of config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
   }
 
   async #drain(): Promise<void> {
