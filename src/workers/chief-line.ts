@@ -50,10 +50,17 @@ export class ChiefLine {
 
   /** The chief answers it. `taken`: what was read of the body already. */
   take(call: DownstreamCall, taken?: SpillHandOver): void {
+    // Its client has left since it was decided: nobody would hear what comes of it.
+    if (call.gone) return
     // What the route does to calls, and what is told of them, is the chief's matter now.
     call.log.elsewhere = true
     Object.assign(call, { editAnswer: undefined, dropped: undefined, marks: undefined })
     new Relayed(call, this.#connectionFor(call), this.#parts.sweeper).start(taken)
+  }
+
+  /** The client is gone, and with it the need for a connection of its own. */
+  left(peer: Peer): void {
+    this.#idle.get(peer)?.destroy()
   }
 
   #connectionFor(call: DownstreamCall): UpstreamConnection {
@@ -122,7 +129,7 @@ class Relayed implements ResponseSink {
     const dropped = this.#awaitsContinue ? NOT_SENT : NOT_SENT_LATE
     const named = host === '' ? [] : ['Host', host]
     const fields = fieldLines([...named, ...withoutFields(headers, dropped)])
-    return `${method} ${https ? `https://${host}${target}` : target} HTTP/1.${minor}\r\n${fields}\r\n`
+    return `${method} ${https ? `https://${host}${target === '*' ? '' : target}` : target} HTTP/1.${minor}\r\n${fields}\r\n`
   }
 
   #goOn(taken: SpillHandOver): void {

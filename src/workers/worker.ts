@@ -255,6 +255,7 @@ export class RunningWorker {
       onCall: (call: DownstreamCall) =>
         redirect === undefined ? handleHere(call, this.#context) : redirectCall(call, redirect, this.#context),
       onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, this.#context),
+      onLeft: (peer) => this.#parts.chief.left(peer),
       ...(reception && { reception }),
     })
   }
