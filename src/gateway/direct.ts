@@ -514,6 +514,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
+      trailers: stream?.trailers ?? [],
       untouched: stream !== undefined && !stream.started,
       rest: undefined,
     }

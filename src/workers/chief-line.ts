@@ -134,7 +134,7 @@ class Relayed implements ResponseSink {
 
   #goOn(taken: SpillHandOver): void {
     for (const chunk of taken.chunks) this.#connection.write(chunk)
-    if (taken.complete) this.#connection.end([])
+    if (taken.complete) this.#connection.end(taken.trailers)
     else taken.rest = this.#body
   }
 

@@ -52,3 +52,13 @@ test('who asks for the options of the whole server by an https URL gets the same
     assert.equal(status, 421)
   }
 })
+
+test('a head that is as long as it may be, and has as many fields, is not too long for the chief', async (t) => {
+  const { rig, port } = await scene(t)
+  const { head: bytes, headers } = rig.gateway.config.limits
+  const [start, end] = [`GET ${AT_THE_CHIEF} HTTP/1.1\r\nHost:a\r\n`, '\r\n']
+  const lines = Array.from({ length: headers - 2 }, (_, n) => `x-${n}:1\r\n`).join('')
+  const last = `y:${'1'.repeat(bytes - start.length - lines.length - end.length - 4)}\r\n`
+  for (let n = 0; n < MANY / 4; n++) assert.equal((await rawAsk(port, start + lines + last + end)).status, 404)
+  assert.equal((await rawAsk(port, `${start}${lines}1${last}${end}`)).status, 431)
+})
