@@ -104,6 +104,15 @@ export class RunningWorker {
     this.#tell({ kind: 'ready', fds: this.#servers.map((server) => descriptorOf(server) ?? -1) })
   }
 
+  #retune(): void {
+    for (const [i, { tls }] of this.#config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
+  }
+
+  /** What is told while it begins holds for all of its listeners. */
+  #whenOpen(then: () => void): void {
+    this.#opened?.then(then, () => undefined)
+  }
+
   async #openListeners(): Promise<void> {
     for (const [i, listener] of this.#config.listeners.entries())
       this.#listeners.push(await this.#listen(listener, this.#data.listeners[i] as WorkerListener))
@@ -124,11 +133,9 @@ export class RunningWorker {
         this.#config = message.config
         this.#routes = new Map(message.routes)
         this.#context = this.#createContext()
-        for (const [i, { tls }] of message.config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
-        return
+        return this.#whenOpen(() => this.#retune())
       case 'tickets':
-        this.#tls[message.listener]?.useTicketKeys(message.keys)
-        return
+        return this.#whenOpen(() => this.#tls[message.listener]?.useTicketKeys(message.keys))
       case 'metrics':
         this.#pools.lookAtLeaving()
         return this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })

@@ -1,8 +1,12 @@
 /** The connections between threads: as many as are needed, and what goes over them means the same at both ends. */
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
 import { type TestContext, test } from 'node:test'
+import { HandedOver } from '../../src/net/handed-over.ts'
+import type { NetworkSocket } from '../../src/ports/network.ts'
 import { type ConfigRig, startConfigRig } from '../support/config-rig.ts'
 import { ask } from '../support/http-client.ts'
+import { ManualClock } from '../support/manual-clock.ts'
 import { RawClient, rawAsk } from '../support/raw-client.ts'
 import { startTestServer, type TestServer } from '../support/test-server.ts'
 import { until } from '../support/until.ts'
@@ -61,4 +65,28 @@ test('a head that is as long as it may be, and has as many fields, is not too lo
   const last = `y:${'1'.repeat(bytes - start.length - lines.length - end.length - 4)}\r\n`
   for (let n = 0; n < MANY / 4; n++) assert.equal((await rawAsk(port, start + lines + last + end)).status, 404)
   assert.equal((await rawAsk(port, `${start}${lines}1${last}${end}`)).status, 431)
+})
+
+test('a stranger on this machine who does not know the secret is sent away by his first bytes', async () => {
+  // Its time never passes.
+  const handedOver = new HandedOver('s'.repeat(43), new ManualClock())
+  for (const said of [
+    'GET / HTTP/1.1\r\nHost: a'.padEnd(100),
+    JSON.stringify({ secret: 't'.repeat(43) }),
+    `{"secret":"${'s'.repeat(42)}"`,
+  ]) {
+    const socket = new PassThrough()
+    const gone = Promise.withResolvers<void>()
+    handedOver.receive(socket as unknown as NetworkSocket, { ready: () => assert.fail('he is let in'), gone: gone.resolve })
+    socket.write(said.padEnd(60, 'x'))
+    await gone.promise
+    assert.ok(socket.destroyed)
+  }
+})
+
+test('the Host that a server sees is spelled as its client has spelled it, whatever thread sends it there', async (t) => {
+  const { port, server } = await scene(t)
+  for (let n = 0; n < MANY / 4; n++) await rawAsk(port, `OPTIONS /${n} HTTP/1.1\r\nHost: Api.Example\r\n\r\n`)
+  const hosts = server.received.filter(({ method }) => method === 'OPTIONS').map(({ headers }) => headers.host)
+  assert.deepEqual([hosts.length, ...new Set(hosts)], [MANY / 4, 'Api.Example'])
 })
