@@ -290,6 +290,7 @@ class RunningGateway implements Gateway {
 
   async #lastStoreCalls(): Promise<void> {
     while (this.#listeners.some((listener) => listener.idle > 0)) await this.#after(LOOK_AGAIN_MS)
+    await this.#crew?.quiet()
     await this.#storeCalls.idle()
   }
 

@@ -45,6 +45,8 @@ export interface SpillHandOver {
   readonly chunks: readonly Uint8Array[]
   /** The body's end was read. */
   readonly complete: boolean
+  /** Behind a body that is complete. */
+  readonly trailers: readonly string[]
   /** Where the rest of the body goes; set by the taker unless `complete`. */
   rest: BodySink | undefined
   /** The body was never started: the taker reads it by itself. */

@@ -17,7 +17,7 @@ import { type Deadline, NEVER, type Sweepable } from '../net/sweeper.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { UpstreamConnection, UpstreamFailure } from '../net/upstream-connection.ts'
 import type { Pool } from '../pools/pool.ts'
-import type { Server } from '../pools/server.ts'
+import { fastestMs, type Server } from '../pools/server.ts'
 import type { WaitEnd, Waiter } from '../pools/line.ts'
 import type { LiveContext } from './context.ts'
 import { type DirectRequest, isBad, isNotNow, orderUnknown, outgoingBody, retryAfterMs, type SpillHandOver } from './direct-request.ts'
@@ -409,7 +409,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
   #hasTimeAfter(pauseMs: Millis): boolean {
     if (this.#endsAt === Number.POSITIVE_INFINITY) return true
     const now = this.#context.clock.monotonic()
-    return now + pauseMs + this.#pool.fastestMs(now) < this.#endsAt
+    return now + pauseMs + fastestMs(this.#pool.usableServers(), now) < this.#endsAt
   }
 
   #after(pauseMs: Millis, next: () => void): void {
@@ -514,6 +514,7 @@ export class DirectCall implements Trier, Waiter, Sweepable {
       reason,
       chunks: stream?.takeCopy() ?? [],
       complete: stream?.ended ?? true,
+      trailers: stream?.trailers ?? [],
       untouched: stream !== undefined && !stream.started,
       rest: undefined,
     }

@@ -39,6 +39,10 @@ export class RequestStream implements BodySink {
     this.#copy = new BodyCopy(copyBytesMax, context.budget)
   }
 
+  get trailers(): readonly string[] {
+    return this.#trailers
+  }
+
   get replayable(): boolean {
     return this.#copy.whole
   }

@@ -24,7 +24,7 @@ export class LocalTally implements Tally {
 
 /**
  * One count in memory that threads share, and beside it what this thread has of it: of a thread that dies, that is given back. Never more than the
- * limit are taken, however many take at once: who was one too many gives it back and has got nothing, even where another one gave back meanwhile.
+ * limit are taken, however many take at once, and the count is never above it, not even for a moment: whoever is refused met a count that was full.
  */
 export class SharedTally implements Tally {
   readonly #cells: Int32Array
@@ -42,9 +42,10 @@ export class SharedTally implements Tally {
   }
 
   take(max: number): boolean {
-    if (Atomics.add(this.#cells, this.#total, 1) >= max) {
-      Atomics.sub(this.#cells, this.#total, 1)
-      return false
+    for (let had = this.value, met: number; ; had = met) {
+      if (had >= max) return false
+      met = Atomics.compareExchange(this.#cells, this.#total, had, had + 1)
+      if (met === had) break
     }
     Atomics.add(this.#cells, this.#own, 1)
     return true

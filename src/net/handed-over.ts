@@ -44,35 +44,50 @@ function isSame(shown: string, secret: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
+/** What the line begins with, where it is one of ours: of anybody else no more than this is kept. */
+function beginningOf(secret: string): Buffer {
+  return Buffer.from(JSON.stringify({ secret }).slice(0, -1))
+}
+
 export class HandedOver implements Receiver {
   readonly isSecure = false
   readonly #secret: string
+  readonly #beginning: Buffer
   readonly #clock: Clock
 
   constructor(secret: string, clock: Clock) {
     this.#secret = secret
+    this.#beginning = beginningOf(secret)
     this.#clock = clock
   }
 
   close(): void {}
 
   receive(socket: NetworkSocket, host: Host): Arriving {
-    return new ArrivingLine(socket, host, { secret: this.#secret, clock: this.#clock })
+    return new ArrivingLine(socket, host, { secret: this.#secret, beginning: this.#beginning, clock: this.#clock })
   }
+}
+
+interface LineParts {
+  readonly secret: string
+  readonly beginning: Buffer
+  readonly clock: Clock
 }
 
 class ArrivingLine implements Arriving {
   readonly #socket: NetworkSocket
   readonly #host: Host
   readonly #secret: string
+  readonly #beginning: Buffer
   readonly #timer: Timer
   #input: Buffer | undefined
   #isOver = false
 
-  constructor(socket: NetworkSocket, host: Host, { secret, clock }: { readonly secret: string; readonly clock: Clock }) {
+  constructor(socket: NetworkSocket, host: Host, { secret, beginning, clock }: LineParts) {
     this.#socket = socket
     this.#host = host
     this.#secret = secret
+    this.#beginning = beginning
     this.#timer = clock.after(LINE_MS, this.abandon)
     socket.on('error', this.abandon).on('close', this.abandon).on('end', this.abandon).on('readable', this.#read)
   }
@@ -90,6 +105,7 @@ class ArrivingLine implements Arriving {
     const input = this.#input === undefined ? chunk : Buffer.concat([this.#input, chunk])
     this.#input = input
     const end = input.indexOf(LINE_END)
+    if (!this.#mayBeOurs(input)) return this.abandon()
     if (end < 0 && input.length <= LINE_BYTES_MAX) return
     const peer = end < 0 ? undefined : readHandOver(input.subarray(0, end), this.#secret)
     if (peer === undefined) return this.abandon()
@@ -97,6 +113,11 @@ class ArrivingLine implements Arriving {
     this.#socket.off('error', this.abandon).off('close', this.abandon).off('end', this.abandon).off('readable', this.#read)
     if (end + 1 < input.length) this.#socket.unshift(input.subarray(end + 1))
     this.#host.ready(arrivalOf(this.#socket, peer))
+  }
+
+  #mayBeOurs(input: Buffer): boolean {
+    const { length } = this.#beginning
+    return input.length < length || timingSafeEqual(input.subarray(0, length), this.#beginning)
   }
 
   #over(): void {

@@ -5,6 +5,7 @@ import { proxyStatus } from '../core/headers/proxy-status.ts'
 import { fieldLines, reasonPhrase, statusLine } from '../http1/write.ts'
 import type { Tally } from '../lib/tally.ts'
 import type { ListeningSocket, Network, NetworkSocket } from '../ports/network.ts'
+import type { Peer } from './call.ts'
 import { DownstreamConnection, type DownstreamOptions } from './downstream-connection.ts'
 import { Doorway } from './doorway.ts'
 import { isInside, networkList, plainAddress } from './networks.ts'
@@ -22,6 +23,8 @@ export interface ListenerOptions extends Omit<DownstreamOptions, 'onClosed'> {
   readonly reception?: Receiver
   /** Other threads listen on the same address. */
   readonly shared?: 'first' | 'also' | undefined
+  /** A connection that was served is gone, or somebody else's now. */
+  readonly onLeft?: (peer: Peer) => void
 }
 
 /** How many client connections are open, and how many may be. */
@@ -203,6 +206,7 @@ export class Listener {
   #onClosed(connection: DownstreamConnection): void {
     if (!this.#connections.delete(connection)) return
     this.#options.connections.open.give()
+    this.#options.onLeft?.(connection.peer)
     this.#lookWhetherIdle()
   }
 

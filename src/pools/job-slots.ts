@@ -36,14 +36,20 @@ export class JobSlots {
   }
 
   /** While live requests come some are kept for them; one of each server is the jobs' in any case. */
-  take(server: Server, free: number): boolean {
-    const { clock, live, signs } = this.#parts
+  take(server: Server, free: () => number): boolean {
+    const { signs } = this.#parts
+    if (this.#take(server, free())) return true
+    if (signs === undefined) return false
+    signs.isHungry()
+    // A thread that gave one back before it could see that has told nobody.
+    return this.#take(server, free())
+  }
+
+  #take(server: Server, free: number): boolean {
+    const { clock, live } = this.#parts
     const now = clock.monotonic()
     const kept = server.jobs >= this.#max(server) && live.comes(now)
-    if (free === 0 || kept || !server.taken.take(server.slots)) {
-      signs?.isHungry()
-      return false
-    }
+    if (free === 0 || kept || !server.taken.take(server.slots)) return false
     server.jobs++
     server.jobsFrom = now
     return true

@@ -137,12 +137,6 @@ export class Pool {
     return this.servers.filter((server) => server.state === 'up' && !this.#rests.has(server))
   }
 
-  /** Until the quickest of them begins to answer; 0 where nobody knows. */
-  fastestMs(now: MonotonicMillis): Millis {
-    const known = this.usableServers().filter(({ latency }) => latency.known)
-    return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
-  }
-
   /** Those that get something now: the ones that are up; backups only where no other one is. */
   inUse(): readonly Server[] {
     return tierInUse(this.upServers())
@@ -156,8 +150,7 @@ export class Pool {
 
   /** Nothing is in flight, and nobody waits. */
   get isIdle(): boolean {
-    if (this.#line.size > 0) return false
-    return [...this.servers, ...this.#membership.leaving.servers].every(({ inFlight, tunnels }) => inFlight === 0 && tunnels === 0)
+    return this.#line.size === 0 && [...this.servers, ...this.leaving].every(({ inFlight, tunnels }) => inFlight === 0 && tunnels === 0)
   }
 
   /** The panic rule's question: do more than half of the servers look bad? */
@@ -178,7 +171,7 @@ export class Pool {
 
   /** A slot for a job. */
   reserve(server: Server): boolean {
-    return this.#jobs.take(server, this.freeSlots(server))
+    return this.#jobs.take(server, () => this.freeSlots(server))
   }
 
   /** The slot of a job is free again. */
@@ -463,7 +456,14 @@ export class Pool {
   /** They have given slots back. */
   slotsFreed(): void {
     this.#signs?.looks()
-    for (const server of this.servers) this.#offer(server)
+    this.serveWaiting()
+    // Where none is free, too: a job that finds none wants to be told of the next one.
+    for (const server of this.servers) this.#jobs.offer(server)
+  }
+
+  /** Nobody who waits is passed. */
+  serveWaiting(): void {
+    for (const server of this.#line.size > 0 ? this.servers : []) this.#serveLine(server)
   }
 
   /** Something may have ended there of what the leaving ones had to do. */
@@ -475,12 +475,13 @@ export class Pool {
 
   /** Slots that became free go to who waits, and only then to jobs, unless these wait for ever. */
   #offer(server: Server): void {
-    if (this.#line.size > 0) this.#serveLine(server, this.#jobs.isTurn(server) ? 1 : 0)
+    this.#serveLine(server)
     if (this.freeSlots(server) > 0) this.#jobs.offer(server)
   }
 
-  /** All of its free slots but `kept`. */
-  #serveLine(server: Server, kept: number): void {
+  #serveLine(server: Server): void {
+    if (this.#line.size === 0) return
+    const kept = this.#jobs.isTurn(server) ? 1 : 0
     const boundOnly = !this.#isUsable(server)
     if (boundOnly && !server.keepsSessions) return
     const before = server.backup ? this.servers.filter((other) => !other.backup && this.#isUsable(other)) : []

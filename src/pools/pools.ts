@@ -10,6 +10,7 @@ import type { Timer } from '../ports/clock.ts'
 import type { Resolver } from '../ports/network.ts'
 import { Failovers } from './failovers.ts'
 import { Pool } from './pool.ts'
+import { SharedPool } from './shared-pool.ts'
 import { isLookedUp, type LookedUp, Names } from './names.ts'
 import type { PoolPorts } from './pool-types.ts'
 import { Probers } from './probers.ts'
@@ -181,7 +182,8 @@ export class Pools {
   }
 
   #add(config: PoolConfig): void {
-    const pool = new Pool(config, this.#ports, this.#members(config))
+    const PoolOf = this.#ports.shared === undefined ? Pool : SharedPool
+    const pool = new PoolOf(config, this.#ports, this.#members(config))
     this.running.set(config.name, pool)
     this.failovers.watch(pool)
     if (this.#started) pool.start()
@@ -209,6 +211,8 @@ export class Pools {
     const now = this.#ports.clock.monotonic()
     for (const [name, going] of this.#going) {
       const { pool, since, wasIdle } = going
+      // Of a pool that is not configured any more other threads have nothing to tell.
+      if (this.#ports.shared !== undefined) pool.slotsFreed()
       going.wasIdle = pool.isIdle
       if (wasIdle && pool.isIdle) {
         // What is kept for the next request closes with its servers.

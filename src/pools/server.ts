@@ -146,3 +146,9 @@ export function learntLimit({ maxInFlight, adaptiveMin }: PoolConfig): GradientL
 export function asInFile(server: ServerConfig): PoolMember {
   return { ...server, source: 'file', duty: 'ready' }
 }
+
+/** Until the quickest of them begins to answer; 0 where nobody knows. */
+export function fastestMs(servers: readonly Server[], now: MonotonicMillis): Millis {
+  const known = servers.filter(({ latency }) => latency.known)
+  return known.length === 0 ? 0 : Math.min(...known.map(({ latency }) => latency.ms(now)))
+}

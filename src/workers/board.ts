@@ -107,18 +107,23 @@ export class Board {
   }
 }
 
-/** Which cell is whose. The chief alone hands them out; who left long ago lends its cell to who comes. */
+/**
+ * Which cell is whose. The chief alone hands them out. Who has left keeps its own until all are taken: if it comes back, other threads may not have
+ * heard yet that it was gone, and all must count in the same one.
+ */
 export class Cells {
   readonly #of = new Map<string, number>()
-  readonly #free: number[] = []
+  /** Whoever left first is first. */
+  readonly #left = new Set<string>()
   #next = 1
 
   /** Undefined: all are taken. */
   of(pool: string, server: string): number | undefined {
     const name = `${pool}\n${server}`
     const known = this.#of.get(name)
+    this.#left.delete(name)
     if (known !== undefined) return known
-    const cell = this.#next < CELLS ? this.#next++ : this.#free.shift()
+    const cell = this.#next < CELLS ? this.#next++ : this.#ofWhoLeft()
     if (cell !== undefined) this.#of.set(name, cell)
     return cell
   }
@@ -126,10 +131,17 @@ export class Cells {
   /** Nothing is in flight there any more. */
   forget(pool: string, server: string): void {
     const name = `${pool}\n${server}`
-    const cell = this.#of.get(name)
-    if (cell === undefined) return
-    this.#of.delete(name)
-    this.#free.push(cell)
+    if (this.#of.has(name)) this.#left.add(name)
+  }
+
+  #ofWhoLeft(): number | undefined {
+    for (const name of this.#left) {
+      const cell = this.#of.get(name)
+      this.#left.delete(name)
+      this.#of.delete(name)
+      return cell
+    }
+    return undefined
   }
 }
 

@@ -8,7 +8,7 @@ import { JoinedSockets } from '../gateway/joined-sockets.ts'
 import { withoutFields } from '../core/actions/header-edits.ts'
 import { failure } from '../core/errors.ts'
 import type { HostPort } from '../config/config.ts'
-import { headerValues, type ResponseHead } from '../http1/message.ts'
+import { headerValue, headerValues, type ResponseHead } from '../http1/message.ts'
 import { fieldLines, statusLine } from '../http1/write.ts'
 import type { Bytes, Millis } from '../lib/units.ts'
 import type { BodySink, Peer } from '../net/call.ts'
@@ -50,10 +50,17 @@ export class ChiefLine {
 
   /** The chief answers it. `taken`: what was read of the body already. */
   take(call: DownstreamCall, taken?: SpillHandOver): void {
+    // Its client has left since it was decided: nobody would hear what comes of it.
+    if (call.gone) return
     // What the route does to calls, and what is told of them, is the chief's matter now.
     call.log.elsewhere = true
     Object.assign(call, { editAnswer: undefined, dropped: undefined, marks: undefined })
     new Relayed(call, this.#connectionFor(call), this.#parts.sweeper).start(taken)
+  }
+
+  /** The client is gone, and with it the need for a connection of its own. */
+  left(peer: Peer): void {
+    this.#idle.get(peer)?.destroy()
   }
 
   #connectionFor(call: DownstreamCall): UpstreamConnection {
@@ -116,18 +123,17 @@ class Relayed implements ResponseSink {
     else if (!this.#awaitsContinue) this.#call.body.start(this.#body)
   }
 
-  /** As it came, as far as that is not settled. */
+  /** As it came, as far as that is not settled. The Host is the one that was asked for, whoever said so. */
   #headText(): string {
-    const { method, target, minor, headers, host, https } = this.#call.head
-    const dropped = this.#awaitsContinue ? NOT_SENT : NOT_SENT_LATE
-    const named = host === '' ? [] : ['Host', host]
-    const fields = fieldLines([...named, ...withoutFields(headers, dropped)])
-    return `${method} ${https ? `https://${host}${target}` : target} HTTP/1.${minor}\r\n${fields}\r\n`
+    const { method, target, minor, headers, https } = this.#call.head
+    const fields = fieldLines(this.#awaitsContinue ? headers : withoutFields(headers, NOT_SENT_LATE))
+    const url = https ? `https://${headerValue(headers, 'host')}${target === '*' ? '' : target}` : target
+    return `${method} ${url} HTTP/1.${minor}\r\n${fields}\r\n`
   }
 
   #goOn(taken: SpillHandOver): void {
     for (const chunk of taken.chunks) this.#connection.write(chunk)
-    if (taken.complete) this.#connection.end([])
+    if (taken.complete) this.#connection.end(taken.trailers)
     else taken.rest = this.#body
   }
 
@@ -183,10 +189,8 @@ class Relayed implements ResponseSink {
   }
 }
 
-/** The Host is the one that was asked for, whoever said so. */
-const NOT_SENT: ReadonlySet<string> = new Set(['host'])
 /** The client has been told already that its body is wanted. */
-const NOT_SENT_LATE: ReadonlySet<string> = new Set(['host', 'expect'])
+const NOT_SENT_LATE: ReadonlySet<string> = new Set(['expect'])
 
 /** What is about the connection between two threads. */
 const OF_CONNECTION: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade'])

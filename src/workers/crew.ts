@@ -42,8 +42,14 @@ interface Member {
   readonly worker: number
   readonly thread: Worker
   readonly ready: PromiseWithResolvers<void>
+  /** No request can be on its way to it any more. */
+  readonly quiet: PromiseWithResolvers<void>
   readonly drained: PromiseWithResolvers<void>
+  /** In the place of one that died. */
+  readonly isAgain: boolean
   isReady: boolean
+  /** Why it cannot begin. */
+  wrong: string | undefined
   fds: readonly number[]
   dump: MetricsDump
   /** Who waits for what it has counted. */
@@ -120,8 +126,10 @@ export class Crew {
     this.#listeners = listeners
     const connections = { open: new LocalTally(), max: Number.POSITIVE_INFINITY, onFull: () => undefined }
     const timeouts = { ...inner.timeouts, idleMs: INNER_IDLE_MS }
+    // They were kept to where the requests came in; written anew a head may be a little longer, and have a Host more.
+    const limits = { ...inner.limits, headBytesMax: inner.limits.headBytesMax * 2, headersMax: inner.limits.headersMax + 1 }
     const reception = new HandedOver(this.#secret, clock)
-    this.#inner = await Listener.open({ ...inner, timeouts, host: '127.0.0.1', port: 0, connections, reception })
+    this.#inner = await Listener.open({ ...inner, limits, timeouts, host: '127.0.0.1', port: 0, connections, reception })
     this.#watchPools()
     this.lookAtRoutes()
     for (let worker = 1; worker <= this.#workers; worker++) this.#begin(worker)
@@ -156,7 +164,8 @@ export class Crew {
     const answers = members.map((member) => new Promise<void>((resolve) => member.asked.push(resolve)))
     this.#tell({ kind: 'metrics' })
     await Promise.race([Promise.all(answers), new Promise<void>((resolve) => this.#parts.clock.after(METRICS_MS, resolve))])
-    return members.map(({ dump }) => dump)
+    // What one had counted that died meanwhile is counted here already.
+    return members.filter((member) => this.#members.get(member.worker) === member).map(({ dump }) => dump)
   }
 
   /** They accept nothing more. Resolves when all they had, and all that they handed over, has ended. */
@@ -165,6 +174,13 @@ export class Crew {
     this.#tell({ kind: 'drain' })
     await Promise.all([...this.#members.values()].map(({ drained }) => drained.promise))
     await this.#inner?.drain()
+  }
+
+  /** Once they drain: all that was on its way to them when that began has come, and what is not for them is here. */
+  async quiet(): Promise<void> {
+    await Promise.all([...this.#members.values()].map(({ quiet }) => quiet.promise))
+    // What was handed over last may be in the kernel still: word of the threads is quicker.
+    await new Promise<void>((resolve) => this.#parts.clock.after(LOOK_MS, resolve))
   }
 
   async close(): Promise<void> {
@@ -188,17 +204,18 @@ export class Crew {
     }
   }
 
-  #begin(worker: number): void {
-    const [ready, drained] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  #begin(worker: number, isAgain = false): void {
+    const [ready, quiet, drained] = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     // Run from source or built, the thread's module has the same ending as this one.
     const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const workerData = this.#dataFor(worker)
     const thread = new Worker(new URL(`./worker-thread.${ending}`, import.meta.url), { workerData, name: `worker-${worker}` })
-    const member: Member = { worker, thread, ready, drained, isReady: false, fds: [], dump: NOTHING_COUNTED, asked: [] }
+    const counted = { fds: [], dump: NOTHING_COUNTED, asked: [] }
+    const member: Member = { worker, thread, ready, quiet, drained, isAgain, isReady: false, wrong: undefined, ...counted }
     this.#members.set(worker, member)
     thread.on('message', (message: ToChief) => this.#hear(member, message))
     thread.on('error', (error: unknown) => this.#ended(member, error instanceof Error ? (error.stack ?? error.message) : String(error)))
-    thread.on('exit', (code) => this.#ended(member, `it exited with ${code}`))
+    thread.on('exit', (code) => this.#ended(member, member.wrong ?? `it exited with ${code}`))
   }
 
   #dataFor(worker: number): WorkerData {
@@ -215,22 +232,23 @@ export class Crew {
   }
 
   #ended(member: Member, reason: string): void {
-    const { worker, ready, drained } = member
+    const { worker, ready, quiet, drained } = member
     if (this.#members.get(worker) !== member) return
     this.#members.delete(worker)
+    quiet.resolve()
     drained.resolve()
     for (const resolve of member.asked.splice(0)) resolve()
     this.#parts.telemetry.metrics.add(member.dump)
     this.#board.giveBack(worker)
     for (const pool of this.#parts.pools().values()) pool.slotsFreed()
     if (!member.isReady) ready.reject(new Error(`worker ${worker} cannot start: ${reason}`))
-    if (this.#isOver || !member.isReady) return
+    if (this.#isOver || !(member.isReady || member.isAgain)) return
     const againMs = this.#againMs()
     this.#parts.telemetry.event({ type: 'worker-died', worker, reason: reason.split('\n')[0] ?? '', againMs })
     this.#parts.clock.after(againMs, () => {
       if (this.#isOver) return
-      this.#begin(worker)
-      // One that cannot listen is tried again when the next one dies.
+      this.#begin(worker, true)
+      // One that cannot begin has died, too.
       this.#members.get(worker)?.ready.promise.catch(() => undefined)
     })
   }
@@ -251,6 +269,8 @@ export class Crew {
         member.isReady = true
         return member.ready.resolve()
       case 'failed':
+        member.wrong = message.message
+        if (member.isAgain) void member.thread.terminate()
         return member.ready.reject(Object.assign(new Error(message.message), { code: message.code }))
       case 'freed':
         return pools().get(message.pool)?.slotsFreed()
@@ -266,6 +286,8 @@ export class Crew {
         member.dump = message.dump
         for (const resolve of member.asked.splice(0)) resolve()
         return
+      case 'quiet':
+        return member.quiet.resolve()
       case 'drained':
         member.drained.resolve()
     }

@@ -73,4 +73,6 @@ export type ToChief =
   | { readonly kind: 'event'; readonly event: GatewayEvent }
   | { readonly kind: 'access'; readonly lines: readonly AccessLine[] }
   | { readonly kind: 'metrics'; readonly dump: MetricsDump; readonly at: EpochMillis }
+  /** It drains, and on none of its connections a request may still be on its way to it. */
+  | { readonly kind: 'quiet' }
   | { readonly kind: 'drained' }

@@ -42,6 +42,7 @@ import { createWorkerTelemetry } from './worker-telemetry.ts'
 
 /** What was only counted is told so often. */
 const REPORT_MS: Millis = 100
+const LOOK_AGAIN_MS: Millis = 20
 
 type WorkerParts = Pick<WorkerContext, 'hedges' | 'mirrors' | 'routeCounters' | 'chief' | 'guard'>
 
@@ -66,6 +67,7 @@ export class RunningWorker {
   /** Who waits until the chief knows what was found. */
   readonly #untold: (() => void)[] = []
   readonly #listeners: Listener[] = []
+  #opened: Promise<void> | undefined
   readonly #servers: Server[] = []
   readonly #tls: (ServerTls | undefined)[] = []
 
@@ -94,12 +96,26 @@ export class RunningWorker {
 
   async start(): Promise<void> {
     this.#port.on('message', (message: ToWorker) => this.#hear(message))
-    for (const [i, listener] of this.#config.listeners.entries())
-      this.#listeners.push(await this.#listen(listener, this.#data.listeners[i] as WorkerListener))
+    this.#opened = this.#openListeners()
+    await this.#opened
     this.#registerGauges()
     this.#context.guard?.start()
     setInterval(() => this.#report(), REPORT_MS).unref()
     this.#tell({ kind: 'ready', fds: this.#servers.map((server) => descriptorOf(server) ?? -1) })
+  }
+
+  #retune(): void {
+    for (const [i, { tls }] of this.#config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
+  }
+
+  /** What is told while it begins holds for all of its listeners. */
+  #whenOpen(then: () => void): void {
+    this.#opened?.then(then, () => undefined)
+  }
+
+  async #openListeners(): Promise<void> {
+    for (const [i, listener] of this.#config.listeners.entries())
+      this.#listeners.push(await this.#listen(listener, this.#data.listeners[i] as WorkerListener))
   }
 
   #tell(message: ToChief): void {
@@ -116,8 +132,7 @@ export class RunningWorker {
       case 'config':
         return this.#reload(message)
       case 'tickets':
-        this.#tls[message.listener]?.useTicketKeys(message.keys)
-        return
+        return this.#whenOpen(() => this.#tls[message.listener]?.useTicketKeys(message.keys))
       case 'metrics':
         this.#pools.lookAtLeaving()
         return this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
@@ -131,15 +146,24 @@ export class RunningWorker {
     this.#routes = new Map(routes)
     this.#pools.follow(pools)
     this.#context = this.#createContext()
-    for (const [i, { tls }] of config.listeners.entries()) if (tls !== undefined) this.#tls[i]?.retune(tls)
+    this.#whenOpen(() => this.#retune())
   }
 
   async #drain(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.drain()))
+    // One that began a moment ago would listen on afterwards.
+    await this.#opened?.catch(() => undefined)
+    const drained = this.#listeners.map((listener) => listener.drain())
+    this.#lookWhetherQuiet()
+    await Promise.all(drained)
     this.#report()
     this.#told.flush()
     this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
     this.#tell({ kind: 'drained' })
+  }
+
+  readonly #lookWhetherQuiet = (): void => {
+    if (this.#listeners.some(({ idle }) => idle > 0)) clock.after(LOOK_AGAIN_MS, this.#lookWhetherQuiet)
+    else this.#tell({ kind: 'quiet' })
   }
 
   /** A failure is told at once, with what went well before it. */
@@ -259,6 +283,7 @@ export class RunningWorker {
       onCall: (call: DownstreamCall) =>
         redirect === undefined ? handleHere(call, this.#context) : redirectCall(call, redirect, this.#context),
       onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, this.#context),
+      onLeft: (peer) => this.#parts.chief.left(peer),
       ...(reception && { reception }),
     })
   }
