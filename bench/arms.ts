@@ -54,19 +54,23 @@ export async function startOrigin(cores: Cores, folder: string): Promise<Arm> {
   return { name: 'origin', ...(await startNginx('origin.conf', cores, folder, {})) }
 }
 
-export async function startNginxPeer(cores: Cores, folder: string, originPort: number): Promise<Arm> {
+export interface PeerOptions {
+  readonly threads?: number
+}
+
+export async function startNginxPeer(cores: Cores, folder: string, originPort: number, { threads = 1 }: PeerOptions = {}): Promise<Arm> {
   const tlsPort = await freePort()
-  const more = { ORIGIN: originPort, TLSPORT: tlsPort, CERTIFICATE, KEY }
+  const more = { ORIGIN: originPort, TLSPORT: tlsPort, CERTIFICATE, KEY, THREADS: threads }
   return { name: 'nginx', ...(await startNginx('nginx.conf', cores, folder, more)), tlsUrl: `https://127.0.0.1:${tlsPort}` }
 }
 
-export async function startHaproxy(cores: Cores, folder: string, originPort: number): Promise<Arm> {
+export async function startHaproxy(cores: Cores, folder: string, originPort: number, { threads = 1 }: PeerOptions = {}): Promise<Arm> {
   const port = await freePort()
   const tlsPort = await freePort()
   const config = path.join(folder, 'haproxy.cfg')
   const pem = path.join(folder, 'haproxy.pem')
   writeFileSync(pem, readFileSync(CERTIFICATE, 'utf8') + readFileSync(KEY, 'utf8'))
-  writeFileSync(config, fill('haproxy.cfg', { PORT: port, ORIGIN: originPort, TLSPORT: tlsPort, PEM: pem }))
+  writeFileSync(config, fill('haproxy.cfg', { PORT: port, ORIGIN: originPort, TLSPORT: tlsPort, PEM: pem, THREADS: threads }))
   const started = startPinned(cores, findProgram('haproxy') as string, ['-db', '-f', config])
   const url = `http://127.0.0.1:${port}`
   await untilAnswers(`${url}/32`, 200, started)
@@ -83,8 +87,18 @@ export async function startNodeProxy(name: 'http-proxy-3' | 'fastify', cores: Co
   return { name, url, started }
 }
 
-function gatewayConfig(ports: { listen: number; tls: number; admin: number; origin: number; closed: number; probe: number }): string {
-  return `listeners:
+interface GatewayPorts {
+  readonly listen: number
+  readonly tls: number
+  readonly admin: number
+  readonly origin: number
+  readonly closed: number
+  readonly probe: number
+}
+
+function gatewayConfig(ports: GatewayPorts, threads: number): string {
+  return `workers: ${threads}
+listeners:
   - { address: 127.0.0.1:${ports.listen} }
   - { address: 127.0.0.1:${ports.tls}, tls: { certificates: [ { cert: ${CERTIFICATE}, key: ${KEY} } ] } }
 admin: { address: 127.0.0.1:${ports.admin} }
@@ -105,7 +119,7 @@ routes:
 `
 }
 
-export interface GatewayArmOptions {
+export interface GatewayArmOptions extends PeerOptions {
   /** Before the script: `--cpu-prof` and its like. */
   readonly nodeArgs?: readonly string[]
   /** Of the server behind `/probe`; absent: there is none. */
@@ -116,7 +130,7 @@ export async function startGateway(
   cores: Cores,
   folder: string,
   originPort: number,
-  { nodeArgs = [], probePort }: GatewayArmOptions = {},
+  { nodeArgs = [], probePort, threads = 1 }: GatewayArmOptions = {},
 ): Promise<GatewayArm> {
   const closed = await freePort()
   const ports = {
@@ -128,7 +142,7 @@ export async function startGateway(
     probe: probePort ?? closed,
   }
   const config = path.join(folder, 'spillway.yaml')
-  writeFileSync(config, gatewayConfig(ports))
+  writeFileSync(config, gatewayConfig(ports, threads))
   const main = path.join(ROOT, 'src', 'main.ts')
   const started = startPinned(cores, process.execPath, [...nodeArgs, main, 'run', config])
   const url = `http://127.0.0.1:${ports.listen}`

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { ARM_NAMES, type ArmName } from './brokers/arms.ts'
 import type { Cores } from './machine.ts'
 
-export const BENCHES = ['direct', 'latency', 'idle', 'queue', 'overload', 'glue', 'brokers'] as const
+export const BENCHES = ['direct', 'latency', 'idle', 'threads', 'queue', 'overload', 'glue', 'brokers'] as const
 export type BenchName = (typeof BENCHES)[number]
 
 export interface BenchOptions {
@@ -22,7 +22,7 @@ export interface BenchOptions {
 }
 
 export const USAGE = `usage: npm run bench -- [options]
-  --only direct,latency,idle,queue,overload,glue,brokers
+  --only direct,latency,idle,threads,queue,overload,glue,brokers
                             which benchmarks
   --arms nginx,haproxy,spillway,http-proxy-3,fastify
   --brokers engine,engine-1m,rabbitmq,redis-streams,bullmq,pg-boss,spillway

@@ -13,6 +13,7 @@ import { brokersTable } from './brokers/table.ts'
 import { benchDirect } from './direct.ts'
 import { benchIdle } from './direct/idle.ts'
 import { benchLatency } from './direct/latency.ts'
+import { benchThreads, threadsTable } from './direct/threads.ts'
 import { idleTable, latencyTable } from './direct/tables.ts'
 import { findProgram, type MachineFacts, machineFacts, ROOT } from './machine.ts'
 import { type BenchName, type BenchOptions, parseOptions, USAGE } from './options.ts'
@@ -74,6 +75,14 @@ const BENCHMARKS: Readonly<Record<BenchName, Benchmark>> = {
     run: async (options) => {
       const runs = await benchIdle(options)
       return { runs, text: idleTable(runs), verdicts: [] }
+    },
+    others: httpPrograms,
+  },
+  threads: {
+    needs: ['wrk', 'nginx', 'taskset'],
+    run: async (options) => {
+      const runs = await benchThreads(options)
+      return { runs, text: threadsTable(runs), verdicts: [] }
     },
     others: httpPrograms,
   },

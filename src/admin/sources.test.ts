@@ -68,7 +68,8 @@ function view(telemetry: OwnedTelemetry, readStats: () => Promise<readonly Queue
     telemetry,
   })
   const [a, b] = pool.servers
-  if (a !== undefined) Object.assign(a, { state: 'up', upSince: 4000, inFlight: 2, tunnels: 1, pausedUntil: 5300 })
+  if (a !== undefined) Object.assign(a, { state: 'up', upSince: 4000, tunnels: 1, pausedUntil: 5300 })
+  while (a?.taken.take(2) === true);
   if (b !== undefined) Object.assign(b, { state: 'down', downSince: 4500, downReason: 'connection refused' })
   const config = {
     store: { engine: 'embedded', path: '/data' },

@@ -351,7 +351,8 @@ export class DownstreamConnection implements Sweepable {
 
   #discard(chunk: Buffer): void {
     this.#lingerBytes += chunk.length
-    if (this.#lingerBytes > LINGER_BYTES_MAX) this.destroy()
+    // To close now would take from it what it has not read yet of its answer. What it still sends waits with it, until its time is over.
+    if (this.#lingerBytes > LINGER_BYTES_MAX) this.#socket.pause()
   }
 
   #refuse(failed: Failure): void {

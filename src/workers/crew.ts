@@ -141,8 +141,8 @@ export class Crew {
   reload(): void {
     this.#watchPools()
     this.lookAtRoutes()
-    this.#tell({ kind: 'config', config: this.#parts.config(), routes: this.#routeIndexes() })
-    this.#push()
+    this.#told = this.#standing()
+    this.#tell({ kind: 'config', config: this.#parts.config(), routes: this.#routeIndexes(), pools: this.#views() })
   }
 
   useTicketKeys(listener: number, keys: Uint8Array): void {

@@ -41,7 +41,8 @@ export interface WorkerData {
 }
 
 export type ToWorker =
-  | { readonly kind: 'config'; readonly config: Config; readonly routes: readonly RouteIndex[] }
+  /** With the pools that its routes name: no request may meet the one without the other. */
+  | { readonly kind: 'config'; readonly config: Config; readonly routes: readonly RouteIndex[]; readonly pools: readonly PoolView[] }
   /** All that there are. */
   | { readonly kind: 'pools'; readonly pools: readonly PoolView[] }
   | { readonly kind: 'tickets'; readonly listener: number; readonly keys: Uint8Array }

@@ -130,10 +130,7 @@ export class RunningWorker {
         for (const then of this.#untold.splice(0)) then()
         return
       case 'config':
-        this.#config = message.config
-        this.#routes = new Map(message.routes)
-        this.#context = this.#createContext()
-        return this.#whenOpen(() => this.#retune())
+        return this.#reload(message)
       case 'tickets':
         return this.#whenOpen(() => this.#tls[message.listener]?.useTicketKeys(message.keys))
       case 'metrics':
@@ -142,6 +139,14 @@ export class RunningWorker {
       case 'drain':
         void this.#drain()
     }
+  }
+
+  #reload({ config, routes, pools }: Extract<ToWorker, { kind: 'config' }>): void {
+    this.#config = config
+    this.#routes = new Map(routes)
+    this.#pools.follow(pools)
+    this.#context = this.#createContext()
+    this.#whenOpen(() => this.#retune())
   }
 
   async #drain(): Promise<void> {

@@ -234,6 +234,7 @@ suite('answers', () => {
     assert.deepEqual(answer.all('set-cookie'), ['a=1', 'b=2, c'])
   })
 
+  // Where the answer is the first to end, what the client still sends must not cost it the end of the answer.
   test('a body of many megabytes arrives whole, both ways at once', async () => {
     const bytes = Buffer.alloc(8 << 20, 'spillway ')
     server.handle = async (connection) => {

@@ -1,6 +1,7 @@
 /** Mistakes made on purpose, each in one place of the gateway or its store: what the simulation must find, every time. */
 import type { QueueConfig, RouteConfig } from '../../src/config/config.ts'
 import { Line } from '../../src/jobs/line.ts'
+import { JobSlots } from '../../src/pools/job-slots.ts'
 import { Pool } from '../../src/pools/pool.ts'
 import type {
   CommandOutcome,
@@ -335,9 +336,12 @@ export const CANARIES: readonly Canary[] = [
     seed: 6,
     foundAs: ['limits hold'],
     options: {},
-    patch: patched(Pool.prototype, 'freeSlots', (real) => {
-      return function freeSlots(this: Pool, ...args: Parameters<Pool['freeSlots']>) {
-        return real.apply(this, args) + 1
+    patch: patched(JobSlots.prototype, 'take', (real) => {
+      return function take(this: JobSlots, ...[server, free]: Parameters<JobSlots['take']>) {
+        if (real.call(this, server, free)) return true
+        if (!server.taken.take(server.slots + 1)) return false
+        server.jobs++
+        return true
       }
     }),
   },
