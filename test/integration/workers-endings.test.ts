@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { renameSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
@@ -13,6 +14,7 @@ import { certificateFolder, makeCertificate } from '../support/certificates.ts'
 import { type ConfigRig, startConfigRig } from '../support/config-rig.ts'
 import { ask } from '../support/http-client.ts'
 import { RawClient } from '../support/raw-client.ts'
+import { runCommand } from '../support/run-command.ts'
 import { until } from '../support/until.ts'
 
 interface Scene {
@@ -119,4 +121,23 @@ test('a worker that cannot begin in the place of one that died is tried again un
     const { workers } = (await ask(`${rig.adminUrl}/status`)).json() as { workers: { running: number } }
     return workers.running === 2
   })
+})
+
+test('an upgrade has not happened before the new process has begun with all of its threads', async (t) => {
+  const pid = 4711
+  const reasons = ['starting', 'starting', 'ready']
+  const asked: (string | undefined)[] = []
+  const admin = createServer((request, response) => {
+    const reason = request.url === '/status' ? reasons.shift() : undefined
+    asked.push(reason)
+    const status = { version: '1', uptimeMs: 1, ready: { ok: reason === 'ready', reason }, listeners: [], pools: [], queues: [] }
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ pid, ...status }))
+  }).listen(0, '127.0.0.1')
+  await once(admin, 'listening')
+  t.after(() => admin.close().closeAllConnections())
+  const url = `http://127.0.0.1:${(admin.address() as AddressInfo).port}`
+  const { code, out } = await runCommand(['upgrade', '--admin', url], { cwd: tmpdir() })
+  assert.equal(code, 0)
+  assert.match(out, /^pid 4711 has taken over/)
+  assert.deepEqual(asked, [undefined, 'starting', 'starting', 'ready'])
 })

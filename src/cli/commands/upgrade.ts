@@ -42,8 +42,10 @@ async function takenOver(admin: AdminAddress, pid: number): Promise<string | und
     const told = await askStatus(admin)
     // Nobody answers while the one has given the address up and the other has not begun.
     if ('value' in told) {
-      if (told.value.pid === pid) return undefined
-      if (told.value.successor !== pid) return `pid ${pid} did not take over, the process before it goes on; its log says why`
+      const { pid: answering, ready, successor } = told.value
+      // Its admin address is there before its threads are.
+      if (answering === pid && ready.reason !== 'starting') return undefined
+      if (answering !== pid && successor !== pid) return `pid ${pid} did not take over, the process before it goes on; its log says why`
     } else if (!isEnded && isLocal(admin) && !isAlive(pid)) {
       isEnded = true
       until = performance.now() + AGAIN_MS
