@@ -97,7 +97,7 @@ test('self time is summed by function, idle time left out', () => {
 
 test('options are checked', () => {
   assert.equal(parseOptions(['--only', 'queue', '--rounds', '2']).rounds, 2)
-  assert.throws(() => parseOptions(['--only', 'nothing']), /--only takes direct, latency, idle, queue/)
+  assert.throws(() => parseOptions(['--only', 'nothing']), /--only takes direct, latency, idle, threads, queue/)
   assert.throws(() => parseOptions(['--seconds', '0']), /--seconds takes a whole number from 1/)
 })
 
