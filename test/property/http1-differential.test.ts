@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { METHODS } from 'node:http'
 import { suite, test } from 'node:test'
-import { sized } from '../soak/form.ts'
+import { FULL, sized } from '../soak/form.ts'
 import { startGatewayRig } from '../support/gateway-rig.ts'
 import { SeededRandom, seedOf } from '../support/seeded-random.ts'
 import { compare, type Discrepancy, KNOWN, knownDifference } from './http1-comparison.ts'
@@ -13,7 +13,8 @@ import { exchange, expectedAnswers, forwardingFault, type Origin, startMeddler, 
 import { gatewayReader, nodeReader, type Reader, type Reading } from './http1-readers.ts'
 import { cutUp, makeStream } from './request-generator.ts'
 
-const SEED = seedOf()
+/** The short form shows what a change broke; what nobody has met before is for the long one to find. */
+const SEED = FULL ? seedOf() : seedOf({ SEED: '20', ...process.env })
 const CASES = sized([200_000, 6_000])
 const FORWARDED = sized([30_000, 1_500])
 /** A lenient reader is caught much earlier. */

@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { FULL, MIB, mib, sized, tellFigures } from './form.ts'
 
-const JOBS = sized([3_000_000, 300_000])
+const JOBS = sized([3_000_000, 150_000])
 const ENDED = sized([1_000_000, 40_000])
 /** The heaps of a young process grow by some megabytes, whatever it does. */
 const GROWTH_MAX = sized([100 * MIB, 96 * MIB])
