@@ -234,6 +234,27 @@ suite('answers', () => {
     assert.deepEqual(answer.all('set-cookie'), ['a=1', 'b=2, c'])
   })
 
+  test('an answer that ends while its request is still being sent arrives whole, however much the client still sends', async () => {
+    const answered = Buffer.alloc(700_000, 'answer ')
+    const sent = Buffer.alloc(6 << 20, 'request ')
+    const before = server.heads.length
+    server.handle = (connection) => {
+      // It does not read on, so that the answer is there first.
+      connection.socket.pause()
+      connection.write(`HTTP/1.1 200 OK\r\nContent-Length: ${answered.length}\r\n\r\n`).write(answered)
+    }
+    // What it does not take yet lies in the kernel, on our side for the most part.
+    const client = await RawClient.connect(gateway.port, { paused: true })
+    client.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${64 << 20}\r\n\r\n`, sent, sent)
+    await until('the request has come', () => server.heads.length > before)
+    // Asked often enough for more than what is thrown away of a request to have come.
+    for (let times = 0; times < 20; times++) await gateway.untilIdle()
+    client.read()
+    const [answer] = await client.untilAnswered('POST')
+    assert.ok(answer?.body.equals(answered))
+    client.destroy()
+  })
+
   // Where the answer is the first to end, what the client still sends must not cost it the end of the answer.
   test('a body of many megabytes arrives whole, both ways at once', async () => {
     const bytes = Buffer.alloc(8 << 20, 'spillway ')
