@@ -16,7 +16,6 @@ import { EventSockets } from './api/event-socket.ts'
 import { ApiKeys } from './api/queues/rights.ts'
 import type { Config, HostPort, ListenerConfig } from './config/config.ts'
 import { inPlace } from './config/in-place.ts'
-import type { GuardRules } from './core/admission/guard.ts'
 import type { Failure } from './core/errors.ts'
 import { compileRoutes } from './core/routing/router.ts'
 import { openEmbeddedStore } from './engines/embedded/embedded-store.ts'
@@ -25,14 +24,14 @@ import { handleCall } from './gateway/call-path.ts'
 import type { CallContext } from './gateway/context.ts'
 import { Hedges } from './gateway/hedge.ts'
 import { Mirrors } from './gateway/mirror.ts'
-import { Guard } from './gateway/guard.ts'
-import { descriptorShare, memoryShare } from './gateway/guard-signals.ts'
+import type { Guard } from './gateway/guard.ts'
 import { ModeSwitches } from './gateway/mode-switches.ts'
 import { observeRefused } from './gateway/observe.ts'
 import { ownUrl } from './gateway/own-url.ts'
 import { redirectCall } from './gateway/redirect.ts'
 import { RouteCounters } from './gateway/route-counters.ts'
 import { RouteModes, servesNow } from './gateway/route-modes.ts'
+import { createGuard, createUpstream, wireOf } from './gateway/thread-parts.ts'
 import { Tunnels } from './gateway/tunnels.ts'
 import { LearntSessions, Sticky } from './gateway/sticky.ts'
 import type { Gateway, GatewayOptions } from './gateway-options.ts'
@@ -62,7 +61,7 @@ import { systemClock, systemNetwork, systemRandom, systemResolver } from './port
 import { measuredStore } from './telemetry/measured-store.ts'
 import { storeTelemetry, type StoreTelemetry } from './telemetry/store-events.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
-import { Upstream } from './upstream/upstream.ts'
+import type { Upstream } from './upstream/upstream.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
 import { Crew } from './workers/crew.ts'
 
@@ -144,7 +143,7 @@ class RunningGateway implements Gateway {
     })
     this.#sweeper = new Sweeper(this.#clock)
     this.#tunnels = new Tunnels(this.#parts())
-    this.#guard = config.guard && this.#createGuard(config.guard)
+    this.#guard = config.guard && createGuard(config.guard, this.#parts(), this.#listeners)
     this.#learnt = new LearntSessions(config.limits.stickySessions, this.#clock)
     this.#serverChanges = new ServerChanges({ ...this.#parts(), max: config.limits.serverChanges })
     this.#crew = config.workers > 1 ? this.#createCrew(config.workers - 1) : undefined
@@ -182,7 +181,8 @@ class RunningGateway implements Gateway {
     await this.#serverChanges.restore(this.#store)
     await this.#pools.registrations.restore(this.#store)
     this.#pools.open(config.pools)
-    const upstream = this.#createUpstream()
+    const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper, buffers: new ReadBuffers() }
+    const upstream = createUpstream(config, ports, this.#budget)
     this.#upstream = upstream
     const { running: pools } = this.#pools
     this.#mirrors = new Mirrors({ ...this.#parts(), sweeper: this.#sweeper, upstream, budget: this.#budget, pools })
@@ -366,15 +366,6 @@ class RunningGateway implements Gateway {
     return webhooks === undefined || queue === webhooks.queue ? rules : { ...rules, followUps: true }
   }
 
-  #createUpstream(): Upstream {
-    const { limits, timeouts } = this.#config
-    const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
-    const heads = { headBytesMax: limits.head, headersMax: limits.headers }
-    const ports = { clock: this.#clock, network: this.#network, sweeper: this.#sweeper, buffers: new ReadBuffers() }
-    const parts = { ...ports, ...heads, copyBytesMax: limits.spillCopy, timeouts: { connectMs, firstByteMs, stallMs, idleMs } }
-    return new Upstream(parts, this.#budget)
-  }
-
   #createWebhooks(jobs: Jobs, bus: Bus, store: JobStore): Webhooks {
     const documentOf = (job: StoredJob): Record<string, unknown> => endedDocument(this.#config, job)
     const { resolver = systemResolver, webhookAgents: agents } = this.#options
@@ -386,18 +377,6 @@ class RunningGateway implements Gateway {
     })
     this.#webhooks = webhooks
     return webhooks
-  }
-
-  #createGuard(rules: GuardRules): Guard {
-    return new Guard({
-      ...{ ...this.#parts(), rules, memory: memoryShare, sockets: descriptorShare },
-      onLevel: (level) => {
-        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
-      },
-      onTick: (count) => {
-        for (const listener of this.#listeners) listener.letSomeIn(count)
-      },
-    })
   }
 
   #createContext(config: Config, jobs: Jobs, upstream: Upstream): CallContext {
@@ -489,12 +468,9 @@ class RunningGateway implements Gateway {
   }
 
   #listenerParts(): Omit<ListenerOptions, 'host' | 'port' | 'onCall'> {
-    const { limits, timeouts, trustedPeers, name } = this.#config
-    const { headMs, bodyMs, idleMs, stallMs } = timeouts
     return {
-      ...{ name, clock: this.#clock, network: this.#network, sweeper: this.#sweeper, trustedPeers, connections: this.#connections },
-      limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
-      timeouts: { headMs, bodyMs, idleMs, stallMs },
+      ...wireOf(this.#config),
+      ...{ clock: this.#clock, network: this.#network, sweeper: this.#sweeper, connections: this.#connections },
       shared: this.#crew && 'first',
       onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, this.#context as CallContext),
     }

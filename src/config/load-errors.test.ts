@@ -56,6 +56,8 @@ const BAD: Readonly<Record<string, readonly [text: string, ...lines: string[]]>>
     `pools: { a: { servers: [http://a], maxInFlight: 3, adaptive: { min: 4 } } }\n${ROUTE}`,
     '1:69  pools.a.adaptive.min  must be at most maxInFlight, which is 3, not 4',
   ],
+  'more threads than there may be': [`${BASE}${ROUTE}workers: 65`, '3:10  workers  must be at most 64, not 65'],
+  'no thread': [`${BASE}${ROUTE}workers: 0`, '3:10  workers  must be at least 1, not 0'],
   'a duration without unit': [
     `${BASE}${ROUTE}drainTimeout: 30`,
     '3:15  drainTimeout  must be a duration such as 500ms, 2s, 5m, 1h or 14d, not 30',

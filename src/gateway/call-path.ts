@@ -24,10 +24,10 @@ import { orderUnknown, type SpillHandOver } from './direct-request.ts'
 import { answerSubmission, type EnqueueReason, type Submission, submitCall } from './enqueue.ts'
 import { orderOf } from '../jobs/key.ts'
 import { observe } from './observe.ts'
-import { hideOwnCookie, poolOf, serveLive, serversOf } from './live.ts'
+import { enterRoute, poolOf, serveLive, serversOf } from './live.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from './policies.ts'
 import { hopOf } from './request-fields.ts'
-import { actOn, dressCall, editedHeaders, markCall, requestEdits } from './actions.ts'
+import { actOn, editedHeaders, markCall, requestEdits } from './actions.ts'
 import { openTunnel, type TunnelRequest } from './tunnel.ts'
 import type { KeyRef } from '../ports/job-store.ts'
 
@@ -53,12 +53,7 @@ export function handleCall(call: DownstreamCall, context: CallContext): void {
   const found = context.router.find(call.head)
   if (found === undefined) return sendFailure(call, failure('not_found', 'no route matches this host, path, method, headers and query'))
   const { route } = found
-  call.log.route = route.name
-  call.log.mode = route.mode
-  const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
-  if (shed !== undefined) return sendFailure(call, shed, corsHeaders(route.cors, call))
-  if (route.actions !== undefined) dressCall(call, found, context)
-  if (route.sticky !== undefined) hideOwnCookie(call, route.sticky)
+  if (!enterRoute(call, found, context)) return
   const switched = context.modeSwitches.of(route.name)?.mode
   if (switched === 'refuse') return sendFailure(call, switchedOff(context), corsHeaders(route.cors, call))
   const match = route.actions === undefined ? found : actOn(call, found, context)

@@ -5,7 +5,7 @@ import type { StickyConfig } from '../config/config.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
 import type { DownstreamCall } from '../net/downstream-call.ts'
 import type { Pool } from '../pools/pool.ts'
-import { addMark, serverFields } from './actions.ts'
+import { addMark, dressCall, serverFields } from './actions.ts'
 import { balanceHash } from './balance-hash.ts'
 import { choiceFor } from './choice.ts'
 import type { LiveContext } from './context.ts'
@@ -30,8 +30,23 @@ export function serveLive(call: DownstreamCall, match: RouteMatch, context: Live
   new DirectCall(call, request, context).start()
 }
 
+/** What every call on a route begins with. False: it was refused. */
+export function enterRoute(call: DownstreamCall, found: RouteMatch, context: LiveContext): boolean {
+  const { route } = found
+  call.log.route = route.name
+  call.log.mode = route.mode
+  const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
+  if (shed !== undefined) {
+    sendFailure(call, shed, corsHeaders(route.cors, call))
+    return false
+  }
+  if (route.actions !== undefined) dressCall(call, found, context)
+  if (route.sticky !== undefined) hideOwnCookie(call, route.sticky)
+  return true
+}
+
 /** It is between the client and us. */
-export function hideOwnCookie(call: DownstreamCall, sticky: StickyConfig): void {
+function hideOwnCookie(call: DownstreamCall, sticky: StickyConfig): void {
   const left = cookieForServers(call.head, sticky)
   if (left !== undefined) addMark(call, ['cookie'], left)
 }

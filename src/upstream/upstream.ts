@@ -117,7 +117,6 @@ export class Upstream {
     const connection =
       used ??
       this.#open({ kept: shared ? kept : undefined, opening: pool.dialling.opening(server.config, request.ends) }, { pool, server }, meter)
-    watch(connection, pool, server)
     const framing = bodyFraming(request.method, body)
     const whole = body === 'none' ? EMPTY : typeof body === 'object' && 'whole' in body ? body.whole : undefined
     const { firstByteMs } = request
@@ -147,7 +146,6 @@ export class Upstream {
     const opening = pool.dialling.opening(server.config, ends)
     const connection = new UpstreamConnection(host, port, { ...this.#options, detachable: true, opening })
     server.links.add(connection)
-    connection.controlsListener = (headers) => pool.heard(server, headers)
     connection.listen(
       () => connection.destroy(),
       () => server.links.delete(connection),
@@ -211,7 +209,7 @@ export class Upstream {
     const connection = new UpstreamConnection(host, port, opening === undefined ? this.#options : { ...this.#options, opening })
     meter.opened.inc()
     server.connections++
-    connection.controlsListener = (headers) => pool.heard(server, headers)
+    watch(connection, pool, server)
     connection.openListener = (tookMs) => meter.connect.observe(tookMs / 1000)
     server.links.add(connection)
     connection.listen(
@@ -228,8 +226,9 @@ export class Upstream {
 
 const NO_CONNECTION: ReadonlySet<ErrorCode> = new Set(['connect_failed', 'connect_timeout', 'tls_certificate', 'tls_alert', 'tls_failed'])
 
-/** What the end of an exchange says about the server goes to its pool, whoever asked for the exchange. */
+/** What an answer, or the end of an exchange, says about the server goes to its pool, whoever asked for the exchange. */
 function watch(connection: UpstreamConnection, pool: Pool, server: Server): void {
+  connection.controlsListener = (headers) => pool.heard(server, headers)
   connection.failureListener = (failed: UpstreamFailure): void => {
     if (failed.errno !== undefined && ownShortage(failed.errno) !== undefined) pool.connectLacked(failed.errno)
     else if (!failed.sent && NO_CONNECTION.has(failed.code)) pool.connectFailed(server, failed.detail)

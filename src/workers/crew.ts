@@ -316,7 +316,6 @@ export class Crew {
     if (finding.kind === 'busy') pool.pause(server, finding.forMs)
     else pool.connectFailed(server, finding.reason)
     // Whoever told it waits for what is thought of it now.
-    this.#told = ''
     this.#pushSoon()
   }
 

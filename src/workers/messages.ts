@@ -1,6 +1,6 @@
 /** What the chief and its workers tell each other. Everything in here is copied on its way. */
 import type { Config, HostPort, PoolConfig } from '../config/config.ts'
-import type { EpochMillis, Millis } from '../lib/units.ts'
+import type { Millis } from '../lib/units.ts'
 import type { Followed } from '../pools/pool-types.ts'
 import type { PoolMember } from '../pools/server.ts'
 import type { AccessLine, GatewayEvent, MetricsDump } from '../telemetry/telemetry.ts'
@@ -72,7 +72,7 @@ export type ToChief =
   | { readonly kind: 'freed'; readonly pool: string }
   | { readonly kind: 'event'; readonly event: GatewayEvent }
   | { readonly kind: 'access'; readonly lines: readonly AccessLine[] }
-  | { readonly kind: 'metrics'; readonly dump: MetricsDump; readonly at: EpochMillis }
+  | { readonly kind: 'metrics'; readonly dump: MetricsDump }
   /** It drains, and on none of its connections a request may still be on its way to it. */
   | { readonly kind: 'quiet' }
   | { readonly kind: 'drained' }

@@ -2,17 +2,15 @@
  * The way of a call in a worker. What needs only servers is served here, as the chief would do it; whatever has to do with jobs, with waiting, with an
  * upgrade, or is wrong, goes to the chief as it came. Which of them is decided by the head alone.
  */
-import { corsHeaders } from '../api/cors.ts'
 import { isJobsPath } from '../api/job-addresses.ts'
-import { sendFailure } from '../api/problem.ts'
 import type { RouteConfig } from '../config/config.ts'
 import { isLoop } from '../core/headers/forward.ts'
 import { checkPath } from '../core/routing/check-path.ts'
 import type { RouteMatch } from '../core/routing/router.ts'
-import { actOn, dressCall, markCall } from '../gateway/actions.ts'
+import { actOn, markCall } from '../gateway/actions.ts'
 import type { LiveContext } from '../gateway/context.ts'
 import type { SpillHandOver } from '../gateway/direct-request.ts'
-import { hideOwnCookie, serveLive } from '../gateway/live.ts'
+import { enterRoute, serveLive } from '../gateway/live.ts'
 import { observe } from '../gateway/observe.ts'
 import { clientKeyOf, mayBecomeJob, mustBecomeJob } from '../gateway/policies.ts'
 import { orderOf } from '../jobs/key.ts'
@@ -33,12 +31,7 @@ export function handleHere(call: DownstreamCall, context: WorkerContext): void {
   observe(call, context)
   if (context.config.requestId !== undefined || context.config.tracing !== undefined) markCall(call, context)
   const { route } = found
-  call.log.route = route.name
-  call.log.mode = route.mode
-  const shed = context.guard?.sheds === true ? context.guard.refusal(call.head, route) : undefined
-  if (shed !== undefined) return sendFailure(call, shed, corsHeaders(route.cors, call))
-  if (route.actions !== undefined) dressCall(call, found, context)
-  if (route.sticky !== undefined) hideOwnCookie(call, route.sticky)
+  if (!enterRoute(call, found, context)) return
   const match = route.actions === undefined ? found : actOn(call, found, context)
   if (match === undefined) return
   const elsewhere = (taken: SpillHandOver): void => context.chief.take(call, taken)

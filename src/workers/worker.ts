@@ -8,14 +8,13 @@ import { Clients } from '../api/clients.ts'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { Failure } from '../core/errors.ts'
 import { compileRoutes } from '../core/routing/router.ts'
-import { Guard } from '../gateway/guard.ts'
-import { descriptorShare, memoryShare } from '../gateway/guard-signals.ts'
 import { Hedges } from '../gateway/hedge.ts'
 import { Mirrors } from '../gateway/mirror.ts'
 import { observeRefused } from '../gateway/observe.ts'
 import { redirectCall } from '../gateway/redirect.ts'
 import { RouteCounters } from '../gateway/route-counters.ts'
 import { LearntSessions, Sticky } from '../gateway/sticky.ts'
+import { createGuard, createUpstream, wireOf } from '../gateway/thread-parts.ts'
 import { createLocalBus } from '../jobs/local-bus.ts'
 import { hostPortText } from '../lib/host-port.ts'
 import type { Millis } from '../lib/units.ts'
@@ -32,7 +31,7 @@ import { descriptorOf, listenWith, systemClock, systemNetwork, systemRandom } fr
 import type { Server as ServerOfPool } from '../pools/server.ts'
 import { METRICS, type MetricName } from '../telemetry/names.ts'
 import type { GaugeSample } from '../telemetry/telemetry.ts'
-import { Upstream } from '../upstream/upstream.ts'
+import type { Upstream } from '../upstream/upstream.ts'
 import { Board } from './board.ts'
 import { ChiefLine } from './chief-line.ts'
 import type { Finding, ToChief, ToWorker, WorkerData, WorkerListener } from './messages.ts'
@@ -88,7 +87,7 @@ export class RunningWorker {
     this.#budget = new BufferBudget(Math.floor(config.limits.buffered / config.workers), () =>
       this.#limitReached('buffered', config.limits.buffered),
     )
-    this.#upstream = this.#createUpstream(config)
+    this.#upstream = createUpstream(config, { clock, network: systemNetwork, sweeper: this.#sweeper, buffers: this.#buffers }, this.#budget)
     this.#routes = new Map(data.routes)
     this.#parts = this.#createParts()
     this.#context = this.#createContext()
@@ -126,7 +125,7 @@ export class RunningWorker {
     switch (message.kind) {
       case 'pools':
         this.#pools.follow(message.pools)
-        this.#context = this.#createContext()
+        this.#context = { ...this.#context, pools: new Map(this.#pools.running) }
         for (const then of this.#untold.splice(0)) then()
         return
       case 'config':
@@ -135,7 +134,7 @@ export class RunningWorker {
         return this.#whenOpen(() => this.#tls[message.listener]?.useTicketKeys(message.keys))
       case 'metrics':
         this.#pools.lookAtLeaving()
-        return this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
+        return this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump() })
       case 'drain':
         void this.#drain()
     }
@@ -157,7 +156,7 @@ export class RunningWorker {
     await Promise.all(drained)
     this.#report()
     this.#told.flush()
-    this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump(), at: clock.now() })
+    this.#tell({ kind: 'metrics', dump: this.#told.telemetry.metrics.dump() })
     this.#tell({ kind: 'drained' })
   }
 
@@ -195,20 +194,6 @@ export class RunningWorker {
 
   // --- the parts
 
-  #createUpstream({ limits, timeouts }: Config): Upstream {
-    const { connectMs, firstByteMs, stallMs, upstreamIdleMs: idleMs } = timeouts
-    const heads = { headBytesMax: limits.head, headersMax: limits.headers, copyBytesMax: limits.spillCopy }
-    const parts = {
-      clock,
-      network: systemNetwork,
-      sweeper: this.#sweeper,
-      buffers: this.#buffers,
-      ...heads,
-      timeouts: { connectMs, firstByteMs, stallMs, idleMs },
-    }
-    return new Upstream(parts, this.#budget)
-  }
-
   #createParts(): WorkerParts {
     const { chief: address, secret, config } = this.#data
     const { telemetry } = this.#told
@@ -220,21 +205,8 @@ export class RunningWorker {
       mirrors: new Mirrors({ ...ports, upstream: this.#upstream, budget: this.#budget, pools }),
       routeCounters: new RouteCounters(telemetry),
       chief: new ChiefLine({ clock, buffers: this.#buffers, network: systemNetwork, sweeper: this.#sweeper, address, secret, ...heads }),
-      guard: config.guard && this.#createGuard(config.guard),
+      guard: config.guard && createGuard(config.guard, { clock, telemetry }, this.#listeners),
     }
-  }
-
-  #createGuard(rules: NonNullable<Config['guard']>): Guard {
-    const parts = { clock, telemetry: this.#told.telemetry, rules, memory: memoryShare, sockets: descriptorShare }
-    return new Guard({
-      ...parts,
-      onLevel: (level) => {
-        for (const listener of this.#listeners) listener.letInSlowly(level !== 'calm')
-      },
-      onTick: (count) => {
-        for (const listener of this.#listeners) listener.letSomeIn(count)
-      },
-    })
   }
 
   #createContext(): WorkerContext {
@@ -266,20 +238,13 @@ export class RunningWorker {
   // --- the listeners
 
   async #listen(config: ListenerConfig, bound: WorkerListener): Promise<Listener> {
-    const { limits, timeouts, trustedPeers, name } = this.#config
-    const { headMs, bodyMs, idleMs, stallMs } = timeouts
     const { redirect } = config
+    const { connections: max } = this.#config.limits
     const reception = this.#createReception(config, bound)
     return await Listener.open({
-      ...{ name, clock, sweeper: this.#sweeper, trustedPeers, shared: 'also', host: bound.address.host, port: bound.address.port },
+      ...{ ...wireOf(this.#config), clock, sweeper: this.#sweeper, shared: 'also', host: bound.address.host, port: bound.address.port },
       network: this.#networkFor(bound.fd),
-      limits: { headBytesMax: limits.head, headersMax: limits.headers, targetBytesMax: limits.target },
-      timeouts: { headMs, bodyMs, idleMs, stallMs },
-      connections: {
-        open: this.#board.connections,
-        max: limits.connections,
-        onFull: (open) => this.#limitReached('connections', open),
-      },
+      connections: { open: this.#board.connections, max, onFull: (open) => this.#limitReached('connections', open) },
       onCall: (call: DownstreamCall) =>
         redirect === undefined ? handleHere(call, this.#context) : redirectCall(call, redirect, this.#context),
       onRefused: (failed: Failure, peer: Peer) => observeRefused(failed, peer, this.#context),

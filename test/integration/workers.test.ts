@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { availableParallelism, platform } from 'node:os'
 import { type TestContext, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import { WebSocket as WsClient } from 'ws'
 import { EventSource } from 'eventsource'
+import { loadValue } from '../../src/config/load.ts'
 import type { ConfigFile } from '../../src/config/schema.ts'
 import { type ConfigRig, startConfigRig } from '../support/config-rig.ts'
 import { type Answer, ask } from '../support/http-client.ts'
@@ -238,4 +240,12 @@ test('an address that somebody else has is refused, though several threads share
     startConfigRig({ workers: 2, listeners: [`127.0.0.1:${port}`], pools: { api: ['http://127.0.0.1:1'] }, routes: [{ match: '/*' }] }),
     { code: 'EADDRINUSE' },
   )
+})
+
+test('as many threads as there may be, one, or one for each core', { skip: platform() !== 'linux' }, () => {
+  const threads = (workers: number | 'auto'): number | undefined => {
+    const read = loadValue({ workers, pools: { api: ['http://127.0.0.1:1'] }, routes: [{ match: '/*' }] }, { file: 'a.yaml', folder: '/' })
+    return read.ok ? read.config.workers : undefined
+  }
+  assert.deepEqual([threads(1), threads(64), threads('auto')], [1, 64, availableParallelism()])
 })
